@@ -1,0 +1,311 @@
+"""`Topology`: a directed graph of neurons and synapses, checked, frozen, NumPy only."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from neurograph.errors import TopologyError
+from neurograph.topology import analysis
+from neurograph.topology.validate import SCHEDULES, InvalidGraph, find_problems
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+__all__ = ["Topology"]
+
+_ARRAYS: Mapping[str, Any] = {
+    "senders": np.int32,
+    "receivers": np.int32,
+    "inputs": np.int32,
+    "outputs": np.int32,
+    "bias": np.bool_,
+    "fixed": np.bool_,
+    "weight": np.float64,
+    "group": np.int32,
+    "bias_group": np.int32,
+    "population": np.int32,
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Topology:
+    """A directed graph that can be a network: n neurons, E synapses, in the user's order.
+
+    Only the first five fields must be given. Arrays are copied and made read-only; everything is checked on construction.
+    Two topologies are equal if all but `title` and `description` agrees; `digest` is the hash of that content.
+
+    Attributes:
+      names: n unique neuron names; not empty, no control characters.
+      senders, receivers: [E] int32 neuron indices; synapse e runs from senders[e] to receivers[e].
+      inputs, outputs: int32 neuron indices; their ORDER is the order of the columns of x and y.
+      bias: [n] bool; the neuron has a synapse from the constant neuron. Default: all but inputs. Always False for inputs.
+      fixed: [E] bool; the synapse keeps its `weight` and gets no update. Default: none.
+      weight: [E] float64; given value, NaN = drawn when synapses are initialised. Default: all NaN.
+      group: [E] int32; -1 = a number of its own; synapses of one id share one stored number. Ids are renumbered 0..G-1 by first
+        appearance, so that equal sharing is equal content. Members of a group agree on `fixed` and `weight`.
+      bias_group: [n] int32; the same for biases, with ids of its own.
+      population: [n] int32; index into population_names, -1 = in no population.
+      population_names: unique names; every population has at least one neuron.
+      population_shapes: one shape per population, such as (28, 28, 8): its neurons, in index order, fill it row by row.
+      schedule: "levels" (acyclic graphs: neurons in order of their levels), "synchronous" (all at once, `ticks` times) or "mixed"
+        (strongly connected components ticked, the rest levelled).
+      ticks: 1 under "levels", else at least 1.
+      outputs_may_project: allows synapses out of output neurons.
+      title, description: for people; not part of the content.
+
+    Raises:
+      TopologyError: with one line per fault: wrong shapes or indices, parallel synapses, a cycle under "levels" (one is named), a
+        synapse into an input, an output that no path from an input reaches, an output with outgoing synapses.
+    """
+
+    names: tuple[str, ...]
+    senders: np.ndarray
+    receivers: np.ndarray
+    inputs: np.ndarray
+    outputs: np.ndarray
+    bias: np.ndarray = None  # type: ignore[assignment]
+    fixed: np.ndarray = None  # type: ignore[assignment]
+    weight: np.ndarray = None  # type: ignore[assignment]
+    group: np.ndarray = None  # type: ignore[assignment]
+    bias_group: np.ndarray = None  # type: ignore[assignment]
+    population: np.ndarray = None  # type: ignore[assignment]
+    population_names: tuple[str, ...] = ()
+    population_shapes: tuple[tuple[int, ...], ...] = ()
+    schedule: Literal["levels", "synchronous", "mixed"] = "levels"
+    ticks: int = 1
+    outputs_may_project: bool = False
+    title: str = ""
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731 - the one way to fill a frozen dataclass
+        put("names", tuple(self.names))
+        n = len(self.names)
+        for name in ("senders", "receivers", "inputs", "outputs"):
+            put(name, _as_array(name, getattr(self, name), np.int32, None))
+        edges = len(self.senders)
+        if self.bias is None:
+            bias = np.ones(n, bool)
+            bias[self.inputs[(self.inputs >= 0) & (self.inputs < n)]] = False
+            put("bias", bias)
+        for name, length, fill in (
+            ("receivers", edges, None),
+            ("bias", n, None),
+            ("fixed", edges, False),
+            ("weight", edges, np.nan),
+            ("group", edges, -1),
+            ("bias_group", n, -1),
+            ("population", n, -1),
+        ):
+            value = getattr(self, name)
+            value = np.full(length, fill, _ARRAYS[name]) if value is None else _as_array(name, value, _ARRAYS[name], length)
+            put(name, value)
+        put("group", _renumber(self.group))
+        put("bias_group", _renumber(self.bias_group))
+        put("population_names", tuple(self.population_names))
+        shapes = tuple(tuple(int(size) for size in shape) for shape in self.population_shapes)
+        if not shapes and self.population_names and not (self.population >= len(self.population_names)).any():
+            members = self.population[self.population >= 0]
+            shapes = tuple((int(size),) for size in np.bincount(members, minlength=len(self.population_names)))
+        put("population_shapes", shapes)
+        put("ticks", int(self.ticks))
+        put("outputs_may_project", bool(self.outputs_may_project))
+        for name in _ARRAYS:
+            getattr(self, name).flags.writeable = False
+        problems = find_problems(self)
+        if problems:
+            raise InvalidGraph(problems)
+
+    # ---- size and structure
+
+    @property
+    def num_neurons(self) -> int:
+        """n, inputs and outputs included, the constant neuron not."""
+        return len(self.names)
+
+    @property
+    def num_synapses(self) -> int:
+        """E, synapses from the constant neuron not included (those are `bias.sum()`)."""
+        return len(self.senders)
+
+    @cached_property
+    def _strong(self) -> tuple[int, np.ndarray]:
+        count, component = analysis.strong_components(self.num_neurons, self.senders, self.receivers)
+        component.flags.writeable = False
+        return count, component
+
+    @property
+    def components(self) -> np.ndarray:
+        """[n] int32: strongly connected component of every neuron, numbered by its first neuron."""
+        return self._strong[1]
+
+    @cached_property
+    def is_acyclic(self) -> bool:
+        """No cycle and no self-loop."""
+        return self._strong[0] == self.num_neurons and not bool((self.senders == self.receivers).any())
+
+    @cached_property
+    def levels(self) -> np.ndarray:
+        """[n] int32: longest path from a neuron without incoming synapses (level 0); a component's neurons share one level."""
+        count, component = self._strong
+        level = analysis.component_levels(count, component[self.senders], component[self.receivers])[component]
+        level.flags.writeable = False
+        return level
+
+    @property
+    def depth(self) -> int:
+        """The highest level; the number of ticks after which an acyclic graph has settled."""
+        return int(self.levels.max())
+
+    def find_cycle(self) -> list[str]:
+        """Names along one short cycle, the first not repeated; empty if the graph is acyclic."""
+        cycle = analysis.cycle_within(self.num_neurons, self.senders, self.receivers, self.components)
+        return [self.names[i] for i in cycle]
+
+    @cached_property
+    def unreachable(self) -> np.ndarray:
+        """[n] bool: no path from any input leads to the neuron. Such neurons still carry their bias."""
+        return _frozen(~analysis.reachable(self.num_neurons, self.senders, self.receivers, self.inputs))
+
+    @cached_property
+    def dead_end(self) -> np.ndarray:
+        """[n] bool: no path leads from the neuron to any output."""
+        return _frozen(~analysis.reachable(self.num_neurons, self.receivers, self.senders, self.outputs))
+
+    @property
+    def dead(self) -> np.ndarray:
+        """[n] bool: unreachable or dead-end; such a neuron passes nothing from the inputs to the outputs. Legal, and reported."""
+        return self.unreachable | self.dead_end
+
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        return {name: index for index, name in enumerate(self.names)}
+
+    def index(self, name: str) -> int:
+        """Index of the neuron called `name`.
+
+        Raises:
+          TopologyError: there is no such neuron.
+        """
+        try:
+            return self._index[name]
+        except KeyError:
+            raise TopologyError(
+                f"there is no neuron {name!r} (the graph has {self.num_neurons}, such as {self.names[0]!r})"
+            ) from None
+
+    # ---- identity
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the content: names, arrays, populations and schedule; the same on every machine."""
+        hasher = hashlib.sha256(b"neurograph topology 1\n")
+
+        def put(label: str, data: bytes) -> None:
+            hasher.update(f"{label} {len(data)}\n".encode())
+            hasher.update(data)
+
+        put("names", "\0".join(self.names).encode())
+        for name in _ARRAYS:
+            array = getattr(self, name)
+            if name == "weight":
+                array = np.where(np.isnan(array), np.nan, array)  # one NaN of the many
+            put(name, np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes())
+        put("population_names", "\0".join(self.population_names).encode())
+        put("population_shapes", repr(self.population_shapes).encode())
+        put("schedule", f"{self.schedule} {self.ticks} {self.outputs_may_project}".encode())
+        return hasher.hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return self.digest == other.digest if isinstance(other, Topology) else NotImplemented
+
+    def __hash__(self) -> int:
+        return int(self.digest[:15], 16)
+
+    def __repr__(self) -> str:
+        title = f"{self.title!r}, " if self.title else ""
+        ticks = "" if self.schedule == "levels" else f" x {self.ticks}"
+        return (
+            f"Topology({title}{self.num_neurons} neurons, {self.num_synapses} synapses, "
+            f"{len(self.inputs)} in, {len(self.outputs)} out, {self.schedule}{ticks})"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        for name in _ARRAYS:
+            getattr(self, name).flags.writeable = False
+
+    # ---- the same graph otherwise
+
+    def replace(self, **changes: Any) -> Topology:
+        """A copy with some fields changed, checked again."""
+        unknown = set(changes) - {field.name for field in dataclasses.fields(self)}
+        if unknown:
+            raise TopologyError(f"a Topology has no field {sorted(unknown)[0]!r}")
+        return dataclasses.replace(self, **changes)
+
+    def with_schedule(self, schedule: Literal["levels", "synchronous", "mixed"], ticks: int = 1) -> Topology:
+        """The same graph under another schedule.
+
+        Raises:
+          TopologyError: the schedule is unknown, or the graph is cyclic and the schedule "levels", or `ticks` is out of range.
+        """
+        if schedule not in SCHEDULES:
+            raise TopologyError(f"schedule: got {schedule!r}; allowed: {', '.join(SCHEDULES)}.")
+        return self.replace(schedule=schedule, ticks=ticks)
+
+    def to_networkx(self) -> nx.DiGraph:
+        """A networkx.DiGraph with everything in its attributes; `from_networkx` of it is equal to this topology."""
+        from neurograph.topology.convert import to_networkx
+
+        return to_networkx(self)
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array
+
+
+def _as_array(name: str, value: Any, dtype: Any, length: int | None) -> np.ndarray:
+    """A fresh 1-D array of `dtype`, or a TopologyError that names the argument."""
+    if isinstance(value, (str, bytes)) or not isinstance(value, (np.ndarray, Sequence)):
+        try:
+            value = list(value)
+        except TypeError:
+            raise TopologyError(f"{name}: got {type(value).__name__}; expected a sequence of numbers.") from None
+    try:
+        array = np.asarray(value) if len(value) else np.empty(0, dtype)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise TopologyError(f"{name}: cannot be read as an array ({error}).") from error
+    kinds = {"i": "iu", "b": "b", "f": "fiu"}[np.dtype(dtype).kind]
+    if array.ndim != 1 or array.dtype.kind not in kinds:
+        wanted = {"i": "integers", "b": "booleans", "f": "numbers"}[np.dtype(dtype).kind]
+        raise TopologyError(f"{name}: got shape {array.shape} of {array.dtype}; expected one dimension of {wanted}.")
+    if np.dtype(dtype).kind == "i" and len(array) and (int(array.min()) < -(2**31) or int(array.max()) >= 2**31):
+        raise TopologyError(f"{name}: values must fit in 32 bits.")
+    if length is not None and len(array) != length:
+        per = "per neuron" if name in ("bias", "bias_group", "population") else "per synapse"
+        raise TopologyError(f"{name}: got {len(array)} values; expected {length}, one {per}.")
+    return array.astype(dtype)  # always a copy: the caller keeps theirs writeable
+
+
+def _renumber(ids: np.ndarray) -> np.ndarray:
+    """Group ids as 0..G-1 by first appearance; anything negative is -1."""
+    member = ids >= 0
+    if not member.any():
+        return np.full(len(ids), -1, np.int32)
+    _, first, inverse = np.unique(ids[member], return_index=True, return_inverse=True)
+    rank = np.empty(len(first), np.int32)
+    rank[np.argsort(first)] = np.arange(len(first), dtype=np.int32)
+    result = np.full(len(ids), -1, np.int32)
+    result[member] = rank[inverse]
+    return result

@@ -1,0 +1,270 @@
+"""What makes a graph a network: every fault found, each tied to the neuron or synapse it belongs to."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurograph.errors import TopologyError
+
+if TYPE_CHECKING:
+    from neurograph.topology.graph import Topology
+
+__all__ = ["DEFAULT_LIMITS", "SCHEDULES", "InvalidGraph", "Limits", "Problem", "bad_text", "find_problems"]
+
+SCHEDULES = ("levels", "synchronous", "mixed")
+
+# Characters that XML cannot hold or that a text format would change: controls, line separators, surrogates, non-characters.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+_CONTROL_BUT_NEWLINE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+
+_SHOWN = 3  # faults of one kind that are spelled out; the rest are counted
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """How large a graph may become; every reader and builder asks before it allocates.
+
+    Attributes:
+      neurons, synapses: the largest numbers allowed. Raise them on purpose: `load_topology(path, limits=Limits(10**7, 10**9))`.
+    """
+
+    neurons: int = 5_000_000
+    synapses: int = 50_000_000
+
+    def check(self, *, neurons: int = 0, synapses: int = 0, what: str = "the graph") -> None:
+        """Raises TopologyError if `what` would have more than is allowed."""
+        if neurons > self.neurons:
+            raise TopologyError(
+                f"{what} would have {neurons:,} neurons; the limit is {self.neurons:,} (raise it with Limits(neurons=...))."
+            )
+        if synapses > self.synapses:
+            raise TopologyError(
+                f"{what} would have {synapses:,} synapses; the limit is {self.synapses:,} (raise it with Limits(synapses=...))."
+            )
+
+
+DEFAULT_LIMITS = Limits()
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """One fault: `kind` is "graph", "neuron", "synapse", "input", "output" or "population", `index` the place in that array."""
+
+    message: str
+    kind: str = "graph"
+    index: int = -1
+
+
+class InvalidGraph(TopologyError):
+    """A TopologyError that lists its problems, so that a reader can give each its line in the file."""
+
+    def __init__(self, problems: list[Problem]):
+        self.problems = tuple(problems)
+        super().__init__("\n".join(problem.message for problem in problems))
+
+
+def bad_text(text: Any, *, newlines: bool = False) -> str | None:
+    """Why `text` cannot be a name (or, with `newlines`, a description); None if it can."""
+    if not isinstance(text, str):
+        return f"got {type(text).__name__}; expected text"
+    found = (_CONTROL_BUT_NEWLINE if newlines else _CONTROL).search(text)
+    if found:
+        return f"contains the control character U+{ord(found.group()):04X}"
+    return None
+
+
+def find_problems(topology: Topology) -> list[Problem]:
+    """All faults of a topology whose arrays already have the right shapes and dtypes.
+
+    Later stages look at the graph only if earlier ones found the indices sound.
+    """
+    problems = [*_names(topology), *_options(topology), *_indices(topology)]
+    if problems:
+        return problems
+    problems = [*_populations(topology), *_synapses(topology), *_groups(topology), *_roles(topology)]
+    return problems or _paths(topology)
+
+
+def _first(found: np.ndarray | list[int], kind: str, message: Callable[[int], str]) -> list[Problem]:
+    """The first few faults of a kind, the last of them saying how many more there are."""
+    problems = [Problem(message(int(i)), kind, int(i)) for i in found[:_SHOWN]]
+    if len(found) > _SHOWN:
+        problems[-1] = dataclasses.replace(problems[-1], message=f"{problems[-1].message} ({len(found) - _SHOWN:,} more like it)")
+    return problems
+
+
+def _names(t: Topology) -> list[Problem]:
+    if not t.names:
+        return [Problem("the graph has no neurons.")]
+    wrong = [i for i, name in enumerate(t.names) if type(name) is not str]
+    if wrong:
+        return _first(wrong, "neuron", lambda i: f"names[{i}]: got {type(t.names[i]).__name__}; expected text.")
+    problems = []
+    if "" in t.names:
+        problems += _first([t.names.index("")], "neuron", lambda i: f"names[{i}]: a neuron's name must not be empty.")
+    if _CONTROL.search("".join(t.names)):
+        bad = [i for i, name in enumerate(t.names) if _CONTROL.search(name)]
+        problems += _first(bad, "neuron", lambda i: f"names[{i}]: {t.names[i]!r} {bad_text(t.names[i])}.")
+    if len(set(t.names)) != len(t.names):
+        seen, twice = set(), []
+        for i, name in enumerate(t.names):
+            if name in seen:
+                twice.append(i)
+            seen.add(name)
+        problems += _first(twice, "neuron", lambda i: f"names[{i}]: neuron {t.names[i]!r} is named twice.")
+    return problems
+
+
+def _options(t: Topology) -> list[Problem]:
+    problems = []
+    if t.schedule not in SCHEDULES:
+        problems.append(Problem(f"schedule: got {t.schedule!r}; allowed: {', '.join(SCHEDULES)}."))
+    if not 1 <= t.ticks <= 1_000_000:
+        problems.append(Problem(f"ticks: got {t.ticks}; expected an integer from 1 to 1,000,000."))
+    elif t.schedule == "levels" and t.ticks != 1:
+        problems.append(Problem(f'ticks: got {t.ticks}, but schedule "levels" has one; allowed with: synchronous, mixed.'))
+    for name in ("title", "description"):
+        why = bad_text(getattr(t, name), newlines=name == "description")
+        if why:
+            problems.append(Problem(f"{name}: {why}."))
+    return problems
+
+
+def _indices(t: Topology) -> list[Problem]:
+    problems = []
+    for name, kind in (("senders", "synapse"), ("receivers", "synapse"), ("inputs", "input"), ("outputs", "output")):
+        problems += _out_of_range(name, getattr(t, name), kind, 0, t.num_neurons, f" ({t.num_neurons:,} neurons)")
+    problems += _out_of_range("population", t.population, "neuron", -1, len(t.population_names), "")
+    return problems
+
+
+def _out_of_range(name: str, array: np.ndarray, kind: str, low: int, stop: int, note: str) -> list[Problem]:
+    wrong = np.flatnonzero((array < low) | (array >= stop))
+    return _first(wrong, kind, lambda i: f"{name}[{i}]: {array[i]} is out of range; allowed {low} to {stop - 1}{note}.")
+
+
+def _populations(t: Topology) -> list[Problem]:
+    problems = []
+    for i, name in enumerate(t.population_names):
+        why = "must not be empty" if name == "" else bad_text(name)
+        if why:
+            problems.append(Problem(f"population_names[{i}]: {why}.", "population", i))
+    if problems:
+        return problems
+    for name, count in Counter(t.population_names).items():
+        if count > 1:
+            problems.append(Problem(f"population {name!r} is named twice.", "population", t.population_names.index(name)))
+    if len(t.population_shapes) != len(t.population_names):
+        got, wanted = len(t.population_shapes), len(t.population_names)
+        problems.append(Problem(f"population_shapes: got {got} shapes for {wanted} populations."))
+        return problems
+    sizes = np.bincount(t.population[t.population >= 0], minlength=len(t.population_names))
+    for i, (name, shape) in enumerate(zip(t.population_names, t.population_shapes)):
+        size = 1
+        for length in shape:
+            size *= length
+        if not sizes[i]:
+            problems.append(Problem(f"population {name!r} has no neurons.", "population", i))
+        elif not shape or min(shape) < 1 or size != sizes[i]:
+            problems.append(Problem(f"population {name!r} has {sizes[i]} neurons but the shape {shape}.", "population", i))
+    return problems
+
+
+def _synapses(t: Topology) -> list[Problem]:
+    names, n, problems = t.names, t.num_neurons, []
+
+    def arrow(e: int) -> str:
+        return f"{names[t.senders[e]]!r} -> {names[t.receivers[e]]!r}"
+
+    key = t.senders.astype(np.int64) * n + t.receivers
+    order = np.argsort(key, kind="stable")
+    twice = np.sort(order[1:][key[order][1:] == key[order][:-1]])
+    problems += _first(
+        twice, "synapse", lambda e: f"synapse {arrow(e)} is given twice; two neurons have at most one synapse in each direction."
+    )
+    into = np.flatnonzero(_mask(n, t.inputs)[t.receivers])
+    problems += _first(into, "synapse", lambda e: f"synapse {arrow(e)} leads into an input neuron; inputs are clamped to x.")
+    infinite = np.flatnonzero(np.isinf(t.weight))
+    problems += _first(infinite, "synapse", lambda e: f"synapse {arrow(e)}: its weight is not finite.")
+    unset = np.flatnonzero(t.fixed & np.isnan(t.weight))
+    problems += _first(unset, "synapse", lambda e: f"synapse {arrow(e)} is fixed but has no weight; a fixed synapse needs one.")
+    return problems
+
+
+def _groups(t: Topology) -> list[Problem]:
+    names, problems = t.names, []
+    members = np.flatnonzero(t.group >= 0)
+    if len(members):
+        ids = t.group[members]
+        head = members[np.unique(ids, return_index=True)[1]][ids]  # the first member of each synapse's group
+        a, b = t.weight[members], t.weight[head]
+        wrong = members[(t.fixed[members] != t.fixed[head]) | ~((a == b) | (np.isnan(a) & np.isnan(b)))]
+        problems += _first(
+            wrong,
+            "synapse",
+            lambda e: (
+                f"synapse {names[t.senders[e]]!r} -> {names[t.receivers[e]]!r} shares its number with others of its group "
+                "but differs from them in `fixed` or `weight`."
+            ),
+        )
+    unbiased = np.flatnonzero((t.bias_group >= 0) & ~t.bias)
+    problems += _first(unbiased, "neuron", lambda i: f"neuron {names[i]!r} has a bias group but no bias.")
+    return problems
+
+
+def _roles(t: Topology) -> list[Problem]:
+    names, n = t.names, t.num_neurons
+    problems = [*_role(t, "input", t.inputs), *_role(t, "output", t.outputs)]
+    is_input, is_output = _mask(n, t.inputs), _mask(n, t.outputs)
+    both = np.flatnonzero(is_input & is_output)
+    problems += _first(both, "neuron", lambda i: f"neuron {names[i]!r} is both an input and an output.")
+    biased = np.flatnonzero(t.bias & is_input)
+    problems += _first(biased, "neuron", lambda i: f"input neuron {names[i]!r} has a bias; inputs are clamped to x.")
+    if not t.outputs_may_project:
+        problems += _first(
+            np.flatnonzero(is_output[t.senders]),
+            "synapse",
+            lambda e: (
+                f"synapse {names[t.senders[e]]!r} -> {names[t.receivers[e]]!r} leaves an output neuron; "
+                "`outputs_may_project: true` allows it."
+            ),
+        )
+    return problems
+
+
+def _role(t: Topology, role: str, array: np.ndarray) -> list[Problem]:
+    if not len(array):
+        return [Problem(f"the graph has no {role} neurons; at least one is needed.")]
+    twice = np.flatnonzero(np.bincount(array, minlength=t.num_neurons) > 1)
+    return _first(twice, "neuron", lambda i: f"neuron {t.names[i]!r} is an {role} twice.")
+
+
+def _paths(t: Topology) -> list[Problem]:
+    problems = []
+    if t.schedule == "levels" and not t.is_acyclic:
+        names = t.find_cycle()
+        shown = names if len(names) <= 8 else [*names[:6], f"... {len(names) - 7} more ...", names[-1]]
+        loop = " -> ".join(repr(name) if not name.startswith("... ") else name for name in [*shown, names[0]])
+        what = "a self-loop" if len(names) == 1 else "a cycle"
+        problems.append(
+            Problem(
+                f'the graph has {what}, {loop}; schedule "levels" needs an acyclic graph (allowed here: synchronous, mixed).',
+                "neuron",
+                t.index(names[0]),
+            )
+        )
+    lost = t.outputs[t.unreachable[t.outputs]]
+    problems += _first(lost, "neuron", lambda i: f"output neuron {t.names[i]!r} cannot be reached from any input.")
+    return problems
+
+
+def _mask(n: int, indices: np.ndarray) -> np.ndarray:
+    mask = np.zeros(n, bool)
+    mask[indices] = True
+    return mask
