@@ -1,0 +1,203 @@
+"""Tasks over resident arrays: classification with fixed classes, and N-way tasks with fresh classes per episode."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from neurograph.errors import TaskError
+from neurograph.tasks.base import SPLITS, Batch, Episode, Task, task_dataclass
+from neurograph.tasks.shuffle import permute
+
+__all__ = ["ArrayTask", "WaysTask"]
+
+_NO_ARRAY: Any = None
+
+
+@task_dataclass(data=("data", "labels", "scale", "shift"))
+class ArrayTask(Task):
+    """Classification of rows that stay on the device in their compact form; a batch is gathered, then normalised.
+
+    Attributes:
+      data: [N, num_inputs], uint8 or float32; the splits lie one after the other.
+      labels: [N] int32 in 0..num_classes-1.
+      scale: scalar or [num_inputs] float32; an input is `data * scale + shift`.
+      shift: as `scale`.
+      extents: (first row, number of rows) of the train, validation and test split.
+    """
+
+    data: jax.Array = _NO_ARRAY
+    labels: jax.Array = _NO_ARRAY
+    scale: jax.Array = _NO_ARRAY
+    shift: jax.Array = _NO_ARRAY
+    extents: tuple[tuple[int, int], ...] = ((0, 0),) * 3
+    kind: ClassVar[str] = "data"
+
+    def extent(self, split: str) -> tuple[int, int]:
+        """First row and number of rows of a split.
+
+        Raises:
+          TaskError: unknown or empty split.
+        """
+        start, count = self.extents[SPLITS.index(self.check_split(split))]
+        if count == 0:
+            full = ", ".join(name for name, (_, rows) in zip(SPLITS, self.extents) if rows)
+            raise TaskError(f"task {self.name!r} has no {split} split; it has: {full}.")
+        return start, count
+
+    def sample(self, key: jax.Array, batch_size: int, split: str = "train") -> Batch:
+        """One batch, rows drawn with replacement; see `Task.sample`."""
+        start, count = self.extent(split)
+        rows = start + jax.random.randint(key, (self.check_size("batch_size", batch_size),), 0, count, jnp.int32)
+        return self._rows(rows)
+
+    def episode(
+        self,
+        key: jax.Array,
+        steps: int,
+        batch_size: int,
+        query_size: int,
+        split: str = "train",
+        query_split: str | None = None,
+    ) -> Episode:
+        """One inner loop's data; see `Task.episode`.
+
+        Within one split of N rows the query takes min(Q, N // 2) rows; the support never sees them and goes through the others
+        without repeating any, and only when they run out starts again, in a new order. A query larger than its rows repeats them.
+        """
+        steps, batch_size = self.check_size("steps", steps), self.check_size("batch_size", batch_size)
+        query_size = self.check_size("query_size", query_size)
+        start, count = self.extent(split)
+        size = steps * batch_size
+        order_key, pass_key, query_key = jax.random.split(key, 3)
+        if query_split is None or query_split == split:
+            reserved = min(query_size, count // 2)
+            query_rows = start + permute(order_key, jnp.arange(query_size, dtype=jnp.int32) % max(reserved, 1), count)
+        else:
+            reserved = 0
+            query_start, query_count = self.extent(query_split)
+            query_rows = query_start + permute(query_key, jnp.arange(query_size, dtype=jnp.int32) % query_count, query_count)
+        support = jnp.arange(size, dtype=jnp.int32)
+        left = count - reserved
+        if size > left:
+            support = permute(pass_key, support % left, left, stream=support // left)
+        x, y = self._rows(start + permute(order_key, reserved + support, count))
+        return Episode(Batch(x.reshape(steps, batch_size, -1), y.reshape(steps, batch_size, -1)), self._rows(query_rows))
+
+    def arrays(self, split: str = "test") -> tuple[jax.Array, jax.Array]:
+        start, count = self.extent(split)
+        return self.normalize(self.data[start : start + count]), self.labels[start : start + count]
+
+    def class_weights(self, split: str = "train") -> jax.Array:
+        """[num_classes] float32 under which all classes count the same: N / (C N_c), mean 1 over rows; 0 for an absent class."""
+        start, count = self.extent(split)
+        labels = self.labels[start : start + count]
+        counts = jnp.zeros(self.num_classes, jnp.float32).at[labels].add(1.0)
+        return jnp.where(counts > 0, count / (self.num_classes * jnp.maximum(counts, 1.0)), 0.0)
+
+    def normalize(self, rows: Any) -> jax.Array:
+        """Rows in the units of `data`, [..., num_inputs], to float32 inputs."""
+        rows = jnp.asarray(rows).astype(jnp.float32)
+        leading = (1,) * (rows.ndim - 1)
+        return rows * self.scale.reshape(*leading, -1) + self.shift.reshape(*leading, -1)
+
+    def _rows(self, rows: jax.Array) -> Batch:
+        return Batch(self.normalize(self.data[rows]), self.encode(self.labels[rows]))
+
+
+@task_dataclass(data=("data", "labels", "scale", "shift", "starts", "counts", "chosen"))
+class WaysTask(ArrayTask):
+    """N-way classification: every episode draws `num_classes` classes of its split and numbers them anew.
+
+    Batches are balanced: they go round the classes in turn. `arrays` returns the rows with the classes' own numbers.
+
+    Attributes:
+      starts: [P] int32, first row of each (split, class).
+      counts: [P] int32, its number of rows.
+      pools: (first entry, number of classes) of each split in `starts` and `counts`.
+      shared: all splits hold the same classes in the same order (other rows of them).
+      chosen: [num_classes] int32 classes of an instance, numbered within `chosen_split`'s pool; None: fresh per episode.
+    """
+
+    starts: jax.Array = _NO_ARRAY
+    counts: jax.Array = _NO_ARRAY
+    pools: tuple[tuple[int, int], ...] = ((0, 0),) * 3
+    shared: bool = False
+    chosen: jax.Array | None = None
+    chosen_split: str = ""
+    kind: ClassVar[str] = "N-way data"
+
+    @property
+    def is_family(self) -> bool:
+        return self.chosen is None
+
+    def instance(self, key: jax.Array, split: str = "train") -> WaysTask:
+        """The task with its classes drawn once, from those of `split`, and held."""
+        self.extent(split)
+        if self.chosen is not None:
+            return self
+        chosen = permute(key, jnp.arange(self.num_classes, dtype=jnp.int32), self.pools[SPLITS.index(split)][1])
+        return dataclasses.replace(self, chosen=chosen, chosen_split=split)
+
+    def sample(self, key: jax.Array, batch_size: int, split: str = "train") -> Batch:
+        """One balanced batch of one draw of classes; see `Task.sample`."""
+        size = self.check_size("batch_size", batch_size)
+        class_key, key = jax.random.split(key)
+        return self.instance(class_key, split)._slots(key, jnp.arange(size, dtype=jnp.int32), split, 0, False)
+
+    def episode(
+        self,
+        key: jax.Array,
+        steps: int,
+        batch_size: int,
+        query_size: int,
+        split: str = "train",
+        query_split: str | None = None,
+    ) -> Episode:
+        """One inner loop's data; see `Task.episode`.
+
+        Of a class with n rows the query takes min(ceil(Q / ways), n // 2); the support never sees them and goes through the
+        others without repeating any until they run out.
+        """
+        steps, batch_size = self.check_size("steps", steps), self.check_size("batch_size", batch_size)
+        query_size = self.check_size("query_size", query_size)
+        class_key, key = jax.random.split(key)
+        task = self.instance(class_key, split)
+        same = query_split is None or query_split == split
+        share = -(-query_size // self.num_classes) if same else 0
+        x, y = task._slots(key, jnp.arange(steps * batch_size), split, share, False)
+        query = task._slots(key, jnp.arange(query_size, dtype=jnp.int32), query_split or split, share, same)
+        return Episode(Batch(x.reshape(steps, batch_size, -1), y.reshape(steps, batch_size, -1)), query)
+
+    def class_weights(self, split: str = "train") -> jax.Array:
+        """[num_classes] ones: batches are balanced already."""
+        self.extent(split)
+        return jnp.ones(self.num_classes, jnp.float32)
+
+    def _slots(self, key: jax.Array, slots: jax.Array, split: str, share: int, query: bool) -> Batch:
+        """Rows of slots that go round the classes; the first `share` rows of each class's order belong to the query."""
+        self.extent(split)
+        if split != self.chosen_split and not self.shared:
+            raise TaskError(
+                f"task {self.name!r}: its classes were drawn from the {self.chosen_split} split, the {split} split holds others; "
+                "support and query must come from one split."
+            )
+        order_key, pass_key = jax.random.split(jax.random.fold_in(key, SPLITS.index(split)))
+        way, turn = slots % self.num_classes, slots // self.num_classes
+        entry = self.pools[SPLITS.index(split)][0] + jnp.asarray(self.chosen)[way]
+        count = self.counts[entry]
+        reserved = jnp.minimum(share, count // 2)
+        if query:
+            place = turn % jnp.maximum(reserved, 1)
+        else:
+            left = count - reserved
+            place = reserved + permute(pass_key, turn % left, left, stream=way + self.num_classes * (turn // left))
+        rows = self.starts[entry] + permute(order_key, place, count, stream=way)
+        return Batch(self.normalize(self.data[rows]), self.encode(way))
+
+    def __repr__(self) -> str:
+        pools = ", ".join(f"{number} for {split}" for split, (_, number) in zip(SPLITS, self.pools) if number)
+        return f"<WaysTask {self.name}: {self.num_inputs} inputs, {self.num_classes} classes per episode out of {pools}>"

@@ -1,0 +1,238 @@
+"""From arrays on the host to a task: checks, splits, class subsets, normalisation."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from neurograph.errors import TaskError
+from neurograph.tasks.arrays import ArrayTask, WaysTask
+from neurograph.tasks.base import SPLITS
+
+__all__ = ["NORMALIZATIONS", "Classes", "array_task", "carve", "select_classes", "stable_order"]
+
+Classes = Sequence[int | str] | str | None
+
+NORMALIZATIONS: dict[str, str] = {
+    "standard": "one mean and deviation over all inputs of the training split become 0 and 1",
+    "per_input": "every input by its own mean and deviation over the training split; constant inputs become 0",
+    "symmetric": "the range (of images 0..255, else of the training split) becomes [-1, 1]",
+    "unit": "the range (of images 0..255, else of the training split) becomes [0, 1]",
+    "none": "as it is",
+}
+
+
+def stable_order(count: int, seed: int) -> np.ndarray:
+    """A pseudo-random order of 0..count-1 that no version of NumPy can change (SplitMix64 hashes, sorted). [count] int64."""
+    with np.errstate(over="ignore"):
+        value = np.arange(count, dtype=np.uint64) + np.uint64(seed + 1) * np.uint64(0x9E3779B97F4A7C15)
+        value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.argsort(value ^ (value >> np.uint64(31)), kind="stable")
+
+
+def carve(labels: np.ndarray, fraction: float, seed: int, what: str) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to keep and rows to cut, the same fraction of every class (rounded, at least one kept), the same in every process."""
+    if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not 0 <= fraction < 1:
+        raise TaskError(f"{what}: got {fraction!r}; expected a number from 0 to below 1.")
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise TaskError(f"split_seed: got {seed!r}; expected an integer >= 0.")
+    order = stable_order(len(labels), seed)
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    _, first, counts = np.unique(labels[by_class], return_index=True, return_counts=True)
+    rank = np.arange(len(labels)) - np.repeat(first, counts)
+    cut = rank < np.repeat(np.minimum(np.rint(counts * fraction).astype(int), counts - 1), counts)
+    # Back to the shuffled order, so that neither part is sorted by class.
+    is_cut = np.zeros(len(labels), bool)
+    is_cut[by_class[cut]] = True
+    return order[~is_cut[order]], order[is_cut[order]]
+
+
+def select_classes(classes: Classes, names: Sequence[str]) -> list[int]:
+    """The indices that an option `classes` means: numbers, class names, or text such as "0-4" or "0-4,7" (numbers).
+
+    Raises:
+      TaskError: unknown class, the same class twice, or fewer than two.
+    """
+    if classes is None:
+        return list(range(len(names)))
+    if isinstance(classes, str):
+        parts: list[int | str] = []
+        for part in classes.split(","):
+            span = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", part)
+            if span:
+                first, last = int(span[1]), int(span[2])
+                if last >= len(names):
+                    parts.append(last)
+                else:
+                    parts.extend(range(first, last + 1))
+            else:
+                parts.append(int(part) if part.strip().isdigit() else part.strip())
+        classes = parts
+    chosen = []
+    for item in classes:
+        if isinstance(item, (int, np.integer)) and not isinstance(item, bool) and 0 <= item < len(names):
+            chosen.append(int(item))
+        elif isinstance(item, str) and item in names:
+            chosen.append(list(names).index(item))
+        else:
+            shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+            raise TaskError(f"classes: there is no class {item!r}; allowed: 0-{len(names) - 1} or the names {shown}.")
+    if len(set(chosen)) < len(chosen):
+        raise TaskError(f"classes: a class is named twice in {list(classes)!r}.")
+    if len(chosen) < 2:
+        raise TaskError(f"classes: got {len(chosen)}; a classification task needs at least 2.")
+    return chosen
+
+
+def _affine(train: np.ndarray, normalize: str, limits: tuple[float, float] | None) -> tuple[Any, Any]:
+    """scale and shift of `data * scale + shift`, from the training split alone."""
+    if normalize not in NORMALIZATIONS:
+        raise TaskError(f"normalize: got {normalize!r}; allowed: {', '.join(NORMALIZATIONS)}.")
+    if normalize in ("standard", "per_input"):
+        axis = 0 if normalize == "per_input" else None
+        if train.dtype == np.uint8:
+            # Exact sums of bytes without a float copy of the whole split.
+            total = train.sum(axis=axis, dtype=np.uint64).astype(np.float64)
+            squares: Any = _sum_of_squares(train, axis)
+            count = train.size if axis is None else len(train)
+            mean = total / count
+            deviation = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
+        else:
+            mean, deviation = train.mean(axis=axis, dtype=np.float64), train.std(axis=axis, dtype=np.float64)
+        constant = deviation <= 1e-6 * np.maximum(np.abs(mean), 1e-30)
+        scale = np.where(constant, 0.0 if normalize == "per_input" else 1.0, 1.0 / np.where(constant, 1.0, deviation))
+        return scale, -mean * scale
+    if normalize == "none":
+        return np.float64(1.0), np.float64(0.0)
+    if limits is None:
+        limits = (0.0, 255.0) if train.dtype == np.uint8 else (float(train.min()), float(train.max()))
+    low, high = limits
+    scale = 1.0 / (high - low) if high > low else 1.0
+    return (
+        (np.float64(scale), np.float64(-low * scale))
+        if normalize == "unit"
+        else (np.float64(2 * scale), np.float64(-2 * low * scale - 1))
+    )
+
+
+def _sum_of_squares(train: np.ndarray, axis: int | None) -> Any:
+    if axis is None:
+        return np.float64((np.bincount(train.reshape(-1), minlength=256) * np.arange(256.0) ** 2).sum())
+    blocks = (train[i : i + 4096].astype(np.uint32) for i in range(0, len(train), 4096))
+    return np.sum([(block * block).sum(axis=0, dtype=np.uint64) for block in blocks], axis=0).astype(np.float64)
+
+
+def array_task(
+    name: str,
+    parts: dict[str, tuple[np.ndarray, np.ndarray]],
+    class_names: Sequence[str],
+    *,
+    classes: Classes = None,
+    ways: int | None = None,
+    own_classes: bool = False,
+    image_shape: tuple[int, ...] | None = None,
+    normalize: str = "standard",
+    limits: tuple[float, float] | None = None,
+) -> ArrayTask:
+    """A task from checked host arrays.
+
+    Args:
+      name: for messages.
+      parts: split -> (rows [N, num_inputs] uint8 or float32, labels [N] int indices into `class_names`); "train" is required.
+      class_names: names of the labels.
+      classes: subset of classes, in the order in which they become outputs.
+      ways: draw this many classes anew for every episode.
+      own_classes: with `ways`: the splits hold different classes (Omniglot's alphabets), not other rows of the same.
+      image_shape: of one row.
+      normalize: see `NORMALIZATIONS`.
+      limits: least and greatest value that data can have, if not 0 and 255 (uint8) or what occurs (float32).
+
+    Raises:
+      TaskError: a class without training rows, rows of a class unknown to training, or wrong options.
+    """
+    chosen = select_classes(classes, class_names)
+    if classes is not None:
+        lookup = np.full(len(class_names), -1)
+        lookup[chosen] = np.arange(len(chosen))
+        parts = {split: _subset(rows, lookup[labels]) for split, (rows, labels) in parts.items()}
+    names = tuple(class_names[index] for index in chosen)
+    if not own_classes or ways is None:
+        present = set(np.unique(parts["train"][1]).tolist())
+        for split, (_, labels) in parts.items():
+            missing = [names[label] for label in np.unique(labels).tolist() if label not in present]
+            if missing:
+                raise TaskError(f"{split} split has rows of {', '.join(missing[:8])}, of which the training split has none.")
+        absent = [names[label] for label in range(len(names)) if label not in present]
+        if absent and classes is not None:
+            raise TaskError(f"classes: the training split has no rows of {', '.join(absent[:8])}.")
+        if absent:  # Numbers that the set declares but does not use, such as EMNIST's letter 0.
+            lookup = np.full(len(names), -1)
+            lookup[sorted(present)] = np.arange(len(present))
+            parts = {split: (rows, lookup[labels]) for split, (rows, labels) in parts.items()}
+            names = tuple(names[label] for label in sorted(present))
+        if len(names) < 2:
+            raise TaskError(f"all rows are of one class, {', '.join(names) or 'none'}; a classification task needs at least 2.")
+    scale, shift = _affine(parts["train"][0], normalize, limits)
+    pools: list[tuple[int, int]] = []
+    starts: list[np.ndarray] = []
+    counts: list[np.ndarray] = []
+    extents, rows_of, labels_of, row = [], [], [], 0
+    for split in SPLITS:
+        rows, labels = parts.get(split, (parts["train"][0][:0], np.zeros(0, np.int64)))
+        if ways is not None:
+            order = np.argsort(labels, kind="stable")
+            rows, labels = rows[order], labels[order]
+            _, first, number = np.unique(labels, return_index=True, return_counts=True)
+            _check_pool(split, names, labels, number, ways)
+            pools.append((sum(map(len, starts)), len(number)))
+            starts.append(first + row)
+            counts.append(number)
+        extents.append((row, len(rows)))
+        rows_of.append(rows)
+        labels_of.append(labels)
+        row += len(rows)
+    common: dict[str, Any] = {
+        "name": name,
+        "num_inputs": math.prod(rows_of[0].shape[1:]),
+        "image_shape": image_shape,
+        "data": jnp.asarray(np.concatenate(rows_of)),
+        "labels": jnp.asarray(np.concatenate(labels_of), jnp.int32),
+        "scale": jnp.asarray(scale, jnp.float32),
+        "shift": jnp.asarray(shift, jnp.float32),
+        "extents": tuple(extents),
+    }
+    if ways is None:
+        return ArrayTask(num_outputs=len(names), num_classes=len(names), class_names=names, **common)
+    filled = {tuple(np.unique(labels)) for labels in labels_of if len(labels)}
+    return WaysTask(
+        num_outputs=ways,
+        num_classes=ways,
+        starts=jnp.asarray(np.concatenate(starts), jnp.int32),
+        counts=jnp.asarray(np.concatenate(counts), jnp.int32),
+        pools=tuple(pools),
+        shared=len(filled) == 1,
+        **common,
+    )
+
+
+def _subset(rows: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    keep = labels >= 0
+    return rows[keep], labels[keep]
+
+
+def _check_pool(split: str, names: Sequence[str], labels: np.ndarray, counts: np.ndarray, ways: int) -> None:
+    if isinstance(ways, bool) or not isinstance(ways, int) or ways < 2:
+        raise TaskError(f"ways: got {ways!r}; expected an integer >= 2.")
+    if len(counts) == 0:
+        return
+    if len(counts) < ways:
+        raise TaskError(f"ways: got {ways}, but the {split} split has {len(counts)} classes.")
+    if counts.min() < 2:
+        lone = names[int(np.unique(labels)[counts.argmin()])]
+        raise TaskError(f"{split} split has one row of class {lone}; with ways every class needs 2 (support and query).")

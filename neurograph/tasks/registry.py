@@ -1,0 +1,195 @@
+"""Names of tasks. Free of JAX, so that listing them is instant; a task's module is imported when the task is asked for."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from neurograph.errors import TaskError
+
+if TYPE_CHECKING:
+    from neurograph.tasks.base import Task
+
+__all__ = ["FIGURE_3_HELD_OUT", "FIGURE_3_TRAIN", "TaskEntry", "get_task", "register_task", "task_entry", "task_names"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FIGURE_3_TRAIN = ("xor", "and", "moons", "center_circle", "small_center_circle", "slice")
+"""Figures 3 and 4: the functions of meta-training that the paper shows ("several others" of section 4.1 are not named)."""
+
+FIGURE_3_HELD_OUT = ("blobs5", "cross", "triangle")
+"""Figures 3 and 4: the functions kept for validation (MNIST as well)."""
+
+
+@dataclass(frozen=True)
+class TaskEntry:
+    """One name of the registry.
+
+    Attributes:
+      name: what `get_task` is asked for.
+      factory: callable that makes the task, or "module:attribute" imported on first use.
+      summary: one line.
+      kind: heading in lists: "function", "embedded data", "tensorflow-datasets", "your own".
+      preset: arguments fixed by the name; a user's option of the same name takes precedence unless it is in `fixed`.
+      fixed: presets that are no options.
+    """
+
+    name: str
+    factory: Callable[..., Any] | str
+    summary: str = ""
+    kind: str = "your own"
+    preset: Mapping[str, Any] = field(default_factory=dict)
+    fixed: tuple[str, ...] = ()
+
+    def resolve(self) -> Callable[..., Any]:
+        if callable(self.factory):
+            return self.factory
+        module, _, attribute = self.factory.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    def options(self) -> dict[str, inspect.Parameter]:
+        """The options a user may give, in order."""
+        parameters = inspect.signature(self.resolve()).parameters
+        return {
+            name: parameter.replace(default=self.preset.get(name, parameter.default))
+            for name, parameter in parameters.items()
+            if name not in self.fixed and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        }
+
+
+def _function(name: str, attribute: str, summary: str, fixed: tuple[str, ...] = (), **preset: Any) -> TaskEntry:
+    return TaskEntry(name, f"neurograph.tasks.functions:{attribute}", summary, "function", preset, fixed)
+
+
+def _plain(name: str, summary: str) -> TaskEntry:
+    return _function(name, "plain", summary, fixed=("rule",), rule=name)
+
+
+_ENTRIES: dict[str, TaskEntry] = {}
+for _entry in (
+    _plain("and", "x0 > 0 and x1 > 0"),
+    _plain("or", "x0 > 0 or x1 > 0"),
+    _plain("xor", "x0 and x1 have the same sign (the authors' convention)"),
+    _plain("nxor", "x0 and x1 have different signs"),
+    _plain("qand", "the quadrant x0 < 0 < x1"),
+    _function("random_xor", "random_xor", "xor of a random projection, fresh per episode"),
+    _function("fixed_random_xor", "random_xor", "xor of one fixed random projection", seed=0),
+    _function("circle", "circle", "inside of a circle, drawn per episode"),
+    _function("center_circle", "circle", "inside of a circle about the origin", center=(0.0, 0.0), radius=0.7),
+    _function("small_center_circle", "circle", "inside of a small circle about the origin", center=(0.0, 0.0), radius=0.4),
+    _function("moons", "moons", "two half moons"),
+    _function("rotated_moons", "rotated_moons", "two half moons, turned by an angle drawn per episode"),
+    _function("square", "squares", "inside of a square"),
+    _function("squares", "squares", "inside of either of two squares", centers=((-0.5, -0.5), (0.5, 0.5)), size=0.3),
+    _function("cross", "cross", "on a cross"),
+    _plain("triangle", "inside of a triangle"),
+    _function("slice", "angular_slice", "an angular slice"),
+    _function("blobs", "blobs", "Gaussian blobs around centres drawn per episode"),
+    *(
+        _function(f"blobs{n}", "blobs", f"{n} Gaussian blobs, one class each", fixed=("classes",), classes=n)
+        for n in (2, 3, 4, 5)
+    ),
+    _function("concentric_circles", "concentric_circles", "four rings, one class each"),
+    _plain("random_labels", "labels by coin toss: a control, nothing to learn"),
+    _function("sine", "sine", "regression: one sine wave, its amplitude drawn per episode"),
+    TaskEntry("digits", "neurograph.tasks.embedded:digits", "scikit-learn's 8x8 digits, no download", "embedded data"),
+):
+    _ENTRIES[_entry.name] = _entry
+
+_SCHEMES: dict[str, TaskEntry] = {}
+
+
+def task_names() -> tuple[str, ...]:
+    """All registered names, in the order of `neurograph task list`."""
+    return tuple(_ENTRIES)
+
+
+def task_entry(name: str) -> TaskEntry:
+    """The registry's entry for a name, also for names with a scheme such as "tfds:cifar10" or "csv:flowers.csv".
+
+    Raises:
+      TaskError: no such name; lists all names and the closest.
+    """
+    if name in _ENTRIES:
+        return _ENTRIES[name]
+    scheme, colon, rest = name.partition(":")
+    if colon and scheme in _SCHEMES and rest:
+        entry = _SCHEMES[scheme]
+        return replace(entry, name=name, preset={**entry.preset, entry.fixed[0]: rest})
+    close = difflib.get_close_matches(name.lower(), _ENTRIES, n=3, cutoff=0.5)
+    hint = f" Did you mean {' or '.join(close)}?" if close else ""
+    schemes = "".join(f", {scheme}:..." for scheme in _SCHEMES)
+    raise TaskError(f"no task is called {name!r}.{hint} Known: {', '.join(_ENTRIES)}{schemes}.")
+
+
+def get_task(name: str | Task | Mapping[str, Any], **options: Any) -> Task:
+    """The task of a name, with options.
+
+    Args:
+      name: a registered name ("xor", "digits", "mnist", ...), "tfds:<name>" for any other image-classification set of
+        tensorflow-datasets, "csv:", "parquet:", "npz:" or "folder:" and a path for your own data; a mapping with `name` and
+        options (as in a YAML file); or a task, returned as it is.
+      options: of that task (`neurograph task show NAME` lists them), and for every task `outputs`: 1 for a single +-1 output.
+
+    Raises:
+      TaskError: unknown name or option, or data that is missing or malformed; the text says what is allowed.
+      MissingExtraError: the data needs a package that is not installed.
+    """
+    from neurograph.tasks.base import Task
+
+    if isinstance(name, Task):
+        if set(options) - {"outputs"}:
+            raise TaskError(f"task {name.name!r} is made already: options {', '.join(sorted(options))} come too late.")
+        return name.with_outputs(options.get("outputs"))
+    if isinstance(name, Mapping):
+        merged = {**name, **options}
+        if not isinstance(merged.get("name"), str):
+            raise TaskError(f"a task given as a mapping needs its name as text, e.g. {{name: xor}}; got {dict(name)!r}.")
+        return get_task(merged.pop("name"), **merged)
+    if not isinstance(name, str):
+        raise TaskError(f"a task is named by text; got {type(name).__name__}.")
+    entry = task_entry(name)
+    outputs = options.pop("outputs", None)
+    factory, allowed = entry.resolve(), entry.options()
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(factory).parameters.values())
+    unknown = [option for option in options if option not in allowed]
+    if unknown and not takes_any:
+        close = difflib.get_close_matches(unknown[0], allowed, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise TaskError(f"task {name!r} has no option {unknown[0]!r}.{hint} Allowed: {', '.join([*allowed, 'outputs'])}.")
+    try:
+        task = factory(**{**entry.preset, **options})
+    except TaskError as error:
+        message = str(error)
+        raise (error if repr(name) in message else TaskError(f"task {name!r}: {message}")) from error.__cause__
+    if not isinstance(task, Task):
+        raise TaskError(f"the factory of task {name!r} returned a {type(task).__name__}; expected a Task (see function_task).")
+    return replace(task, name=name).with_outputs(outputs)
+
+
+def register_task(
+    name: str, factory: Callable[..., Any] | None = None, *, summary: str = "", kind: str = "your own", replace: bool = False
+) -> Any:
+    """Add a task under a name: `register_task("stripes", stripes)` or `@register_task("stripes")` above a factory.
+
+    The factory's keyword arguments become the task's options; it returns a `Task`, for instance from `function_task` or
+    `from_arrays`.
+
+    Raises:
+      TaskError: the name is taken (and not `replace`) or is no plain word.
+    """
+
+    def add(factory: F) -> F:
+        if not isinstance(name, str) or not name or ":" in name or any(letter.isspace() for letter in name):
+            raise TaskError(f"a task's name is a word without spaces and colons; got {name!r}.")
+        if name in _ENTRIES and not replace:
+            raise TaskError(f"task {name!r} exists already ({_ENTRIES[name].summary}); pass replace=True to replace it.")
+        text = summary or (inspect.getdoc(factory) or "").partition("\n")[0]
+        _ENTRIES[name] = TaskEntry(name, factory, text, kind)
+        return factory
+
+    return add if factory is None else add(factory)
