@@ -1,0 +1,345 @@
+"""What a topology file may say, and how what it says wrongly is told: every fault with its line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from neurograph.errors import Fault
+from neurograph.topology.builders import BUILDERS, Builder
+from neurograph.topology.builders.base import Name
+from neurograph.topology.yaml_tree import Node
+
+__all__ = ["CellSpec", "NeuronSpec", "PopulationSpec", "Source", "SynapseSpec", "TopologySpec", "suggestion", "validate_spec"]
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True, allow_inf_nan=False)
+
+    @classmethod
+    def allowed(cls) -> list[str]:
+        """Keys that a file may give."""
+        return [str(info.alias or name) for name, info in cls.model_fields.items()]
+
+
+def _population(value: Any) -> Any:
+    if type(value) is int:
+        return {"size": value}
+    if isinstance(value, (list, tuple)):
+        return {"shape": list(value)}
+    if not isinstance(value, (Mapping, PopulationSpec)):
+        raise ValueError("expected a size, a [shape] or a mapping")
+    return value
+
+
+def _biases(value: Any) -> Any:
+    if isinstance(value, bool) or value is None or value in ("single", "per_channel", "per_neuron"):
+        return value
+    raise ValueError("expected true, false, per_neuron, per_channel or single")
+
+
+def _names(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value if isinstance(value, list) else [value]
+
+
+def _neuron(value: Any) -> Any:
+    if isinstance(value, str) or type(value) is int:
+        return {"name": value}
+    if not isinstance(value, (Mapping, NeuronSpec)):
+        raise ValueError("expected a name or a mapping")
+    return value
+
+
+def _synapse(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        if len(value) not in (2, 3):
+            raise ValueError("expected [from, to], [from, to, weight] or a mapping")
+        return dict(zip(("from", "to", "weight"), value))
+    if not isinstance(value, (Mapping, SynapseSpec)):
+        raise ValueError("expected [from, to], [from, to, weight] or a mapping")
+    return value
+
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class PopulationSpec(_Spec):
+    """A named group of neurons: a size, a shape, or explicit neurons as members."""
+
+    size: Count | None = Field(None, description="number of neurons; they are called NAME.0, NAME.1, ...")
+    shape: list[Count] | None = Field(
+        None, min_length=1, max_length=8, description="as in [8, 8, 1]: NAME.0.0.0, ...; channels last"
+    )
+    members: list[Name] | None = Field(
+        None, min_length=1, description="names from `neurons`, in their order there, instead of new ones"
+    )
+    bias: Annotated[Any, BeforeValidator(_biases)] = Field(
+        None, description="true (default), false, or shared: single (one for all), per_channel; per_neuron forbids sharing"
+    )
+
+    @model_validator(mode="after")
+    def _sized(self) -> PopulationSpec:
+        if self.members is None:
+            if (self.size is None) == (self.shape is None):
+                raise ValueError("give either size or shape")
+        elif self.size is not None or self.bias is not None:
+            raise ValueError("a population with members takes no size and no bias; its neurons have their own")
+        return self
+
+
+class NeuronSpec(_Spec):
+    """One explicit neuron."""
+
+    name: Name = Field(description="unique")
+    bias: bool | None = Field(None, description="a synapse from the constant neuron; default true, false for inputs")
+    bias_group: Name | None = Field(None, description="neurons of one group share one bias")
+
+
+class SynapseSpec(_Spec):
+    """One explicit synapse."""
+
+    from_: Name = Field(alias="from", description="neuron")
+    to: Name = Field(description="neuron")
+    weight: float | None = Field(None, description="value; drawn at initialisation if not given")
+    fixed: bool = Field(False, description="keeps its weight; needs one")
+    group: Name | None = Field(None, description="synapses of one group are one stored number")
+
+    @model_validator(mode="after")
+    def _fixed_needs_weight(self) -> SynapseSpec:
+        if self.fixed and self.weight is None:
+            raise ValueError("a fixed synapse needs a weight")
+        return self
+
+
+Populations = dict[Name, Annotated[PopulationSpec, BeforeValidator(_population)]]
+
+
+class CellSpec(_Spec):
+    """A group of populations and connections, repeated one after the other."""
+
+    name: Name = Field(description="copies are NAME1, NAME2, ...; NAME alone stands for the last copy's output")
+    repeat: Annotated[int, Field(ge=1, le=100_000)] = Field(description="number of copies")
+    from_: Name = Field(alias="from", description="what `previous` means in the first copy; later, the output of the copy before")
+    populations: Populations = Field(min_length=1, description="as above; P becomes NAME1.P, NAME2.P, ...")
+    connections: list[Any] = Field(min_length=1, description="as above; they see P, `previous` and all top-level populations")
+    output: Name = Field(description="the population that the next copy calls `previous`")
+
+    @model_validator(mode="after")
+    def _output_exists(self) -> CellSpec:
+        if self.output not in self.populations:
+            raise ValueError(
+                f"output {self.output!r} is not among the populations of the cell{suggestion(self.output, self.populations)}"
+            )
+        if "previous" in self.populations:
+            raise ValueError("a population of a cell cannot be called 'previous'")
+        return self
+
+
+class TopologySpec(_Spec):
+    """A whole file."""
+
+    title: str = Field("", max_length=200, description="a few words")
+    description: str = Field("", max_length=20_000, description="for people")
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="for all random connections")
+    schedule: Literal["levels", "synchronous", "mixed"] = Field("levels", description="levels, synchronous or mixed")
+    ticks: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(None, description="needed by synchronous and mixed")
+    outputs_may_project: bool = Field(False, description="allows synapses out of output neurons")
+    populations: Populations = Field({}, description="name: size, name: [shape] or name: {size, shape, members, bias}")
+    neurons: list[Annotated[NeuronSpec, BeforeValidator(_neuron)]] = Field([], description="name or {name, bias, bias_group}")
+    inputs: Annotated[list[Name], BeforeValidator(_names)] = Field(min_length=1, description="populations or neurons, in order")
+    outputs: Annotated[list[Name], BeforeValidator(_names)] = Field(min_length=1, description="populations or neurons, in order")
+    connections: list[Any] = Field([], description="each a mapping with `kind` and the keys of that kind")
+    cells: list[CellSpec] = Field([], description="repeated groups of populations and connections")
+    synapses: list[Annotated[SynapseSpec, BeforeValidator(_synapse)]] = Field(
+        [], description="[from, to], [from, to, weight] or {from, to, weight, fixed, group}"
+    )
+
+    @model_validator(mode="after")
+    def _ticks_with_schedule(self) -> TopologySpec:
+        if self.schedule == "levels" and self.ticks not in (None, 1):
+            raise ValueError("ticks: schedule levels has exactly one; allowed with synchronous, mixed")
+        if self.schedule != "levels" and self.ticks is None:
+            raise ValueError(f"schedule {self.schedule} needs ticks")
+        return self
+
+
+class Source:
+    """Where a description came from; makes faults out of paths such as ("connections", 2, "from")."""
+
+    def __init__(self, path: str = "", tree: Node | None = None):
+        self.path, self.tree = path, tree
+
+    def fault(self, message: str, at: tuple[Any, ...] = (), *, key: bool = False) -> Fault:
+        line, column = self.tree.find(at, key=key) if self.tree else (None, None)
+        where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in at).lstrip(".")
+        return Fault(message, self.path or "topology", line, column, where)
+
+
+def suggestion(name: str, allowed: Iterable[str]) -> str:
+    """The end of a message about an unknown name: `; did you mean 'x'?`, or what is allowed."""
+    names = [str(known) for known in allowed]
+    close = difflib.get_close_matches(str(name), names[:2000], 1, 0.7)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    if not names:
+        return "; there are none."
+    if len(names) > 16:
+        return f"; allowed: {', '.join(names[:6])}, ... ({len(names):,} in all)."
+    return f"; allowed: {', '.join(names)}."
+
+
+def validate_spec(data: Any, source: Source) -> tuple[TopologySpec | None, dict[tuple[Any, ...], Builder], list[Fault]]:
+    """The description, its connections by path, and every fault of form. The description is None if there are faults in it."""
+    if not isinstance(data, Mapping):
+        return None, {}, [source.fault(f"got {_kind(data)}; expected a mapping with keys such as populations, inputs, outputs.")]
+    faults: list[Fault] = []
+    builders: dict[tuple[Any, ...], Builder] = {}
+    try:
+        spec = TopologySpec.model_validate(data)
+    except ValidationError as error:
+        spec = None
+        faults += _faults(error, (), TopologySpec, source, data)
+    # connections are looked at even if something else is wrong: all faults are told at once
+    lists: list[tuple[tuple[Any, ...], Any]] = [(("connections",), data.get("connections", []))]
+    cells = data.get("cells", [])
+    if isinstance(cells, (list, tuple)):
+        lists += [
+            (("cells", i, "connections"), cell.get("connections", []))
+            for i, cell in enumerate(cells)
+            if isinstance(cell, Mapping)
+        ]
+    for path, connections in lists:
+        for i, connection in enumerate(connections if isinstance(connections, (list, tuple)) else []):
+            builder = _builder(connection, (*path, i), source, faults)
+            if builder is not None:
+                builders[(*path, i)] = builder
+    return spec, builders, sorted(faults, key=lambda f: (f.line or 0, f.column or 0))
+
+
+def _builder(data: Any, at: tuple[Any, ...], source: Source, faults: list[Fault]) -> Builder | None:
+    if isinstance(data, Builder):
+        return data
+    if not isinstance(data, Mapping):
+        faults.append(source.fault(f"got {_kind(data)}; expected a mapping with a key `kind`.", at))
+        return None
+    kind = data.get("kind")
+    if kind is None:
+        faults.append(source.fault(f"missing key `kind`; allowed: {', '.join(BUILDERS)}.", at))
+        return None
+    if not isinstance(kind, str) or kind not in BUILDERS:
+        faults.append(source.fault(f"unknown kind {_show(kind)}{suggestion(str(kind), BUILDERS)}", (*at, "kind")))
+        return None
+    try:
+        return BUILDERS[kind].model_validate(data)
+    except ValidationError as error:
+        faults += _faults(error, at, BUILDERS[kind], source, data)
+        return None
+
+
+def _faults(error: ValidationError, prefix: tuple[Any, ...], model: Any, source: Source, data: Any) -> list[Fault]:
+    faults = []
+    for detail in error.errors(include_url=False):
+        location = tuple(step for step in detail["loc"] if step != "[key]")
+        path = (*prefix, *location)
+        if detail["type"] == "extra_forbidden":
+            owner, label = _owner(model, location[:-1])
+            name = f' for kind "{data.get("kind")}"' if prefix else f" for {label}" if label else ""
+            faults.append(source.fault(f"unknown key{name}{suggestion(str(location[-1]), owner)}", path, key=True))
+        elif detail["type"] == "missing":
+            faults.append(source.fault(f"missing key `{location[-1]}`.", path[:-1]))
+        else:
+            path, location = _walkable(data, prefix, location)
+            faults.append(source.fault(_message(detail), path))
+    return faults
+
+
+def _walkable(data: Any, prefix: tuple[Any, ...], location: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """The part of a pydantic location that exists in the document: shorthand such as `hidden: 5` has no key `size` there."""
+    walked: list[Any] = []
+    for step in location:
+        inside = step in data if isinstance(data, Mapping) else isinstance(step, int) and isinstance(data, (list, tuple))
+        if inside:
+            data = data[step]
+            walked.append(step)
+        elif not isinstance(step, int) or isinstance(data, (Mapping, list, tuple)):
+            break  # else: one name where a list is allowed
+    return (*prefix, *walked), tuple(walked)
+
+
+def _owner(model: Any, location: tuple[Any, ...]) -> tuple[list[str], str]:
+    """Allowed keys, and what to call the mapping, where an unknown key was found."""
+    models = {"populations": (PopulationSpec, "a population"), "neurons": (NeuronSpec, "a neuron")}
+    models |= {"synapses": (SynapseSpec, "a synapse"), "cells": (CellSpec, "a cell")}
+    for step in reversed(location):
+        if step in models:
+            found, label = models[step]
+            return found.allowed(), label
+    return model.allowed(), ""
+
+
+def _message(detail: Any) -> str:
+    kind, got, context = detail["type"], _show(detail["input"]), detail.get("ctx", {})
+    if kind == "value_error":
+        text = str(context.get("error", detail["msg"])).rstrip(".")
+        return f"got {got}; {text}." if text.startswith("expected") else f"{text}."
+    bound = next((context[key] for key in ("gt", "ge", "lt", "le") if key in context), None)
+    number = "an integer" if isinstance(bound, int) else "a number"
+    expected = {
+        "int_type": "an integer",
+        "int_from_float": "an integer",
+        "float_type": "a number",
+        "finite_number": "a finite number",
+        "bool_type": "true or false",
+        "string_type": "text",
+        "string_too_short": "a name that is not empty",
+        "string_too_long": f"at most {context.get('max_length')} characters",
+        "list_type": "a list",
+        "dict_type": "a mapping",
+        "model_type": "a mapping",
+        "model_attributes_type": "a mapping",
+        "too_short": f"at least {context.get('min_length')} value(s)",
+        "too_long": f"at most {context.get('max_length')} values",
+        "literal_error": f"one of {context.get('expected')}",
+        "greater_than": f"{number} > {bound}",
+        "greater_than_equal": f"{number} >= {bound}",
+        "less_than": f"{number} < {bound}",
+        "less_than_equal": f"{number} <= {bound}",
+    }.get(kind)
+    if expected is None:
+        return f"got {got}; {detail['msg'][:1].lower()}{detail['msg'][1:]}."
+    hint = ""
+    if kind in ("int_type", "float_type") and isinstance(detail["input"], str):
+        hint = " without quotes" if _is_number(detail["input"]) else ""
+    if kind == "bool_type" and isinstance(detail["input"], str) and detail["input"].lower() in ("yes", "no", "on", "off"):
+        hint = " (yes, no, on and off are text)"
+    return f"got {got}; expected {expected}{hint}."
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, (Mapping, list, tuple)):
+        return _kind(value)
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int) and abs(value) > 10**20:
+        return f"a number of {len(str(abs(value))[:4000])} digits" if abs(value) < 10**4000 else "an enormous number"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "a mapping"
+    return "a list" if isinstance(value, (list, tuple)) else _show(value)

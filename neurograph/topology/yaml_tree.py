@@ -1,0 +1,199 @@
+"""YAML as a tree whose every node knows its line and column, read so that no file can hang or exhaust the machine.
+
+The tree is built from PyYAML's events rather than by `yaml.load` or `yaml.compose`: those recurse (deep nesting overflows the C
+stack) and keep the last of two equal keys. Scalars follow the YAML 1.2 core schema, because the 1.1 rules surprise: here `1e-3`
+is a number, `no` is text, `010` is text and only true/false are booleans.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from neurograph.errors import Fault, SpecError
+
+__all__ = ["Node", "parse_yaml"]
+
+MAX_DEPTH = 40
+MAX_NODES = 3_000_000
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_SPECIAL: dict[str, Any] = {
+    **dict.fromkeys(["", "~", "null", "Null", "NULL"]),
+    **dict.fromkeys(["true", "True", "TRUE"], True),
+    **dict.fromkeys(["false", "False", "FALSE"], False),
+    **dict.fromkeys([".inf", ".Inf", ".INF", "+.inf"], float("inf")),
+    "-.inf": float("-inf"),
+    **dict.fromkeys([".nan", ".NaN", ".NAN"], float("nan")),
+}
+
+
+@dataclass(slots=True)
+class Node:
+    """One YAML node: `value` is a scalar, a list of nodes or a dict of nodes; `keys` holds the places of a dict's keys."""
+
+    value: Any
+    line: int
+    column: int
+    keys: dict[str, tuple[int, int]] = field(default_factory=dict)
+    size: int = 1  # nodes in this subtree, aliases written out
+
+    def plain(self) -> Any:
+        """The same as plain Python data."""
+        if isinstance(self.value, list):
+            return [node.plain() for node in self.value]
+        if isinstance(self.value, dict):
+            return {key: node.plain() for key, node in self.value.items()}
+        return self.value
+
+    def find(self, path: tuple[Any, ...], *, key: bool = False) -> tuple[int, int]:
+        """Line and column of what `path` leads to, or of the last node on the way that exists; `key` asks for its key instead."""
+        node = self
+        for i, step in enumerate(path):
+            value = node.value
+            if isinstance(value, dict) and step in value:
+                if key and i == len(path) - 1:
+                    return node.keys[step]
+                node = value[step]
+            elif isinstance(value, list) and isinstance(step, int) and 0 <= step < len(value):
+                node = value[step]
+            else:
+                break
+        return node.line, node.column
+
+
+def scalar(text: str) -> Any:
+    """Value of an unquoted scalar by the YAML 1.2 core schema; numbers with leading zeros stay text."""
+    if text in _SPECIAL:
+        return _SPECIAL[text]
+    if len(text) <= 40:
+        if _INT.fullmatch(text):
+            return int(text)
+        if _FLOAT.fullmatch(text):
+            return float(text)
+    return text
+
+
+class _Builder:
+    """Puts events together without recursion; raises SpecError at the first thing that breaks the tree, gathers the others."""
+
+    def __init__(self, path: str):
+        self.path = path
+        self.faults: list[Fault] = []
+        self.stack: list[tuple[Node, str | None, tuple[int, int] | None, str | None]] = []
+        self.key: str | None = None  # key waiting for its value
+        self.key_place: tuple[int, int] | None = None
+        self.anchors: dict[str, Node | None] = {}
+        self.root: Node | None = None
+        self.count = 0
+
+    def fault(self, message: str, mark: Any) -> Fault:
+        return Fault(message, self.path, mark.line + 1, mark.column + 1)
+
+    def stop(self, message: str, mark: Any) -> None:
+        raise SpecError([*self.faults, self.fault(message, mark)])
+
+    def add(self, node: Node, mark: Any) -> None:
+        self.count += node.size
+        if self.count > MAX_NODES:
+            self.stop(
+                f"more than {MAX_NODES:,} values once aliases are written out; for large graphs use GraphML, JSON or CSV.", mark
+            )
+        if not self.stack:
+            self.root = node
+            return
+        parent = self.stack[-1][0]
+        if isinstance(parent.value, list):
+            parent.value.append(node)
+        elif self.key is None:
+            if isinstance(node.value, (dict, list)):
+                self.stop("a key must be text, not a list or a mapping.", mark)
+            self.key, self.key_place = str(node.value), (node.line, node.column)
+            if self.key in parent.value:
+                line = parent.keys[self.key][0]
+                self.faults.append(self.fault(f"key {self.key!r} is given twice; the first is on line {line}.", mark))
+            return
+        else:
+            if self.key not in parent.value:  # of two equal keys, the first is looked at
+                parent.value[self.key] = node
+                parent.keys[self.key] = self.key_place or (node.line, node.column)
+            self.key = None
+        parent.size += node.size
+
+    def feed(self, event: yaml.Event) -> None:
+        mark = event.start_mark
+        if getattr(event, "tag", None) is not None and event.tag != "!":  # type: ignore[attr-defined]
+            self.stop(f"tag {event.tag!r}: tags are not allowed.", mark)  # type: ignore[attr-defined]
+        anchor = getattr(event, "anchor", None)
+        if isinstance(event, yaml.ScalarEvent):
+            plain = event.style is None or event.style == ""
+            is_key = bool(self.stack) and isinstance(self.stack[-1][0].value, dict) and self.key is None
+            value = scalar(event.value) if plain and not is_key else event.value
+            node = Node(value, mark.line + 1, mark.column + 1)
+            if anchor:
+                self.anchors[anchor] = node
+            self.add(node, mark)
+        elif isinstance(event, yaml.AliasEvent):
+            node = self.anchors.get(anchor or "", None)
+            if node is None:
+                known = anchor in self.anchors
+                self.stop(f"alias *{anchor} {'stands inside what it names' if known else 'names nothing'}.", mark)
+            else:
+                self.add(node, mark)
+        elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
+            if len(self.stack) >= MAX_DEPTH:
+                self.stop(f"nested deeper than {MAX_DEPTH} levels.", mark)
+            is_map = isinstance(event, yaml.MappingStartEvent)
+            if is_map and self.stack and isinstance(self.stack[-1][0].value, dict) and self.key is None:
+                self.stop("a key must be text, not a list or a mapping.", mark)
+            node = Node({} if is_map else [], mark.line + 1, mark.column + 1)
+            self.stack.append((node, self.key, self.key_place, anchor))
+            self.key = None
+            if anchor:
+                self.anchors[anchor] = None  # until it is complete
+        elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+            node, self.key, self.key_place, anchor = self.stack.pop()
+            self.count -= node.size - 1  # its parts were counted as they came
+            if anchor:
+                self.anchors[anchor] = node
+            self.add(node, mark)
+
+
+def parse_yaml(text: str, path: str) -> Node:
+    """The single document in `text`.
+
+    Raises:
+      SpecError: not YAML (with the place), more than one document or none, duplicate keys (all of them), tags, aliases that
+        contain themselves or blow up, nesting beyond 40 levels.
+    """
+    builder = _Builder(path)
+    documents = 0
+    try:
+        for event in yaml.parse(text, Loader=_LOADER):
+            if isinstance(event, yaml.DocumentStartEvent):
+                documents += 1
+                if documents > 1:
+                    builder.stop("a second document begins here; one file describes one graph.", event.start_mark)
+            builder.feed(event)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
+        context = f" ({error.context})" if error.context else ""
+        raise SpecError([Fault(f"not valid YAML: {error.problem}{context}.", path, line, column)]) from error
+    except yaml.reader.ReaderError as error:
+        place = error.position if isinstance(error.position, int) else 0
+        line = text.count("\n", 0, place) + 1
+        code = error.character if isinstance(error.character, int) else ord(str(error.character)[:1] or "\0")
+        raise SpecError([Fault(f"not valid YAML: the character U+{code:04X} is not allowed.", path, line)]) from error
+    except yaml.YAMLError as error:
+        raise SpecError([Fault(f"not valid YAML: {error}.", path)]) from error
+    if builder.root is None:
+        raise SpecError([Fault("the file is empty.", path)])
+    if builder.faults:
+        raise SpecError(builder.faults)
+    return builder.root
