@@ -1,0 +1,58 @@
+"""neurograph: networks that are arbitrary directed graphs of multi-state neurons, learning by a small, shared genome.
+
+Names are resolved when they are first used, so that `import neurograph` is instant and the topology floor needs no JAX.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_NAMES: dict[str, tuple[str, ...]] = {
+    "neurograph.errors": (
+        "ExperimentError",
+        "GenomeError",
+        "MissingExtraError",
+        "NeurographError",
+        "PlanError",
+        "RuleError",
+        "ShapeError",
+        "SpecError",
+        "TaskError",
+        "TopologyError",
+    ),
+    "neurograph.topology": ("Topology", "build_topology", "from_networkx", "load_topology", "register_builder", "save_topology"),
+    "neurograph.plan": ("Plan", "compile_plan"),
+    "neurograph.activations": ("ACTIVATIONS", "with_derivative"),
+    "neurograph.rule": ("Rule",),
+    "neurograph.genome": (
+        "Genome",
+        "GenomeFile",
+        "backprop_genome",
+        "load_genome",
+        "load_genome_file",
+        "save_genome",
+        "zoo_names",
+    ),
+    "neurograph.types": ("Synapses", "Trace", "Weights"),
+    "neurograph.dynamics": ("Network",),
+    "neurograph.reference": ("from_graphs_tuple", "to_graphs_tuple"),
+    "neurograph.tasks": ("Episode", "Task", "get_task", "register_task", "task_names"),
+}
+_HOME = {name: module for module, names in _NAMES.items() for name in names}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'neurograph' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,85 @@
+"""Nonlinearities by name, their derivatives, and the pair (sigma, sigma') of section 3.1.
+
+An activation is a callable on pre-activations of any shape, applied elementwise. `WithDerivative` is the one exception: it
+treats the leading (states) axis, so inside the simulator every activation is called with the states axis first.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from neurograph.errors import RuleError
+
+__all__ = ["ACTIVATIONS", "WithDerivative", "derivative", "resolve_activation", "with_derivative"]
+
+Activation = Callable[[jax.Array], jax.Array]
+
+
+def relu_tanh(x: jax.Array) -> jax.Array:
+    """max(tanh x, 0): the authors' default for hidden neurons."""
+    return jax.nn.relu(jnp.tanh(x))
+
+
+def identity(x: jax.Array) -> jax.Array:
+    """x itself."""
+    return x
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    "relu_tanh": relu_tanh,
+    "tanh": jnp.tanh,
+    "identity": identity,
+    "relu": jax.nn.relu,
+    "sigmoid": jax.nn.sigmoid,
+    "leaky_relu": jax.nn.leaky_relu,
+    "swish": jax.nn.swish,
+    "gelu": jax.nn.gelu,
+}
+
+
+def resolve_activation(activation: str | Activation, option: str = "activation") -> Activation:
+    """The callable behind a name; a callable is returned as it is.
+
+    Raises:
+      RuleError: an unknown name, or something that is neither a name nor callable; `option` names the culprit.
+    """
+    if callable(activation):
+        return activation
+    if isinstance(activation, str) and activation in ACTIVATIONS:
+        return ACTIVATIONS[activation]
+    close = difflib.get_close_matches(str(activation), ACTIVATIONS, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise RuleError(f"{option}: got {activation!r}; allowed: {', '.join(ACTIVATIONS)}, or a callable{hint}")
+
+
+def derivative(activation: Activation, x: jax.Array) -> jax.Array:
+    """Elementwise derivative of an elementwise activation at `x`, same shape."""
+    return jax.jvp(activation, (x,), (jnp.ones_like(x),))[1]
+
+
+@dataclass(frozen=True)
+class WithDerivative:
+    """phi = (sigma, sigma'): state 0 becomes sigma(z), every other state sigma'(z). Section 3.1.
+
+    Called with the states axis first: `[states, ...] -> [states, ...]`.
+    """
+
+    activation: Activation
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return jnp.concatenate([self.activation(x[:1]), derivative(self.activation, x[1:])], axis=0)
+
+
+def with_derivative(activation: str | Activation) -> WithDerivative:
+    """The activation pair by which the backprop genome carries sigma' in its second state (section 3.1)."""
+    return WithDerivative(resolve_activation(activation))
+
+
+def value_activation(activation: Activation) -> Activation:
+    """The elementwise function that state 0 goes through."""
+    return activation.activation if isinstance(activation, WithDerivative) else activation

@@ -1,0 +1,315 @@
+"""`Genome`: the continuous, learned numbers of a rule. It knows nothing of neurons, synapses or the graph.
+
+| paper | field | shape | meaning |
+|---|---|---|---|
+| nu | forward_transform | [k, k] | rows = output state c, columns = input state d |
+| mu | backward_transform | [k, k] | the same on the way back |
+| nu~ | pre_transform | [k, k] | [e, c]: state e of the pre-synaptic neuron into channel c |
+| mu~ | post_transform | [k, k] | [c, d]: state d of the post-synaptic neuron into channel c |
+| f, eta | neuron_keep, neuron_update | () | gates of neurons |
+| f~, eta~ | synapse_keep, synapse_update | () | gates of synapses; minus is descent for the backprop genome |
+
+The rest is used by the option that names it: `oja_multiplier`, `rescale`, `saturation`, `initial_deviation`, the moments
+`forward_scale`, `forward_shift`, `backward_scale`, `backward_shift` of normalization ([k] each), and the second Hebbian genome of
+`forward_synapse_update` (`forward_pre_transform`, `forward_post_transform`, `forward_synapse_keep`, `forward_synapse_update`).
+
+Where the sources disagree: the paper's matrices are kept as printed (the authors' code stores nu and mu transposed).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from neurograph.activations import Activation, with_derivative
+from neurograph.errors import GenomeError
+from neurograph.rule import Rule
+
+__all__ = ["Genome", "GenomeFile", "backprop_genome", "load_genome", "load_genome_file", "save_genome", "zoo_names"]
+
+FORMAT = "neurograph-genome"
+VERSION = 1
+ZOO = Path(__file__).parent / "zoo"
+
+_MATRICES = ("forward_transform", "backward_transform", "pre_transform", "post_transform")
+_SECOND_MATRICES = ("forward_pre_transform", "forward_post_transform")
+_VECTORS = {"forward_scale": 1.0, "forward_shift": 0.0, "backward_scale": 1.0, "backward_shift": 0.0}
+_SCALARS = {
+    "neuron_keep": 1.0,
+    "neuron_update": 1.0,
+    "synapse_keep": 1.0,
+    "synapse_update": -1e-3,
+    "forward_synapse_keep": 1.0,
+    "forward_synapse_update": -1e-3,
+    "oja_multiplier": 1.0,
+    "rescale": 1.0,
+    "saturation": 1.0,
+    "initial_deviation": 0.1,
+}
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Genome:
+    """One genome: a pytree of floating-point arrays, fields as in the table above.
+
+    Build it with `random`, `near_backprop`, `from_arrays`, `backprop_genome` or `load_genome`; a leading axis on every leaf
+    makes a population for `jax.vmap`.
+    """
+
+    forward_transform: jax.Array
+    backward_transform: jax.Array
+    pre_transform: jax.Array
+    post_transform: jax.Array
+    forward_pre_transform: jax.Array
+    forward_post_transform: jax.Array
+    forward_scale: jax.Array
+    forward_shift: jax.Array
+    backward_scale: jax.Array
+    backward_shift: jax.Array
+    neuron_keep: jax.Array
+    neuron_update: jax.Array
+    synapse_keep: jax.Array
+    synapse_update: jax.Array
+    forward_synapse_keep: jax.Array
+    forward_synapse_update: jax.Array
+    oja_multiplier: jax.Array
+    rescale: jax.Array
+    saturation: jax.Array
+    initial_deviation: jax.Array
+
+    @property
+    def states(self) -> int:
+        """k, from the matrices' last axis."""
+        return self.forward_transform.shape[-1]
+
+    @classmethod
+    def from_arrays(cls, **arrays: Any) -> Genome:
+        """A genome from any of its fields, by the names of the table above.
+
+        Args:
+          **arrays: matrices `[k, k]`, vectors `[k]`, scalars; dtype float32, or float64 when given so and x64 is enabled.
+            A matrix left out is the identity, a scalar or vector its start value; the second Hebbian genome repeats
+            the first unless given.
+
+        Raises:
+          GenomeError: unknown names, wrong shapes, matrices of different k, non-finite values: all of them at once.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        faults = []
+        for name in arrays:
+            if name not in names:
+                close = difflib.get_close_matches(name, names, n=1)
+                faults.append(f"{name}: unknown array{f' (did you mean {close[0]!r}?)' if close else ''}; allowed: {', '.join(names)}")
+        given = {}
+        for name, value in arrays.items():
+            if name not in names:
+                continue
+            try:
+                array = jnp.asarray(value)
+                given[name] = array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.result_type(float))
+            except (TypeError, ValueError) as error:
+                faults.append(f"{name}: not an array of numbers ({error})")
+        sizes = {n: given[n].shape[-1] for n in (*_MATRICES, *_SECOND_MATRICES, *_VECTORS) if n in given and given[n].ndim}
+        k = next(iter(sizes.values()), 2)
+        dtype = jnp.result_type(*given.values()) if given else jnp.result_type(float)
+        for name, array in given.items():
+            shape = () if name in _SCALARS else (k,) if name in _VECTORS else (k, k)
+            if array.shape != shape:
+                faults.append(f"{name}: got shape {list(array.shape)}; expected {list(shape)} (states = {k})")
+            elif not isinstance(array, jax.core.Tracer) and not bool(jnp.isfinite(array).all()):
+                faults.append(f"{name}: contains NaN or infinity")
+        if faults:
+            raise GenomeError("\n".join(faults))
+        full: dict[str, jax.Array] = {n: jnp.eye(k, dtype=dtype) for n in _MATRICES}
+        full |= {n: jnp.full((k,), v, dtype) for n, v in _VECTORS.items()} | {n: jnp.asarray(v, dtype) for n, v in _SCALARS.items()}
+        full |= {n: a.astype(dtype) for n, a in given.items()}
+        for second, first in (
+            ("forward_pre_transform", "pre_transform"),
+            ("forward_post_transform", "post_transform"),
+            ("forward_synapse_keep", "synapse_keep"),
+            ("forward_synapse_update", "synapse_update"),
+        ):
+            if second not in given:
+                full[second] = full[first]
+        return cls(**full)
+
+    @classmethod
+    def random(cls, key: jax.Array, rule: Rule, *, scale: float = 1.0, **arrays: Any) -> Genome:
+        """A genome whose matrices are drawn from N(0, scale^2); everything else at its start value or as given."""
+        k = rule.states
+        keys = jax.random.split(key, len(_MATRICES) + len(_SECOND_MATRICES))
+        drawn = {n: scale * jax.random.normal(q, (k, k)) for n, q in zip((*_MATRICES, *_SECOND_MATRICES), keys, strict=True)}
+        return cls.from_arrays(**(drawn | arrays))
+
+    @classmethod
+    def near_backprop(cls, key: jax.Array, rule: Rule, *, noise: float = 0.05, **arrays: Any) -> Genome:
+        """The start of section 4.5: nu = mu = nu~ = 1, mu~ = 1 with its first two rows swapped, plus N(0, noise^2).
+
+        Raises:
+          GenomeError: the rule has one state only.
+        """
+        k = rule.states
+        if k < 2:
+            raise GenomeError("near_backprop: needs a rule with states >= 2 (got states: 1)")
+        swap = np.eye(k)[[1, 0, *range(2, k)]]
+        start = dict.fromkeys((*_MATRICES, *_SECOND_MATRICES), np.eye(k)) | {"post_transform": swap, "forward_post_transform": swap}
+        keys = jax.random.split(key, len(start))
+        drawn = {n: a + noise * jax.random.normal(q, (k, k)) for (n, a), q in zip(start.items(), keys, strict=True)}
+        return cls.from_arrays(**(drawn | arrays))
+
+    def replace(self, **arrays: Any) -> Genome:
+        """A copy with some arrays changed, checked anew."""
+        return Genome.from_arrays(**({f.name: getattr(self, f.name) for f in dataclasses.fields(self)} | arrays))
+
+    def astype(self, dtype: Any) -> Genome:
+        """The same genome in another floating-point type."""
+        return jax.tree.map(lambda leaf: leaf.astype(dtype), self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested lists by field name: every float in the shortest form that reads back to the same bits."""
+        return {f.name: np.asarray(getattr(self, f.name)).astype(float).tolist() for f in dataclasses.fields(self)}
+
+
+def backprop_genome(
+    learning_rate: float = 0.1,
+    *,
+    activation: str | Activation = "tanh",
+    output_activation: str | Activation = "identity",
+    loss: str = "mse",
+    dtype: Any = None,
+) -> tuple[Genome, Rule]:
+    """Plain gradient descent as a genome and its rule [1-4].
+
+    On every acyclic graph whose outputs have no outgoing synapses, one step equals one step of gradient descent on the loss
+    summed over the batch.
+
+    Args:
+      learning_rate: step size; the genome's synapse update is minus this.
+      activation, output_activation: names or elementwise callables of hidden and output neurons.
+      loss: "mse" (1/2 sum over outputs of (h - y)^2) or "softmax_cross_entropy" (targets (y + 1) / 2).
+      dtype: of the genome; float32 unless x64 is enabled.
+
+    Returns:
+      `(genome, rule)`, both with two states.
+
+    Raises:
+      GenomeError: the learning rate is not a finite number.
+      RuleError: an unknown activation or loss.
+    """
+    if not math.isfinite(learning_rate):
+        raise GenomeError(f"learning_rate: got {learning_rate!r}; expected a finite number")
+    rule = Rule(
+        states=2,
+        forward_activation=with_derivative(activation),
+        backward_activation="identity",
+        output_activation=with_derivative(output_activation),
+        backward_update="multiplicative_second_state",
+        symmetric=True,
+        single_state_synapses=True,
+        feedback=loss,
+    )
+    dtype = jnp.result_type(float) if dtype is None else dtype
+    arrays = {
+        "forward_transform": [[1, 0], [1, 0]],
+        "backward_transform": [[0, 0], [0, 1]],
+        "pre_transform": [[1, 1], [0, 0]],
+        "post_transform": [[0, 1], [0, 1]],
+        "synapse_update": -learning_rate,
+    }
+    return Genome.from_arrays(**{name: jnp.asarray(value, dtype) for name, value in arrays.items()}), rule
+
+
+@dataclass(frozen=True)
+class GenomeFile:
+    """What a genome file holds: the genome, the rule it was learned under (or None) and its card (free JSON data)."""
+
+    genome: Genome
+    rule: Rule | None
+    card: dict[str, Any]
+
+
+def save_genome(path: str | os.PathLike[str], genome: Genome, rule: Rule | None = None, card: dict[str, Any] | None = None) -> Path:
+    """Write a genome as readable JSON, atomically; returns the path."""
+    path = Path(path)
+    data = {"format": FORMAT, "version": VERSION, "states": genome.states, "card": card or {}}
+    data |= {"rule": rule.to_dict() if rule else None, "arrays": genome.to_dict()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(_dump(data) + "\n")
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def zoo_names() -> list[str]:
+    """Names of the genomes shipped with the package."""
+    return sorted(path.stem for path in ZOO.glob("*.json"))
+
+
+def load_genome_file(source: str | os.PathLike[str]) -> GenomeFile:
+    """Read a genome file, or a genome of the zoo by name.
+
+    Raises:
+      GenomeError: no such file or name, not JSON, another format or version, wrong arrays.
+    """
+    path = Path(source)
+    if not path.suffix and not path.exists():
+        if path.name not in zoo_names():
+            close = difflib.get_close_matches(path.name, zoo_names(), n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise GenomeError(f"{source}: no such file, and no genome of that name; the zoo has: {', '.join(zoo_names())}{hint}")
+        path = ZOO / f"{path.name}.json"
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise GenomeError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise GenomeError(f"{path}: not a JSON file ({error})") from error
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise GenomeError(f'{path}: not a genome file; expected "format": "{FORMAT}"')
+    if data.get("version") != VERSION:
+        raise GenomeError(f"{path}: version {data.get('version')!r} of the format; this neurograph reads version {VERSION}")
+    arrays = data.get("arrays")
+    if not isinstance(arrays, dict) or not arrays:
+        raise GenomeError(f"{path} at arrays: expected an object with the genome's arrays")
+    try:
+        genome = Genome.from_arrays(**{str(name): np.asarray(value, dtype=np.float64) for name, value in arrays.items()})
+        rule = Rule.from_dict(data["rule"]) if data.get("rule") else None
+    except (TypeError, ValueError) as error:
+        raise GenomeError(f"{path}: {error}") from error
+    genome = genome.astype(jnp.result_type(float))
+    if rule and rule.states != genome.states:
+        raise GenomeError(f"{path}: the rule has states: {rule.states}, the arrays have {genome.states}")
+    return GenomeFile(genome, rule, data.get("card") or {})
+
+
+def load_genome(source: str | os.PathLike[str]) -> Genome:
+    """The genome of a file or of the zoo; `load_genome_file` also gives its rule and card."""
+    return load_genome_file(source).genome
+
+
+def _dump(data: Any, indent: str = "") -> str:
+    """JSON with one line per matrix row: readable in a diff."""
+    inner = indent + "  "
+    if isinstance(data, dict) and data:
+        rows = [f"{inner}{json.dumps(str(key))}: {_dump(value, inner)}" for key, value in data.items()]
+        return "{\n" + ",\n".join(rows) + f"\n{indent}}}"
+    if isinstance(data, list) and data and isinstance(data[0], (list, dict)):
+        return "[\n" + ",\n".join(f"{inner}{_dump(value, inner)}" for value in data) + f"\n{indent}]"
+    return json.dumps(data, ensure_ascii=False)

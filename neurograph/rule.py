@@ -1,0 +1,185 @@
+"""`Rule`: the discrete choices of a learning rule. What is continuous and learned lives in `Genome`."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from dataclasses import dataclass
+from typing import Any
+
+from neurograph.activations import Activation, WithDerivative, resolve_activation
+from neurograph.errors import RuleError
+
+__all__ = ["CHOICES", "Rule"]
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "backward_update": ("additive", "multiplicative", "multiplicative_second_state"),
+    "normalization": ("none", "batch"),
+    "feedback": ("labels", "mse", "softmax_cross_entropy"),
+    "hebbian_pre": ("backward", "forward"),
+    "oja": ("none", "weights", "activity"),
+    "synapse_normalization": ("none", "in_pass", "stored"),
+    "saturation": ("none", "tanh", "exponential"),
+    "batch_reduction": ("sum", "mean"),
+    "initial_distribution": ("normal", "uniform"),
+    "initial_deviation": ("genome", "fan_in"),
+}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Options of one learning step; defaults are the authors' published ones where the paper names one.
+
+    Args:
+      states: k, numbers per neuron and per synapse.
+      forward_activation, backward_activation, output_activation: a name of `ACTIVATIONS` or an elementwise callable;
+        `with_derivative(sigma)` for the pair of section 3.1.
+      backward_update: how feedback changes a neuron [6]: "additive", "multiplicative" or "multiplicative_second_state".
+      symmetric: the backward twin of a synapse is the forward synapse itself.
+      single_state_synapses: all k channels of a synapse are one number, updated by channel 0.
+      normalization: "batch" shifts and scales pre-activations to learned moments over the batch (3.4).
+      normalize_outputs: normalise output neurons as well.
+      feedback: what becomes state 1 of the outputs: the +-1 "labels", or dL/dh * h' of "mse" (L = 1/2 sum (h - y)^2) or of
+        "softmax_cross_entropy" (targets (y + 1) / 2).
+      hebbian_pre: "forward" takes the states of each synapse's sending neuron as they stood after the forward pass.
+      forward_synapse_update: a second Hebbian genome updates the synapses between forward pass and feedback.
+      oja: decay of [8], by squared "weights" or squared post-synaptic "activity"; `oja_scale` multiplies it.
+      synapse_normalization: synapses arriving at a neuron have unit length "in_pass" only, or are "stored" so (C.6).
+      rescale: the length is the genome's `rescale` instead of 1.
+      saturation: "tanh": alpha tanh(w / alpha) after the update; "exponential": updates damped by
+        exp(-|w| (saturation_eps + |alpha|)).
+      reset_states: neurons start every step at zero; if not, they carry over.
+      supervise_every: feedback, backward pass and update happen only on every n-th step of an unroll.
+      batch_reduction: Hebbian products are summed over the batch, or averaged.
+      noise: standard deviation of Gaussian noise added to pre-activations.
+      initial_distribution, initial_deviation: how `Network.init` draws synapses: standard deviation from the genome, or
+        1 / sqrt(fan-in) of the receiving neuron.
+
+    Raises:
+      RuleError: a wrong value, or options that make each other meaningless (both are named).
+    """
+
+    states: int = 2
+    forward_activation: str | Activation = "relu_tanh"
+    backward_activation: str | Activation = "relu_tanh"
+    output_activation: str | Activation = "tanh"
+    backward_update: str = "additive"
+    symmetric: bool = True
+    single_state_synapses: bool = False
+    normalization: str = "none"
+    normalize_outputs: bool = False
+    feedback: str = "labels"
+    hebbian_pre: str = "backward"
+    forward_synapse_update: bool = False
+    oja: str = "none"
+    oja_scale: float = 1.0
+    synapse_normalization: str = "none"
+    rescale: bool = False
+    saturation: str = "none"
+    saturation_eps: float = 0.0
+    reset_states: bool = True
+    supervise_every: int = 1
+    batch_reduction: str = "sum"
+    noise: float = 0.0
+    initial_distribution: str = "normal"
+    initial_deviation: str = "genome"
+
+    def __post_init__(self) -> None:
+        faults = [*self._value_faults(), *self._contradictions()]
+        if faults:
+            raise RuleError("\n".join(faults))
+
+    def _value_faults(self) -> list[str]:
+        faults = []
+        for field in dataclasses.fields(self):
+            value, name = getattr(self, field.name), field.name
+            if name in CHOICES:
+                if value not in CHOICES[name]:
+                    close = difflib.get_close_matches(str(value), CHOICES[name], n=1)
+                    hint = f"; did you mean {close[0]!r}?" if close else ""
+                    faults.append(f"{name}: got {value!r}; allowed: {', '.join(CHOICES[name])}{hint}")
+            elif field.type == "bool" and not isinstance(value, bool):
+                faults.append(f"{name}: got {value!r}; allowed: true, false")
+            elif field.type == "int" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                faults.append(f"{name}: got {value!r}; expected an integer > 0")
+            elif field.type == "float" and (isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0):
+                faults.append(f"{name}: got {value!r}; expected a number >= 0")
+            elif name.endswith("activation"):
+                try:
+                    resolve_activation(value, name)
+                except RuleError as error:
+                    faults.append(str(error))
+        return faults
+
+    def _contradictions(self) -> list[str]:
+        faults = []
+        needs_second = [n for n in ("backward_update", "feedback") if getattr(self, n) in ("multiplicative_second_state", "mse")]
+        if self.feedback == "softmax_cross_entropy":
+            needs_second.append("feedback")
+        if self.states == 1:
+            faults += [f"states: 1 leaves no state 1, which {n}: {getattr(self, n)} needs" for n in dict.fromkeys(needs_second)]
+            if self.feedback == "labels":
+                faults.append("states: 1 leaves no state 1 for the feedback: labels; expected states >= 2")
+        if self.normalize_outputs and self.normalization == "none":
+            faults.append("normalize_outputs: true needs normalization: batch (got normalization: none)")
+        if self.rescale and self.synapse_normalization == "none":
+            faults.append("rescale: true needs synapse_normalization: in_pass or stored (got synapse_normalization: none)")
+        if self.saturation_eps and self.saturation != "exponential":
+            faults.append(f"saturation_eps: {self.saturation_eps} needs saturation: exponential (got saturation: {self.saturation})")
+        if self.oja_scale != 1.0 and self.oja == "none":
+            faults.append(f"oja_scale: {self.oja_scale} needs oja: weights or activity (got oja: none)")
+        if isinstance(self.backward_activation, WithDerivative):
+            faults.append("backward_activation: with_derivative(...) is a pair for the forward pass; expected a plain activation")
+        return faults
+
+    def replace(self, **changes: Any) -> Rule:
+        """A copy with some options changed, checked anew."""
+        return dataclasses.replace(self, **changes)
+
+    @property
+    def synapse_channels(self) -> int:
+        """Stored numbers per synapse: 1 for single-state synapses, else `states`."""
+        return 1 if self.single_state_synapses else self.states
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every option as plain JSON data; activation pairs become {"with_derivative": name}.
+
+        Raises:
+          RuleError: an activation is a callable without a name in `ACTIVATIONS`.
+        """
+        return {
+            f.name: _activation_to_data(value, f.name) if f.name.endswith("activation") else value
+            for f in dataclasses.fields(self)
+            for value in [getattr(self, f.name)]
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Rule:
+        """The inverse of `to_dict`; unknown keys are refused with the allowed ones named."""
+        allowed = [f.name for f in dataclasses.fields(cls)]
+        if unknown := [key for key in data if key not in allowed]:
+            close = difflib.get_close_matches(unknown[0], allowed, n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            raise RuleError(f"{', '.join(unknown)}: unknown option of a rule{hint}; allowed: {', '.join(allowed)}")
+        return cls(**{k: _activation_from_data(v, k) if k.endswith("activation") else v for k, v in data.items()})
+
+
+def _activation_to_data(value: Any, option: str) -> Any:
+    from neurograph.activations import ACTIVATIONS
+
+    if isinstance(value, str):
+        return value
+    if isinstance(value, WithDerivative):
+        return {"with_derivative": _activation_to_data(value.activation, option)}
+    for name, function in ACTIVATIONS.items():
+        if value is function:
+            return name
+    raise RuleError(f"{option}: {value!r} has no name and cannot be written to a file; allowed: {', '.join(ACTIVATIONS)}")
+
+
+def _activation_from_data(value: Any, option: str) -> Any:
+    if isinstance(value, dict):
+        if set(value) != {"with_derivative"}:
+            raise RuleError(f"{option}: got {value!r}; expected a name or {{with_derivative: name}}")
+        return WithDerivative(resolve_activation(value["with_derivative"], option))
+    return value

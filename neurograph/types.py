@@ -1,0 +1,58 @@
+"""Pytrees that pass between the floors. Shapes: k states (channels: 1 for single-state synapses), n neurons, E synapses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+
+__all__ = ["Synapses", "Trace", "Weights"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Weights:
+    """Stored numbers of one direction, in the order of a kernel. Leaves are floating-point arrays, channels first.
+
+    `blocks` has one entry per block of the plan (None where its synapses are shared or fixed), `sparse` the remainder with
+    numbers of their own [channels, edges], `shared` one number per group [channels, groups], `bias` one array per stage,
+    `shared_bias` one number per bias group.
+    """
+
+    blocks: tuple[jax.Array | None, ...] = ()
+    sparse: jax.Array | None = None
+    shared: jax.Array | None = None
+    bias: tuple[jax.Array | None, ...] = ()
+    shared_bias: jax.Array | None = None
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Synapses:
+    """What a network learns, packed in plan order: made by `Network.init` or `Network.pack`, read by `Network.unpack`.
+
+    `backward` is None where the rule is symmetric. `neurons` holds the states carried from step to step, one array
+    [states, neurons, batch] per stage, where the rule says `reset_states: false`; else it is None.
+    """
+
+    forward: Weights
+    backward: Weights | None = None
+    neurons: tuple[jax.Array, ...] | None = None
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Trace:
+    """Everything that one learning step computed.
+
+    `forward`, `feedback`, `backward`: states of all neurons after each phase, [batch, neurons, states], topology order;
+    `synapses`: packed, after the update; `outputs`: state 0 of the outputs after the forward pass, [batch, outputs].
+    """
+
+    forward: jax.Array
+    feedback: jax.Array
+    backward: jax.Array
+    synapses: Synapses
+    outputs: jax.Array
+
+
