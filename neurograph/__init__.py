@@ -37,7 +37,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "zoo_names",
     ),
     "neurograph.types": ("Synapses", "Trace", "Weights"),
-    "neurograph.dynamics": ("Network",),
+    "neurograph.network": ("Network",),
     "neurograph.reference": ("from_graphs_tuple", "to_graphs_tuple"),
     "neurograph.tasks": ("Episode", "Task", "get_task", "register_task", "task_names"),
 }

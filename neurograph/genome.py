@@ -111,7 +111,9 @@ class Genome:
         for name in arrays:
             if name not in names:
                 close = difflib.get_close_matches(name, names, n=1)
-                faults.append(f"{name}: unknown array{f' (did you mean {close[0]!r}?)' if close else ''}; allowed: {', '.join(names)}")
+                faults.append(
+                    f"{name}: unknown array{f' (did you mean {close[0]!r}?)' if close else ''}; allowed: {', '.join(names)}"
+                )
         given = {}
         for name, value in arrays.items():
             if name not in names:
@@ -133,7 +135,9 @@ class Genome:
         if faults:
             raise GenomeError("\n".join(faults))
         full: dict[str, jax.Array] = {n: jnp.eye(k, dtype=dtype) for n in _MATRICES}
-        full |= {n: jnp.full((k,), v, dtype) for n, v in _VECTORS.items()} | {n: jnp.asarray(v, dtype) for n, v in _SCALARS.items()}
+        full |= {n: jnp.full((k,), v, dtype) for n, v in _VECTORS.items()} | {
+            n: jnp.asarray(v, dtype) for n, v in _SCALARS.items()
+        }
         full |= {n: a.astype(dtype) for n, a in given.items()}
         for second, first in (
             ("forward_pre_transform", "pre_transform"),
@@ -164,7 +168,10 @@ class Genome:
         if k < 2:
             raise GenomeError("near_backprop: needs a rule with states >= 2 (got states: 1)")
         swap = np.eye(k)[[1, 0, *range(2, k)]]
-        start = dict.fromkeys((*_MATRICES, *_SECOND_MATRICES), np.eye(k)) | {"post_transform": swap, "forward_post_transform": swap}
+        start = dict.fromkeys((*_MATRICES, *_SECOND_MATRICES), np.eye(k)) | {
+            "post_transform": swap,
+            "forward_post_transform": swap,
+        }
         keys = jax.random.split(key, len(start))
         drawn = {n: a + noise * jax.random.normal(q, (k, k)) for (n, a), q in zip(start.items(), keys, strict=True)}
         return cls.from_arrays(**(drawn | arrays))
@@ -240,7 +247,9 @@ class GenomeFile:
     card: dict[str, Any]
 
 
-def save_genome(path: str | os.PathLike[str], genome: Genome, rule: Rule | None = None, card: dict[str, Any] | None = None) -> Path:
+def save_genome(
+    path: str | os.PathLike[str], genome: Genome, rule: Rule | None = None, card: dict[str, Any] | None = None
+) -> Path:
     """Write a genome as readable JSON, atomically; returns the path."""
     path = Path(path)
     data = {"format": FORMAT, "version": VERSION, "states": genome.states, "card": card or {}}

@@ -100,7 +100,9 @@ class Kernel:
         taken = weights.shared_bias[:, np.where(shared, info.bias_group, 0).astype(np.int32)]
         return taken if own is None else jnp.where(shared, taken, own)
 
-    def bias_store(self, values: Sequence[jax.Array | None], *, reduce: bool) -> tuple[tuple[jax.Array | None, ...], jax.Array | None]:
+    def bias_store(
+        self, values: Sequence[jax.Array | None], *, reduce: bool
+    ) -> tuple[tuple[jax.Array | None, ...], jax.Array | None]:
         """Per-stage values [channels, neurons] to stored biases; groups take the sum of their members, or their first one."""
         own, members, groups = [], [], []
         for info, value in zip(self.plan.stages, values, strict=True):
@@ -126,7 +128,9 @@ class Kernel:
 
     def bias_pack(self, bias: jax.Array) -> tuple[tuple[jax.Array | None, ...], jax.Array | None]:
         """[n, channels] in topology order to stored biases; values where no bias exists are dropped."""
-        values = [jnp.where(info.bias[:, None], bias[info.neurons], 0).T if info.bias.any() else None for info in self.plan.stages]
+        values = [
+            jnp.where(info.bias[:, None], bias[info.neurons], 0).T if info.bias.any() else None for info in self.plan.stages
+        ]
         return self.bias_store(values, reduce=False)
 
 

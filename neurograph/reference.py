@@ -66,9 +66,7 @@ class ReferenceKernel(Kernel):
         group = self.plan.group[shared]
         first = shared[np.unique(group, return_index=True)[1]].astype(np.int32)
         own_bias, shared_bias = self.bias_pack(bias) if bias is not None else ((None,) * len(self.plan.stages), None)
-        return Weights(
-            (), edges[own].T if len(own) else None, edges[first].T if len(shared) else None, own_bias, shared_bias
-        )
+        return Weights((), edges[own].T if len(own) else None, edges[first].T if len(shared) else None, own_bias, shared_bias)
 
     def _edges(self, weights: Weights) -> jax.Array:
         """[E, channels] in topology order."""
@@ -116,7 +114,6 @@ class ReferenceKernel(Kernel):
         return inflow[plan.stages[stage].neurons].transpose(2, 0, 1)
 
     def correlate(self, at_senders: Signals, at_receivers: Signals) -> Weights:
-        t = self.plan.topology
         own, shared, _ = self._sorts()
         graph = self.tables
         product = jnp.sum(self._nodes(at_senders)[graph.senders] * self._nodes(at_receivers)[graph.receivers], axis=1)  # [E, k]

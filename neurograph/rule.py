@@ -125,7 +125,9 @@ class Rule:
         if self.rescale and self.synapse_normalization == "none":
             faults.append("rescale: true needs synapse_normalization: in_pass or stored (got synapse_normalization: none)")
         if self.saturation_eps and self.saturation != "exponential":
-            faults.append(f"saturation_eps: {self.saturation_eps} needs saturation: exponential (got saturation: {self.saturation})")
+            faults.append(
+                f"saturation_eps: {self.saturation_eps} needs saturation: exponential (got saturation: {self.saturation})"
+            )
         if self.oja_scale != 1.0 and self.oja == "none":
             faults.append(f"oja_scale: {self.oja_scale} needs oja: weights or activity (got oja: none)")
         if isinstance(self.backward_activation, WithDerivative):

@@ -54,5 +54,3 @@ class Trace:
     backward: jax.Array
     synapses: Synapses
     outputs: jax.Array
-
-

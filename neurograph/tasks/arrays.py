@@ -168,7 +168,7 @@ class WaysTask(ArrayTask):
         task = self.instance(class_key, split)
         same = query_split is None or query_split == split
         share = -(-query_size // self.num_classes) if same else 0
-        x, y = task._slots(key, jnp.arange(steps * batch_size), split, share, False)
+        x, y = task._slots(key, jnp.arange(steps * batch_size, dtype=jnp.int32), split, share, False)
         query = task._slots(key, jnp.arange(query_size, dtype=jnp.int32), query_split or split, share, same)
         return Episode(Batch(x.reshape(steps, batch_size, -1), y.reshape(steps, batch_size, -1)), query)
 

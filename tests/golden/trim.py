@@ -9,7 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-KEEP = ("in.", "genome.", "f64.forward.layer", "f64.feedback", "f64.backward", "f64.final", "f64.seq.synapse", "f64.seq.forward_last")
+KEEP = (
+    "in.",
+    "genome.",
+    "f64.forward.layer",
+    "f64.feedback",
+    "f64.backward",
+    "f64.final",
+    "f64.seq.synapse",
+    "f64.seq.forward_last",
+)
 KEEP = (*KEEP, "f64.query", "f64.state_update", "f64.oja.")
 
 

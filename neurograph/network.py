@@ -1,0 +1,320 @@
+"""`Network`: one topology, one rule, one kernel: the door that users come through.
+
+Outside, arrays are batch first and in the topology's own order; inside (step.py) they are one array [states, neurons, batch] per
+stage of the plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from neurograph.errors import PlanError, ShapeError
+from neurograph.genome import Genome
+from neurograph.kernels import FORWARD, BlockKernel, Kernel
+from neurograph.plan import compile_plan
+from neurograph.rule import Rule
+from neurograph.step import Moments, clamped, frozen_norms, learning_step, output_values, sweep
+from neurograph.topology.graph import Topology
+from neurograph.types import Synapses, Trace
+
+__all__ = ["KERNELS", "Network"]
+
+KERNELS = ("auto", "blocks", "gather", "reference")
+
+
+def _make_kernel(topology: Topology, name: str) -> Kernel:
+    if name in ("auto", "blocks"):
+        return BlockKernel.build(compile_plan(topology))
+    if name == "gather":
+        return BlockKernel.build(compile_plan(topology, blocks=False))
+    if name == "reference":
+        from neurograph.reference import ReferenceKernel
+
+        return ReferenceKernel.build(compile_plan(topology, blocks=False))
+    raise PlanError(f"kernel: got {name!r}; allowed: {', '.join(KERNELS)}")
+
+
+@jax.tree_util.register_pytree_node_class
+class Network:
+    """A topology that runs under a rule. Immutable; a pytree whose leaves are the kernel's index tables.
+
+    Args:
+      topology: the graph.
+      rule: the options of the learning step.
+      kernel: "auto" (dense blocks where they pay, gathers elsewhere), "gather" (gathers only), or "reference" (jraph's
+        segment sums: slow, differentiable in forward mode too, and what every other kernel must equal).
+
+    Raises:
+      PlanError: an unknown kernel, or options of the rule that this topology makes meaningless (both are named).
+    """
+
+    def __init__(self, topology: Topology, rule: Rule, kernel: str = "auto"):
+        self.topology, self.rule = topology, rule
+        self._check()
+        self.kernel_name = kernel
+        self.kernel = _make_kernel(topology, kernel)
+        self.plan = self.kernel.plan
+
+    def _check(self) -> None:
+        topology, rule = self.topology, self.rule
+        faults = []
+        if rule.feedback == "softmax_cross_entropy" and len(topology.outputs) < 2:
+            faults.append("feedback: softmax_cross_entropy needs at least two outputs; the topology has one (use mse or labels)")
+        if rule.synapse_normalization == "stored" and (topology.group >= 0).any():
+            faults.append(
+                "synapse_normalization: stored gives every receiving neuron its own length, which the topology's shared synapses"
+                f" (group {int(topology.group.max())} is the last of them) cannot have; use in_pass"
+            )
+        if faults:
+            raise PlanError("\n".join(faults))
+
+    def tree_flatten(self):
+        return (self.kernel,), (self.topology.digest, self.rule, self.kernel_name, _Same(self.topology))
+
+    @classmethod
+    def tree_unflatten(cls, aux, children):
+        network = object.__new__(cls)
+        _, network.rule, network.kernel_name, same = aux
+        network.topology, network.kernel = same.value, children[0]
+        network.plan = getattr(children[0], "plan", None)
+        return network
+
+    def __repr__(self) -> str:
+        t = self.topology
+        return (
+            f"Network({t.num_neurons} neurons, {t.num_synapses} synapses, states={self.rule.states}, kernel={self.kernel_name!r})"
+        )
+
+    # -- synapses ----------------------------------------------------------------------------------------------------------
+
+    def init(self, genome: Genome, *, key: jax.Array) -> Synapses:
+        """Draw fresh synapses; values that the topology gives stay as given. The same key gives the same on every kernel."""
+        topology, rule = self.topology, self.rule
+        dtype = genome.forward_transform.dtype
+        n, edges, k = topology.num_neurons, topology.num_synapses, rule.synapse_channels
+        keys = jax.random.split(key, 3)
+
+        def draw(key: jax.Array, count: int, receivers: np.ndarray, fan_in: np.ndarray) -> jax.Array:
+            if rule.initial_distribution == "normal":
+                values = jax.random.normal(key, (count, k), dtype)
+            else:
+                values = jax.random.uniform(key, (count, k), dtype, minval=-(3**0.5), maxval=3**0.5)
+            if rule.initial_deviation == "genome":
+                return values * genome.initial_deviation.astype(dtype)
+            return values * jnp.asarray(1.0 / np.sqrt(np.maximum(fan_in[receivers], 1)), dtype)[:, None]
+
+        def given(values: jax.Array) -> jax.Array:
+            known = np.isfinite(topology.weight)
+            if not known.any():
+                return values
+            return jnp.where(known[:, None], jnp.asarray(np.where(known, topology.weight, 0), dtype)[:, None], values)
+
+        arriving = np.bincount(topology.receivers, minlength=n) + topology.bias
+        leaving = np.bincount(topology.senders, minlength=n)
+        forward = given(draw(keys[0], edges, topology.receivers, arriving))
+        backward = None if rule.symmetric else given(draw(keys[1], edges, topology.senders, leaving))
+        bias = draw(keys[2], n, np.arange(n), arriving)
+        packed = Synapses(self.kernel.pack(forward, bias), None if backward is None else self.kernel.pack(backward, None))
+        return packed
+
+    def pack(self, forward: Any, backward: Any = None, bias: Any = None, neurons: Any = None) -> Synapses:
+        """Arrays in topology order to packed synapses.
+
+        Args:
+          forward: [E, k] (single-state synapses: channel 0 is taken; [E, 1] is accepted).
+          backward: [E, k], or None where the rule is symmetric.
+          bias: [n, k], or None for zeros; rows of neurons without a bias are ignored.
+          neurons: [B, n, k] states to carry over, where the rule says `reset_states: false`.
+            Fixed synapses keep the topology's value, whatever is given; a group takes its first member's.
+
+        Raises:
+          ShapeError: a wrong shape, or a backward array that the rule does not have (or lacks).
+        """
+        n, edges, k = self.topology.num_neurons, self.topology.num_synapses, self.rule.states
+        forward = self._as_edges("forward", forward, (edges, k))
+        if self.rule.symmetric and backward is not None:
+            raise ShapeError("backward: the rule is symmetric, so backward synapses are the forward ones; expected None")
+        if not self.rule.symmetric and backward is None:
+            raise ShapeError(f"backward: the rule has symmetric: false; expected an array of shape [{edges}, {k}]")
+        bias = jnp.zeros((n, k), forward.dtype) if bias is None else bias
+        bias = self._as_edges("bias", bias, (n, k)).astype(forward.dtype)
+        twin = None if backward is None else self.kernel.pack(self._as_edges("backward", backward, (edges, k)), None)
+        if neurons is not None:
+            neurons = jnp.asarray(neurons, forward.dtype)
+            if neurons.ndim != 3 or neurons.shape[1:] != (n, k):
+                raise ShapeError(f"neurons: got shape {list(neurons.shape)}; expected [batch, {n}, {k}]")
+            neurons = self._inside(neurons)
+        return Synapses(self.kernel.pack(forward, bias), twin, neurons)
+
+    def _as_edges(self, name: str, value: Any, shape: tuple[int, int]) -> jax.Array:
+        value = jnp.asarray(value)
+        if not jnp.issubdtype(value.dtype, jnp.floating):
+            value = value.astype(jnp.result_type(float))
+        allowed = (shape, (shape[0], 1)) if self.rule.single_state_synapses else (shape,)
+        if value.shape not in allowed:
+            raise ShapeError(f"{name}: got shape {list(value.shape)}; expected {list(shape)}")
+        return value[:, :1] if self.rule.single_state_synapses else value
+
+    def unpack(self, synapses: Synapses) -> dict[str, jax.Array | None]:
+        """Packed synapses to arrays in topology order: forward [E, k], backward [E, k] and bias [n, k] (0 where none).
+
+        Symmetric rules give the forward array as `backward`; single-state synapses are repeated over the states.
+        """
+        k = self.rule.states
+        forward, bias = self.kernel.unpack(synapses.forward)
+        backward = forward if synapses.backward is None else self.kernel.unpack(synapses.backward)[0]
+        arrays = {"forward": forward, "backward": backward, "bias": bias}
+        if self.rule.single_state_synapses:
+            arrays = {name: jnp.repeat(value, k, axis=1) for name, value in arrays.items()}
+        return arrays
+
+    # -- layout ------------------------------------------------------------------------------------------------------------
+
+    def _inside(self, states: jax.Array) -> tuple[jax.Array, ...]:
+        """[B, n, k] in topology order to one [k, neurons, B] per stage."""
+        return tuple(states[:, stage.neurons].transpose(2, 1, 0) for stage in self.plan.stages)
+
+    def _outside(self, states: Sequence[jax.Array]) -> jax.Array:
+        """The inverse of `_inside`."""
+        batch = max(s.shape[2] for s in states)
+        full = [jnp.broadcast_to(s, (*s.shape[:2], batch)) for s in states]
+        return jnp.concatenate(full, axis=1).transpose(2, 1, 0)[:, self.plan.rank]
+
+    def _check_batch(self, x: Any, y: Any = None, lead: int = 0) -> tuple[jax.Array, jax.Array | None]:
+        widths = {"x": (x, len(self.topology.inputs), "inputs"), "y": (y, len(self.topology.outputs), "outputs")}
+        arrays: dict[str, Any] = {"x": None, "y": None}
+        lead_text = "steps, " if lead else ""
+        for name, (value, width, what) in widths.items():
+            if value is None:
+                continue
+            value = jnp.asarray(value)
+            if value.ndim != 2 + lead or value.shape[-1] != width:
+                raise ShapeError(f"{name}: got shape {list(value.shape)}; expected [{lead_text}batch, {width}] ({width} {what})")
+            arrays[name] = value
+        if y is not None and arrays["x"].shape[:-1] != arrays["y"].shape[:-1]:
+            raise ShapeError(
+                f"x and y: got {list(arrays['x'].shape[:-1])} and {list(arrays['y'].shape[:-1])} rows; expected equal"
+            )
+        return arrays["x"], arrays["y"]
+
+    # -- the door ----------------------------------------------------------------------------------------------------------
+
+    def step(self, genome: Genome, synapses: Synapses, x: Any, y: Any, *, index: Any = 0, key: jax.Array | None = None):
+        """One learning step on a batch.
+
+        Args:
+          genome: the learned numbers.
+          synapses: packed.
+          x: [B, n_in]; y: [B, n_out], +1 / -1 (or targets, for feedback: mse).
+          index: number of the step, for `supervise_every`.
+          key: for `noise`.
+
+        Returns:
+          `(synapses, outputs)`: updated synapses and the prediction before the update, state 0 of the outputs, [B, n_out].
+
+        Raises:
+          ShapeError: x or y do not fit the topology.
+        """
+        x, y = self._check_batch(x, y)
+        self._check_genome(genome)
+        return _jit_step(self, genome, synapses, x, y, index, key)
+
+    def trace(self, genome: Genome, synapses: Synapses, x: Any, y: Any, *, index: Any = 0, key: jax.Array | None = None) -> Trace:
+        """The same step, with the states of all neurons after each phase: see `Trace`."""
+        x, y = self._check_batch(x, y)
+        self._check_genome(genome)
+        return _jit_trace(self, genome, synapses, x, y, index, key)
+
+    def unroll(
+        self, genome: Genome, synapses: Synapses, xs: Any, ys: Any, *, key: jax.Array | None = None, checkpoint: bool = True
+    ):
+        """Steps on xs [U, B, n_in], ys [U, B, n_out] in turn (`lax.scan`).
+
+        Args:
+          checkpoint: recompute each step when differentiating instead of keeping its states: memory grows with one step.
+
+        Returns:
+          `(synapses, outputs)`: after the last step, and every step's prediction [U, B, n_out].
+        """
+        xs, ys = self._check_batch(xs, ys, lead=1)
+        self._check_genome(genome)
+        return _jit_unroll(self, genome, synapses, xs, ys, key, checkpoint)
+
+    def predict(self, genome: Genome, synapses: Synapses, x: Any, *, statistics: Moments = None) -> jax.Array:
+        """Forward pass only: state 0 of the outputs, [B, n_out].
+
+        Args:
+          statistics: frozen moments from `statistics`, so that a single sample can be normalised; default: this batch's.
+        """
+        x, _ = self._check_batch(x)
+        self._check_genome(genome)
+        return _jit_predict(self, genome, synapses, x, statistics)
+
+    def statistics(self, genome: Genome, synapses: Synapses, x: Any) -> Moments:
+        """Mean and variance of every pre-activation over a batch, to freeze for `predict` (normalization: batch)."""
+        x, _ = self._check_batch(x)
+        self._check_genome(genome)
+        return _jit_statistics(self, genome, synapses, x)
+
+    def _check_genome(self, genome: Genome) -> None:
+        if genome.states != self.rule.states:
+            raise ShapeError(f"genome: has {genome.states} states; the rule says states: {self.rule.states}")
+
+
+@dataclass(frozen=True, eq=False)
+class _Same:
+    """Carries the topology through a treedef; its digest beside it decides equality."""
+
+    value: Topology
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+@jax.jit
+def _jit_step(network, genome, synapses, x, y, index, key):
+    return learning_step(network, genome, synapses, x, y, index, key, False)
+
+
+@jax.jit
+def _jit_trace(network, genome, synapses, x, y, index, key):
+    return learning_step(network, genome, synapses, x, y, index, key, True)
+
+
+@partial(jax.jit, static_argnums=(6,))
+def _jit_unroll(network, genome, synapses, xs, ys, key, checkpoint):
+    if not network.rule.reset_states and synapses.neurons is None:
+        synapses = Synapses(synapses.forward, synapses.backward, tuple(clamped(network, synapses, xs[0])))
+
+    def body(synapses, inputs):
+        index, x, y = inputs
+        step_key = None if key is None else jax.random.fold_in(key, index)
+        return learning_step(network, genome, synapses, x, y, index, step_key, False)
+
+    body = jax.checkpoint(body) if checkpoint else body
+    return jax.lax.scan(body, synapses, (jnp.arange(xs.shape[0]), xs, ys))
+
+
+@jax.jit
+def _jit_predict(network, genome, synapses, x, statistics):
+    if network.rule.synapse_normalization == "stored":
+        synapses = frozen_norms(network, genome, synapses)
+    states = clamped(network, synapses, x)
+    return output_values(network, sweep(network, genome, synapses.forward, states, FORWARD, frozen=statistics).states)
+
+
+@jax.jit
+def _jit_statistics(network, genome, synapses, x):
+    if network.rule.synapse_normalization == "stored":
+        synapses = frozen_norms(network, genome, synapses)
+    return sweep(network, genome, synapses.forward, clamped(network, synapses, x), FORWARD).moments
