@@ -1,0 +1,143 @@
+"""An inner loop and what it is worth: learn on support batches, then be judged on a query batch (section 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from neurograph.errors import ShapeError
+from neurograph.genome import Genome
+from neurograph.network import Network
+from neurograph.step import learning_step
+from neurograph.tasks import Episode, Task
+from neurograph.types import Synapses
+
+__all__ = ["Problem", "accuracy", "learn", "learning_curve", "meta_loss", "query_loss"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Problem:
+    """A task on a network that fits it: what a genome is trained or judged on.
+
+    Raises:
+      ShapeError: the network's inputs or outputs are not as many as the task's.
+    """
+
+    network: Network
+    task: Task
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.network, Network):  # a pytree transformation passes placeholders through
+            return
+        topology, task = self.network.topology, self.task
+        if (len(topology.inputs), len(topology.outputs)) != (task.num_inputs, task.num_outputs):
+            raise ShapeError(
+                f"task {task.name!r} has {task.num_inputs} inputs and {task.num_outputs} outputs; the topology"
+                f" {topology.title or 'given'!r} has {len(topology.inputs)} and {len(topology.outputs)}"
+            )
+
+
+def query_loss(outputs: jax.Array, y: jax.Array) -> jax.Array:
+    """Mean softmax cross-entropy of state 0 of the outputs; squared error where there is one output. Section 3.3.
+
+    Args:
+      outputs: [B, n_out]; y: [B, n_out], +1 / -1.
+    """
+    if y.shape[-1] == 1:
+        return jnp.mean((outputs - y) ** 2)
+    return jnp.mean(optax.softmax_cross_entropy(outputs, (y + 1) / 2))
+
+
+def accuracy(outputs: jax.Array, y: jax.Array) -> jax.Array:
+    """Share of rows whose largest output is the label's; of one output, whose sign is."""
+    if y.shape[-1] == 1:
+        return jnp.mean((outputs[..., 0] > 0) == (y[..., 0] > 0))
+    return jnp.mean(jnp.argmax(outputs, axis=-1) == jnp.argmax(y, axis=-1))
+
+
+def learn(
+    network: Network, genome: Genome, synapses: Synapses, xs: Any, ys: Any, steps: Any = None, *, key: jax.Array | None = None
+) -> Synapses:
+    """The first `steps` of the batches xs [U, B, n_in], ys [U, B, n_out]; differentiable, memory of one step.
+
+    `steps` may be a traced integer: one compiled program serves every unroll up to U.
+    """
+    if steps is None:
+        return network.unroll(genome, synapses, xs, ys, key=key)[0]
+
+    def body(synapses: Synapses, batch):
+        index, x, y = batch
+        step_key = None if key is None else jax.random.fold_in(key, index)
+
+        def one(synapses: Synapses) -> Synapses:
+            return learning_step(network, genome, synapses, x, y, index, step_key, False)[0]
+
+        return jax.lax.cond(index < steps, one, lambda s: s, synapses), None
+
+    return jax.lax.scan(jax.checkpoint(body), synapses, (jnp.arange(xs.shape[0]), xs, ys))[0]
+
+
+def meta_loss(
+    network: Network, genome: Genome, episode: Episode, *, key: jax.Array, steps: Any = None
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Query loss of a network with fresh synapses after learning on the support batches.
+
+    Args:
+      network, genome: one of each; use `jax.vmap` or `jax.lax.map` for more.
+      episode: support [U, B, ...] and query [Q, ...].
+      key: draws the synapses (and noise).
+      steps: learn on the first so many batches only; may be traced.
+
+    Returns:
+      `(loss, {"loss", "accuracy"})`, scalars, of the query batch.
+    """
+    init_key, noise_key = jax.random.split(key)
+    synapses = network.init(genome, key=init_key)
+    if not network.rule.noise:
+        noise_key = None
+    synapses = learn(network, genome, synapses, *episode.support, steps, key=noise_key)
+    outputs = network.predict(genome, synapses, episode.query.x)
+    loss = query_loss(outputs, episode.query.y)
+    return loss, {"loss": loss, "accuracy": accuracy(outputs, episode.query.y)}
+
+
+def learning_curve(
+    problem: Problem,
+    genome: Genome,
+    *,
+    key: jax.Array,
+    at: Sequence[int],
+    batch_size: int,
+    split: str = "train",
+    query_split: str = "test",
+    query_size: int = 1024,
+) -> dict[str, jax.Array]:
+    """Query loss and accuracy after each of `at` learning steps, from fresh synapses: {"loss", "accuracy"}, each [len(at)].
+
+    Data sets are judged on a query batch of `query_size` rows of `query_split`, the same after every step.
+    """
+    network, task = problem.network, problem.task
+    at = tuple(int(a) for a in at)
+    data_key, init_key, noise_key = jax.random.split(key, 3)
+    episode = task.episode(data_key, max(*at, 1), batch_size, query_size, split, query_split)
+    synapses = network.init(genome, key=init_key)
+
+    def judge(synapses: Synapses) -> dict[str, jax.Array]:
+        outputs = network.predict(genome, synapses, episode.query.x)
+        return {"loss": query_loss(outputs, episode.query.y), "accuracy": accuracy(outputs, episode.query.y)}
+
+    rows, done = [], 0
+    for target in at:
+        if target > done:
+            xs, ys = (a[done:target] for a in episode.support)
+            step_key = jax.random.fold_in(noise_key, done) if network.rule.noise else None
+            synapses, _ = network.unroll(genome, synapses, xs, ys, key=step_key, checkpoint=False)
+            done = target
+        rows.append(judge(synapses))
+    return {name: jnp.stack([row[name] for row in rows]) for name in ("loss", "accuracy")}
