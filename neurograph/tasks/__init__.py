@@ -9,16 +9,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from neurograph.tasks.base import (
-        SPLITS,
-        Batch,
-        Episode,
-        Task,
-        balance_weights,
-        decode_labels,
-        encode_labels,
-    )
+    from neurograph.tasks.arrays import ArrayTask, WaysTask
+    from neurograph.tasks.base import SPLITS, Batch, Episode, Task, balance_weights, decode_labels, encode_labels
+    from neurograph.tasks.build import NORMALIZATIONS
+    from neurograph.tasks.cache import cache_dir
     from neurograph.tasks.generated import FunctionTask, function_task
+    from neurograph.tasks.mixes import TaskMix, mix
+    from neurograph.tasks.own import from_arrays, from_csv, from_frame, from_image_folder, from_npz, from_parquet
     from neurograph.tasks.registry import (
         FIGURE_3_HELD_OUT,
         FIGURE_3_TRAIN,
@@ -30,34 +27,62 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    "base": ("SPLITS", "Batch", "Episode", "Task", "balance_weights", "decode_labels", "encode_labels"),
-    "generated": ("FunctionTask", "function_task"),
-    "registry": (
-        "FIGURE_3_HELD_OUT",
-        "FIGURE_3_TRAIN",
-        "TaskEntry",
-        "get_task",
-        "register_task",
-        "task_entry",
-        "task_names",
-    ),
+    "ArrayTask": "arrays",
+    "WaysTask": "arrays",
+    "SPLITS": "base",
+    "Batch": "base",
+    "Episode": "base",
+    "Task": "base",
+    "balance_weights": "base",
+    "decode_labels": "base",
+    "encode_labels": "base",
+    "NORMALIZATIONS": "build",
+    "cache_dir": "cache",
+    "FunctionTask": "generated",
+    "function_task": "generated",
+    "TaskMix": "mixes",
+    "mix": "mixes",
+    "from_arrays": "own",
+    "from_csv": "own",
+    "from_frame": "own",
+    "from_image_folder": "own",
+    "from_npz": "own",
+    "from_parquet": "own",
+    "FIGURE_3_HELD_OUT": "registry",
+    "FIGURE_3_TRAIN": "registry",
+    "TaskEntry": "registry",
+    "get_task": "registry",
+    "register_task": "registry",
+    "task_entry": "registry",
+    "task_names": "registry",
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = [  # noqa: RUF022 - as in _HOMES
-    "SPLITS",
-    "Batch",
-    "Episode",
-    "Task",
-    "balance_weights",
-    "decode_labels",
-    "encode_labels",
-    "FunctionTask",
-    "function_task",
+__all__ = [
     "FIGURE_3_HELD_OUT",
     "FIGURE_3_TRAIN",
+    "NORMALIZATIONS",
+    "SPLITS",
+    "ArrayTask",
+    "Batch",
+    "Episode",
+    "FunctionTask",
+    "Task",
     "TaskEntry",
+    "TaskMix",
+    "WaysTask",
+    "balance_weights",
+    "cache_dir",
+    "decode_labels",
+    "encode_labels",
+    "from_arrays",
+    "from_csv",
+    "from_frame",
+    "from_image_folder",
+    "from_npz",
+    "from_parquet",
+    "function_task",
     "get_task",
+    "mix",
     "register_task",
     "task_entry",
     "task_names",
@@ -65,9 +90,9 @@ __all__ = [  # noqa: RUF022 - as in _HOMES
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

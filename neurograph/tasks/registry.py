@@ -69,6 +69,15 @@ def _plain(name: str, summary: str) -> TaskEntry:
     return _function(name, "plain", summary, fixed=("rule",), rule=name)
 
 
+def _images(name: str, summary: str, **preset: Any) -> TaskEntry:
+    preset.setdefault("dataset", name)
+    return TaskEntry(name, "neurograph.tasks.datasets:images", summary, "tensorflow-datasets", preset, ("dataset",))
+
+
+def _omniglot(name: str, summary: str, **preset: Any) -> TaskEntry:
+    return TaskEntry(name, "neurograph.tasks.datasets:omniglot", summary, "tensorflow-datasets", preset)
+
+
 _ENTRIES: dict[str, TaskEntry] = {}
 for _entry in (
     _plain("and", "x0 > 0 and x1 > 0"),
@@ -97,10 +106,38 @@ for _entry in (
     _plain("random_labels", "labels by coin toss: a control, nothing to learn"),
     _function("sine", "sine", "regression: one sine wave, its amplitude drawn per episode"),
     TaskEntry("digits", "neurograph.tasks.embedded:digits", "scikit-learn's 8x8 digits, no download", "embedded data"),
+    _images("mnist", "handwritten digits, 28x28"),
+    _images("mnist/10x10", "MNIST cropped to 20x20 and resized to 10x10 (section 4.2)", dataset="mnist", crop=20, size=10),
+    _images("mnist/0-4", "the half of MNIST with digits 0 to 4 (section 4.2)", dataset="mnist", classes="0-4"),
+    _images("mnist/5-9", "the half of MNIST with digits 5 to 9 (section 4.2)", dataset="mnist", classes="5-9"),
+    _images("fashion_mnist", "pictures of clothes, 28x28, 10 classes"),
+    _images("kmnist", "cursive Japanese characters, 28x28, 10 classes"),
+    _images("emnist/byclass", "handwritten digits and letters, 28x28, 62 classes"),
+    _images("emnist/letters", "handwritten letters, both cases in one class, 28x28, 26 classes"),
+    _images("emnist/balanced", "handwritten digits and letters, 28x28, 47 balanced classes"),
+    _images("emnist/digits", "handwritten digits, 28x28, 10 classes"),
+    _images("emnist/a-j", "the ten letters A to J of EMNIST byclass (figure 5)", dataset="emnist/byclass", classes="10-19"),
+    _omniglot("omniglot", "characters of 50 alphabets, 10 fresh classes per episode; test alphabets are never trained on"),
+    _omniglot("omniglot/small", "the same from the two small background sets", splits={"train": "small1", "test": "small2"}),
 ):
     _ENTRIES[_entry.name] = _entry
 
-_SCHEMES: dict[str, TaskEntry] = {}
+_SCHEMES = {
+    scheme: TaskEntry(f"{scheme}:...", f"neurograph.tasks.{target}", summary, kind, fixed=(argument,))
+    for scheme, target, argument, summary, kind in (
+        (
+            "tfds",
+            "datasets:images",
+            "dataset",
+            "any image-classification set of tensorflow-datasets, by its name",
+            "tensorflow-datasets",
+        ),
+        ("npz", "own:from_npz", "path", "arrays x and labels of an .npz file", "your own"),
+        ("csv", "own:from_csv", "path", "a CSV file with a label column", "your own"),
+        ("parquet", "own:from_parquet", "path", "a Parquet file with a label column", "your own"),
+        ("folder", "own:from_image_folder", "path", "a folder of images, one subfolder per class", "your own"),
+    )
+}
 
 
 def task_names() -> tuple[str, ...]:
@@ -164,8 +201,9 @@ def get_task(name: str | Task | Mapping[str, Any], **options: Any) -> Task:
     try:
         task = factory(**{**entry.preset, **options})
     except TaskError as error:
-        message = str(error)
-        raise (error if repr(name) in message else TaskError(f"task {name!r}: {message}")) from error.__cause__
+        if repr(name) in str(error):
+            raise
+        raise TaskError(f"task {name!r}: {error}") from error
     if not isinstance(task, Task):
         raise TaskError(f"the factory of task {name!r} returned a {type(task).__name__}; expected a Task (see function_task).")
     return replace(task, name=name).with_outputs(outputs)
