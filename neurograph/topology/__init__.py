@@ -2,7 +2,27 @@
 
 from __future__ import annotations
 
+from neurograph.topology.build import build_topology
+from neurograph.topology.builders import BUILDERS, Builder, Canvas, Edges, Group, Projection, Within, register_builder
+from neurograph.topology.convert import from_networkx
+from neurograph.topology.files import FORMATS, load_topology, save_topology
 from neurograph.topology.graph import Topology
 from neurograph.topology.validate import Limits
 
-__all__ = ["Limits", "Topology"]
+__all__ = [
+    "BUILDERS",
+    "FORMATS",
+    "Builder",
+    "Canvas",
+    "Edges",
+    "Group",
+    "Limits",
+    "Projection",
+    "Topology",
+    "Within",
+    "build_topology",
+    "from_networkx",
+    "load_topology",
+    "register_builder",
+    "save_topology",
+]

@@ -176,15 +176,14 @@ class _Assembly:
         starts = [self.groups[member].start for member in members]
         if any(a >= b for a, b in itertools.pairwise(starts)):
             self.fault("members must stand in the order of `neurons`, each once.", (*at, "members"))
-        elif name in self.groups:
-            self.fault(f"the name {name!r} is already taken.", at, key=True)
         else:
             group = Group(name, starts[0], tuple(population.shape or [len(members)]))
             self.populations.append((group, population, at))
             if group.size != len(members):
                 self.fault(f"the shape {group.shape} has {group.size} places for {len(members)} members.", (*at, "shape"))
             if starts[-1] - starts[0] == len(starts) - 1:
-                self.groups[name] = group  # connections may use it if it is one range
+                # connections may use it if it is one range; a neuron of the same name goes first
+                self.groups.setdefault(name, group)
 
     def names(self) -> tuple[str, ...]:
         names: list[str] = [""] * self.size

@@ -1,0 +1,95 @@
+"""networkx graphs to topologies and back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import networkx as nx
+
+from neurograph.errors import TopologyError
+from neurograph.topology.table import EDGE_KEYS, NODE_KEYS, Column, Options, Rule, Table, table_of, topology_of
+from neurograph.topology.validate import DEFAULT_LIMITS, Limits
+
+if TYPE_CHECKING:
+    from neurograph.topology.graph import Topology
+
+__all__ = ["from_networkx", "to_networkx"]
+
+
+def from_networkx(
+    graph: Any,
+    *,
+    inputs: Rule = None,
+    outputs: Rule = None,
+    weight: str | None = "weight",
+    schedule: str | None = None,
+    ticks: int | None = None,
+    outputs_may_project: bool | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Topology:
+    """A topology from a directed networkx graph.
+
+    Node attributes that are understood: role ("input", "output", "hidden"), position (order among inputs or outputs), bias,
+    bias_group, population. Edge attributes: weight, fixed, group, index (synapse order). Graph attributes: schedule, ticks,
+    outputs_may_project, title, description, populations. Neurons are called `str(node)`.
+
+    Args:
+      graph: a `networkx.DiGraph`, or a `MultiDiGraph` without parallel edges.
+      inputs, outputs: who they are, if not by the attribute `role`: a list of nodes (its order is the order of the columns of x
+        and y), "sources", "sinks", "ATTRIBUTE=VALUE" or {attribute: value, ...}.
+      weight: edge attribute with given values; None: all synapses are drawn at initialisation.
+      schedule, ticks, outputs_may_project: instead of what the graph's attributes say.
+      limits: how large the graph may be.
+
+    Returns:
+      The topology; `from_networkx(topology.to_networkx()) == topology`.
+
+    Raises:
+      TopologyError: the graph is undirected or has faults, all of them listed.
+
+    Example:
+      >>> from_networkx(nx.DiGraph([("a", "b"), ("b", "c")]), inputs="sources", outputs=["c"])
+      Topology(3 neurons, 2 synapses, 1 in, 1 out, levels)
+    """
+    if not isinstance(graph, nx.Graph):
+        raise TopologyError(f"graph: got {type(graph).__name__}; expected a networkx.DiGraph.")
+    if not graph.is_directed():
+        raise TopologyError("graph: it is undirected; graph.to_directed() makes two synapses of every edge.")
+    limits.check(neurons=graph.number_of_nodes(), synapses=graph.number_of_edges())
+    options = Options(inputs, outputs, weight, schedule, ticks, outputs_may_project, limits)
+    names = {node: str(node) for node in graph}
+    table = Table(list(names.values()), [], [], graph=dict(graph.graph))
+    columns = {key: table.nodes.setdefault(key, Column()) for key in (*NODE_KEYS, *sorted(options.node_keys() - set(NODE_KEYS)))}
+    for i, (_, data) in enumerate(graph.nodes(data=True)):
+        for key, value in data.items():
+            if key in columns:
+                columns[key].at.append(i)
+                columns[key].values.append(value)
+    edge_columns = {key: table.edges.setdefault(key, Column()) for key in sorted(options.edge_keys())}
+    for i, (source, target, data) in enumerate(graph.edges(data=True)):
+        table.sources.append(names[source])
+        table.targets.append(names[target])
+        for key, value in data.items():
+            if key in edge_columns:
+                edge_columns[key].at.append(i)
+                edge_columns[key].values.append(value)
+    table.nodes = {key: column for key, column in table.nodes.items() if column.at}
+    return topology_of(table, options)
+
+
+def to_networkx(topology: Topology) -> nx.DiGraph:
+    """Everything in a topology as a `networkx.DiGraph` whose attributes any networkx writer can store."""
+    table = table_of(topology)
+    graph = nx.DiGraph()
+    graph.graph.update(table.graph)
+    graph.add_nodes_from(table.names)
+    graph.add_edges_from(zip(table.sources, table.targets))
+    for key in NODE_KEYS:
+        column = table.nodes.get(key, Column())
+        for i, value in zip(column.at, column.values):
+            graph.nodes[table.names[i]][key] = value
+    for key in EDGE_KEYS:
+        column = table.edges.get(key, Column())
+        for i, value in zip(column.at, column.values):
+            graph[table.sources[i]][table.targets[i]][key] = value
+    return graph

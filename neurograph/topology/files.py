@@ -1,0 +1,142 @@
+"""`load_topology` and `save_topology`: every file format behind one door."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from neurograph.errors import Fault, SpecError, TopologyError
+from neurograph.topology.build import build_topology
+from neurograph.topology.formats import text as text_formats
+from neurograph.topology.formats import write
+from neurograph.topology.formats import xml as xml_formats
+from neurograph.topology.graph import Topology
+from neurograph.topology.spec import Source
+from neurograph.topology.table import Options, Rule, topology_of
+from neurograph.topology.validate import DEFAULT_LIMITS, Limits
+from neurograph.topology.yaml_tree import parse_yaml
+
+__all__ = ["FORMATS", "load_topology", "save_topology"]
+
+_XML = {".graphml": xml_formats.read_graphml, ".gexf": xml_formats.read_gexf}
+_TEXT = {".gml": text_formats.read_gml, ".json": text_formats.read_json, ".csv": text_formats.read_csv}
+_WRITE = {
+    ".yaml": write.write_yaml,
+    ".yml": write.write_yaml,
+    ".graphml": write.write_graphml,
+    ".gml": write.write_gml,
+    ".gexf": write.write_gexf,
+    ".json": write.write_json,
+    ".csv": write.write_csv,
+}
+FORMATS = tuple(_WRITE)
+
+MAX_BYTES = 4_000_000_000
+MAX_YAML_BYTES = 100_000_000
+
+
+def load_topology(
+    path: str | os.PathLike[str],
+    *,
+    inputs: Rule = None,
+    outputs: Rule = None,
+    weight: str | None = "weight",
+    schedule: str | None = None,
+    ticks: int | None = None,
+    outputs_may_project: bool | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Topology:
+    """Reads a topology from a file; the ending of its name says how.
+
+    Args:
+      path: .yaml or .yml (the topology language), .graphml, .gml, .gexf, .json (node-link with `links` or `edges`) or .csv (edge
+        list).
+      inputs, outputs: for graph files without roles: a list of names in the order of the columns of x and y, "sources", "sinks",
+        "ATTRIBUTE=VALUE" or {attribute: value}. A YAML file states its own.
+      weight: for graph files, the edge attribute with given values; None: ignore it.
+      schedule, ticks, outputs_may_project: instead of what the file says.
+      limits: how large the graph may become; raise it for larger ones.
+
+    Raises:
+      SpecError: with every fault of the file, each with its line where the format has lines.
+      TopologyError: the file cannot be read at all, or an argument is wrong.
+    """
+    path = Path(os.fspath(path))
+    ending = path.suffix.lower()
+    if ending not in FORMATS:
+        raise TopologyError(f"{path}: the ending {ending!r} is not known; allowed: {', '.join(FORMATS)}.")
+    _check_file(path, MAX_YAML_BYTES if ending in (".yaml", ".yml") else MAX_BYTES)
+    options = Options(inputs, outputs, weight, schedule, ticks, outputs_may_project, limits)
+    try:
+        if ending in _XML:
+            return topology_of(_XML[ending](path, options), options)
+        content = _read_text(path)
+        if ending in _TEXT:
+            return topology_of(_TEXT[ending](content, str(path), options), options)
+        return _load_yaml(content, str(path), options)
+    except OSError as error:
+        raise TopologyError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def _load_yaml(content: str, path: str, options: Options) -> Topology:
+    if options.inputs is not None or options.outputs is not None:
+        raise TopologyError(f"{path}: a YAML topology states its own inputs and outputs; give no others.")
+    tree = parse_yaml(content, path)
+    data: Any = tree.plain()
+    if isinstance(data, dict):
+        changes = {"schedule": options.schedule, "ticks": options.ticks, "outputs_may_project": options.outputs_may_project}
+        if options.schedule == "levels":
+            data.pop("ticks", None)
+        data |= {key: value for key, value in changes.items() if value is not None}
+    return build_topology(data, limits=options.limits, source=Source(path, tree))
+
+
+def save_topology(topology: Topology, path: str | os.PathLike[str]) -> None:
+    """Writes a topology; the ending of the name says how. Nothing is lost: `load_topology` gives an equal one.
+
+    The file appears whole or not at all.
+
+    Raises:
+      TopologyError: the ending is not known, or the file cannot be written.
+    """
+    path = Path(os.fspath(path))
+    ending = path.suffix.lower()
+    if ending not in FORMATS:
+        raise TopologyError(f"{path}: the ending {ending!r} is not known; allowed: {', '.join(FORMATS)}.")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("w", encoding="utf-8", newline="\n") as file:
+            _WRITE[ending](topology, file)
+        part.replace(path)
+    except OSError as error:
+        raise TopologyError(f"{path}: cannot be written ({error.strerror}).") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _check_file(path: Path, most: int) -> None:
+    try:
+        if path.is_dir():
+            raise TopologyError(f"{path}: is a directory; expected a file.")
+        if not path.exists():
+            raise TopologyError(f"{path}: there is no such file.")
+        if not path.is_file():
+            raise TopologyError(f"{path}: is not a regular file.")
+        size = path.stat().st_size
+    except (OSError, ValueError) as error:
+        raise TopologyError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}).") from error
+    if size > most:
+        raise TopologyError(f"{path}: has {size:,} bytes; at most {most:,} are read. For large graphs use GraphML or CSV.")
+
+
+def _read_text(path: Path) -> str:
+    data = path.read_bytes()
+    nul = data.find(b"\0")
+    if nul >= 0:
+        raise SpecError([Fault("contains a NUL byte; it is no text file.", str(path), data.count(b"\n", 0, nul) + 1)])
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise SpecError([Fault(f"is not UTF-8: byte 0x{data[error.start]:02x}.", str(path), line)]) from error

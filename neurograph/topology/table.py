@@ -1,0 +1,413 @@
+"""Neurons, synapses and their attributes as columns: the one form that all graph files and networkx graphs pass through."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from neurograph.errors import Fault, SpecError
+from neurograph.topology.graph import Topology
+from neurograph.topology.spec import suggestion
+from neurograph.topology.validate import DEFAULT_LIMITS, InvalidGraph, Limits, Problem
+
+__all__ = ["EDGE_KEYS", "GRAPH_KEYS", "NODE_KEYS", "Column", "Options", "Rule", "Table", "table_of", "topology_of"]
+
+NODE_KEYS = ("role", "position", "bias", "bias_group", "population")
+EDGE_KEYS = ("weight", "fixed", "group", "index")
+GRAPH_KEYS = ("schedule", "ticks", "outputs_may_project", "title", "description", "populations")
+
+Rule = str | Sequence[Any] | Mapping[str, Any] | None
+
+
+@dataclasses.dataclass
+class Column:
+    """Values of one attribute where it is given: `values[i]` belongs to element `at[i]`."""
+
+    at: list[int] = dataclasses.field(default_factory=list)
+    values: list[Any] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass
+class Table:
+    """A graph as it stands in a file. `locate(kind, index)` gives the line of a "node" or "edge", if the format has lines."""
+
+    names: list[str]
+    sources: list[str]
+    targets: list[str]
+    nodes: dict[str, Column] = dataclasses.field(default_factory=dict)
+    edges: dict[str, Column] = dataclasses.field(default_factory=dict)
+    graph: dict[str, Any] = dataclasses.field(default_factory=dict)
+    path: str = ""
+    locate: Callable[[str, int], int | None] = lambda kind, index: None
+    inputs: list[str] | None = None  # given by the format itself (CSV), in order
+    outputs: list[str] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How to read a graph that is not a topology file of our own; see `load_topology`."""
+
+    inputs: Rule = None
+    outputs: Rule = None
+    weight: str | None = "weight"
+    schedule: str | None = None
+    ticks: int | None = None
+    outputs_may_project: bool | None = None
+    limits: Limits = DEFAULT_LIMITS
+
+    def node_keys(self) -> set[str]:
+        """Node attributes that are looked at."""
+        keys = set(NODE_KEYS)
+        for rule in (self.inputs, self.outputs):
+            if isinstance(rule, Mapping):
+                keys |= set(rule)
+            elif isinstance(rule, str) and "=" in rule:
+                keys.add(rule.split("=", 1)[0])
+        return keys
+
+    def edge_keys(self) -> set[str]:
+        """Edge attributes that are looked at."""
+        return {"fixed", "group", "index"} | ({self.weight} if self.weight else set())
+
+
+class _Reading:
+    """Turns a table into a topology, gathering every fault on the way."""
+
+    def __init__(self, table: Table, options: Options):
+        self.table, self.options = table, options
+        self.faults: list[tuple[str, str, int]] = []  # message, kind, index
+        self.n = len(table.names)
+
+    def fault(self, message: str, kind: str = "", index: int = -1) -> None:
+        self.faults.append((message, kind, index))
+
+    def stop(self) -> None:
+        """Raises what was found: with the file's lines if there is a file."""
+        if not self.faults:
+            return
+        if not self.table.path:
+            raise InvalidGraph([Problem(message) for message, _, _ in self.faults])
+        raise SpecError(
+            [Fault(text, self.table.path, self.table.locate(kind, i) if kind else None) for text, kind, i in self.faults]
+        )
+
+    def name(self, kind: str, i: int) -> str:
+        return (
+            f"neuron {self.table.names[i]!r}"
+            if kind == "node"
+            else f"synapse {self.table.sources[i]!r} -> {self.table.targets[i]!r}"
+        )
+
+    def values(self, kind: str, key: str, parse: Callable[[Any], Any], expected: str) -> tuple[list[int], list[Any]]:
+        """Places and parsed values of an attribute; the first three wrong ones are faults."""
+        column = (self.table.nodes if kind == "node" else self.table.edges).get(key)
+        if column is None:
+            return [], []
+        try:
+            return column.at, [parse(value) for value in column.values]
+        except (ValueError, TypeError, OverflowError):
+            pass
+        wrong = []
+        for i, value in zip(column.at, column.values):
+            try:
+                parse(value)
+            except (ValueError, TypeError, OverflowError):
+                wrong.append((i, value))
+        for number, (i, value) in enumerate(wrong[:3]):
+            more = f" ({len(wrong) - 3:,} more like it)" if number == 2 and len(wrong) > 3 else ""
+            self.fault(f"{self.name(kind, i)}: {key} is {_short(value)}; expected {expected}.{more}", kind, i)
+        return [], []
+
+    def topology(self) -> Topology:
+        table, options = self.table, self.options
+        options.limits.check(neurons=self.n, synapses=len(table.sources), what=table.path or "the graph")
+        index = {name: i for i, name in enumerate(table.names)}
+        senders, receivers = self.ends(index, table.sources, "source"), self.ends(index, table.targets, "target")
+        e = len(senders)
+        fixed, weight, group = np.zeros(e, bool), np.full(e, np.nan), np.full(e, -1, np.int64)
+        at, values = self.values("edge", "fixed", _bool, "true or false")
+        fixed[at] = values
+        at, values = self.values("edge", options.weight or "", _finite, "a finite number") if options.weight else ([], [])
+        weight[at] = values
+        at, values = self.values("edge", "group", _label, "text or an integer")
+        group[at] = _numbered(values)
+        bias_group, population = np.full(self.n, -1, np.int64), np.full(self.n, -1, np.int64)
+        at, values = self.values("node", "bias_group", _label, "text or an integer")
+        bias_group[at] = _numbered(values)
+        shapes = self.populations()
+        at, values = self.values("node", "population", _label, "text or an integer")
+        population_names = list(shapes) if shapes else list(dict.fromkeys(values))
+        number = {name: i for i, name in enumerate(population_names)}
+        strange = [i for i, name in zip(at, values) if name not in number]
+        for i in strange[:3]:
+            self.fault(f"{self.name('node', i)}: its population is not in the graph's `populations`.", "node", i)
+        population[at] = [number.get(name, -1) for name in values]
+        inputs = self.role("input", options.inputs, table.inputs, index, senders, receivers)
+        outputs = self.role("output", options.outputs, table.outputs, index, senders, receivers)
+        bias = np.ones(self.n, bool)
+        bias[inputs] = False
+        at, values = self.values("node", "bias", _bool, "true or false")
+        bias[at] = values
+        order = self.order(e)
+        schedule, ticks, may_project = self.settings()
+        self.stop()
+        try:
+            return Topology(
+                names=tuple(table.names),
+                senders=senders[order],
+                receivers=receivers[order],
+                inputs=inputs,
+                outputs=outputs,
+                bias=bias,
+                fixed=fixed[order],
+                weight=weight[order],
+                group=group[order],
+                bias_group=bias_group,
+                population=population,
+                population_names=tuple(population_names),
+                population_shapes=tuple(shapes.values()) if shapes else (),
+                schedule=schedule,
+                ticks=ticks,
+                outputs_may_project=may_project,
+                title=str(table.graph.get("title", "")),
+                description=str(table.graph.get("description", "")),
+            )
+        except InvalidGraph as error:
+            if not table.path:
+                raise
+            place = {"neuron": "node", "synapse": "edge"}
+            back = np.arange(e)[order]
+            for problem in error.problems:
+                kind = place.get(problem.kind, "")
+                at_line = int(back[problem.index]) if kind == "edge" else problem.index
+                self.fault(problem.message, kind, at_line)
+            try:
+                self.stop()
+            except SpecError as told:
+                raise told from error
+            raise
+
+    def ends(self, index: dict[str, int], names: list[str], end: str) -> np.ndarray:
+        try:
+            return np.fromiter(map(index.__getitem__, names), np.int32, len(names))
+        except KeyError:
+            unknown = [(e, name) for e, name in enumerate(names) if name not in index]
+            for number, (e, name) in enumerate(unknown[:3]):
+                more = f" ({len(unknown) - 3:,} more like it)" if number == 2 and len(unknown) > 3 else ""
+                self.fault(f"synapse {e + 1}: its {end} {_short(name)} is no neuron of the file.{more}", "edge", e)
+            self.stop()
+            raise
+
+    def populations(self) -> dict[Any, tuple[int, ...]]:
+        """Names and shapes from the graph attribute `populations`: JSON such as {"hidden": [8, 8], "output": [10]}."""
+        text = self.table.graph.get("populations")
+        if text in (None, ""):
+            return {}
+        expected = 'JSON such as {"hidden": [8, 8]}'
+        try:
+            value = json.loads(text) if isinstance(text, str) else text
+        except (ValueError, RecursionError):
+            value = None
+        good = isinstance(value, Mapping) and all(
+            isinstance(shape, (list, tuple)) and shape and all(type(size) is int and 0 < size < 2**31 for size in shape)
+            for shape in value.values()
+        )
+        if not good:
+            self.fault(f"the graph attribute populations is {_short(text)}; expected {expected}.")
+            return {}
+        return {str(name): tuple(shape) for name, shape in value.items()}  # type: ignore[union-attr]
+
+    def order(self, e: int) -> np.ndarray | slice:
+        """Synapse order: by the attribute `index` where it is given, else as in the file."""
+        at, values = self.values("edge", "index", _int, "an integer")
+        if not at:
+            return slice(None)
+        rank = np.full(e, np.iinfo(np.int64).max)
+        rank[at] = values
+        return np.argsort(rank, kind="stable")
+
+    def settings(self) -> tuple[Any, int, bool]:
+        graph, options = self.table.graph, self.options
+        schedule = options.schedule or str(graph.get("schedule", "levels"))
+        ticks, may = options.ticks, options.outputs_may_project
+        try:
+            stored = 1 if options.schedule == "levels" else _int(graph.get("ticks", 1))
+            ticks = stored if ticks is None else ticks
+        except (ValueError, TypeError):
+            self.fault(f"the graph attribute ticks is {_short(graph.get('ticks'))}; expected an integer.")
+        try:
+            may = _bool(graph.get("outputs_may_project", False)) if may is None else may
+        except (ValueError, TypeError):
+            self.fault(
+                f"the graph attribute outputs_may_project is {_short(graph['outputs_may_project'])}; expected true or false."
+            )
+        return schedule, ticks or 1, bool(may)
+
+    # ---- roles
+
+    def role(
+        self, role: str, rule: Rule, given: list[str] | None, index: dict[str, int], senders: np.ndarray, receivers: np.ndarray
+    ) -> np.ndarray:
+        """Neuron indices of the inputs or outputs, by rule, by the file's own list or by the attribute `role`."""
+        if rule is None and given is not None:
+            rule = given
+        if rule is None:
+            return self.marked(role)
+        if isinstance(rule, Mapping):
+            return self.matching(role, rule)
+        if isinstance(rule, str):
+            if rule in ("sources", "sinks"):
+                into, outof = np.bincount(receivers, minlength=self.n) > 0, np.bincount(senders, minlength=self.n) > 0
+                found = np.flatnonzero(outof & ~into if rule == "sources" else into & ~outof)
+                if not len(found):
+                    self.fault(f"{role}s: no neuron is one of the {rule} of this graph.")
+                return found
+            if "=" in rule:
+                key, value = rule.split("=", 1)
+                return self.matching(role, {key: value})
+            self.fault(f"{role}s: got {rule!r}; expected a list of names, sources, sinks, or ATTRIBUTE=VALUE.")
+            return np.empty(0, np.int64)
+        found = []
+        for name in rule:
+            if str(name) in index:
+                found.append(index[str(name)])
+            else:
+                self.fault(f"{role}s: there is no neuron {str(name)!r}{suggestion(str(name), index)}")
+                break
+        return np.array(found, np.int64)
+
+    def matching(self, role: str, rule: Mapping[str, Any]) -> np.ndarray:
+        found = np.ones(self.n, bool)
+        for key, wanted in rule.items():
+            column = self.table.nodes.get(key, Column())
+            has = np.zeros(self.n, bool)
+            has[[i for i, value in zip(column.at, column.values) if value == wanted or str(value) == str(wanted)]] = True
+            found &= has
+        if not found.any():
+            said = " and ".join(f"{key} = {value}" for key, value in rule.items())
+            seen = {str(v) for key in rule for v in self.table.nodes.get(key, Column()).values[:10_000]}
+            some = f"; seen: {', '.join(sorted(seen)[:8])}" if seen else "; no neuron has that attribute"
+            self.fault(f"{role}s: no neuron has {said}{some}.")
+        return np.flatnonzero(found)
+
+    def marked(self, role: str) -> np.ndarray:
+        column = self.table.nodes.get("role", Column())
+        found = [i for i, value in zip(column.at, column.values) if value == role]
+        strange = [(i, v) for i, v in zip(column.at, column.values) if v not in ("input", "output", "hidden", "", None)]
+        if strange and role == "input":
+            i, value = strange[0]
+            self.fault(f"{self.name('node', i)}: role is {_short(value)}; allowed: input, output, hidden.", "node", i)
+        elif not found and not strange:
+            self.fault(
+                f"no neuron has the role {role!r}: give the {role}s, as names or by the rule "
+                f"{'sources' if role == 'input' else 'sinks'} or ATTRIBUTE=VALUE."
+            )
+        position = self.table.nodes.get("position")
+        if position is None:
+            return np.array(found, np.int64)
+        at, values = self.values("node", "position", _int, "an integer")
+        rank = dict(zip(at, values))
+        return np.array(sorted(found, key=lambda i: rank.get(i, 2**62)), np.int64)
+
+
+def topology_of(table: Table, options: Options) -> Topology:
+    """The topology that a table describes.
+
+    Raises:
+      SpecError: (for files, with lines) or TopologyError: with every fault found.
+    """
+    return _Reading(table, options).topology()
+
+
+def table_of(topology: Topology) -> Table:
+    """Everything in a topology as columns; only what differs from the defaults, so that files stay short."""
+    t = topology
+    is_input = np.zeros(t.num_neurons, bool)
+    is_input[t.inputs] = True
+    nodes: dict[str, Column] = {}
+    role = {**dict.fromkeys(t.inputs.tolist(), "input"), **dict.fromkeys(t.outputs.tolist(), "output")}
+    nodes["role"] = Column(sorted(role), [role[i] for i in sorted(role)])
+    places = {}
+    for indices in (t.inputs, t.outputs):
+        if (np.diff(indices) < 0).any():
+            places |= {int(i): place for place, i in enumerate(indices)}
+    _put(nodes, "position", sorted(places), [places[i] for i in sorted(places)])
+    unbiased = np.flatnonzero(~t.bias & ~is_input).tolist()
+    _put(nodes, "bias", unbiased, [False] * len(unbiased))
+    _put(nodes, "bias_group", *_given(t.bias_group, t.bias_group >= 0))
+    at, values = _given(t.population, t.population >= 0)
+    _put(nodes, "population", at, [t.population_names[i] for i in values])
+    edges: dict[str, Column] = {}
+    _put(edges, "weight", *_given(t.weight, ~np.isnan(t.weight)))
+    _put(edges, "fixed", *_given(t.fixed, t.fixed))
+    _put(edges, "group", *_given(t.group, t.group >= 0))
+    if (np.diff(t.senders) < 0).any():  # networkx keeps edges by sender: another order has to be written down
+        _put(edges, "index", list(range(t.num_synapses)), list(range(t.num_synapses)))
+    graph: dict[str, Any] = {}
+    if t.schedule != "levels":
+        graph |= {"schedule": t.schedule, "ticks": t.ticks}
+    if t.outputs_may_project:
+        graph["outputs_may_project"] = True
+    if t.title:
+        graph["title"] = t.title
+    if t.description:
+        graph["description"] = t.description
+    if t.population_names:
+        graph["populations"] = json.dumps(dict(zip(t.population_names, t.population_shapes)), ensure_ascii=False)
+    names = list(t.names)
+    sources, targets = ([names[i] for i in ends.tolist()] for ends in (t.senders, t.receivers))
+    return Table(names, sources, targets, nodes, edges, graph)
+
+
+def _put(columns: dict[str, Column], key: str, at: list[int], values: list[Any]) -> None:
+    if at:
+        columns[key] = Column(at, values)
+
+
+def _given(array: np.ndarray, mask: np.ndarray) -> tuple[list[int], list[Any]]:
+    return np.flatnonzero(mask).tolist(), array[mask].tolist()
+
+
+def _bool(value: Any) -> bool:
+    text = str(value).strip().lower()
+    if text not in ("true", "false", "1", "0"):
+        raise ValueError
+    return text in ("true", "1")
+
+
+def _finite(value: Any) -> float:
+    if isinstance(value, (bool, np.bool_)) or value is None:
+        raise ValueError
+    number = float(value)
+    if not np.isfinite(number):
+        raise ValueError
+    return number
+
+
+def _int(value: Any) -> int:
+    number = int(value)
+    if isinstance(value, (bool, np.bool_)) or number != float(value) or abs(number) >= 2**62:
+        raise ValueError
+    return number
+
+
+def _label(value: Any) -> str:
+    if isinstance(value, (str, int, np.integer)) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        return str(int(value))
+    raise ValueError
+
+
+def _numbered(labels: Iterable[str]) -> list[int]:
+    ids: dict[str, int] = {}
+    return [ids.setdefault(label, len(ids)) for label in labels]
+
+
+def _short(value: Any) -> str:
+    text = repr(value[:60] if isinstance(value, str) else value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
