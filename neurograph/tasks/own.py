@@ -73,7 +73,7 @@ def from_arrays(
         held_rows, held_labels = _check_rows(x_test, "x_test"), _check_labels(labels_test, "labels_test")
         if held_rows.shape[1:] != rows.shape[1:] or len(held_rows) != len(held_labels):
             raise TaskError(
-                f"x_test is {held_rows.shape} with {len(held_labels)} labels; expected rows of {rows.shape[1:]} and as many labels."
+                f"x_test is {held_rows.shape} with {len(held_labels)} labels; expected rows of {rows.shape[1:]}, one label each."
             )
         strange = sorted({label for label in held_labels.tolist() if label not in index}, key=str)
         if strange:
@@ -101,7 +101,7 @@ def from_arrays(
 
 
 def from_npz(path: str | os.PathLike[str], x: str = "x", label: str = "labels", **options: Any) -> ArrayTask:
-    """A task from the arrays `x` and `label` of an .npz file, and `x_test` and `<label>_test` if there are. Options: `from_arrays`.
+    """A task from the arrays `x` and `label` of an .npz file, also `x_test` and `<label>_test`. Options: `from_arrays`.
 
     Raises:
       TaskError: no such file or array, or what `from_arrays` says.

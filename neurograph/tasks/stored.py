@@ -212,10 +212,9 @@ def _source(stored: Stored, split: str) -> tuple[Any, Any]:
     except ImportError as error:
         raise MissingExtraError("tensorflow-datasets", "data", purpose) from error
     try:
-        builder = tfds.builder_from_directory(str(stored.folder))
+        builder: Any = tfds.builder_from_directory(str(stored.folder))
         # Images stay encoded: decoding them one by one through tensorflow-datasets takes three times as long.
-        skip: Any = tfds.decode.SkipDecoding
-        source = builder.as_data_source(split, decoders={stored.image: skip()})
+        source = builder.as_data_source(split, decoders={stored.image: tfds.decode.SkipDecoding()})
     except ImportError as error:
         raise MissingExtraError(getattr(error, "name", None) or "array_record", "data", purpose) from error
     except Exception as error:  # tensorflow-datasets raises many kinds; whatever it was, the data is unusable.
