@@ -1,0 +1,328 @@
+"""What a user would pick instead of a genome: an ordinary network on the same graph, gradient descent on the same batches.
+
+An ordinary neuron has one number, relu or tanh if hidden and the identity if an output; an ordinary synapse has one weight. The
+network runs on the plan and kernel of any topology (levels, cycles, shared and fixed synapses, missing biases); its gradient is
+`jax.grad`, its optimiser optax's, and hidden neurons may be batch-normalised as a genome's are. `tuning` chooses learning rates.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from neurograph.activations import resolve_activation
+from neurograph.errors import ExperimentError
+from neurograph.kernels import ALL, EXTERNAL, FORWARD, INTERNAL
+from neurograph.learner import Problem, accuracy, query_loss
+from neurograph.network import Network
+from neurograph.rule import Rule
+from neurograph.step import EPSILON, output_values
+from neurograph.tasks import Task
+from neurograph.topology.graph import Topology
+from neurograph.types import Weights
+
+__all__ = [
+    "LEARNING_RATES",
+    "SETTINGS",
+    "Curves",
+    "Parameters",
+    "Setting",
+    "baseline_curves",
+    "init_parameters",
+    "learning_rates",
+    "ordinary_network",
+    "predict",
+    "splits_of",
+    "train_step",
+]
+
+OPTIMIZERS = ("sgd", "momentum", "adam")
+ACTIVATIONS = ("relu", "tanh")
+MOMENTUM = 0.9
+
+
+def learning_rates(low: float = 1e-3, high: float = 10.0, per_decade: float = 2.0) -> tuple[float, ...]:
+    """Rates evenly spaced in their logarithm, both ends included.
+
+    Raises:
+      ExperimentError: not 0 < low < high, or nothing per decade.
+    """
+    if not (0 < low < high < math.inf and 0 < per_decade <= 100):
+        raise ExperimentError(f"learning_rates: got {low!r} to {high!r}, {per_decade!r} per decade; expected 0 < low < high")
+    count = max(2, 1 + round(math.log10(high / low) * per_decade))
+    return tuple(float(f"{rate:.6g}") for rate in np.geomspace(low, high, count))
+
+
+LEARNING_RATES = learning_rates()
+"""9 rates over 4 decades: 0.001 to 10."""
+
+
+@dataclass(frozen=True, order=True)
+class Setting:
+    """One ordinary way to train: optimiser "sgd", "momentum" (0.9) or "adam"; hidden activation "relu" or "tanh"; batch norm.
+
+    Raises:
+      ExperimentError: an unknown name.
+    """
+
+    optimizer: str = "sgd"
+    activation: str = "relu"
+    batch_norm: bool = False
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("optimizer", OPTIMIZERS), ("activation", ACTIVATIONS), ("batch_norm", (True, False))):
+            if getattr(self, name) not in allowed:
+                raise ExperimentError(
+                    f"{name} of a baseline: got {getattr(self, name)!r}; allowed: {', '.join(map(str, allowed)).lower()}"
+                )
+
+    def __str__(self) -> str:
+        return f"{self.optimizer}, {self.activation}{', batch norm' if self.batch_norm else ''}"
+
+
+SETTINGS = tuple(Setting(o, a, b) for o in OPTIMIZERS for a in ACTIVATIONS for b in (False, True))
+"""All twelve."""
+
+
+# -- the network ---------------------------------------------------------------------------------------------------------------
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Parameters:
+    """What gradient descent changes: `weights` stored as the kernel's forward numbers, one channel each; with batch norm `scale`
+    and `shift`, one array [1, neurons, 1] per stage of hidden neurons (None elsewhere), else empty."""
+
+    weights: Weights
+    scale: tuple[jax.Array | None, ...] = ()
+    shift: tuple[jax.Array | None, ...] = ()
+
+
+def ordinary_network(topology: Topology, kernel: str = "auto") -> Network:
+    """The topology's plan and kernel for synapses of one number; of its rule only the storage of synapses is used."""
+    return Network(topology, Rule(single_state_synapses=True), kernel)
+
+
+def init_parameters(network: Network, setting: Setting, *, key: jax.Array) -> Parameters:
+    """Fresh parameters: N(0, gain^2 / fan-in), biases 0, scales 1, shifts 0; values that the topology gives stay as given.
+
+    The gain is sqrt(2) into relu neurons (He et al. 2015), 1 into tanh neurons and outputs. A shared synapse takes its first
+    member's draw, as in `Network.init`.
+    """
+    topology = network.topology
+    fan_in = np.bincount(topology.receivers, minlength=topology.num_neurons)
+    gain = np.full(topology.num_neurons, math.sqrt(2.0) if setting.activation == "relu" else 1.0)
+    gain[topology.outputs] = 1.0
+    deviation = (gain / np.sqrt(np.maximum(fan_in, 1)))[topology.receivers]
+    dtype = jnp.result_type(float)
+    values = jax.random.normal(key, (topology.num_synapses, 1), dtype) * jnp.asarray(deviation, dtype)[:, None]
+    given = np.isfinite(topology.weight)[:, None]
+    if given.any():
+        values = jnp.where(given, jnp.asarray(np.where(given[:, 0], topology.weight, 0), dtype)[:, None], values)
+    weights = network.pack(values).forward
+    if not setting.batch_norm:
+        return Parameters(weights)
+    hidden = [info.size if info.kind == "hidden" else None for info in network.plan.stages]
+    scale = tuple(None if size is None else jnp.ones((1, size, 1), dtype) for size in hidden)
+    return Parameters(weights, scale, tuple(None if s is None else jnp.zeros_like(s) for s in scale))
+
+
+def predict(network: Network, parameters: Parameters, x: jax.Array, activation: str) -> jax.Array:
+    """Outputs [B, n_out] for inputs x [B, n_in]. Cycles start at zero and are ticked as the topology's schedule says.
+
+    Batch norm (where `parameters` has scales): every hidden neuron is shifted and scaled by the moments of this batch.
+    """
+    plan, kernel, weights = network.plan, network.kernel, parameters.weights
+    hidden = resolve_activation(activation)
+    x = x.astype(jax.tree.leaves(parameters)[0].dtype).T
+    states: list[Any] = [
+        x[None] if info.kind == "input" else jnp.zeros((1, info.size, x.shape[1]), x.dtype) for info in plan.stages
+    ]
+
+    def inflow(stage: int, part: str, signals: Sequence[jax.Array]) -> jax.Array:
+        info = plan.stages[stage]
+        z = kernel.aggregate(FORWARD, stage, weights, signals, part)
+        z = jnp.zeros((1, info.size, x.shape[1]), x.dtype) if z is None else z
+        bias = kernel.bias_values(weights, stage) if part != INTERNAL and info.bias.any() else None
+        # Stored numbers of neurons without a bias must stay out of the gradient.
+        return z if bias is None else z + jnp.where(info.bias[None, :, None], bias[:, :, None], 0)
+
+    def update(stage: int, z: jax.Array) -> jax.Array:
+        if plan.stages[stage].kind == "output":
+            return z
+        if parameters.scale:
+            centred = z - jnp.mean(z, axis=2, keepdims=True)
+            unit = centred * jax.lax.rsqrt(jnp.mean(centred**2, axis=2, keepdims=True) + EPSILON)
+            z = unit * parameters.scale[stage] + parameters.shift[stage]
+        return hidden(z)
+
+    for phase in plan.phases:
+        members = [s for s in phase.stages if plan.stages[s].kind != "input"]
+        if not members:
+            continue
+        if not phase.cyclic:
+            new = [update(s, inflow(s, ALL, states)) for s in members]
+        else:
+            external = [inflow(s, EXTERNAL, states) for s in members]
+
+            def tick(carry, _, members=members, external=external):
+                now = list(states)
+                for s, value in zip(members, carry, strict=True):
+                    now[s] = value
+                return [update(s, z + inflow(s, INTERNAL, now)) for s, z in zip(members, external, strict=True)], None
+
+            new = jax.lax.scan(tick, [states[s] for s in members], None, length=phase.ticks)[0]
+        for s, value in zip(members, new, strict=True):
+            states[s] = value
+    return output_values(network, states)
+
+
+def train_step(
+    network: Network,
+    optimizer: optax.GradientTransformation,
+    activation: str,
+    parameters: Parameters,
+    memory: optax.OptState,
+    x: jax.Array,
+    y: jax.Array,
+) -> tuple[Parameters, optax.OptState]:
+    """One step of the optimiser on the batch's mean softmax cross-entropy (squared error of a single output)."""
+    slope = jax.grad(lambda p: query_loss(predict(network, p, x, activation), y))(parameters)
+    change, memory = optimizer.update(slope, memory, parameters)  # type: ignore[arg-type]
+    return optax.apply_updates(parameters, change), memory  # type: ignore[arg-type, return-value]
+
+
+# -- many runs -----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Curves:
+    """One setting at several rates and seeds: `loss` and `accuracy` are [rates, seeds, len(at)] NumPy arrays; a run has failed
+    where its loss is not finite."""
+
+    setting: Setting
+    rates: tuple[float, ...]
+    at: tuple[int, ...]
+    loss: np.ndarray
+    accuracy: np.ndarray
+
+    @property
+    def failed(self) -> np.ndarray:
+        """[rates, seeds, len(at)] bool."""
+        return ~np.isfinite(self.loss)
+
+
+def splits_of(task: Task, judged_on: str) -> tuple[str, str]:
+    """(support split, query split) under which a task is judged on a split: data sets learn on "train"; families, whose problems
+    are drawn per episode, learn and are judged on problems of that split."""
+    return (judged_on, judged_on) if task.is_family else ("train", judged_on)
+
+
+def baseline_curves(
+    problem: Problem,
+    setting: Setting,
+    rates: Sequence[float],
+    *,
+    keys: jax.Array,
+    at: Sequence[int],
+    batch_size: int,
+    judged_on: str = "validation",
+    query_size: int = 1024,
+) -> Curves:
+    """Query loss and accuracy after each of `at` training steps, for every rate and every key.
+
+    A key gives the support and query batches that `learning_curve` gives a genome for the same key and splits. Compiled once per
+    activation and batch norm: optimiser, rates and keys are arguments of the compiled program.
+
+    Args:
+      problem: an `ordinary_network` and the task.
+      rates: learning rates, R of them.
+      keys: S PRNG keys, [S].
+      at: step counts; 0 is the untrained network.
+      judged_on: the split of the query batch, see `splits_of`.
+
+    Raises:
+      ExperimentError: no rates, a rate that is not positive and finite, a step count below 0.
+    """
+    at = tuple(sorted({int(a) for a in at}))
+    rates = [float(rate) for rate in rates]
+    if not rates or not all(0 < rate < math.inf for rate in rates):
+        raise ExperimentError(f"learning rates of a baseline: got {rates}; expected numbers > 0")
+    if not at or at[0] < 0:
+        raise ExperimentError(f"at: got {list(at)}; expected step counts >= 0")
+    sizes = (max(*at, 1), int(batch_size), int(query_size), *splits_of(problem.task, judged_on))
+    kind = jnp.asarray(OPTIMIZERS.index(setting.optimizer))
+    results = []
+    for key in keys:
+        episode, init_key = _episode(problem.task, key, sizes)
+        for start in range(0, len(rates), CAPACITY):
+            some = rates[start : start + CAPACITY]
+            buffer = jnp.asarray(some + [1.0] * (CAPACITY - len(some)))
+            found = _runs(problem.network, episode, init_key, buffer, len(some), kind, setting.activation, setting.batch_norm, at)
+            results.append(np.asarray(found)[:, : len(some)])
+    table = np.concatenate(results, axis=1).reshape(2, len(keys), len(rates), len(at)).swapaxes(1, 2)
+    return Curves(setting, tuple(rates), at, table[0], table[1])
+
+
+# Rates per call of the compiled program, which runs as many of them as it is told to: no count is compiled in.
+CAPACITY = 16
+
+
+@partial(jax.jit, static_argnums=(2,))
+def _episode(task, key, sizes):
+    data_key, init_key, _ = jax.random.split(key, 3)  # as learner.learning_curve splits it
+    return task.episode(data_key, *sizes), init_key
+
+
+@partial(jax.jit, static_argnums=(6, 7, 8))
+def _runs(network, episode, init_key, rates, count, kind, activation, batch_norm, at):
+    """[2, CAPACITY, len(at)]: loss and accuracy. One program for all optimisers: compiling costs more than running."""
+    steps = episode.support.x.shape[0]
+    judged = np.isin(np.arange(max(at) + 1), at)
+    fresh = init_parameters(network, Setting("sgd", activation, batch_norm), key=init_key)
+
+    def run(rate):
+        optimizer = _any_optimizer(rate, kind)
+
+        def judge(parameters):
+            outputs = predict(network, parameters, episode.query.x, activation)
+            return jnp.stack([query_loss(outputs, episode.query.y), accuracy(outputs, episode.query.y)])
+
+        def body(carry, now):
+            index, wanted = now
+            row = jax.lax.cond(wanted, judge, lambda _: jnp.full(2, jnp.nan), carry[0])
+            batch = (a[jnp.minimum(index, steps - 1)] for a in episode.support)
+            return train_step(network, optimizer, activation, *carry, *batch), row
+
+        start = (fresh, optimizer.init(fresh))
+        return jax.lax.scan(body, start, (jnp.arange(len(judged)), jnp.asarray(judged)))[1][np.asarray(at)].T
+
+    found = jnp.zeros((2, CAPACITY, len(at)))
+    return jax.lax.fori_loop(0, count, lambda i, found: found.at[:, i].set(run(rates[i])), found)
+
+
+def _any_optimizer(rate: jax.Array, kind: jax.Array) -> optax.GradientTransformation:
+    """optax's sgd, sgd with momentum or adam, by a traced number: the place in `OPTIMIZERS`."""
+    descent = optax.sgd(rate, momentum=jnp.where(kind == OPTIMIZERS.index("momentum"), MOMENTUM, 0.0))  # momentum 0 is sgd
+    adam = optax.adam(rate)
+
+    def update(slope, memory, parameters=None):
+        def with_adam(memory):
+            change, new = adam.update(slope, memory[1], parameters)
+            return change, (memory[0], new)
+
+        def with_descent(memory):
+            change, new = descent.update(slope, memory[0], parameters)
+            return change, (new, memory[1])
+
+        return jax.lax.cond(kind == OPTIMIZERS.index("adam"), with_adam, with_descent, memory)
+
+    return optax.GradientTransformation(lambda p: (descent.init(p), adam.init(p)), update)

@@ -1,0 +1,222 @@
+"""The fair choice of a baseline: a learning rate per setting and step count from validation data, then test data once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from neurograph.baselines import LEARNING_RATES, SETTINGS, Curves, Setting, baseline_curves, ordinary_network
+from neurograph.learner import Problem
+from neurograph.tasks import Task
+from neurograph.topology.graph import Topology
+
+__all__ = ["Choice", "Chosen", "Tuned", "choose_learning_rates", "tuned_baselines"]
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The learning rate chosen for one setting and one step count, and what it was chosen by.
+
+    `accuracy`, `loss`: means over the seeds on validation data, failed runs counting as 0 and not counting; `failures` of `seeds`
+    runs failed at this rate. `at_edge`: the best rate is still the lowest or highest tried. `best`: the best setting of this step
+    count, on validation data.
+    """
+
+    setting: Setting
+    step: int
+    learning_rate: float
+    accuracy: float
+    loss: float
+    failures: int
+    seeds: int
+    at_edge: bool
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """`chosen`: one per setting and step count. `configurations`: how many pairs of setting and learning rate were tried; `runs`:
+    times their seeds; `failures`: runs whose loss was not finite after the last step."""
+
+    chosen: tuple[Chosen, ...]
+    configurations: int
+    runs: int
+    failures: int
+
+
+def choose_learning_rates(
+    problem: Problem,
+    settings: Sequence[Setting] = SETTINGS,
+    rates: Sequence[float] = LEARNING_RATES,
+    *,
+    key: jax.Array,
+    seeds: int = 3,
+    at: Sequence[int],
+    batch_size: int,
+    query_size: int = 1024,
+    extensions: int = 2,
+    progress: Progress | None = None,
+) -> Choice:
+    """The best learning rate for every setting and every step count, by mean accuracy on validation data (ties: by loss).
+
+    Where the best rate is the lowest or highest tried, the grid of that setting grows by two decades on that side, at most
+    `extensions` times; what is at the edge even then is marked. A single rate is taken as it is.
+    """
+    rates = sorted({float(rate) for rate in rates})
+    ratio = (rates[-1] / rates[0]) ** (1 / (len(rates) - 1)) if len(rates) > 1 else 10**0.5
+    more = max(1, round(2 / math.log10(ratio)))
+    keys = jax.random.split(key, seeds)
+    run = partial(baseline_curves, problem, keys=keys, at=at, batch_size=batch_size, query_size=query_size)
+    chosen: list[Chosen] = []
+    configurations = failures = 0
+    for setting in settings:
+        if progress:
+            progress(f"choosing a learning rate: {setting}")
+        curves = run(setting, rates)
+        for round_ in range(extensions + 1):
+            best = [_best_rate(curves, index) for index in range(len(curves.at))]
+            low, high = 0 in best, len(curves.rates) - 1 in best
+            if round_ == extensions or len(rates) == 1 or not (low or high):
+                break
+            if low:
+                curves = _joined(run(setting, [curves.rates[0] * ratio**-i for i in range(more, 0, -1)]), curves)
+            if high:
+                curves = _joined(curves, run(setting, [curves.rates[-1] * ratio**i for i in range(1, more + 1)]))
+        configurations += len(curves.rates)
+        failures += int(curves.failed[:, :, -1].sum())
+        scores, losses = _scores(curves)
+        chosen += [
+            Chosen(
+                setting,
+                step,
+                float(f"{curves.rates[b]:.6g}"),
+                float(scores[b, index]),
+                float(losses[b, index]),
+                int(curves.failed[b, :, index].sum()),
+                seeds,
+                step > 0 and b in (0, len(curves.rates) - 1),
+            )
+            for index, (step, b) in enumerate(zip(curves.at, best, strict=True))
+        ]
+    ranked: dict[int, Chosen] = {}
+    for one in chosen:
+        if one.step not in ranked or (one.accuracy, -one.loss) > (ranked[one.step].accuracy, -ranked[one.step].loss):
+            ranked[one.step] = one
+    marked = tuple(replace(one, best=one is ranked[one.step]) for one in chosen)
+    return Choice(marked, configurations, configurations * seeds, failures)
+
+
+def _scores(curves: Curves) -> tuple[np.ndarray, np.ndarray]:
+    """[rates, len(at)]: mean accuracy with failed runs at 0, and mean loss over the runs that did not fail (infinite if none)."""
+    failed = curves.failed
+    hits = np.where(failed, 0.0, curves.accuracy).mean(axis=1)
+    count = (~failed).sum(axis=1)
+    loss = np.where(failed, 0.0, curves.loss).sum(axis=1) / np.maximum(count, 1)
+    return hits, np.where(count > 0, loss, np.inf)
+
+
+def _best_rate(curves: Curves, index: int) -> int:
+    if curves.at[index] == 0:  # nothing is learned in no steps: any rate will do
+        return len(curves.rates) // 2
+    hits, loss = (part[:, index] for part in _scores(curves))
+    return int(np.lexsort((loss, -hits))[0])
+
+
+def _joined(first: Curves, second: Curves) -> Curves:
+    loss, hits = (np.concatenate([getattr(c, name) for c in (first, second)], axis=0) for name in ("loss", "accuracy"))
+    return Curves(first.setting, (*first.rates, *second.rates), first.at, loss, hits)
+
+
+# -- testing once --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """`choice` from validation data; `rows`: one dict per setting, step count and seed, judged on test data at the rate chosen:
+    {setting fields, "learning_rate", "step", "seed", "accuracy", "loss", "failed"}."""
+
+    choice: Choice
+    rows: tuple[dict[str, Any], ...]
+
+
+def tuned_baselines(
+    topology: Topology,
+    task: Task,
+    *,
+    key: jax.Array,
+    test_keys: jax.Array,
+    at: Sequence[int],
+    batch_size: int,
+    settings: Sequence[Setting] = SETTINGS,
+    rates: Sequence[float] = LEARNING_RATES,
+    seeds: int = 3,
+    query_size: int = 1024,
+    extensions: int = 2,
+    kernel: str = "auto",
+    progress: Progress | None = None,
+) -> Tuned:
+    """Choose on validation data with `seeds` seeds from `key`, then judge on test data once, one run per `test_keys`.
+
+    Args:
+      topology, task: widths must fit (ShapeError).
+      key: for the choice; test_keys: [S] keys for the test, shared with the genome it is compared to.
+      at: step counts; each gets its own learning rate, chosen for exactly so many steps.
+
+    Returns:
+      `Tuned`.
+    """
+    problem = Problem(ordinary_network(topology, kernel), task)
+    choice = choose_learning_rates(
+        problem,
+        settings,
+        rates,
+        key=key,
+        seeds=seeds,
+        at=at,
+        batch_size=batch_size,
+        query_size=query_size,
+        extensions=extensions,
+        progress=progress,
+    )
+    rows = []
+    for setting in settings:
+        mine = [one for one in choice.chosen if one.setting == setting]
+        if progress:
+            progress(f"testing: {setting}")
+        wanted = sorted({one.learning_rate for one in mine})
+        curves = baseline_curves(
+            problem,
+            setting,
+            wanted,
+            keys=test_keys,
+            at=at,
+            batch_size=batch_size,
+            judged_on="test",
+            query_size=query_size,
+        )
+        for one in mine:
+            at_rate, index = wanted.index(one.learning_rate), curves.at.index(one.step)
+            for number in range(len(test_keys)):
+                loss = float(curves.loss[at_rate, number, index])
+                rows.append(
+                    {
+                        "optimizer": setting.optimizer,
+                        "activation": setting.activation,
+                        "batch_norm": setting.batch_norm,
+                        "learning_rate": one.learning_rate,
+                        "step": one.step,
+                        "seed": number,
+                        "accuracy": float(curves.accuracy[at_rate, number, index]),
+                        "loss": loss if math.isfinite(loss) else None,
+                        "failed": not math.isfinite(loss),
+                    }
+                )
+    return Tuned(choice, tuple(rows))
