@@ -20,8 +20,11 @@ __all__ = ["CSV_MARK", "read_csv", "read_gml", "read_json"]
 CSV_MARK = "# neurograph "
 MAX_DEPTH = 60
 
-# one match is `key value`, `key [`, `]` or a comment; anything else stops the reader
-_GML = re.compile(r'\s*(?:([A-Za-z]\w*)\s*("[^"]*"|\[|[-+.\w]+)|(\])|#[^\n]*(?=\n|\Z))\s*')
+# one match is a whole plain edge (the bulk of a large file), `key value`, `key [`, `]` or a comment; at anything else it stops
+_GML = re.compile(
+    r"\s*(?:edge\s*\[\s*source\s+(-?\d+)\s+target\s+(-?\d+)\s*(?:weight\s+([-+.\d][-+.\w]*)\s*)?\]"
+    r'|([A-Za-z]\w*)\s*("[^"]*"|\[|[-+.\w]+)|(\])|#[^\n]*(?=\n|\Z))\s*'
+)
 
 
 def _column(columns: dict[str, Column], key: str, at: int, value: Any) -> None:
@@ -46,6 +49,9 @@ def read_gml(text: str, path: str, options: Options) -> Table:
     places: dict[str, list[int]] = {"node": [], "edge": []}
     names: dict[str, str] = {}  # id -> name
     node_keys, edge_keys = options.node_keys(), options.edge_keys()
+    weighted = "weight" in edge_keys
+    plain = Column()  # weights of plain edges
+    at, weights = plain.at, plain.values
     stack: list[str] = []
     current: dict[str, str] = {}
     here = 0
@@ -59,21 +65,30 @@ def read_gml(text: str, path: str, options: Options) -> Table:
         if match.start() != position:
             break
         position = match.end()
-        key, value, closing = match.groups()
-        if value == "[":
+        source, target, weight, key, value, closing = match.groups()
+        if source is not None and len(stack) == 1 and stack[0] == "graph":
+            places["edge"].append(match.start(1))
+            if weight is not None and weighted:
+                at.append(len(table.sources))
+                weights.append(weight)
+            table.sources.append(source)
+            table.targets.append(target)
+        elif source is not None:
+            fail("an edge outside of graph [ ... ].", match.start(1))
+        elif value == "[":
             stack.append(key)
             if len(stack) > MAX_DEPTH:
-                fail(f"nested deeper than {MAX_DEPTH} lists.", match.start(1))
+                fail(f"nested deeper than {MAX_DEPTH} lists.", match.start(4))
             if len(stack) == 2 and stack[0] == "graph" and key in ("node", "edge"):
-                current, here = {}, match.start(1)
+                current, here = {}, match.start(4)
             elif stack == ["graph"]:
                 if seen:
-                    fail("a second graph; one file holds one graph.", match.start(1))
+                    fail("a second graph; one file holds one graph.", match.start(4))
                 seen = True
         elif key is not None:
             if len(stack) == 2:
                 if key in current:
-                    fail(f"key {key!r} is given twice in one {stack[-1]}.", match.start(1))
+                    fail(f"key {key!r} is given twice in one {stack[-1]}.", match.start(4))
                 current[key] = value
             elif len(stack) == 1 and stack[0] == "graph":
                 if key == "directed":
@@ -82,7 +97,7 @@ def read_gml(text: str, path: str, options: Options) -> Table:
                     table.graph[key] = _gml_value(value)
         elif closing is not None:
             if not stack:
-                fail("a ] without its [.", match.start(3))
+                fail("a ] without its [.", match.start(6))
             kind = stack.pop()
             if stack != ["graph"]:
                 continue
@@ -121,9 +136,14 @@ def read_gml(text: str, path: str, options: Options) -> Table:
         fail("not GML: there is no graph [ ... ] in it.", 0)
     if directed != "1":
         fail(f"directed is {directed or 'not given, which means 0'}; only directed graphs (directed 1) can be read.", 0)
+    if plain.at:
+        other = table.edges.get("weight", Column())
+        table.edges["weight"] = Column(plain.at + other.at, plain.values + other.values)
     for ends in (table.sources, table.targets):
-        for i, identifier in enumerate(ends):
-            ends[i] = names.get(identifier, f"id {identifier}")
+        try:
+            ends[:] = map(names.__getitem__, ends)
+        except KeyError:
+            ends[:] = [names.get(identifier, f"id {identifier}") for identifier in ends]
     table.locate = lambda kind, index: _line_of(text, places[kind][index]) if 0 <= index < len(places[kind]) else None
     return table
 
@@ -259,24 +279,29 @@ def read_csv(text: str, path: str, options: Options) -> Table:
         if len(set(lower)) != len(lower):
             fail(f"the header names a column twice: {', '.join(header)}.", line)
         columns = []
-        for names in _ENDS:
-            found = [lower.index(name) for name in names if name in lower]
-            if len(found) != 1:
+        for known in _ENDS:
+            ends = [lower.index(name) for name in known if name in lower]
+            if len(ends) != 1:
                 shown = ", ".join(header)[:60] or "nothing"
                 fail(f"the header is {shown}; expected the columns source and target, and if needed weight, fixed, group.", line)
-            columns.append(found[0])
+            columns.append(ends[0])
         wanted = {name: i for i, name in enumerate(header) if name in options.edge_keys() and i not in columns}
         same: dict[str, str] = {name: name for name in table.names}
         width, done = len(header), 0
         while chunk := list(itertools.islice(reader, 65536)):
             if set(map(len, chunk)) != {width}:
                 chunk = _csv_rows(chunk, width, fail, line + 1 + done)
-            for ends, column in zip((table.sources, table.targets), columns):
-                ends += [same.setdefault(name, name) for name in map(itemgetter(column), chunk)]
+            for names, column in zip((table.sources, table.targets), columns):
+                names += [same.setdefault(name, name) for name in map(itemgetter(column), chunk)]
             for name, column in wanted.items():
-                for i, value in enumerate(map(itemgetter(column), chunk), done):
-                    if value:
-                        _column(table.edges, name, i, value)
+                values = list(map(itemgetter(column), chunk))
+                found = table.edges.setdefault(name, Column())
+                if all(values):
+                    found.at += range(done, done + len(values))
+                    found.values += values
+                else:
+                    found.at += [i for i, value in enumerate(values, done) if value]
+                    found.values += [value for value in values if value]
             done += len(chunk)
             options.limits.check(neurons=len(same), synapses=done, what=path)
     except csv.Error as error:

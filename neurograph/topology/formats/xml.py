@@ -17,53 +17,36 @@ from neurograph.topology.table import Column, Options, Table
 
 __all__ = ["read_gexf", "read_graphml"]
 
-MAX_DEPTH = 60
 _CHUNK = 1 << 18
 
 
 class _Stream:
-    """Runs expat over a file and calls `start(tag, attributes)`, `end(tag)` and, inside `self.capture`, gathers text."""
+    """Runs expat over a file and holds what the handlers of a format fill."""
 
     def __init__(self, path: Path, options: Options, lines: bool):
         self.path, self.options = path, options
         self.parser = expat.ParserCreate()
         self.parser.buffer_text = True
         self.lines: dict[str, list[int]] | None = {"node": [], "edge": []} if lines else None
-        self.text: list[str] | None = None  # text is kept only while this is a list
-        self.depth = 0
         self.table = Table([], [], [], path=str(path))
+        self.columns = {"node": self.table.nodes, "edge": self.table.edges}
         self.defaults: dict[tuple[str, str], str] = {}
 
     def fail(self, message: str) -> None:
         raise SpecError([Fault(message, str(self.path), self.parser.CurrentLineNumber, self.parser.CurrentColumnNumber + 1)])
 
     def run(self, start: Callable[[str, dict[str, str]], None], end: Callable[[str], None]) -> None:
-        """Parses the whole file.
+        """Parses the whole file. Text comes to `self.parser.CharacterDataHandler` while that is set.
 
         Raises:
-          SpecError: not well-formed, a document type declaration, nested too deep, or over the limits.
+          SpecError: not well-formed, a document type declaration, or over the limits.
         """
         parser, limits = self.parser, self.options.limits
-
-        def opened(tag: str, attributes: dict[str, str]) -> None:
-            self.depth += 1
-            if self.depth > MAX_DEPTH:
-                self.fail(f"nested deeper than {MAX_DEPTH} elements.")
-            start(tag.rpartition(":")[2] if ":" in tag else tag, attributes)
-
-        def closed(tag: str) -> None:
-            self.depth -= 1
-            end(tag.rpartition(":")[2] if ":" in tag else tag)
-
-        def characters(data: str) -> None:
-            if self.text is not None:
-                self.text.append(data)
 
         def refuse(*_: Any) -> None:
             self.fail("document type and entity declarations are not allowed (a graph needs none).")
 
-        parser.StartElementHandler, parser.EndElementHandler = opened, closed
-        parser.CharacterDataHandler = characters
+        parser.StartElementHandler, parser.EndElementHandler = start, end
         parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = refuse
         try:
             with self.path.open("rb") as file:
@@ -74,7 +57,9 @@ class _Stream:
         except expat.ExpatError as error:
             what = expat.errors.messages.get(error.code, str(error))
             raise SpecError([Fault(f"not valid XML: {what}.", str(self.path), error.lineno, error.offset + 1)]) from error
-        except (UnicodeError, LookupError) as error:
+        except (UnicodeError, LookupError, ValueError) as error:
+            if isinstance(error, SpecError):
+                raise
             raise SpecError([Fault(f"not valid XML: {error}.", str(self.path), parser.CurrentLineNumber)]) from error
 
     def require(self, attributes: dict[str, str], key: str, element: str) -> str:
@@ -86,26 +71,22 @@ class _Stream:
         if self.lines is not None:
             self.lines[kind].append(self.parser.CurrentLineNumber)
 
-    def put(self, kind: str, key: str, value: str) -> None:
-        """Stores an attribute of the element that was opened last."""
-        table = self.table
-        if kind == "graph":
-            table.graph[key] = value
-            return
-        columns, count = (table.nodes, len(table.names)) if kind == "node" else (table.edges, len(table.sources))
-        column = columns.setdefault(key, Column())
-        if column.at and column.at[-1] == count - 1:
+    def put(self, kind: str, index: int, key: str, value: str) -> None:
+        """Stores an attribute of element `index`, the one opened last."""
+        columns = self.columns[kind]
+        column = columns.get(key)
+        if column is None:
+            column = columns[key] = Column()
+        elif column.at[-1] == index:
             self.fail(f"the attribute {key} is given twice.")
-        column.at.append(count - 1)
+        column.at.append(index)
         column.values.append(value)
 
     def fill(self) -> None:
         """Gives attributes with a default to the elements that lack them."""
         for (kind, key), value in self.defaults.items():
-            columns, count = (
-                (self.table.nodes, len(self.table.names)) if kind == "node" else (self.table.edges, len(self.table.sources))
-            )
-            column = columns.setdefault(key, Column())
+            count = len(self.table.names if kind == "node" else self.table.sources)
+            column = self.columns[kind].setdefault(key, Column())
             have = dict(zip(column.at, column.values))
             column.at, column.values = list(range(count)), [have.get(i, value) for i in range(count)]
 
@@ -136,80 +117,103 @@ def read_graphml(path: Path, options: Options) -> Table:
 
 def _graphml(path: Path, options: Options, lines: bool) -> _Stream:
     stream = _Stream(path, options, lines)
-    table, wanted = stream.table, {"node": options.node_keys(), "edge": options.edge_keys()}
+    table, parser, wanted = stream.table, stream.parser, {"node": options.node_keys(), "edge": options.edge_keys()}
     names, sources, targets = table.names, table.sources, table.targets
-    keys: dict[tuple[str, str], str] = {}  # (node | edge | graph, key id) -> attribute name, for those that are looked at
+    keys: dict[str, dict[str, str]] = {"node": {}, "edge": {}, "graph": {}}  # key id -> attribute name, of those looked at
     same: dict[str, str] = {}  # one string object per name
-    open_: dict[str, Any] = {"element": None, "key": None, "declared": None, "graphs": 0, "root": False}
+    text: list[str] = []
+    element = ""  # what is open: graph, node or edge
+    key: str | None = None  # attribute whose text is being gathered
+    declared: tuple[list[str], str] | None = None
+    graphs, root = 0, False
 
     def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal element, key, graphs, root
         if tag == "edge":
-            if open_["element"] != "graph":
+            if element != "graph":
                 stream.fail("<edge> outside of <graph>.")
-            if attributes.get("directed", "true") not in ("true", "1"):
+            try:
+                source, target = attributes["source"], attributes["target"]
+            except KeyError as error:
+                stream.fail(f"<edge> has no attribute {error.args[0]}.")
+                return
+            if len(attributes) > 2 and attributes.get("directed", "true") not in ("true", "1"):
                 stream.fail("an undirected edge; every synapse has a direction.")
-            open_["element"] = "edge"
-            source, target = stream.require(attributes, "source", "edge"), stream.require(attributes, "target", "edge")
             sources.append(same.setdefault(source, source))
             targets.append(same.setdefault(target, target))
-            stream.note("edge")
+            element = "edge"
+            if lines:
+                stream.note("edge")
         elif tag == "data":
-            key = keys.get((open_["element"] or "", attributes.get("key", "")))
+            key = keys[element].get(attributes.get("key", "")) if element else None
             if key is not None:
-                open_["key"], stream.text = key, []
+                text.clear()
+                parser.CharacterDataHandler = text.append
         elif tag == "node":
-            if open_["element"] != "graph":
+            if element != "graph":
                 stream.fail("<node> outside of <graph>; nested graphs cannot be read.")
-            open_["element"] = "node"
+            element = "node"
             name = stream.require(attributes, "id", "node")
             names.append(same.setdefault(name, name))
             stream.note("node")
         elif tag == "key":
             declare(attributes)
         elif tag == "default":
-            stream.text = []
+            text.clear()
+            parser.CharacterDataHandler = text.append
         elif tag == "graph":
-            open_["graphs"] += 1
-            if open_["graphs"] > 1:
+            graphs += 1
+            if graphs > 1:
                 stream.fail("a second <graph>; one file holds one graph.")
             if attributes.get("edgedefault", "directed") != "directed":
                 stream.fail(f"edgedefault is {attributes['edgedefault']!r}; only directed graphs can be read.")
-            open_["element"] = "graph"
+            element = "graph"
         elif tag in ("hyperedge", "port", "locator"):
             stream.fail(f"<{tag}> cannot be read.")
         elif tag == "graphml":
-            open_["root"] = True
-        elif not open_["root"]:
+            root = True
+        elif ":" in tag:
+            start(tag.rpartition(":")[2], attributes)
+        elif not root:
             stream.fail(f"<{tag}> is not GraphML; expected <graphml>.")
 
     def declare(attributes: dict[str, str]) -> None:
+        nonlocal declared
         identifier = stream.require(attributes, "id", "key")
-        name = attributes.get("attr.name", identifier)
-        domain = attributes.get("for", "all")
-        open_["declared"] = [kind for kind in ("node", "edge", "graph") if domain in (kind, "all")], name
-        for kind in open_["declared"][0]:
-            if kind == "graph" or name in wanted[kind]:
-                keys[kind, identifier] = name
+        name, domain = attributes.get("attr.name", identifier), attributes.get("for", "all")
+        kinds = [k for k in ("node", "edge", "graph") if domain in (k, "all") and (k == "graph" or name in wanted[k])]
+        for kind in kinds:
+            keys[kind][identifier] = name
+        declared = kinds, name
 
     def end(tag: str) -> None:
+        nonlocal element, key, declared
         if tag == "data":
-            if stream.text is not None:
-                stream.put(open_["element"] or "graph", open_["key"], "".join(stream.text))
-                stream.text = None
-        elif tag in ("edge", "node"):
-            open_["element"] = "graph"
+            if key is not None:
+                parser.CharacterDataHandler = None
+                value = text[0] if len(text) == 1 else "".join(text)
+                if element == "edge":
+                    stream.put("edge", len(sources) - 1, key, value)
+                elif element == "node":
+                    stream.put("node", len(names) - 1, key, value)
+                else:
+                    table.graph[key] = value
+                key = None
+        elif tag == "edge" or tag == "node":
+            element = "graph"
         elif tag == "graph":
-            open_["element"] = None
-        elif tag == "default" and stream.text is not None and open_["declared"]:
-            for kind in open_["declared"][0]:
-                if kind != "graph" and open_["declared"][1] in wanted[kind]:
-                    stream.defaults[kind, open_["declared"][1]] = "".join(stream.text)
-            stream.text = None
+            element = ""
+        elif tag == "default":
+            parser.CharacterDataHandler = None
+            if declared:
+                stream.defaults |= {(kind, declared[1]): "".join(text) for kind in declared[0] if kind != "graph"}
         elif tag == "key":
-            open_["declared"] = None
+            declared = None
+        elif ":" in tag:
+            end(tag.rpartition(":")[2])
 
     stream.run(start, end)
-    if not open_["graphs"]:
+    if not graphs:
         raise SpecError([Fault("there is no <graph> in it.", str(path))])
     stream.fill()
     return stream
@@ -226,88 +230,95 @@ def read_gexf(path: Path, options: Options) -> Table:
 
 def _gexf(path: Path, options: Options, lines: bool) -> _Stream:
     stream = _Stream(path, options, lines)
-    table, wanted = stream.table, {"node": options.node_keys(), "edge": options.edge_keys()}
-    titles: dict[tuple[str, str], str] = {}
+    table, parser, wanted = stream.table, stream.parser, {"node": options.node_keys(), "edge": options.edge_keys()}
+    names, sources, targets = table.names, table.sources, table.targets
+    titles: dict[str, dict[str, str]] = {"node": {}, "edge": {}}  # attribute id -> title, of those looked at
     same: dict[str, str] = {}
-    open_: dict[str, Any] = {
-        "element": None,
-        "class": None,
-        "declared": None,
-        "graph": False,
-        "root": False,
-        "meta": False,
-        "default": "",
-    }
+    text: list[str] = []
+    element, group, default_type = "", "node", "undirected"
+    declared: tuple[str, str] | None = None
+    graph, root, meta = False, False, False
+    weighted = "weight" in wanted["edge"]
 
     def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal element, group, default_type, declared, graph, root, meta
         if tag == "edge":
-            kind = attributes.get("type", open_["default"])
+            kind = attributes.get("type", default_type)
             if kind != "directed":
                 stream.fail(f"an edge of type {kind!r}; every synapse has a direction.")
-            open_["element"] = "edge"
-            source, target = stream.require(attributes, "source", "edge"), stream.require(attributes, "target", "edge")
-            table.sources.append(same.setdefault(source, source))
-            table.targets.append(same.setdefault(target, target))
-            stream.note("edge")
-            if "weight" in attributes and "weight" in wanted["edge"]:
-                stream.put("edge", "weight", attributes["weight"])
+            try:
+                source, target = attributes["source"], attributes["target"]
+            except KeyError as error:
+                stream.fail(f"<edge> has no attribute {error.args[0]}.")
+                return
+            sources.append(same.setdefault(source, source))
+            targets.append(same.setdefault(target, target))
+            element = "edge"
+            if lines:
+                stream.note("edge")
+            if weighted and "weight" in attributes:
+                stream.put("edge", len(sources) - 1, "weight", attributes["weight"])
         elif tag == "attvalue":
-            kind = open_["element"]
-            title = titles.get((kind or "", attributes.get("for", attributes.get("id", ""))))
-            if title is not None and kind is not None:
-                stream.put(kind, title, stream.require(attributes, "value", "attvalue"))
+            title = titles[element].get(attributes.get("for", attributes.get("id", ""))) if element else None
+            if title is not None:
+                count = len(names if element == "node" else sources)
+                stream.put(element, count - 1, title, stream.require(attributes, "value", "attvalue"))
         elif tag == "node":
-            if open_["element"] == "node":
+            if element == "node":
                 stream.fail("<node> inside <node>; hierarchies cannot be read.")
-            open_["element"] = "node"
+            element = "node"
             name = stream.require(attributes, "id", "node")
-            table.names.append(same.setdefault(name, name))
+            names.append(same.setdefault(name, name))
             stream.note("node")
         elif tag == "attributes":
-            open_["class"] = attributes.get("class", "node")
+            group = attributes.get("class", "node")
         elif tag == "attribute":
-            title = attributes.get("title", stream.require(attributes, "id", "attribute"))
-            kind = open_["class"]
-            if kind in wanted and title in wanted[kind]:
-                titles[kind, attributes["id"]] = title
-                open_["declared"] = (kind, title)
-        elif tag == "default":
-            stream.text = []
+            identifier = stream.require(attributes, "id", "attribute")
+            title = attributes.get("title", identifier)
+            if group in wanted and title in wanted[group]:
+                titles[group][identifier] = title
+                declared = (group, title)
+        elif tag == "default" or (tag == "description" and meta):
+            text.clear()
+            parser.CharacterDataHandler = text.append
         elif tag == "graph":
-            if open_["graph"]:
+            if graph:
                 stream.fail("a second <graph>; one file holds one graph.")
-            open_["graph"] = True
-            open_["default"] = attributes.get("defaultedgetype", "undirected")
+            graph, default_type = True, attributes.get("defaultedgetype", "undirected")
         elif tag == "meta":
-            open_["meta"] = True
-        elif tag == "description" and open_["meta"]:
-            stream.text = []
+            meta = True
         elif tag == "gexf":
-            open_["root"] = True
-        elif not open_["root"]:
+            root = True
+        elif ":" in tag:
+            start(tag.rpartition(":")[2], attributes)
+        elif not root:
             stream.fail(f"<{tag}> is not GEXF; expected <gexf>.")
 
     def end(tag: str) -> None:
-        if tag in ("node", "edge"):
-            open_["element"] = None
-        elif tag == "default" and stream.text is not None:
-            if open_["declared"]:
-                stream.defaults[open_["declared"]] = "".join(stream.text)
-            stream.text = None
+        nonlocal element, declared, meta
+        if tag == "edge" or tag == "node":
+            element = ""
+        elif tag == "default":
+            parser.CharacterDataHandler = None
+            if declared:
+                stream.defaults[declared] = "".join(text)
         elif tag == "attribute":
-            open_["declared"] = None
-        elif tag == "meta":
-            open_["meta"] = False
-        elif tag == "description" and stream.text is not None:
+            declared = None
+        elif tag == "description" and meta:
+            parser.CharacterDataHandler = None
+            about = "".join(text)
             try:
-                value = json.loads("".join(stream.text))
-                table.graph |= value if isinstance(value, dict) else {}
+                value = json.loads(about)
             except (ValueError, RecursionError):
-                table.graph["description"] = " ".join("".join(stream.text).split())
-            stream.text = None
+                value = {"description": " ".join(about.split())[:20_000]}
+            table.graph |= value if isinstance(value, dict) else {}
+        elif tag == "meta":
+            meta = False
+        elif ":" in tag:
+            end(tag.rpartition(":")[2])
 
     stream.run(start, end)
-    if not open_["graph"]:
+    if not graph:
         raise SpecError([Fault("there is no <graph> in it.", str(path))])
     stream.fill()
     return stream

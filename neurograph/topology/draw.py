@@ -1,0 +1,277 @@
+"""Pictures of topologies: neurons and synapses of small graphs, populations of large ones."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from neurograph.errors import MissingExtraError, TopologyError
+from neurograph.topology.graph import Topology
+from neurograph.topology.layout import Box, Link, neuron_positions, population_layout
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["draw_topology"]
+
+MAX_NEURONS, MAX_SYNAPSES = 60, 300  # above that, dots and lines say less than boxes
+
+# Okabe and Ito's colours: told apart by colour-blind readers too
+_FILL = {"input": "#56B4E9", "hidden": "#D9D9D9", "output": "#E69F00"}
+_INK = "#333333"
+_FIXED, _SHARED, _BACK = "#009E73", "#0072B2", "#CC3311"
+
+
+def draw_topology(
+    topology: Topology, path: str | os.PathLike[str] | None = None, *, detail: Literal["auto", "neurons", "populations"] = "auto"
+) -> Figure:
+    """Draws a topology, and saves the picture if a path is given.
+
+    Args:
+      path: ends in .svg, .png or .pdf.
+      detail: neurons and synapses, or boxes for populations; auto takes boxes above 60 neurons or 300 synapses.
+
+    Returns:
+      A matplotlib figure that belongs to no window.
+
+    Raises:
+      TopologyError: the ending is not known, the file cannot be written, or the graph is too large to draw every neuron.
+      MissingExtraError: matplotlib is not installed.
+    """
+    small = topology.num_neurons <= MAX_NEURONS and topology.num_synapses <= MAX_SYNAPSES
+    if detail not in ("auto", "neurons", "populations"):
+        raise TopologyError(f"detail: got {detail!r}; allowed: auto, neurons, populations.")
+    if path is not None and Path(path).suffix.lower() not in (".svg", ".png", ".pdf"):
+        raise TopologyError(f"{path}: the ending {Path(path).suffix!r} is not known; allowed: .svg, .png, .pdf.")
+    if detail == "neurons" and (topology.num_neurons > 1000 or topology.num_synapses > 5000):
+        raise TopologyError(
+            f"the graph has {topology.num_neurons:,} neurons and {topology.num_synapses:,} synapses; every one can be drawn "
+            "up to 1,000 and 5,000. Draw populations instead."
+        )
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError("matplotlib", "test", "Drawing") from error
+    with matplotlib.rc_context({"svg.hashsalt": "neurograph", "font.family": "DejaVu Sans"}):
+        figure = Figure()
+        figure.set_layout_engine("none")
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.set_axis_off()
+        axes.set_aspect("equal")
+        if detail == "neurons" or (detail == "auto" and small):
+            _neurons(axes, figure, topology)
+        else:
+            _populations(axes, figure, topology)
+        if path is not None:
+            try:
+                metadata: Any = {"Date": None} if Path(path).suffix.lower() == ".svg" else None
+                figure.savefig(path, dpi=150, metadata=metadata, facecolor="white")
+            except OSError as error:
+                raise TopologyError(f"{path}: cannot be written ({error.strerror}).") from error
+    return figure
+
+
+def _frame(axes: Any, figure: Any, title: str, low: np.ndarray, high: np.ndarray, inches: float) -> None:
+    """Sets the limits and a size of the figure in proportion to them, the title on top."""
+    wide, tall = np.maximum(high - low, 1e-3)
+    scale = min(inches, 26 / wide, 26 / tall)
+    room = 0.45 / scale if title else 0.0
+    wide = max(wide, 3.6 / scale)
+    middle = (low[0] + high[0]) / 2
+    axes.set_xlim(middle - wide / 2, middle + wide / 2)
+    axes.set_ylim(low[1], high[1] + room)
+    figure.set_size_inches(wide * scale, (tall + room) * scale)
+    if title:
+        size = min(12.0, 0.95 * wide * scale * 72 / (0.6 * len(title)))
+        axes.text(middle, high[1] + room / 2, title, ha="center", va="center", fontsize=size, color=_INK)
+
+
+def _escape(text: str) -> str:
+    return text.replace("$", r"\$")  # matplotlib would read a formula
+
+
+# ---- neurons
+
+
+def _neurons(axes: Any, figure: Any, t: Topology) -> None:
+    from matplotlib.patches import Circle, FancyArrowPatch
+
+    spot, circles = neuron_positions(t)
+    role = np.full(t.num_neurons, "hidden", object)
+    role[t.inputs], role[t.outputs] = "input", "output"
+    radius = 0.26
+    existing = set(zip(t.senders.tolist(), t.receivers.tolist()))
+    thin = 1.1 if t.num_synapses <= 60 else 0.8 if t.num_synapses <= 150 else 0.5
+    names_inside = max(map(len, t.names)) <= 4 and t.num_neurons <= 40
+    for e, (i, j) in enumerate(zip(t.senders.tolist(), t.receivers.tolist())):
+        color = _FIXED if t.fixed[e] else _SHARED if t.group[e] >= 0 else _INK
+        alpha = 0.9 if t.num_synapses <= 60 else 0.55
+        if i == j:
+            outward = spot[i] - circles.get(int(t.components[i]), spot[i] + np.array([0, -1.0]))
+            outward = outward / max(float(np.linalg.norm(outward)), 1e-9)
+            axes.add_patch(Circle(tuple(spot[i] + outward * radius * 1.15), radius * 0.75, fill=False, ec=_BACK, lw=thin))
+            continue
+        span = spot[j][0] - spot[i][0]
+        if (j, i) in existing:
+            bend = 0.18
+        elif t.components[i] == t.components[j]:
+            bend = 0.0
+        else:
+            bend = -0.12 * (span > 2.2) * (1 if spot[i][1] + spot[j][1] >= 0 else -1)
+        if t.components[i] == t.components[j]:
+            color = color if color != _INK else _BACK
+        arrow = FancyArrowPatch(
+            tuple(spot[i]),
+            tuple(spot[j]),
+            connectionstyle=f"arc3,rad={bend}",
+            arrowstyle="-|>",
+            mutation_scale=7 if t.num_synapses <= 120 else 4,
+            shrinkA=0,
+            shrinkB=radius * 72 * 0.62,
+            lw=thin,
+            color=color,
+            alpha=alpha,
+            linestyle=(0, (4, 2)) if t.fixed[e] else "-",
+            zorder=1,
+        )
+        axes.add_patch(arrow)
+    for i in range(t.num_neurons):
+        dead = bool(t.dead[i])
+        axes.add_patch(
+            Circle(
+                tuple(spot[i]),
+                radius,
+                fc="white" if dead else _FILL[role[i]],
+                ec="#999999" if dead else _INK,
+                lw=0.9,
+                linestyle=(0, (2, 2)) if dead else "-",
+                zorder=2,
+            )
+        )
+        if names_inside:
+            axes.text(*spot[i], _escape(t.names[i]), ha="center", va="center", fontsize=7, color=_INK, zorder=3)
+        elif t.num_neurons <= 40:
+            name = t.names[i] if len(t.names[i]) <= 14 else f"{t.names[i][:13]}…"
+            axes.text(
+                spot[i][0], spot[i][1] - radius - 0.06, _escape(name), ha="center", va="top", fontsize=5.5, color=_INK, zorder=3
+            )
+    low, high = spot.min(axis=0) - 0.75, spot.max(axis=0) + 0.75
+    low[1] -= 0.35
+    marks: list[tuple[str, str, str]] = [
+        ("o", _FILL["input"], "input"),
+        ("o", _FILL["hidden"], "hidden"),
+        ("o", _FILL["output"], "output"),
+    ]
+    if t.dead.any():
+        marks.append(("o", "white", "dead"))
+    if t.fixed.any():
+        marks.append(("--", _FIXED, "fixed"))
+    if (t.group >= 0).any():
+        marks.append(("-", _SHARED, "shared"))
+    if not t.is_acyclic:
+        marks.append(("-", _BACK, "on a cycle"))
+    _legend(axes, marks, (low[0] + high[0]) / 2, low[1] + 0.15)
+    _frame(axes, figure, _escape(t.title), low, high, 0.62)
+
+
+def _legend(axes: Any, marks: list[tuple[str, str, str]], middle: float, height: float) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], marker="o", ls="", mfc=color, mec="#999999" if label == "dead" else _INK, ms=7, label=label)
+        if shape == "o"
+        else Line2D([], [], ls=shape, color=color, lw=1.4, label=label)
+        for shape, color, label in marks
+    ]
+    axes.legend(
+        handles=handles,
+        loc="center",
+        bbox_to_anchor=(middle, height),
+        bbox_transform=axes.transData,
+        ncols=len(handles),
+        frameon=False,
+        fontsize=7,
+        handletextpad=0.3,
+        columnspacing=1.0,
+    )
+
+
+# ---- populations
+
+
+def _populations(axes: Any, figure: Any, t: Topology) -> None:
+    from matplotlib.patches import FancyBboxPatch
+
+    boxes, links = population_layout(t)
+    for box in boxes:
+        axes.add_patch(
+            FancyBboxPatch(
+                (box.x - box.width / 2, box.y - box.height / 2),
+                box.width,
+                box.height,
+                boxstyle="round,pad=0,rounding_size=0.12",
+                fc="white" if box.dead == box.size else _FILL[box.role],
+                ec=_INK,
+                lw=1.0,
+                linestyle=(0, (3, 2)) if box.dead == box.size else "-",
+                zorder=2,
+            )
+        )
+        name = box.name if len(box.name) <= 18 else f"{box.name[:17]}…"
+        axes.text(box.x, box.y + 0.13, _escape(name), ha="center", va="center", fontsize=9, color=_INK, zorder=3)
+        under = box.label + (f", {box.dead} dead" if box.dead else "")
+        axes.text(box.x, box.y - 0.17, under, ha="center", va="center", fontsize=7, color=_INK, zorder=3)
+    corners = [(b.x - b.width / 2, b.y - b.height / 2) for b in boxes] + [(b.x + b.width / 2, b.y + b.height / 2) for b in boxes]
+    for link in links:
+        corners += _arrow(axes, boxes, link)
+    low, high = np.min(corners, axis=0) - 0.35, np.max(corners, axis=0) + 0.35
+    _frame(axes, figure, _escape(t.title), low, high, 0.72)
+
+
+def _arrow(axes: Any, boxes: list[Box], link: Link) -> list[tuple[float, float]]:
+    """One arrow with its label; returns the corners of the room that it takes."""
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path as Curve
+
+    a, b = boxes[link.source], boxes[link.target]
+    color = {"fixed": _FIXED, "shared": _SHARED}.get(link.style, _INK)
+    if link.source == link.target:
+        top = a.y + a.height / 2
+        points = [(a.x + 0.35, top), (a.x + 0.55, top + 0.75), (a.x - 0.55, top + 0.75), (a.x - 0.35, top)]
+        label = (a.x, top + 0.72)
+        color = _BACK if link.cyclic else color
+    elif link.lane == 0:
+        start, stop = (a.x + a.width / 2, a.y), (b.x - b.width / 2, b.y)
+        middle = (start[0] + stop[0]) / 2
+        points = [start, (middle, start[1]), (middle, stop[1]), stop]
+        label = (middle, (start[1] + stop[1]) / 2 + 0.17)
+    else:  # over or under the boxes between
+        side = 1 if link.lane > 0 else -1
+        height = link.height
+        start = (a.x + 0.2 * np.sign(b.x - a.x), a.y + side * a.height / 2)
+        stop = (b.x - 0.2 * np.sign(b.x - a.x), b.y + side * b.height / 2)
+        points = [start, (start[0], height * 4 / 3 - start[1] / 3), (stop[0], height * 4 / 3 - stop[1] / 3), stop]
+        label = ((start[0] + stop[0]) / 2, height)
+        color = _BACK if link.cyclic else color
+    path = Curve(points, [Curve.MOVETO, Curve.CURVE4, Curve.CURVE4, Curve.CURVE4])
+    dashes: Any = (0, (4, 2)) if link.style == "fixed" else "-"
+    axes.add_patch(PathPatch(path, fill=False, ec=color, lw=1.1, linestyle=dashes, zorder=1))
+    end, before = np.array(points[3]), np.array(points[2])
+    way = (end - before) / max(float(np.linalg.norm(end - before)), 1e-9)
+    across = np.array([-way[1], way[0]])
+    axes.fill(*zip(end, end - 0.16 * way + 0.07 * across, end - 0.16 * way - 0.07 * across), color=color, lw=0, zorder=2)
+    axes.text(
+        *label,
+        link.label,
+        ha="center",
+        va="center",
+        fontsize=6.5,
+        color=color,
+        zorder=4,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.85},
+    )
+    return [(label[0] - 0.5, label[1] - 0.15), (label[0] + 0.5, label[1] + 0.15)]

@@ -1,0 +1,213 @@
+"""Where to put neurons and boxes: levels from left to right, few crossings, cycles as circles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from neurograph.topology import analysis
+from neurograph.topology.graph import Topology
+
+__all__ = ["Box", "Link", "neuron_positions", "population_layout"]
+
+MAX_BOXES = 40
+
+
+@dataclass
+class Box:
+    """A population, or neurons put together because they belong to none."""
+
+    name: str
+    label: str
+    role: str
+    size: int
+    dead: int
+    x: float = 0.0
+    y: float = 0.0
+    width: float = 1.9
+    height: float = 0.75
+
+
+@dataclass
+class Link:
+    """All synapses from one box to another. `lane` 0 is a direct arrow, above 0 over the boxes, below 0 under them."""
+
+    source: int
+    target: int
+    label: str
+    style: str  # plain, fixed or shared
+    cyclic: bool
+    lane: int = 0
+    height: float = 0.0
+
+
+def neuron_positions(t: Topology) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+    """Positions [n, 2] of the neurons, and the middle of the circle of every cyclic component."""
+    sizes = np.bincount(t.components)
+    level = t.levels.copy()
+    isolated = (np.bincount(np.concatenate([t.senders, t.receivers]), minlength=t.num_neurons) == 0) & (sizes[t.components] == 1)
+    last = t.outputs[sizes[t.components[t.outputs]] == 1]
+    sinks = last[np.bincount(t.senders, minlength=t.num_neurons)[last] == 0]
+    level[sinks] = level.max() if (level[sinks] == level.max()).any() else level.max() + 1  # all outputs in the last column
+    # an item is one neuron or one cyclic component; columns hold items
+    component_level = np.zeros(len(sizes), int)
+    component_level[t.components] = level
+    members = [np.flatnonzero(t.components == c) for c in range(len(sizes))]
+    radius = np.where(sizes > 1, np.maximum(0.55, sizes * 0.8 / (2 * np.pi)), 0.0)
+    columns = [list(np.flatnonzero(component_level == value)) for value in range(component_level.max() + 1)]
+    columns = [column for column in columns if column]
+    alone = {int(t.components[i]) for i in np.flatnonzero(isolated)}
+    place = np.zeros(len(sizes))
+    neighbours: list[list[int]] = [[] for _ in sizes]
+    for i, j in zip(t.components[t.senders].tolist(), t.components[t.receivers].tolist()):
+        if i != j:
+            neighbours[i].append(j)
+            neighbours[j].append(i)
+
+    def settle(column: list[int]) -> None:
+        heights = [2 * radius[c] + 0.9 for c in column]
+        top = sum(heights) / 2
+        for c, height in zip(column, heights):
+            place[c] = top - height / 2
+            top -= height
+
+    rank = {int(c): k for k, c in enumerate(t.components[np.concatenate([t.inputs, t.outputs])])}
+    for column in columns:
+        column.sort(key=lambda c: (c in alone, rank.get(int(c), 10**9), c))
+        settle(column)
+    for sweep in range(8):  # barycentres, there and back
+        for column in columns[1:] if sweep % 2 == 0 else columns[-2::-1]:
+            if len(column) > 1 and not all(int(c) in rank for c in column):
+                middle = {c: float(np.mean([place[o] for o in neighbours[c]])) if neighbours[c] else place[c] for c in column}
+                column.sort(key=lambda c: (c in alone, -middle[c]))
+                settle(column)
+    spot, middles, x = np.zeros((t.num_neurons, 2)), {}, 0.0
+    for column in columns:
+        widest = max(radius[c] for c in column)
+        x += widest
+        for c in column:
+            if sizes[c] == 1:
+                spot[members[c][0]] = x, place[c]
+            else:
+                middles[int(c)] = np.array([x, place[c]])
+                angle = np.pi - 2 * np.pi * np.arange(sizes[c]) / sizes[c]
+                spot[members[c]] = middles[int(c)] + radius[c] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        x += widest + (1.6 if len(columns) <= 12 else 1.2)
+    return spot, middles
+
+
+def _boxes(t: Topology) -> tuple[np.ndarray, list[Box]]:
+    """The box of every neuron, and the boxes."""
+    role = np.zeros(t.num_neurons, int)
+    role[t.inputs], role[t.outputs] = 1, 2
+    if t.population_names and len(t.population_names) <= MAX_BOXES:
+        # neurons in no population stand together by role
+        key = np.where(t.population >= 0, t.population, len(t.population_names) + role)
+    else:
+        level = t.levels.astype(int)
+        wide = max(1, -(-(int(level.max()) + 1) // (MAX_BOXES // 2)))
+        inner = np.where(role == 0, 2 + level // wide, np.where(role == 1, 0, 1))
+        key = len(t.population_names) + inner if not t.population_names else 3 + inner
+    keys, box_of = np.unique(key, return_inverse=True)
+    boxes = []
+    for number, value in enumerate(keys.tolist()):
+        here = box_of == number
+        size = int(here.sum())
+        kinds = np.bincount(role[here], minlength=3)
+        kind = ("hidden", "input", "output")[int(np.argmax(kinds))]
+        if t.population_names and len(t.population_names) <= MAX_BOXES and value < len(t.population_names):
+            name, shape = t.population_names[value], t.population_shapes[value]
+            label = " x ".join(map(str, shape)) if len(shape) > 1 else f"{size:,}"
+        else:
+            levels = np.unique(t.levels[here])
+            span = f"level {levels[0]}" if len(levels) == 1 else f"levels {levels[0]} to {levels[-1]}"
+            name = {"input": "inputs", "output": "outputs"}.get(kind, span)
+            label = f"{size:,}"
+        boxes.append(Box(name, label, kind, size, int(t.dead[here].sum())))
+    return box_of.ravel(), boxes
+
+
+def population_layout(t: Topology) -> tuple[list[Box], list[Link]]:
+    """Boxes with their positions and the links between them."""
+    box_of, boxes = _boxes(t)
+    n = len(boxes)
+    pair = box_of[t.senders].astype(np.int64) * n + box_of[t.receivers]
+    pairs, inverse, count = np.unique(pair, return_inverse=True, return_counts=True)
+    fixed = np.bincount(inverse, weights=t.fixed, minlength=len(pairs))
+    grouped = np.bincount(inverse, weights=t.group >= 0, minlength=len(pairs))
+    source, target = pairs // n, pairs % n
+    amount, component = analysis.strong_components(n, source, target)
+    inner = np.zeros(len(pairs), bool)  # links on a cycle of neurons, not only of boxes
+    same = t.components[t.senders] == t.components[t.receivers]
+    inner[inverse[same]] = True
+    level = analysis.component_levels(amount, component[source], component[target])[component].astype(float)
+    # boxes of one cycle stand one after the other, in the order of the file
+    order = np.lexsort((np.arange(n), component, level))
+    column = np.zeros(n, int)
+    following: dict[int, int] = {}
+    next_free, level_start = 0, {}
+    for box in order:
+        if level[box] not in level_start:
+            level_start[level[box]] = next_free
+        first = level_start[level[box]]
+        column[box] = first + following.get(int(component[box]), 0)
+        following[int(component[box])] = following.get(int(component[box]), 0) + 1
+        next_free = max(next_free, column[box] + 1)
+    outputs = [i for i, box in enumerate(boxes) if box.role == "output" and not (source[target != source] == i).any()]
+    for i in outputs:
+        column[i] = column.max() if (column[outputs] == column.max()).any() else column.max() + 1
+    for x in range(column.max() + 1):
+        here = np.flatnonzero(column == x)
+        for k, box in enumerate(here):
+            boxes[box].y = ((len(here) - 1) / 2 - k) * 1.5
+    for x in range(1, column.max() + 1):  # a box stands beside what feeds it
+        here = np.flatnonzero(column == x)
+        if len(here) > 1:
+            pull = {b: [boxes[s].y for s, d in zip(source, target) if d == b and s != b] for b in here}
+            for k, box in enumerate(sorted(here, key=lambda b: -float(np.mean(pull[b])) if pull[b] else 0.0)):
+                boxes[box].y = ((len(here) - 1) / 2 - k) * 1.5
+    links = []
+    for k in range(len(pairs)):
+        a, b = boxes[source[k]], boxes[target[k]]
+        links.append(
+            Link(
+                int(source[k]), int(target[k]), *_label(t, k, inverse, int(count[k]), fixed[k], grouped[k], a, b), bool(inner[k])
+            )
+        )
+    for i, box in enumerate(boxes):
+        box.x = column[i] * 3.4
+    _lanes(boxes, links, column)
+    return boxes, links
+
+
+def _label(t: Topology, k: int, inverse: np.ndarray, count: int, fixed: float, grouped: float, a: Box, b: Box) -> tuple[str, str]:
+    places = a.size * (b.size - 1 if a is b else b.size)
+    if fixed == count:
+        return f"{count:,} fixed", "fixed"
+    if grouped == count:
+        return f"{count:,} shared by {len(np.unique(t.group[inverse == k])):,}", "shared"
+    extra = f", {int(fixed):,} fixed" if fixed else ""
+    if count >= places:
+        return f"{count:,} dense{extra}", "plain"
+    share = 100 * count / places
+    return f"{count:,} ({share:.2g} %){extra}", "plain"
+
+
+def _lanes(boxes: list[Box], links: list[Link], column: np.ndarray) -> None:
+    """Arrows to the next column go straight; skips over the boxes and backward ones under them, each at a height of its own."""
+    top, bottom = max(box.y for box in boxes), min(box.y for box in boxes)
+    loops = {link.source for link in links if link.source == link.target}
+    taken: dict[int, list[tuple[int, int, int]]] = {1: [], -1: []}
+    far = [link for link in links if link.source != link.target and column[link.target] - column[link.source] != 1]
+    for link in sorted(far, key=lambda k: abs(int(column[k.target] - column[k.source]))):
+        first, last = sorted((int(column[link.source]), int(column[link.target])))
+        side = 1 if column[link.target] > column[link.source] else -1
+        lane = 1
+        while any(depth == lane and first < stop and start < last for start, stop, depth in taken[side]):
+            lane += 1
+        taken[side].append((first, last, lane))
+        link.lane = side * lane
+        between = loops if side > 0 else set()
+        lifted = 0.6 if any(first <= column[i] <= last for i in between) else 0.0
+        link.height = (top + 0.55 + lifted + 0.45 * lane) if side > 0 else (bottom - 0.55 - 0.45 * lane)
