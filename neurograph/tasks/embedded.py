@@ -24,8 +24,8 @@ def digits(
     """
     from sklearn.datasets import load_digits
 
-    rows, labels = load_digits(return_X_y=True)
-    rows = rows.astype(np.uint8)
+    pixels, targets = load_digits(return_X_y=True)
+    rows, labels = np.asarray(pixels, np.uint8), np.asarray(targets, np.int64)
     keep, held = carve(labels, test, split_seed, "test")
     train, cut = carve(labels[keep], validation, split_seed, "validation")
     places = {"train": keep[train], "validation": keep[cut], "test": held}

@@ -55,7 +55,8 @@ def from_arrays(
     Raises:
       TaskError: shapes that do not fit, NaN or infinite values, missing labels, fewer than two classes.
     """
-    rows, targets = _check_rows(x, "x"), _check_labels(labels, "labels")
+    rows: np.ndarray = _check_rows(x, "x")
+    targets: np.ndarray = _check_labels(labels, "labels")
     if len(rows) != len(targets):
         raise TaskError(f"x has {len(rows)} rows and labels has {len(targets)}; they must agree.")
     known: list[Any] = sorted(set(targets.tolist()), key=lambda label: (isinstance(label, str), label))
@@ -84,7 +85,7 @@ def from_arrays(
     else:
         keep, cut = carve(numbers, test, split_seed, "test")
         parts = {"test": (rows[cut], numbers[cut])}
-        rows, numbers = rows[keep], numbers[keep]
+        rows, numbers = np.asarray(rows[keep]), np.asarray(numbers[keep])
     keep, cut = carve(numbers, validation, split_seed, "validation")
     parts |= {"train": (rows[keep], numbers[keep]), "validation": (rows[cut], numbers[cut])}
     shape = rows.shape[1:] if rows.ndim in (3, 4) else None

@@ -14,7 +14,7 @@ from neurograph.errors import TaskError
 if TYPE_CHECKING:
     from neurograph.tasks.base import Task
 
-__all__ = ["FIGURE_3_HELD_OUT", "FIGURE_3_TRAIN", "TaskEntry", "get_task", "register_task", "task_entry", "task_names"]
+__all__ = ["FIGURE_3_HELD_OUT", "FIGURE_3_TRAIN", "TaskEntry", "get_task", "register_task", "schemes", "task_entry", "task_names"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -145,6 +145,11 @@ def task_names() -> tuple[str, ...]:
     return tuple(_ENTRIES)
 
 
+def schemes() -> tuple[TaskEntry, ...]:
+    """What the words before a colon mean: "tfds:...", "csv:...", ..."""
+    return tuple(_SCHEMES.values())
+
+
 def task_entry(name: str) -> TaskEntry:
     """The registry's entry for a name, also for names with a scheme such as "tfds:cifar10" or "csv:flowers.csv".
 
@@ -158,7 +163,7 @@ def task_entry(name: str) -> TaskEntry:
         entry = _SCHEMES[scheme]
         return replace(entry, name=name, preset={**entry.preset, entry.fixed[0]: rest})
     close = difflib.get_close_matches(name.lower(), _ENTRIES, n=3, cutoff=0.5)
-    hint = f" Did you mean {' or '.join(close)}?" if close else ""
+    hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
     schemes = "".join(f", {scheme}:..." for scheme in _SCHEMES)
     raise TaskError(f"no task is called {name!r}.{hint} Known: {', '.join(_ENTRIES)}{schemes}.")
 

@@ -19,12 +19,16 @@ import numpy as np
 
 from neurograph.errors import MissingExtraError, TaskError
 
-__all__ = ["LARGEST", "Stored", "decode", "find", "search_path"]
+__all__ = ["LARGEST", "NotStored", "Stored", "decode", "find", "search_path"]
 
 LARGEST = 1 << 30
 """Bytes of one split that are decoded at full size; above, the option `size` is needed and applied while decoding."""
 
 _READ = 2048
+
+
+class NotStored(TaskError):
+    """The data set is not on this machine."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def find(name: str, data_dir: str | os.PathLike[str] | None = None) -> Stored:
     root = search_path(data_dir)
     folder = _newest(root / name) or _newest(_default_config(root / name))
     if folder is None:
-        raise TaskError(missing(name, root))
+        raise NotStored(missing(name, root))
     try:
         info = json.loads((folder / "dataset_info.json").read_text())
         features = json.loads((folder / "features.json").read_text())["featuresDict"]["features"]

@@ -1,0 +1,141 @@
+"""`neurograph task`: list, show, prepare."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from neurograph.errors import TaskError
+
+_OPTION_HELP = "An option of the task, such as size=10, classes=0-4 or radius=0.5 (YAML values); repeatable."
+
+
+@click.group()
+def task() -> None:
+    """List tasks, look at samples, prepare data.
+
+    A task is named by a word (`neurograph task list`) or by tfds:NAME, csv:FILE, parquet:FILE, npz:FILE, folder:FOLDER.
+    """
+
+
+@task.command("list")
+@click.option("--kind", help="Only tasks of this kind (a part of the heading).")
+def list_tasks(kind: str | None) -> None:
+    """List the names of all tasks."""
+    from neurograph.tasks.registry import schemes, task_entry, task_names
+
+    entries = [task_entry(name) for name in task_names()] + list(schemes())
+    headings = list(dict.fromkeys(entry.kind for entry in entries))
+    if kind is not None:
+        headings = [heading for heading in headings if kind.lower() in heading]
+        if not headings:
+            kinds = ", ".join(dict.fromkeys(entry.kind for entry in entries))
+            raise TaskError(f"--kind: nothing is called {kind!r}; there are: {kinds}.")
+    width = max(len(entry.name) for entry in entries)
+    for heading in headings:
+        click.echo(f"{heading}:")
+        for entry in entries:
+            if entry.kind == heading:
+                click.echo(f"  {entry.name:<{width}}  {entry.summary}")
+
+
+@task.command()
+@click.argument("name")
+@click.option("-o", "--option", "options", multiple=True, metavar="KEY=VALUE", help=_OPTION_HELP)
+@click.option("--data-dir", type=click.Path(), help="Where tensorflow-datasets keeps its data.")
+@click.option("--split", type=click.Choice(["train", "validation", "test"]), default="train", show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Chooses the samples.")
+@click.option("--picture", type=click.Path(dir_okay=False), help="Write samples as an image (.png, .pdf, .svg) to this file.")
+def show(name: str, options: tuple[str, ...], data_dir: str | None, split: str, seed: int, picture: str | None) -> None:
+    """Show sizes, splits, options and samples of the task NAME."""
+    given = _parse(options, data_dir)
+    import jax
+
+    from neurograph.tasks import get_task
+    from neurograph.tasks.pictures import draw_samples, sketch
+    from neurograph.tasks.registry import task_entry
+
+    entry = task_entry(name)
+    started = time.perf_counter()
+    made: Any = get_task(name, **given)
+    seconds = time.perf_counter() - started
+    classes = f"{made.num_classes} classes" if made.num_classes else "regression"
+    click.echo(f"{name}: {entry.summary}")
+    click.echo(f"  network     {made.num_inputs} inputs, {made.num_outputs} outputs ({classes})")
+    if made.image_shape:
+        click.echo(f"  images      {'x'.join(map(str, made.image_shape))}")
+    if made.kind == "function":
+        drawn = "drawn per episode" if made.is_family else "fixed"
+        click.echo(f"  function    its parameters are {drawn}; every split is fresh samples")
+    else:
+        pools = getattr(made, "pools", ((0, 0),) * 3)
+        for title, (_, rows), (_, number) in zip(("train", "validation", "test"), made.extents, pools):
+            extra = f", {number} classes to draw {made.num_classes} from" if number else ""
+            click.echo(f"  {title:<11} {rows:,} rows{extra}")
+        click.echo(f"  loaded      in {seconds:.2f} s, {made.data.nbytes / 1e6:.1f} MB resident")
+    if made.class_names:
+        names = ", ".join(made.class_names[:20]) + (f", ... ({len(made.class_names)})" if len(made.class_names) > 20 else "")
+        click.echo(f"  classes     {names}")
+    allowed = [*(f"{key}={_shown(p.default)}" for key, p in entry.options().items() if key != "progress"), "outputs=None"]
+    click.echo(click.wrap_text(f"  options     {', '.join(allowed)}", 110, subsequent_indent="              "))
+    key = jax.random.key(seed)
+    if picture:
+        draw_samples(made, picture, key, split)
+        click.echo(f"  picture     {picture}")
+    else:
+        text = sketch(made, key, split)
+        if text:
+            click.echo(f"\n{text}")
+
+
+@task.command()
+@click.argument("names", nargs=-1, required=True)
+@click.option("-o", "--option", "options", multiple=True, metavar="KEY=VALUE", help=_OPTION_HELP)
+@click.option("--data-dir", type=click.Path(), help="Where tensorflow-datasets keeps its data.")
+def prepare(names: tuple[str, ...], options: tuple[str, ...], data_dir: str | None) -> None:
+    """Download the data of NAMES if it is not there, decode it, and keep it in the cache."""
+    given = _parse(options, data_dir)
+    from neurograph.tasks import cache_dir, get_task, task_names
+    from neurograph.tasks.prepare import prepare as download
+    from neurograph.tasks.registry import task_entry
+
+    for name in names:
+        known = name in task_names() or ":" in name
+        entry = task_entry(name if known else f"tfds:{name}")
+        if entry.kind != "tensorflow-datasets":
+            raise TaskError(f"task {name!r} needs no preparation ({entry.kind}).")
+        dataset = entry.preset.get("dataset", "omniglot")
+        folder = download(dataset, given.get("data_dir"))
+        click.echo(f"{name}: stored in {folder}")
+        started = time.perf_counter()
+        made = get_task(entry.name, **given, progress=_progress)
+        click.echo(f"{name}: {made!r}, ready in {time.perf_counter() - started:.1f} s; cache {cache_dir()}")
+
+
+def _progress(split: str, done: int, rows: int) -> None:
+    click.echo(f"\r  decoding {split}: {done:,} of {rows:,}", nl=done == rows, err=True)
+
+
+def _parse(options: tuple[str, ...], data_dir: str | None) -> dict[str, Any]:
+    import yaml
+
+    given: dict[str, Any] = {}
+    for text in options:
+        key, equals, value = text.partition("=")
+        if not equals or not key.isidentifier():
+            raise TaskError(f"--option: got {text!r}; expected KEY=VALUE, such as size=10.")
+        try:
+            given[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            given[key] = value
+    if data_dir is not None:
+        given["data_dir"] = data_dir
+    return given
+
+
+def _shown(value: Any) -> str:
+    import inspect
+
+    return "..." if value is inspect.Parameter.empty else str(value)

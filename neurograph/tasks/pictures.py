@@ -1,0 +1,194 @@
+"""Pictures of a task's samples: a PNG, and a sketch for the terminal."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import jax
+import numpy as np
+
+from neurograph.errors import TaskError
+from neurograph.tasks.arrays import ArrayTask, WaysTask
+from neurograph.tasks.base import Task, decode_labels
+
+__all__ = ["draw_samples", "sketch"]
+
+_SHADES = " .:-=+*#%@"
+_PER_CLASS = 8
+_MOST_CLASSES = 12
+_POINTS = 1500
+
+
+def draw_samples(task: Task, path: str | os.PathLike[str], key: jax.Array, split: str = "train") -> None:
+    """Write a PNG of samples: images in rows by class, functions of two variables as coloured points, six problems of a family.
+
+    Raises:
+      TaskError: the file cannot be written.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg", force=False)
+    import matplotlib.pyplot as plt
+
+    if task.image_shape is not None:
+        figure = _images(plt, task, key, split)
+    elif task.num_inputs == 2 and task.num_classes:
+        figure = _points(plt, task, key, split)
+    elif task.num_inputs == 1:
+        figure = _curves(plt, task, key, split)
+    else:
+        figure = _columns(plt, task, key, split)
+    try:
+        figure.savefig(path, dpi=110, bbox_inches="tight")
+    except (OSError, ValueError) as error:
+        raise TaskError(f"{path}: the picture cannot be written ({error}).") from error
+    finally:
+        plt.close(figure)
+
+
+def by_class(task: Task, key: jax.Array, split: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Some rows of each class: images [classes, examples, num_inputs] scaled to 0..1, how many of each are real, class titles."""
+    task = task.instance(key, split)
+    x, y = task.sample(key, max(512, 40 * task.num_classes), split)
+    rows, labels = np.asarray(x), np.asarray(decode_labels(y))
+    if isinstance(task, ArrayTask):
+        # Back to the stored units; a constant input has no scale and stays 0.
+        scale = np.asarray(task.scale)
+        rows = np.where(scale == 0, 0.0, (rows - np.asarray(task.shift)) / np.where(scale == 0, 1.0, scale))
+        low, high = rows.min(), rows.max()
+    else:
+        low, high = -1.0, 1.0
+    classes = range(min(task.num_classes, _MOST_CLASSES))
+    grid = np.zeros((len(classes), _PER_CLASS, task.num_inputs), np.float32)
+    counts = np.zeros(len(classes), int)
+    for index in classes:
+        chosen = rows[labels == index]
+        chosen = chosen[np.sort(np.unique(chosen, axis=0, return_index=True)[1])][:_PER_CLASS]
+        grid[index, : len(chosen)] = (chosen - low) / max(high - low, 1e-9)
+        counts[index] = len(chosen)
+    titles = [task.class_names[index] if task.class_names else f"way {index}" for index in classes]
+    return grid, counts, titles
+
+
+def _images(plt: Any, task: Task, key: jax.Array, split: str) -> Any:
+    problems = 3 if isinstance(task, WaysTask) and task.is_family else 1
+    grids = [by_class(task, jax.random.fold_in(key, number), split) for number in range(problems)]
+    rows, columns = len(grids[0][0]), _PER_CLASS * problems
+    figure, axes = plt.subplots(rows, columns, figsize=(0.62 * columns + 1.2, 0.66 * rows + 0.5), squeeze=False)
+    for problem, (grid, counts, titles) in enumerate(grids):
+        for row in range(rows):
+            for column in range(_PER_CLASS):
+                axis = axes[row][problem * _PER_CLASS + column]
+                axis.set_xticks([])
+                axis.set_yticks([])
+                axis.set_frame_on(False)
+                if column < counts[row]:
+                    axis.imshow(grid[row, column].reshape(task.image_shape), cmap="gray", vmin=0, vmax=1)
+            if problem == 0 or problems > 1:
+                first = axes[row][problem * _PER_CLASS]
+                first.set_ylabel(titles[row], rotation=0, ha="right", va="center", fontsize=9)
+        if problems > 1:
+            axes[0][problem * _PER_CLASS].set_title(f"episode {problem + 1}", fontsize=9, loc="left")
+    shown = f", the first {rows} of {task.num_classes} classes" if rows < task.num_classes else ""
+    figure.suptitle(f"{task.name}: {split}{shown}", fontsize=11)
+    return figure
+
+
+def _points(plt: Any, task: Task, key: jax.Array, split: str) -> Any:
+    panels = 6 if task.is_family else 1
+    across = 3 if panels > 1 else 1
+    down = -(-panels // across)
+    figure, axes = plt.subplots(down, across, figsize=(3.2 * across + 0.4, 3.2 * down + 0.3), squeeze=False)
+    for number, axis in enumerate(axes.flat):
+        problem, own = jax.random.split(jax.random.fold_in(key, number))
+        x, y = task.instance(problem, split).sample(own, _POINTS, split)
+        labels = np.asarray(decode_labels(y))
+        for index in range(task.num_classes):
+            chosen = np.asarray(x)[labels == index]
+            axis.plot(chosen[:, 0], chosen[:, 1], ".", ms=3, color=f"C{index}", label=task.class_names[index])
+        axis.set_aspect("equal", "datalim")
+        axis.tick_params(labelsize=7)
+        if panels > 1:
+            axis.set_title(f"episode {number + 1}", fontsize=9)
+    axes.flat[0].legend(fontsize=8, markerscale=3, loc="upper right")
+    figure.suptitle(task.name, fontsize=11)
+    figure.tight_layout()
+    return figure
+
+
+def _curves(plt: Any, task: Task, key: jax.Array, split: str) -> Any:
+    figure, axis = plt.subplots(figsize=(5, 3.2))
+    for number in range(6 if task.is_family else 1):
+        problem, own = jax.random.split(jax.random.fold_in(key, number))
+        x, y = task.instance(problem, split).sample(own, 300, split)
+        order = np.argsort(np.asarray(x)[:, 0])
+        axis.plot(np.asarray(x)[order, 0], np.asarray(y)[order, 0], ".", ms=3, label=f"episode {number + 1}")
+    axis.legend(fontsize=8)
+    axis.set_xlabel("x")
+    axis.set_title(task.name, fontsize=11)
+    return figure
+
+
+def _columns(plt: Any, task: Task, key: jax.Array, split: str) -> Any:
+    """Tables: samples in rows, sorted by class, inputs in columns."""
+    x, y = task.sample(key, 200, split)
+    labels = np.asarray(decode_labels(y))
+    order = np.argsort(labels, kind="stable")
+    figure, axis = plt.subplots(figsize=(6, 4))
+    limit = float(np.percentile(np.abs(np.asarray(x)), 99)) or 1.0
+    shown = axis.imshow(np.asarray(x)[order], aspect="auto", cmap="RdBu", vmin=-limit, vmax=limit, interpolation="nearest")
+    counts = np.bincount(labels, minlength=task.num_classes)
+    middles = np.cumsum(counts) - counts / 2
+    axis.set_yticks(middles[counts > 0], [task.class_names[i] for i in np.flatnonzero(counts)])
+    for edge in np.cumsum(counts)[:-1]:
+        axis.axhline(edge - 0.5, color="black", lw=0.5)
+    axis.set_xlabel("input")
+    axis.set_title(f"{task.name}: 200 samples of {split}, by class", fontsize=11)
+    figure.colorbar(shown)
+    return figure
+
+
+def sketch(task: Task, key: jax.Array, split: str = "train", width: int = 100) -> str:
+    """A few samples in plain characters, at most `width` columns; empty for tables."""
+    if task.image_shape is not None:
+        return _sketch_images(task, key, split, width)
+    if task.num_inputs == 2 and task.num_classes:
+        return _sketch_points(task, key, split)
+    return ""
+
+
+def _sketch_images(task: Task, key: jax.Array, split: str, width: int) -> str:
+    grid, _, titles = by_class(task, key, split)
+    height, across = (task.image_shape or (1, 1))[:2]
+    # A character is twice as high as it is wide; large images are thinned to about 14 rows.
+    step = max(1, round(height / 14))
+    tiles = []
+    for images in grid:
+        picture = images[0].reshape(height, across, -1).mean(axis=2)
+        picture = picture[: height // step * step, : across // step * step]
+        picture = picture.reshape(height // step, step, across // step, step).mean(axis=(1, 3))
+        tiles.append(["".join(_SHADES[min(int(value * len(_SHADES)), len(_SHADES) - 1)] * 2 for value in row) for row in picture])
+    wide = len(tiles[0][0]) + 2
+    per_line = max(1, min(len(tiles), width // wide))
+    lines: list[str] = []
+    for first in range(0, min(len(tiles), 2 * per_line), per_line):
+        some = tiles[first : first + per_line]
+        lines.append("".join(title[: wide - 1].ljust(wide) for title in titles[first : first + per_line]).rstrip())
+        lines.extend("  ".join(rows).rstrip() for rows in zip(*some))
+    return "\n".join(lines)
+
+
+def _sketch_points(task: Task, key: jax.Array, split: str) -> str:
+    across, down = 48, 22
+    problem, own = jax.random.split(key)
+    x, y = task.instance(problem, split).sample(own, 4000, split)
+    points, labels = np.asarray(x), np.asarray(decode_labels(y))
+    low, high = points.min(axis=0), points.max(axis=0)
+    place = ((points - low) / (high - low) * [across - 1e-3, down - 1e-3]).astype(int)
+    votes = np.zeros((down, across, task.num_classes), int)
+    np.add.at(votes, (down - 1 - place[:, 1], place[:, 0], labels), 1)
+    marks = np.array(list("·#" if task.num_classes == 2 else "0123456789abcdefghijklmnopqrstuvwxyz"))
+    winner = marks[np.argmax(votes, axis=2) % len(marks)]
+    text = np.where(votes.sum(axis=2) > 0, winner, " ")
+    return "\n".join("".join(row).rstrip() for row in text)
