@@ -224,7 +224,8 @@ def _phases(topology: Topology) -> tuple[IntArray, list[int], list[bool]]:
         cyclic[topology.senders[topology.senders == topology.receivers]] = True
     elif topology.schedule != "levels":
         raise PlanError(f"schedule: got {topology.schedule!r}; allowed: levels, synchronous, mixed")
-    level = np.where(is_input, 0, np.maximum(level, 1))
+    # A hidden neuron without incoming synapses has the inputs' level but must be computed (bias) before its receivers.
+    level = np.where(is_input, 0, level + 1)
     # Outputs that project nowhere may all wait for the end: one stage instead of one per level.
     projects = np.zeros(n, bool)
     projects[topology.senders] = True
