@@ -107,6 +107,7 @@ def _neurons(axes: Any, figure: Any, t: Topology) -> None:
     existing = set(zip(t.senders.tolist(), t.receivers.tolist()))
     thin = 1.1 if t.num_synapses <= 60 else 0.8 if t.num_synapses <= 150 else 0.5
     names_inside = max(map(len, t.names)) <= 4 and t.num_neurons <= 40
+    corners = [spot]
     for e, (i, j) in enumerate(zip(t.senders.tolist(), t.receivers.tolist())):
         color = _FIXED if t.fixed[e] else _SHARED if t.group[e] >= 0 else _INK
         alpha = 0.9 if t.num_synapses <= 60 else 0.55
@@ -115,13 +116,8 @@ def _neurons(axes: Any, figure: Any, t: Topology) -> None:
             outward = outward / max(float(np.linalg.norm(outward)), 1e-9)
             axes.add_patch(Circle(tuple(spot[i] + outward * radius * 1.15), radius * 0.75, fill=False, ec=_BACK, lw=thin))
             continue
-        span = spot[j][0] - spot[i][0]
-        if (j, i) in existing:
-            bend = 0.18
-        elif t.components[i] == t.components[j]:
-            bend = 0.0
-        else:
-            bend = -0.12 * (span > 2.2) * (1 if spot[i][1] + spot[j][1] >= 0 else -1)
+        bend = 0.18 if (j, i) in existing else _bend(spot, i, j, 1.35 * radius)
+        corners.append(_arc(spot[i], spot[j], bend, np.array([0.3, 0.5, 0.7])[:, None]))
         if t.components[i] == t.components[j]:
             color = color if color != _INK else _BACK
         arrow = FancyArrowPatch(
@@ -156,11 +152,17 @@ def _neurons(axes: Any, figure: Any, t: Topology) -> None:
             axes.text(*spot[i], _escape(t.names[i]), ha="center", va="center", fontsize=7, color=_INK, zorder=3)
         elif t.num_neurons <= 40:
             name = t.names[i] if len(t.names[i]) <= 14 else f"{t.names[i][:13]}…"
-            axes.text(
-                spot[i][0], spot[i][1] - radius - 0.06, _escape(name), ha="center", va="top", fontsize=5.5, color=_INK, zorder=3
-            )
-    low, high = spot.min(axis=0) - 0.75, spot.max(axis=0) + 0.75
-    low[1] -= 0.35
+            middle = circles.get(int(t.components[i]))
+            where, side = spot[i] - np.array([0, radius + 0.06]), "center"
+            if middle is not None:  # on a circle, names stand outside of it
+                outward = (spot[i] - middle) / max(float(np.linalg.norm(spot[i] - middle)), 1e-9)
+                where = spot[i] + (radius + 0.08) * outward + np.array([0, 0.07])
+                side = "center" if abs(outward[0]) < 0.3 else "left" if outward[0] > 0 else "right"
+            axes.text(*where, _escape(name), ha=side, va="top", fontsize=5.5, color=_INK, zorder=3)
+    extent = np.concatenate(corners)
+    low, high = np.minimum(extent.min(axis=0) - 0.2, spot.min(axis=0) - 0.75), extent.max(axis=0) + 0.2
+    high = np.maximum(high, spot.max(axis=0) + 0.75)
+    low[1] -= 0.45
     marks: list[tuple[str, str, str]] = [
         ("o", _FILL["input"], "input"),
         ("o", _FILL["hidden"], "hidden"),
@@ -176,6 +178,29 @@ def _neurons(axes: Any, figure: Any, t: Topology) -> None:
         marks.append(("-", _BACK, "on a cycle"))
     _legend(axes, marks, (low[0] + high[0]) / 2, low[1] + 0.15)
     _frame(axes, figure, _escape(t.title), low, high, 0.62)
+
+
+def _arc(start: np.ndarray, stop: np.ndarray, bend: float, step: np.ndarray) -> np.ndarray:
+    """Points [len(step), 2] of the curve that matplotlib's arc3 draws; `step` is [len, 1] from 0 to 1."""
+    knot = (start + stop) / 2 + bend * np.array([stop[1] - start[1], start[0] - stop[0]])
+    return (1 - step) ** 2 * start + 2 * step * (1 - step) * knot + step**2 * stop
+
+
+def _bend(spot: np.ndarray, i: int, j: int, room: float) -> float:
+    """The least bend of an arc from i to j that keeps clear of all other neurons, or the clearest one."""
+    others = np.delete(spot, [i, j], axis=0)
+    if not len(others):
+        return 0.0
+    step = np.linspace(0.05, 0.95, 19)[:, None]
+    best, widest = 0.0, -1.0
+    for bend in (0.0, -0.15, 0.15, -0.3, 0.3, -0.4, 0.4):
+        curve = _arc(spot[i], spot[j], bend, step)
+        distance = float(np.sqrt(((curve[:, None] - others[None]) ** 2).sum(axis=2)).min())
+        if distance > room:
+            return bend
+        if distance > widest + 0.05:
+            best, widest = bend, distance
+    return best
 
 
 def _legend(axes: Any, marks: list[tuple[str, str, str]], middle: float, height: float) -> None:

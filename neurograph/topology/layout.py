@@ -186,7 +186,7 @@ def _label(t: Topology, k: int, inverse: np.ndarray, count: int, fixed: float, g
     if fixed == count:
         return f"{count:,} fixed", "fixed"
     if grouped == count:
-        return f"{count:,} shared by {len(np.unique(t.group[inverse == k])):,}", "shared"
+        return f"{count:,} from {len(np.unique(t.group[inverse == k])):,} numbers", "shared"
     extra = f", {int(fixed):,} fixed" if fixed else ""
     if count >= places:
         return f"{count:,} dense{extra}", "plain"

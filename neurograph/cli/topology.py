@@ -1,0 +1,295 @@
+"""`neurograph topology check | show | draw | convert | list`."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from neurograph.errors import NeurographError, SpecError, TopologyError
+from neurograph.topology import BUILDERS, FORMATS, Limits, Topology, load_topology, save_topology
+from neurograph.topology.summary import summarize
+
+__all__ = ["topology"]
+
+
+@click.group()
+def topology() -> None:
+    """Check, show, draw and convert graphs.
+
+    FILE is .yaml, .graphml, .gml, .gexf, .json (node-link) or .csv (edge list). A graph file that does not say which neurons are
+    inputs and outputs needs --inputs and --outputs: sources, sinks, ATTRIBUTE=VALUE or names with commas between.
+    """
+
+
+def reading(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options of `load_topology` and hands the command a function `load(path)`."""
+
+    @click.option("--inputs", metavar="RULE", help="Who the inputs are: sources, ATTRIBUTE=VALUE or NAME,NAME,...")
+    @click.option("--outputs", metavar="RULE", help="Who the outputs are: sinks, ATTRIBUTE=VALUE or NAME,NAME,...")
+    @click.option("--schedule", type=click.Choice(["levels", "synchronous", "mixed"]), help="Instead of the file's schedule.")
+    @click.option("--ticks", type=click.IntRange(1), help="Ticks of a synchronous or mixed schedule.")
+    @click.option("--outputs-may-project", is_flag=True, default=None, help="Allow synapses out of outputs.")
+    @click.option(
+        "--weight", metavar="KEY", default="weight", show_default=True, help="Edge attribute with values; '' ignores all."
+    )
+    @click.option("--max-neurons", type=click.IntRange(1), default=Limits().neurons, show_default=True)
+    @click.option("--max-synapses", type=click.IntRange(1), default=Limits().synapses, show_default=True)
+    @functools.wraps(command)
+    def wrapped(
+        inputs: str | None,
+        outputs: str | None,
+        schedule: str | None,
+        ticks: int | None,
+        outputs_may_project: bool | None,
+        weight: str,
+        max_neurons: int,
+        max_synapses: int,
+        **others: Any,
+    ) -> Any:
+        def load(path: str) -> Topology:
+            return load_topology(
+                path,
+                inputs=_rule(inputs),
+                outputs=_rule(outputs),
+                weight=weight or None,
+                schedule=schedule,
+                ticks=ticks,
+                outputs_may_project=outputs_may_project or None,
+                limits=Limits(max_neurons, max_synapses),
+            )
+
+        return command(load=load, **others)
+
+    return wrapped
+
+
+def _rule(text: str | None) -> Any:
+    if text is None or text in ("sources", "sinks") or "=" in text:
+        return text
+    return [name.strip() for name in text.split(",")]
+
+
+@topology.command()
+@click.argument("files", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON list, an entry per file.")
+@reading
+def check(files: tuple[str, ...], as_json: bool, load: Callable[[str], Topology]) -> None:
+    """Read FILES and tell every fault in them. Exit code 1 if there is any."""
+    results = []
+    for path in files:
+        try:
+            t = load(path)
+            results.append({"file": path, "ok": True, "neurons": t.num_neurons, "synapses": t.num_synapses, "digest": t.digest})
+            line = f"{t.num_neurons:,} neurons, {t.num_synapses:,} synapses, {len(t.inputs)} in, {len(t.outputs)} out"
+            dead = int(t.dead.sum())
+            line += f", {dead} dead" if dead else ""
+        except NeurographError as error:
+            faults = [_fault(fault) for fault in error.faults] if isinstance(error, SpecError) else [{"message": str(error)}]
+            results.append({"file": path, "ok": False, "faults": faults})
+            line = ""
+            if not as_json:
+                print(error, file=sys.stderr)
+        if line and not as_json:
+            print(f"{path}: ok ({line})")
+    if as_json:
+        print(json.dumps(results, indent=2, ensure_ascii=False))
+    bad = sum(not result["ok"] for result in results)
+    if bad and len(files) > 1 and not as_json:
+        print(f"{bad} of {len(files)} files have faults.", file=sys.stderr)
+    sys.exit(1 if bad else 0)
+
+
+def _fault(fault: Any) -> dict[str, Any]:
+    return {"message": fault.message, "line": fault.line, "column": fault.column, "where": fault.where}
+
+
+@topology.command()
+@click.argument("file")
+@click.option(
+    "--states", type=click.IntRange(1), default=2, show_default=True, help="States per neuron, for the memory estimate."
+)
+@click.option("--batch", type=click.IntRange(1), default=128, show_default=True, help="Batch size, for the memory estimate.")
+@click.option("--draw", "picture", metavar="PATH", help="Also draw it: .svg, .png or .pdf.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@reading
+def show(file: str, states: int, batch: int, picture: str | None, as_json: bool, load: Callable[[str], Topology]) -> None:
+    """Print what FILE is: sizes, levels, cycles, dead neurons, sharing, memory. Draw it with --draw."""
+    t = load(file)
+    facts = summarize(t, states=states, batch=batch)
+    if picture:
+        from neurograph.topology.draw import draw_topology
+
+        draw_topology(t, picture)
+    if as_json:
+        print(json.dumps({"file": file, **facts}, indent=2, ensure_ascii=False))
+        return
+    print("\n".join(describe(facts)))
+    print(f"{'picture':12}{picture}" if picture else f"{'picture':12}neurograph topology draw {file} -o NAME.svg")
+
+
+def describe(facts: dict[str, Any]) -> list[str]:
+    """Lines of text for `summarize`'s facts."""
+    lines = [facts["title"]] if facts["title"] else []
+    lines += textwrap.wrap(" ".join(facts["description"].split()), 100, initial_indent="  ", subsequent_indent="  ")
+
+    def row(name: str, text: str) -> None:
+        lines.append(f"{name:12}{text}")
+
+    def some(count: int, noun: str) -> str:
+        return f"{count:,} {noun}{'s' * (count != 1)}"
+
+    hidden = facts["neurons"] - facts["inputs"] - facts["outputs"]
+    row(
+        "neurons",
+        f"{facts['neurons']:,} ({some(facts['inputs'], 'input')}, {hidden:,} hidden, {some(facts['outputs'], 'output')})",
+    )
+    low, mean, high = facts["in_degree"]
+    row(
+        "synapses",
+        f"{facts['synapses']:,} and {facts['biases']:,} biases; {low:,} to {high:,} synapses into a neuron, {mean:,} on average",
+    )
+    if facts["groups"] or facts["bias_groups"]:
+        row(
+            "shared",
+            f"{facts['grouped_synapses']:,} synapses are {facts['groups']:,} numbers, {facts['bias_groups']:,} bias groups",
+        )
+    if facts["fixed"]:
+        row("fixed", f"{some(facts['fixed'], 'synapse')} with a weight that never changes")
+    if facts["given_weights"] > facts["fixed"]:
+        row("weights", f"{some(facts['given_weights'] - facts['fixed'], 'learned synapse')} with a given start")
+    row("levels", f"{facts['levels']:,}, the widest of {facts['widest_level']:,} neurons")
+    ticks = "" if facts["schedule"] == "levels" else f", {facts['ticks']} ticks"
+    if facts["acyclic"]:
+        row("schedule", f"{facts['schedule']}{ticks}; acyclic")
+    else:
+        parts = facts["cyclic_components"]
+        cycles = (
+            f"{parts:,} cyclic component{'s' * (parts != 1)}, the largest of {facts['largest_component']:,} neurons"
+            if parts
+            else ""
+        )
+        loops = f"{facts['self_loops']:,} self-loop{'s' * (facts['self_loops'] != 1)}" if facts["self_loops"] else ""
+        row("schedule", f"{facts['schedule']}{ticks}; {' and '.join(filter(None, [cycles, loops]))}")
+    row("dense", f"{100 * facts['dense_share']:.3g} % of the synapses lie in complete blocks")
+    if facts["dead"]:
+        names = ", ".join(facts["dead_names"]) + (", ..." if facts["dead"] > len(facts["dead_names"]) else "")
+        parts = f"{facts['unreachable']:,} out of reach of the inputs, {facts['dead_ends']:,} without a way to an output"
+        row("dead", f"{some(facts['dead'], 'neuron')} ({parts}): {names}")
+    else:
+        row("dead", "none")
+    shown = [f"{p['name']} {' x '.join(map(str, p['shape']))}" for p in facts["populations"][:12]]
+    if shown:
+        more = f", ... ({len(facts['populations']):,} in all)" if len(facts["populations"]) > 12 else ""
+        row("populations", ", ".join(shown) + more)
+    cost = facts["cost"]
+    row("parameters", f"{cost['parameters']:,} with {cost['states']} states, each neuron and synapse alike")
+    memory = f"synapses {_size(cost['synapse_bytes'])}, states {_size(cost['state_bytes'])} at batch {cost['batch']} (float32)"
+    row("memory", memory)
+    for note in facts["notes"]:
+        lines += textwrap.wrap(note, 100, initial_indent=f"{'note':12}", subsequent_indent=" " * 12)
+    row("digest", facts["digest"][:16])
+    return lines
+
+
+def _size(size: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    raise AssertionError
+
+
+@topology.command()
+@click.argument("file")
+@click.option("-o", "--output", "picture", required=True, metavar="PATH", help=".svg, .png or .pdf")
+@click.option("--detail", type=click.Choice(["auto", "neurons", "populations"]), default="auto", show_default=True)
+@reading
+def draw(file: str, picture: str, detail: Any, load: Callable[[str], Topology]) -> None:
+    """Draw FILE: every neuron of a small graph, boxes for the populations of a large one."""
+    from neurograph.topology.draw import draw_topology
+
+    draw_topology(load(file), picture, detail=detail)
+    print(picture)
+
+
+@topology.command()
+@click.argument("file")
+@click.argument("target")
+@click.option("--force", is_flag=True, help="Overwrite TARGET.")
+@reading
+def convert(file: str, target: str, force: bool, load: Callable[[str], Topology]) -> None:
+    """Write FILE as TARGET; the ending says how. Nothing is lost, and that is checked by reading TARGET again."""
+    if Path(target).suffix.lower() not in FORMATS:
+        raise TopologyError(f"{target}: the ending {Path(target).suffix!r} is not known; allowed: {', '.join(FORMATS)}.")
+    if Path(target).exists() and not force:
+        raise TopologyError(f"{target}: exists; --force overwrites it.")
+    t = load(file)
+    save_topology(t, target)
+    again = load_topology(target, limits=Limits(max(t.num_neurons, 1), max(t.num_synapses, 1)))
+    if again != t:
+        raise TopologyError(f"{target}: does not read back as it was written; please report this.")
+    print(f"{target}: {t.num_neurons:,} neurons, {t.num_synapses:,} synapses, digest {t.digest[:16]}")
+
+
+@topology.command("list")
+@click.argument("folder", default="topologies")
+@click.option("--builders", is_flag=True, help="The kinds of connections and their keys, instead of files.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def list_(folder: str, builders: bool, as_json: bool) -> None:
+    """List the topologies in FOLDER, or with --builders the kinds of connections."""
+    if builders:
+        kinds = [
+            {
+                "kind": kind,
+                "about": (builder.__doc__ or "").strip().splitlines()[0],
+                "keys": {
+                    str(info.alias or name): {
+                        "required": info.is_required(),
+                        "default": info.default,
+                        "about": info.description or "",
+                    }
+                    if not info.is_required()
+                    else {"required": True, "about": info.description or ""}
+                    for name, info in builder.model_fields.items()
+                    if name != "kind"
+                },
+            }
+            for kind, builder in BUILDERS.items()
+        ]
+        if as_json:
+            print(json.dumps(kinds, indent=2, ensure_ascii=False))
+            return
+        for kind in kinds:
+            print(f"{kind['kind']}: {kind['about']}")
+            for key, about in kind["keys"].items():
+                default = "required" if about["required"] else f"default {json.dumps(about['default'])}"
+                print(f"    {key:14}{about['about']} ({default})" if about["about"] else f"    {key:14}({default})")
+        return
+    if not Path(folder).is_dir():
+        raise TopologyError(f"{folder}: there is no such folder.")
+    rows = []
+    for path in sorted(p for p in Path(folder).iterdir() if p.suffix.lower() in FORMATS):
+        try:
+            t = load_topology(path)
+            rows.append(
+                {"file": str(path), "title": t.title, "neurons": t.num_neurons, "synapses": t.num_synapses, "levels": t.depth + 1}
+            )
+        except NeurographError as error:
+            rows.append({"file": str(path), "fault": str(error).splitlines()[0]})
+    if as_json:
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    width = max((len(row["file"]) for row in rows), default=0) + 2
+    print(f"{'file':{width}}{'neurons':>9}{'synapses':>10}{'levels':>8}  title")
+    for row in rows:
+        if "fault" in row:
+            print(f"{row['file']:{width}}{row['fault']}")
+        else:
+            print(f"{row['file']:{width}}{row['neurons']:>9,}{row['synapses']:>10,}{row['levels']:>8,}  {row['title']}")
