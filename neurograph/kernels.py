@@ -95,7 +95,7 @@ class Kernel:
         info = self.plan.stages[stage]
         own = weights.bias[stage]
         shared = info.bias_group >= 0
-        if not shared.any():
+        if weights.shared_bias is None or not shared.any():  # the backward direction has no biases
             return own
         taken = weights.shared_bias[:, np.where(shared, info.bias_group, 0).astype(np.int32)]
         return taken if own is None else jnp.where(shared, taken, own)
