@@ -25,7 +25,7 @@ class Objective:
       steps: U, support batches per episode; calls may use fewer (a traced number) without a new compilation.
       batch_size: B, rows per support batch; query_size: rows of the query batch.
       replicas: independent episodes and initial synapses per problem and call.
-      split: where support and query rows come from.
+      split: where support rows come from; query_split: where query rows do, if elsewhere.
     """
 
     problems: tuple[Problem, ...]
@@ -34,6 +34,7 @@ class Objective:
     query_size: int = field(default=256, metadata={"static": True})
     replicas: int = field(default=1, metadata={"static": True})
     split: str = field(default="train", metadata={"static": True})
+    query_split: str | None = field(default=None, metadata={"static": True})
 
     def __call__(self, genome: Genome, key: jax.Array, steps: Any = None) -> tuple[jax.Array, dict[str, jax.Array]]:
         """`(loss, {"loss", "accuracy"})`: the mean, and each problem's own [problems]."""
@@ -41,7 +42,7 @@ class Objective:
         accuracies: list[Any] = [None] * len(self.problems)
         for members in self._same_network():
             network = self.problems[members[0]].network
-            pairs = [(self._episode(number, replica, key)) for number in members for replica in range(self.replicas)]
+            pairs = [self._episode(number, replica, key) for number in members for replica in range(self.replicas)]
             episodes = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[episode for episode, _ in pairs])
             keys = jnp.stack([init for _, init in pairs])
 
@@ -67,4 +68,4 @@ class Objective:
     def _episode(self, number: int, replica: int, key: jax.Array) -> tuple[Episode, jax.Array]:
         data, init = jax.random.split(jax.random.fold_in(jax.random.fold_in(key, number), replica))
         task = self.problems[number].task
-        return task.episode(data, self.steps, self.batch_size, self.query_size, self.split), init
+        return task.episode(data, self.steps, self.batch_size, self.query_size, self.split, self.query_split), init

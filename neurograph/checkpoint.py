@@ -1,0 +1,106 @@
+"""Pytrees on disk: written whole or not at all, checked when read, exact to the bit.
+
+One file: a line of JSON (what it is, the configuration it belongs to, a checksum), then the arrays in NumPy's npz form.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from neurograph.errors import ExperimentError
+
+__all__ = ["load_checkpoint", "save_checkpoint", "write_atomically"]
+
+FORMAT = "neurograph-checkpoint"
+VERSION = 1
+
+
+def write_atomically(path: Path, data: bytes | str) -> None:
+    """Write a file so that a reader, or a crash at any moment, sees the old content or the new, never a part."""
+    raw = data.encode() if isinstance(data, str) else data
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(raw)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def save_checkpoint(path: Path, state: Any, *, config: dict[str, Any], extra: dict[str, Any] | None = None) -> None:
+    """Write a pytree of arrays (PRNG keys included) with the configuration it belongs to and free JSON data."""
+    arrays = {}
+    for place, leaf in _leaves(state).items():
+        key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        arrays[place] = np.asarray(jax.random.key_data(leaf) if key else leaf)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    body = buffer.getvalue()
+    header = {"format": FORMAT, "version": VERSION, "sha256": hashlib.sha256(body).hexdigest()}
+    header |= {"config": config, "extra": extra or {}}
+    write_atomically(path, json.dumps(header).encode() + b"\n" + body)
+
+
+def load_checkpoint(path: Path, like: Any, *, config: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Read back what `save_checkpoint` wrote.
+
+    Args:
+      like: a pytree of the same structure, whose leaves are replaced.
+      config: must equal the configuration that the checkpoint was written under.
+
+    Returns:
+      `(state, extra)`.
+
+    Raises:
+      ExperimentError: unreadable, damaged, of another format, or of another configuration (the differences are named).
+    """
+    try:
+        header_line, _, body = path.read_bytes().partition(b"\n")
+        header = json.loads(header_line)
+    except OSError as error:
+        raise ExperimentError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise ExperimentError(f"{path}: not a checkpoint") from error
+    if not isinstance(header, dict) or (header.get("format"), header.get("version")) != (FORMAT, VERSION):
+        raise ExperimentError(f"{path}: not a checkpoint of version {VERSION}")
+    if hashlib.sha256(body).hexdigest() != header["sha256"]:
+        raise ExperimentError(f"{path}: damaged (the checksum does not fit); delete it to start anew")
+    if differences := list(_differences(header["config"], json.loads(json.dumps(config)))):
+        raise ExperimentError(f"{path}: written under another configuration: {'; '.join(differences)}")
+    with np.load(io.BytesIO(body)) as arrays:
+        stored = {name: arrays[name] for name in arrays.files}
+    leaves = _leaves(like)
+    if set(stored) != set(leaves):
+        raise ExperimentError(f"{path}: holds other arrays than this version of neurograph writes")
+    restored = [
+        jax.random.wrap_key_data(jnp.asarray(stored[place])) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else stored[place]
+        for place, leaf in leaves.items()
+    ]
+    structure = jax.tree.structure(like)
+    return jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in restored]), header["extra"]
+
+
+def _leaves(state: Any) -> dict[str, Any]:
+    return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(state)[0]}
+
+
+def _differences(then: Any, now: Any, place: str = ""):
+    """`key: was 1, now 2` for every leaf that differs."""
+    if isinstance(then, dict) and isinstance(now, dict):
+        for key in dict.fromkeys([*then, *now]):
+            yield from _differences(then.get(key), now.get(key), f"{place}.{key}" if place else str(key))
+    elif then != now:
+        yield f"{place}: was {json.dumps(then)}, now {json.dumps(now)}"

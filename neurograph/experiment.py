@@ -1,0 +1,236 @@
+"""Runs of an experiment: meta-train, checkpoint, resume, choose on validation, test transfer, report."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from neurograph.checkpoint import load_checkpoint, save_checkpoint, write_atomically
+from neurograph.errors import ExperimentError, NeurographError
+from neurograph.experiment_spec import ExperimentSpec, dump_experiment
+from neurograph.genome import Genome, load_genome_file, save_genome
+from neurograph.learner import Problem
+from neurograph.meta import GradientOptimizer, GradientState, Objective, best_member, screen, select, start_genomes
+from neurograph.meta.population import evaluate, member, stack
+from neurograph.network import Network
+from neurograph.rule import Rule
+from neurograph.tasks import get_task
+from neurograph.topology import Topology, load_topology
+
+__all__ = ["Experiment", "find_topology", "meta_train"]
+
+SHIPPED_TOPOLOGIES = (Path(__file__).parent / "topologies", Path(__file__).parent.parent / "topologies")
+SUFFIXES = (".yaml", ".yml", ".graphml", ".gml", ".gexf", ".json", ".csv")
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+def find_topology(name: str | Path, beside: Path | None = None) -> Topology:
+    """A topology by path (also relative to the folder `beside`), or a shipped one by its name, such as "mlp".
+
+    Raises:
+      ExperimentError: no such file and no such name; the places looked at are named.
+    """
+    path = Path(name)
+    for candidate in (path, *([beside / path] if beside else [])):
+        if candidate.is_file():
+            return load_topology(candidate)
+    for folder in SHIPPED_TOPOLOGIES:
+        for candidate in (folder / path.name, *(folder / f"{path.name}{suffix}" for suffix in SUFFIXES)):
+            if candidate.is_file():
+                return load_topology(candidate)
+    names = sorted({p.stem for folder in SHIPPED_TOPOLOGIES if folder.is_dir() for p in folder.iterdir() if p.suffix in SUFFIXES})
+    raise ExperimentError(f"topology {str(name)!r}: no such file, and no shipped topology of that name; there are: {', '.join(names)}")
+
+
+def _located(where: str, make: Callable[[], Any]) -> Any:
+    """Run `make`; name the place in the experiment if it fails."""
+    try:
+        return make()
+    except NeurographError as error:
+        raise ExperimentError("\n".join(f"{where}: {line}" for line in str(error).splitlines())) from error
+
+
+class Experiment:
+    """A specification made ready to run.
+
+    Args:
+      spec: what to do.
+      base: folder that relative topology paths are looked up in, after the current one.
+
+    Raises:
+      ExperimentError: a rule, start, task or topology that does not exist or does not fit; the place is named.
+    """
+
+    def __init__(self, spec: ExperimentSpec, base: Path | None = None):
+        self.spec = spec
+        start = spec.start
+        self.start_file = _located("start.genome", lambda: load_genome_file(start.genome)) if start.genome else None
+        inherited = self.start_file.rule.to_dict() if self.start_file and self.start_file.rule else {}
+        self.rule: Rule = _located("rule", lambda: Rule.from_dict(inherited | spec.rule))
+        networks: dict[str, Network] = {}
+        problems = []
+        for number, item in enumerate(spec.problems):
+            where = f"problems[{number}]"
+            task = _located(f"{where}.task", lambda item=item: get_task(item.task, **item.options))
+            topology = _located(f"{where}.topology", lambda item=item: find_topology(item.topology, base))
+            if topology.digest not in networks:
+                networks[topology.digest] = _located(where, lambda topology=topology: Network(topology, self.rule))
+            network = networks[topology.digest]
+            problems.append(_located(where, lambda network=network, task=task: Problem(network, task)))
+        unroll, training = spec.unroll, spec.training
+        self.objective = Objective(tuple(problems), unroll.longest, unroll.batch_size, unroll.query_size, unroll.replicas)
+        self.validation = dataclasses.replace(self.objective, query_split="validation")
+        self.optimizer = GradientOptimizer(
+            training.learning_rate, training.final_learning_rate, max(training.meta_steps, 1), training.clip
+        )
+        keys = jax.random.split(jax.random.key(spec.seed), 5)
+        self.keys = dict(zip(("start", "screen", "train", "validate", "transfer"), keys, strict=True))
+
+    def initial_state(self) -> GradientState:
+        """Start genomes, screened if the experiment says so."""
+        spec, start = self.spec, self.spec.start
+        count = max(spec.training.screen, spec.training.genomes)
+        if self.start_file:
+            genomes = stack([self.start_file.genome] * spec.training.genomes)
+        else:
+            genomes = _located(
+                "start",
+                lambda: start_genomes(start.kind, count, self.rule, key=self.keys["start"], spread=start.spread, **start.arrays),
+            )
+            if count > spec.training.genomes:
+                genomes = screen(self.objective, genomes, spec.training.genomes, key=self.keys["screen"])
+        return self.optimizer.init(genomes, key=self.keys["train"])
+
+    def validate(self, genomes: Genome, steps: int) -> dict[str, np.ndarray]:
+        """Every genome on the same validation episodes: {"loss", "accuracy"}, [G, problems]."""
+        return evaluate(self.validation, genomes, self.keys["validate"], self.spec.training.validation_episodes, steps)
+
+
+def meta_train(
+    spec: ExperimentSpec,
+    folder: Path,
+    *,
+    base: Path | None = None,
+    resume: bool = False,
+    progress: Progress = lambda record: None,
+) -> tuple[Genome, Rule]:
+    """Meta-train, writing a run folder; stopped at any moment it resumes to the same result, bit for bit.
+
+    The folder gets config.yaml, environment.json, metrics.jsonl (one object per interval), checkpoint, and at the end genome.json
+    and summary.json.
+
+    Args:
+      spec: the experiment.
+      folder: of this run; made if missing.
+      base: where relative topology paths are looked up.
+      resume: continue from the folder's checkpoint.
+      progress: called with every record that is written.
+
+    Returns:
+      The genome that was best on validation data, and its rule.
+
+    Raises:
+      ExperimentError: the folder holds another run, or its checkpoint belongs to another configuration.
+    """
+    experiment = Experiment(spec, base)
+    training, unroll = spec.training, spec.unroll
+    checkpoint, metrics = folder / "checkpoint", folder / "metrics.jsonl"
+    config = spec.model_dump(mode="json")
+    if folder.exists() and any(folder.iterdir()) and not resume:
+        raise ExperimentError(f"{folder}: not empty; continue it with --resume, or choose another folder with --out")
+    folder.mkdir(parents=True, exist_ok=True)
+    state = experiment.initial_state()
+    done, elapsed = 0, 0.0
+    if resume and checkpoint.exists():
+        state, extra = load_checkpoint(checkpoint, state, config={k: v for k, v in config.items() if k != "transfer"})
+        done, elapsed = extra["step"], extra["seconds"]
+        lines = metrics.read_text(encoding="utf-8").splitlines()[: extra["lines"]]
+        write_atomically(metrics, "".join(f"{line}\n" for line in lines))
+    else:
+        write_atomically(metrics, "")
+    write_atomically(folder / "config.yaml", dump_experiment(spec))
+    write_atomically(folder / "environment.json", json.dumps(environment(), indent=1) + "\n")
+    written = len(metrics.read_text(encoding="utf-8").splitlines())
+    start = time.perf_counter() - elapsed
+
+    def record(data: dict[str, Any]) -> None:
+        nonlocal written
+        with metrics.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(data) + "\n")
+        written += 1
+        progress(data)
+
+    def save() -> None:
+        extra = {"step": done, "seconds": time.perf_counter() - start, "lines": written}
+        save_checkpoint(checkpoint, state, config={k: v for k, v in config.items() if k != "transfer"}, extra=extra)
+
+    while done < training.meta_steps:
+        count = min(training.interval, training.meta_steps - done, training.validate_every - done % training.validate_every)
+        if unroll.grow_every:
+            count = min(count, unroll.grow_every - done % unroll.grow_every)
+        length = unroll.length(done)
+        state, numbers = experiment.optimizer.advance(experiment.objective, state, count, length)
+        done += count
+        means = {name: _rounded(np.asarray(value).mean(axis=0)) for name, value in numbers.items()}
+        record(
+            {"step": done, "seconds": round(time.perf_counter() - start, 3), "unroll": length}
+            | means
+            | {"skipped": np.asarray(state.skipped).tolist()}
+        )
+        if done % training.validate_every == 0 or done == training.meta_steps:
+            scores = experiment.validate(state.genomes, length)
+            result = {"step": done, "validation": {name: _rounded(v.mean(axis=1)) for name, v in scores.items()}}
+            if training.replace and done < training.meta_steps:
+                kept, parents = select((state.genomes, state.optimizer), scores, training.replace)
+                state = dataclasses.replace(state, genomes=kept[0], optimizer=kept[1])
+                result["parents"] = parents
+            record(result)
+        save()
+    scores = experiment.validate(state.genomes, unroll.length(training.meta_steps))
+    best = best_member(scores)
+    genome = member(state.genomes, best)
+    seconds = round(time.perf_counter() - start, 1)
+    summary = {
+        "name": spec.name,
+        "meta_steps": done,
+        "seconds": seconds,
+        "chosen": best,
+        "genomes": training.genomes,
+        "validation": {name: _rounded(value[best]) for name, value in scores.items()},
+        "validation_all": {name: _rounded(value.mean(axis=1)) for name, value in scores.items()},
+        "skipped": np.asarray(state.skipped).tolist(),
+        "tasks": [problem.task.name for problem in experiment.objective.problems],
+    }
+    card = {"experiment": spec.name, "description": spec.description, "seed": spec.seed, "meta_steps": done, "seconds": seconds}
+    card |= {"tasks": sorted({p.task for p in spec.problems}), "topologies": sorted({p.topology for p in spec.problems})}
+    card |= {"validation_accuracy": summary["validation"]["accuracy"], "chosen_of": training.genomes}
+    save_genome(folder / "genome.json", genome, experiment.rule, card)
+    write_atomically(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+    return genome, experiment.rule
+
+
+def environment() -> dict[str, Any]:
+    """Versions and devices, for the record."""
+    packages = {}
+    for name in ("neurograph", "jax", "jaxlib", "numpy", "optax", "networkx", "scikit-learn"):
+        try:
+            packages[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            packages[name] = None
+    devices = [f"{d.platform}: {d.device_kind}" for d in jax.devices()]
+    return {"python": platform.python_version(), "system": platform.platform(), "devices": devices, "packages": packages}
+
+
+def _rounded(values: Any) -> list[float | None]:
+    """Six digits are enough to plot; what is not finite becomes null, since JSON has no NaN."""
+    return [float(f"{v:.6g}") if np.isfinite(v) else None for v in np.asarray(values, float).tolist()]
