@@ -98,13 +98,15 @@ class Kernel:
         if weights.shared_bias is None or not shared.any():  # the backward direction has no biases
             return own
         taken = weights.shared_bias[:, np.where(shared, info.bias_group, 0).astype(np.int32)]
-        return taken if own is None else jnp.where(shared, taken, own)
+        if own is None and shared.all():
+            return taken
+        return jnp.where(shared, taken, 0 if own is None else own)
 
     def bias_store(
         self, values: Sequence[jax.Array | None], *, reduce: bool
     ) -> tuple[tuple[jax.Array | None, ...], jax.Array | None]:
         """Per-stage values [channels, neurons] to stored biases; groups take the sum of their members, or their first one."""
-        own, members, groups = [], [], []
+        own, members, groups, neurons = [], [], [], []
         for info, value in zip(self.plan.stages, values, strict=True):
             shared = info.bias_group >= 0
             mask = info.bias & ~shared
@@ -112,10 +114,14 @@ class Kernel:
             if shared.any() and value is not None:
                 members.append(value[:, np.flatnonzero(shared).astype(np.int32)])
                 groups.append(info.bias_group[shared])
+                neurons.append(info.neurons[shared])
         if not members:
             return tuple(own), None
         gathered, group = jnp.concatenate(members, axis=1), np.concatenate(groups)
-        return tuple(own), _reduce_groups(gathered, group) if reduce else gathered[:, _first_members(group)]
+        if reduce:
+            return tuple(own), _reduce_groups(gathered, group)
+        by = np.argsort(np.concatenate(neurons)).astype(np.int32)  # the first in topology order, on every plan
+        return tuple(own), gathered[:, by[_first_members(group[by])]]
 
     def bias_unpack(self, weights: Weights) -> jax.Array:
         """[n, channels] in topology order."""
