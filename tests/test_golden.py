@@ -6,13 +6,16 @@ must not. Oja by weights with asymmetric synapses sums over unused parts of thei
 
 from __future__ import annotations
 
+import itertools
 import json
+from functools import lru_cache
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from harness import relative, steps
 
 import neurograph as ng
 
@@ -115,19 +118,11 @@ class Layered:
     def layers(self, prefix: str) -> np.ndarray:
         return np.concatenate([self.arrays[f"{prefix}.layer_{i}"][0, 0] for i in range(len(self.config["sizes"]))], axis=1)
 
-    def synapses(self, index: int | None = None) -> ng.Synapses:
+    def initial(self) -> dict[str, np.ndarray | None]:
+        """What `Network.pack` takes: the synapses before the first step, and the states that they carry."""
         e = {name: value.astype(self.dtype) for name, value in self.edges("in").items()}
         neurons = None if self.rule.reset_states else self.layers("in").astype(self.dtype)
-        return self.network.pack(e["forward"], None if self.rule.symmetric else e["backward"], e["bias"], neurons)
-
-    def batch(self, name: str, step: int) -> tuple[np.ndarray, np.ndarray]:
-        return tuple(self.arrays[f"in.{axis}_{name}"][step, 0, 0].astype(self.dtype) for axis in ("x", "y"))
-
-
-def relative(ours, theirs) -> float:
-    """Largest difference over the largest magnitude."""
-    ours, theirs = np.asarray(ours), np.asarray(theirs)
-    return float(np.max(np.abs(ours - theirs)) / max(np.max(np.abs(theirs)), 1e-30))
+        return e | {"backward": None if self.rule.symmetric else e["backward"], "neurons": neurons}
 
 
 def twins(rule: ng.Rule) -> list[str]:
@@ -153,48 +148,52 @@ def unused_rows(case: Layered) -> dict[str, np.ndarray] | None:
     return {"forward": np.concatenate(forward), "backward": np.concatenate(backward), "bias": np.concatenate(bias)}
 
 
-@pytest.mark.parametrize("precision", ["float64", "float32"])
-@pytest.mark.parametrize("file", sorted(CONFIGS))
-def test_one_step(file: str, precision: str, kernel: str):
-    tolerance = {"float64": 1e-10, "float32": 1e-4}[precision]
-    with jax.enable_x64(precision == "float64"):
-        case = Layered(file, kernel, precision)
-        trace = case.network.trace(case.genome, case.synapses(), *case.batch("seq", 0), index=0)
-        for phase in ("forward", "feedback", "backward"):
-            assert relative(getattr(trace, phase), case.layers(f"f64.{phase}")) < tolerance, phase
-        learned, expected = case.network.unpack(trace.synapses), case.edges("f64.final")
-        unused = unused_rows(case)
-        for name in twins(case.rule):
-            ours = np.asarray(learned[name]) - (unused[name] if unused else 0)
-            assert ours.dtype == precision or unused
-            assert relative(ours, expected[name]) < tolerance, name
+@lru_cache(maxsize=None)
+def five_steps(file: str, kernel: str, precision: str) -> tuple[Layered, dict[str, np.ndarray]]:
+    """One compiled run of five recorded steps and the query, which the two tests of a file share."""
+    case = Layered(file, kernel, precision)
+    xs, ys = (case.arrays[f"in.{axis}_seq"][:, 0, 0].astype(precision) for axis in ("x", "y"))
+    arrays = case.initial()
+    return case, jax.device_get(
+        steps(case.network, case.genome, arrays, xs, ys, case.arrays["in.x_query"][0, 0].astype(precision))
+    )
 
 
-@pytest.mark.parametrize("precision", ["float64", "float32"])
-@pytest.mark.parametrize("file", sorted(CONFIGS))
-def test_five_steps_and_query(file: str, precision: str, kernel: str):
-    tolerance = {"float64": 1e-10, "float32": 1e-4}[precision]
-    with jax.enable_x64(precision == "float64"):
-        case = Layered(file, kernel, precision)
-        if case.rule.oja == "weights" or (case.rule.symmetric and case.rule.synapse_normalization == "stored"):
-            pytest.skip("the authors' twins and unused rows drift after one step; ours are one number (see the module)")
-        if case.rule.oja != "none" and case.rule.symmetric:
-            pytest.skip("the authors' twins drift apart under Oja after one step; ours are one number")
-        synapses = case.synapses()
-        for step in range(5):
-            synapses, outputs = case.network.step(case.genome, synapses, *case.batch("seq", step), index=step)
-            assert relative(outputs, case.arrays["f64.seq.forward_last"][step, 0, 0, ..., 0]) < tolerance, step
-            learned, expected = case.network.unpack(synapses), case.edges("f64.seq", step)
+@pytest.mark.parametrize(("file", "precision"), list(itertools.product(sorted(CONFIGS), ["float64", "float32"])))
+class TestEveryFile:
+    def test_one_step(self, file: str, precision: str, kernel: str):
+        tolerance = {"float64": 1e-10, "float32": 1e-4}[precision]
+        with jax.enable_x64(precision == "float64"):
+            case, ours = five_steps(file, kernel, precision)
+            for phase in ("forward", "feedback", "backward"):
+                assert relative(ours[f"states.{phase}"][0], case.layers(f"f64.{phase}")) < tolerance, phase
+            expected, unused = case.edges("f64.final"), unused_rows(case)
             for name in twins(case.rule):
-                assert relative(learned[name], expected[name]) < tolerance, (step, name)
-        x = case.arrays["in.x_query"][0, 0].astype(precision)
-        outputs = case.network.predict(case.genome, synapses, x)
-        assert relative(outputs, case.layers("f64.query")[:, -outputs.shape[1] :, 0]) < tolerance
+                assert ours[name].dtype == precision
+                learned = ours[name][0] - (unused[name] if unused else 0)
+                assert relative(learned, expected[name]) < tolerance, name
+
+    def test_five_steps_and_query(self, file: str, precision: str, kernel: str):
+        tolerance = {"float64": 1e-10, "float32": 1e-4}[precision]
+        with jax.enable_x64(precision == "float64"):
+            case, ours = five_steps(file, kernel, precision)
+            if case.rule.oja == "weights" or (case.rule.symmetric and case.rule.synapse_normalization == "stored"):
+                pytest.skip("the authors' twins and unused rows drift after one step; ours are one number (see the module)")
+            if case.rule.oja != "none" and case.rule.symmetric:
+                pytest.skip("the authors' twins drift apart under Oja after one step; ours are one number")
+            for step in range(5):
+                last = case.arrays["f64.seq.forward_last"][step, 0, 0, ..., 0]
+                assert relative(ours["outputs"][step], last) < tolerance, step
+                expected = case.edges("f64.seq", step)
+                for name in twins(case.rule):
+                    assert relative(ours[name][step], expected[name]) < tolerance, (step, name)
+            outputs = ours["query"]
+            assert relative(outputs, case.layers("f64.query")[:, -outputs.shape[1] :, 0]) < tolerance
 
 
 def test_unroll_is_steps_in_a_row(kernel: str, x64):
     case = Layered("A_4-6-5-3_k8_b8.npz", kernel, "float64")
     xs, ys = (case.arrays[f"in.{axis}_seq"][:, 0, 0].astype(np.float64) for axis in ("x", "y"))
-    synapses, outputs = case.network.unroll(case.genome, case.synapses(), xs, ys)
+    synapses, outputs = case.network.unroll(case.genome, case.network.pack(**case.initial()), xs, ys)
     assert relative(outputs, case.arrays["f64.seq.forward_last"][:, 0, 0, ..., 0]) < 1e-10
     assert relative(case.network.unpack(synapses)["forward"], case.edges("f64.seq", 4)["forward"]) < 1e-10
