@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ import optax
 from neurograph.errors import ShapeError
 from neurograph.genome import Genome
 from neurograph.network import Network
-from neurograph.step import learning_step
+from neurograph.step import clamped, learning_step
 from neurograph.tasks import Episode, Task
 from neurograph.types import Synapses
 
@@ -80,7 +81,14 @@ def learn(
 
         return jax.lax.cond(index < steps, one, lambda s: s, synapses), None
 
-    return jax.lax.scan(jax.checkpoint(body), synapses, (jnp.arange(xs.shape[0]), xs, ys))[0]
+    return jax.lax.scan(jax.checkpoint(body), _with_states(network, synapses, xs[0]), (jnp.arange(xs.shape[0]), xs, ys))[0]
+
+
+def _with_states(network: Network, synapses: Synapses, x: jax.Array) -> Synapses:
+    """A loop carries neurons' states where the rule does not reset them: zeros before the first step."""
+    if network.rule.reset_states or synapses.neurons is not None:
+        return synapses
+    return Synapses(synapses.forward, synapses.backward, tuple(clamped(network, synapses, x)))
 
 
 def meta_loss(
@@ -120,24 +128,39 @@ def learning_curve(
 ) -> dict[str, jax.Array]:
     """Query loss and accuracy after each of `at` learning steps, from fresh synapses: {"loss", "accuracy"}, each [len(at)].
 
-    Data sets are judged on a query batch of `query_size` rows of `query_split`, the same after every step.
+    Args:
+      problem: network and task.
+      genome: may lead with no extra axis; `jax.vmap` or `jax.lax.map` over genomes or keys for more.
+      key: draws the episode, the synapses and noise.
+      at: step counts, ascending, 0 allowed.
+      batch_size: rows per learning step.
+      split, query_split: where batches and the query come from; the query is the same after every step.
+      query_size: rows of the query.
+
+    Raises:
+      ShapeError: `at` is empty, negative or not ascending.
     """
-    network, task = problem.network, problem.task
     at = tuple(int(a) for a in at)
+    if not at or at[0] < 0 or list(at) != sorted(set(at)):
+        raise ShapeError(f"at: got {list(at)}; expected ascending step counts >= 0, such as [0, 1, 5, 10]")
+    return _curve(problem, genome, key, at, batch_size, split, query_split, query_size)
+
+
+@partial(jax.jit, static_argnums=(3, 4, 5, 6, 7))
+def _curve(problem, genome, key, at, batch_size, split, query_split, query_size):
+    network, task = problem.network, problem.task
     data_key, init_key, noise_key = jax.random.split(key, 3)
-    episode = task.episode(data_key, max(*at, 1), batch_size, query_size, split, query_split)
-    synapses = network.init(genome, key=init_key)
+    (xs, ys), query = task.episode(data_key, max(at[-1], 1), batch_size, query_size, split, query_split)
 
-    def judge(synapses: Synapses) -> dict[str, jax.Array]:
-        outputs = network.predict(genome, synapses, episode.query.x)
-        return {"loss": query_loss(outputs, episode.query.y), "accuracy": accuracy(outputs, episode.query.y)}
+    def one(index: jax.Array, synapses: Synapses) -> Synapses:
+        step_key = jax.random.fold_in(noise_key, index) if network.rule.noise else None
+        return learning_step(network, genome, synapses, xs[index], ys[index], index, step_key, False)[0]
 
-    rows, done = [], 0
-    for target in at:
-        if target > done:
-            xs, ys = (a[done:target] for a in episode.support)
-            step_key = jax.random.fold_in(noise_key, done) if network.rule.noise else None
-            synapses, _ = network.unroll(genome, synapses, xs, ys, key=step_key, checkpoint=False)
-            done = target
-        rows.append(judge(synapses))
-    return {name: jnp.stack([row[name] for row in rows]) for name in ("loss", "accuracy")}
+    def stretch(synapses: Synapses, ends: tuple[jax.Array, jax.Array]):
+        # One loop of traced length: the step is compiled once, however many stretches there are.
+        synapses = jax.lax.fori_loop(ends[0], ends[1], one, synapses)
+        outputs = network.predict(genome, synapses, query.x)
+        return synapses, {"loss": query_loss(outputs, query.y), "accuracy": accuracy(outputs, query.y)}
+
+    start = _with_states(network, network.init(genome, key=init_key), xs[0])
+    return jax.lax.scan(stretch, start, (jnp.asarray((0, *at[:-1])), jnp.asarray(at)))[1]
