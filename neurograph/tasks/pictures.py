@@ -74,22 +74,20 @@ def by_class(task: Task, key: jax.Array, split: str) -> tuple[np.ndarray, np.nda
 def _images(plt: Any, task: Task, key: jax.Array, split: str) -> Any:
     problems = 3 if isinstance(task, WaysTask) and task.is_family else 1
     grids = [by_class(task, jax.random.fold_in(key, number), split) for number in range(problems)]
-    rows, columns = len(grids[0][0]), _PER_CLASS * problems
-    figure, axes = plt.subplots(rows, columns, figsize=(0.62 * columns + 1.2, 0.66 * rows + 0.5), squeeze=False)
-    for problem, (grid, counts, titles) in enumerate(grids):
+    rows = len(grids[0][0])
+    figure = plt.figure(figsize=(5.2 * problems + 0.6, 0.62 * rows + 0.7), layout="constrained")
+    for number, (panel, (grid, counts, titles)) in enumerate(zip(np.atleast_1d(figure.subfigures(1, problems)), grids)):
+        axes = panel.subplots(rows, _PER_CLASS, squeeze=False)
         for row in range(rows):
-            for column in range(_PER_CLASS):
-                axis = axes[row][problem * _PER_CLASS + column]
+            axes[row][0].set_ylabel(titles[row], rotation=0, ha="right", va="center", fontsize=9)
+            for column, axis in enumerate(axes[row]):
                 axis.set_xticks([])
                 axis.set_yticks([])
                 axis.set_frame_on(False)
                 if column < counts[row]:
                     axis.imshow(grid[row, column].reshape(task.image_shape), cmap="gray", vmin=0, vmax=1)
-            if problem == 0 or problems > 1:
-                first = axes[row][problem * _PER_CLASS]
-                first.set_ylabel(titles[row], rotation=0, ha="right", va="center", fontsize=9)
         if problems > 1:
-            axes[0][problem * _PER_CLASS].set_title(f"episode {problem + 1}", fontsize=9, loc="left")
+            panel.suptitle(f"episode {number + 1}", fontsize=9)
     shown = f", the first {rows} of {task.num_classes} classes" if rows < task.num_classes else ""
     figure.suptitle(f"{task.name}: {split}{shown}", fontsize=11)
     return figure

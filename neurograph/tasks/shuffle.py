@@ -14,7 +14,6 @@ import jax.numpy as jnp
 __all__ = ["permute"]
 
 _ROUNDS = 64
-_UNROLL = 16
 
 
 def _mix(value: jax.Array) -> jax.Array:
@@ -24,6 +23,8 @@ def _mix(value: jax.Array) -> jax.Array:
     return value ^ (value >> 16)
 
 
+# Compiled by itself, so that calls outside of a jitted function do not compile the loop anew.
+@jax.jit
 def permute(key: jax.Array, positions: Any, size: Any, stream: Any = 0) -> jax.Array:
     """Where a random permutation of 0..size-1 sends `positions`: distinct positions give distinct results.
 
@@ -54,4 +55,4 @@ def permute(key: jax.Array, positions: Any, size: Any, stream: Any = 0) -> jax.A
         return jnp.where(_mix(pair ^ _mix(lane + seed[1])) >> 31 == 1, partner, x), None
 
     shape = jnp.broadcast_shapes(positions.shape, size.shape, lane.shape)
-    return jax.lax.scan(swap, jnp.broadcast_to(positions, shape), seeds, unroll=_UNROLL)[0]
+    return jax.lax.scan(swap, jnp.broadcast_to(positions, shape), seeds)[0]
