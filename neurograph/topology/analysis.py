@@ -6,6 +6,8 @@ well under a second in each of them, deep chains included.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components
@@ -53,7 +55,8 @@ def component_levels(count: int, senders: np.ndarray, receivers: np.ndarray) -> 
     frontier = np.flatnonzero(missing == 0)
     done, depth = len(frontier), 0
     # memory views read and write single elements several times faster than arrays do
-    targets_view, starts_view, missing_view, level_view = map(memoryview, (targets, starts, missing, level))
+    views: Any = map(memoryview, (targets, starts, missing, level))  # type: ignore[arg-type]
+    targets_view, starts_view, missing_view, level_view = views
     while len(frontier):
         depth += 1
         if len(frontier) < _SMALL_FRONTIER:

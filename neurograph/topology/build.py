@@ -17,6 +17,8 @@ from neurograph.topology.validate import DEFAULT_LIMITS, InvalidGraph, Limits
 
 __all__ = ["build_topology"]
 
+MAX_CONNECTIONS = 1_000_000
+
 
 def build_topology(
     spec: Mapping[str, Any] | TopologySpec, *, limits: Limits = DEFAULT_LIMITS, source: Source | None = None
@@ -37,9 +39,9 @@ def build_topology(
       Topology(3 neurons, 2 synapses, 2 in, 1 out, levels)
     """
     source = source or Source()
-    data = spec.model_dump(by_alias=True, exclude_unset=True) if isinstance(spec, TopologySpec) else spec
+    data: Any = spec
     if isinstance(spec, TopologySpec):
-        data["connections"] = list(spec.connections)
+        data = {**spec.model_dump(by_alias=True, exclude_unset=True), "connections": list(spec.connections)}
     checked, builders, faults = validate_spec(data, source)
     if checked is None:
         raise SpecError(faults)
@@ -103,6 +105,10 @@ class _Assembly:
 
     def lay_out(self) -> None:
         """Gives every population and explicit neuron its range of indices."""
+        steps = sum(cell.repeat * len(cell.connections) for cell in self.spec.cells)
+        if steps > MAX_CONNECTIONS:
+            self.fault(f"the cells would make {steps:,} connections; at most {MAX_CONNECTIONS:,} are allowed.", ("cells",))
+            return
         populations: list[tuple[str, PopulationSpec, tuple[Any, ...]]] = [
             (name, population, ("populations", name)) for name, population in self.spec.populations.items()
         ]
@@ -167,7 +173,7 @@ class _Assembly:
 
     def add_members(self, name: str, population: PopulationSpec, at: tuple[Any, ...]) -> None:
         members = population.members or []
-        explicit = {neuron.name for neuron in self.spec.neurons}
+        explicit = {neuron.name: i for i, neuron in enumerate(self.spec.neurons)}
         for i, member in enumerate(members):
             if member not in explicit:
                 hint = suggestion(member, explicit)
@@ -255,7 +261,7 @@ class _Assembly:
                 previous = local[cell.output]
         failed = set()
         for at, scope in jobs:
-            canvas = Canvas(scope, np.random.default_rng([self.spec.seed, ordinal]), self.limits, used)
+            canvas = Canvas(scope, (self.spec.seed, ordinal), self.limits, used)
             ordinal += 1
             if at in failed or at not in self.builders:  # a cell's connection fails in every copy: once is enough
                 continue

@@ -132,6 +132,8 @@ def save_topology(topology: Topology, path: str | os.PathLike[str]) -> None:
 
 
 def _check_file(path: Path, most: int) -> None:
+    if "\0" in str(path):
+        raise TopologyError(f"{str(path)!r}: cannot be read (a NUL in its name).")
     try:
         if path.is_dir():
             raise TopologyError(f"{path}: is a directory; expected a file.")
@@ -140,8 +142,8 @@ def _check_file(path: Path, most: int) -> None:
         if not path.is_file():
             raise TopologyError(f"{path}: is not a regular file.")
         size = path.stat().st_size
-    except (OSError, ValueError) as error:
-        raise TopologyError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}).") from error
+    except OSError as error:
+        raise TopologyError(f"{path}: cannot be read ({error.strerror}).") from error
     if size > most:
         raise TopologyError(f"{path}: has {size:,} bytes; at most {most:,} are read. For large graphs use GraphML or CSV.")
 

@@ -55,7 +55,7 @@ def neuron_positions(t: Topology) -> tuple[np.ndarray, dict[int, np.ndarray]]:
     component_level[t.components] = level
     members = [np.flatnonzero(t.components == c) for c in range(len(sizes))]
     radius = np.where(sizes > 1, np.maximum(0.55, sizes * 0.8 / (2 * np.pi)), 0.0)
-    columns = [list(np.flatnonzero(component_level == value)) for value in range(component_level.max() + 1)]
+    columns: list[list[int]] = [np.flatnonzero(component_level == value).tolist() for value in range(component_level.max() + 1)]
     columns = [column for column in columns if column]
     alone = {int(t.components[i]) for i in np.flatnonzero(isolated)}
     place = np.zeros(len(sizes))

@@ -174,20 +174,20 @@ class Source:
 
     def fault(self, message: str, at: tuple[Any, ...] = (), *, key: bool = False) -> Fault:
         line, column = self.tree.find(at, key=key) if self.tree else (None, None)
-        where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in at).lstrip(".")
+        where = "".join(f"[{step}]" if isinstance(step, int) else f".{step[:60]}" for step in at).lstrip(".")
         return Fault(message, self.path or "topology", line, column, where)
 
 
 def suggestion(name: str, allowed: Iterable[str]) -> str:
     """The end of a message about an unknown name: `; did you mean 'x'?`, or what is allowed."""
     names = [str(known) for known in allowed]
-    close = difflib.get_close_matches(str(name), names[:2000], 1, 0.7)
+    close = difflib.get_close_matches(name[:64], [known for known in names[:2000] if len(known) <= 64], 1, 0.7)
     if close:
         return f"; did you mean {close[0]!r}?"
     if not names:
         return "; there are none."
-    if len(names) > 16:
-        return f"; allowed: {', '.join(names[:6])}, ... ({len(names):,} in all)."
+    if len(names) > 16 or sum(map(len, names)) > 300:
+        return f"; allowed: {', '.join(known[:40] for known in names[:6])}, ... ({len(names):,} in all)."
     return f"; allowed: {', '.join(names)}."
 
 

@@ -61,7 +61,7 @@ class Options:
 
     def node_keys(self) -> set[str]:
         """Node attributes that are looked at."""
-        keys = set(NODE_KEYS)
+        keys: set[str] = set(NODE_KEYS)
         for rule in (self.inputs, self.outputs):
             if isinstance(rule, Mapping):
                 keys |= set(rule)
@@ -316,7 +316,7 @@ class _Reading:
             self.fault(f"{self.name('node', i)}: role is {_short(value)}; allowed: input, output, hidden.", "node", i)
         elif not found and not strange:
             self.fault(
-                f"no neuron has the role {role!r}: give the {role}s, as names or by the rule "
+                f"no neuron has the role {role!r}: give {role}s (in Python, or by --{role}s), as names or by a rule, "
                 f"{'sources' if role == 'input' else 'sinks'} or ATTRIBUTE=VALUE."
             )
         position = self.table.nodes.get("position")

@@ -23,6 +23,7 @@ SCHEDULES = ("levels", "synchronous", "mixed")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 _CONTROL_BUT_NEWLINE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 
+MAX_NAME = 1000  # characters; a longer name is a broken file, and would make unreadable messages
 _SHOWN = 3  # faults of one kind that are spelled out; the rest are counted
 
 
@@ -41,11 +42,13 @@ class Limits:
         """Raises TopologyError if `what` would have more than is allowed."""
         if neurons > self.neurons:
             raise TopologyError(
-                f"{what} would have {neurons:,} neurons; the limit is {self.neurons:,} (raise it with Limits(neurons=...))."
+                f"{what} would have {neurons:,} neurons; the limit is {self.neurons:,} "
+                "(raise it with Limits(neurons=...) or --max-neurons)."
             )
         if synapses > self.synapses:
             raise TopologyError(
-                f"{what} would have {synapses:,} synapses; the limit is {self.synapses:,} (raise it with Limits(synapses=...))."
+                f"{what} would have {synapses:,} synapses; the limit is {self.synapses:,} "
+                "(raise it with Limits(synapses=...) or --max-synapses)."
             )
 
 
@@ -105,6 +108,11 @@ def _names(t: Topology) -> list[Problem]:
     wrong = [i for i, name in enumerate(t.names) if type(name) is not str]
     if wrong:
         return _first(wrong, "neuron", lambda i: f"names[{i}]: got {type(t.names[i]).__name__}; expected text.")
+    long = [i for i, length in enumerate(map(len, t.names)) if length > MAX_NAME]
+    if long:
+        return _first(
+            long, "neuron", lambda i: f"names[{i}]: has {len(t.names[i]):,} characters; at most {MAX_NAME:,} are allowed."
+        )
     problems = []
     if "" in t.names:
         problems += _first([t.names.index("")], "neuron", lambda i: f"names[{i}]: a neuron's name must not be empty.")
@@ -152,7 +160,11 @@ def _out_of_range(name: str, array: np.ndarray, kind: str, low: int, stop: int, 
 def _populations(t: Topology) -> list[Problem]:
     problems = []
     for i, name in enumerate(t.population_names):
-        why = "must not be empty" if name == "" else bad_text(name)
+        why = (
+            "must not be empty"
+            if name == ""
+            else bad_text(name) or (f"is longer than {MAX_NAME:,}" if len(name) > MAX_NAME else None)
+        )
         if why:
             problems.append(Problem(f"population_names[{i}]: {why}.", "population", i))
     if problems:

@@ -3,8 +3,10 @@
 A new kind takes ten lines:
 
 ```python
-@ng.register_builder
-class EveryOther(ng.Projection):
+from neurograph.topology import Projection, register_builder
+
+@register_builder
+class EveryOther(Projection):
     '''One synapse for every second source.'''
 
     kind: Literal["every_other"] = "every_other"
@@ -22,19 +24,22 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Annotated, Any, TypeVar, get_args
 
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from neurograph.errors import TopologyError
-from neurograph.topology.validate import DEFAULT_LIMITS, Limits
+from neurograph.topology.validate import DEFAULT_LIMITS, MAX_NAME, Limits
 
 __all__ = ["BUILDERS", "Builder", "Canvas", "Edges", "Group", "Name", "Projection", "Within", "register_builder"]
 
 # A whole number is a fit name for a neuron or population: `from: 1` means "1".
-Name = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value), Field(min_length=1)]
+Name = Annotated[
+    str, BeforeValidator(lambda value: str(value) if type(value) is int else value), Field(min_length=1, max_length=MAX_NAME)
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,8 +83,13 @@ class Edges:
 class Canvas:
     """What a builder sees of the graph: the groups by name, a random generator of its own, and the limit."""
 
-    def __init__(self, groups: Mapping[str, Group], rng: np.random.Generator, limits: Limits = DEFAULT_LIMITS, used: int = 0):
-        self._groups, self.rng, self._limits, self.used = groups, rng, limits, used
+    def __init__(self, groups: Mapping[str, Group], seed: Sequence[int] = (0,), limits: Limits = DEFAULT_LIMITS, used: int = 0):
+        self._groups, self._seed, self._limits, self.used = groups, seed, limits, used
+
+    @cached_property
+    def rng(self) -> np.random.Generator:
+        """A generator of this connection's own: others do not change what it draws."""
+        return np.random.default_rng(list(self._seed))
 
     def group(self, name: str) -> Group:
         """The population or explicit neuron called `name`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from typing import Annotated, Literal
@@ -128,8 +129,11 @@ class BarabasiAlbert(_Seeded):
         low = np.empty((n - m) * m, np.int64)
         for newcomer in range(m, n):
             chosen: set[int] = set()
-            while len(chosen) < m:
+            while len(chosen) < min(m, 64):
                 chosen.add(ends[int(draw.random() * len(ends))])
+            while len(chosen) < m:  # many at a time; the last batch may bring too many
+                batch = draw.choices(ends, k=2 * (m - len(chosen)))
+                chosen |= set(itertools.islice(dict.fromkeys(end for end in batch if end not in chosen), m - len(chosen)))
             partners = sorted(chosen)
             low[(newcomer - m) * m : (newcomer - m + 1) * m] = partners
             ends += partners

@@ -20,10 +20,11 @@ __all__ = ["CSV_MARK", "read_csv", "read_gml", "read_json"]
 CSV_MARK = "# neurograph "
 MAX_DEPTH = 60
 
-# one match is a whole plain edge (the bulk of a large file), `key value`, `key [`, `]` or a comment; at anything else it stops
+# One match is a whole plain edge (the bulk of a large file), `key value`, `key [`, `]` or a comment. Quantifiers are possessive,
+# so that no text makes it slow.
 _GML = re.compile(
-    r"\s*(?:edge\s*\[\s*source\s+(-?\d+)\s+target\s+(-?\d+)\s*(?:weight\s+([-+.\d][-+.\w]*)\s*)?\]"
-    r'|([A-Za-z]\w*)\s*("[^"]*"|\[|[-+.\w]+)|(\])|#[^\n]*(?=\n|\Z))\s*'
+    r"\s*+(?:edge\s*+\[\s*+source\s++(-?\d++)\s++target\s++(-?\d++)\s*+(?:weight\s++([-+.\d][-+.\w]*+)\s*+)?\]"
+    r'|([A-Za-z]\w*+)\s*+("[^"]*+"|\[|[-+.\w]++)|(\])|#[^\n]*+(?=\n|\Z))\s*+'
 )
 
 
@@ -60,10 +61,8 @@ def read_gml(text: str, path: str, options: Options) -> Table:
     def fail(message: str, place: int) -> None:
         raise SpecError([Fault(message, path, _line_of(text, place))])
 
-    position, limits, seen = 0, options.limits, False
-    for match in _GML.finditer(text):
-        if match.start() != position:
-            break
+    position, limits, seen, find = 0, options.limits, False, _GML.match
+    while match := find(text, position):
         position = match.end()
         source, target, weight, key, value, closing = match.groups()
         if source is not None and len(stack) == 1 and stack[0] == "graph":

@@ -18,6 +18,7 @@ from neurograph.topology.table import Column, Options, Table
 __all__ = ["read_gexf", "read_graphml"]
 
 _CHUNK = 1 << 18
+_EARLY = expat.errors.codes[expat.errors.XML_ERROR_NO_ELEMENTS]
 
 
 class _Stream:
@@ -55,7 +56,7 @@ class _Stream:
                     limits.check(neurons=len(self.table.names), synapses=len(self.table.sources), what=str(self.path))
             parser.Parse(b"", True)
         except expat.ExpatError as error:
-            what = expat.errors.messages.get(error.code, str(error))
+            what = "the file ends too early" if error.code == _EARLY else expat.errors.messages.get(error.code, str(error))
             raise SpecError([Fault(f"not valid XML: {what}.", str(self.path), error.lineno, error.offset + 1)]) from error
         except (UnicodeError, LookupError, ValueError) as error:
             if isinstance(error, SpecError):
