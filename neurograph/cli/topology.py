@@ -156,10 +156,11 @@ def describe(facts: dict[str, Any]) -> list[str]:
         f"{facts['synapses']:,} and {facts['biases']:,} biases; {low:,} to {high:,} synapses into a neuron, {mean:,} on average",
     )
     if facts["groups"] or facts["bias_groups"]:
-        row(
-            "shared",
-            f"{facts['grouped_synapses']:,} synapses are {facts['groups']:,} numbers, {facts['bias_groups']:,} bias groups",
+        parts = [f"{some(facts['grouped_synapses'], 'synapse')} stored as {some(facts['groups'], 'number')}"] * bool(
+            facts["groups"]
         )
+        parts += [f"biases in {some(facts['bias_groups'], 'group')}"] * bool(facts["bias_groups"])
+        row("shared", ", ".join(parts))
     if facts["fixed"]:
         row("fixed", f"{some(facts['fixed'], 'synapse')} with a weight that never changes")
     if facts["given_weights"] > facts["fixed"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -69,7 +70,9 @@ def draw_topology(
         if path is not None:
             try:
                 metadata: Any = {"Date": None} if Path(path).suffix.lower() == ".svg" else None
-                figure.savefig(path, dpi=150, metadata=metadata, facecolor="white")
+                with warnings.catch_warnings():
+                    warnings.filterwarnings("ignore", "Glyph .* missing")  # names in scripts that the font lacks
+                    figure.savefig(path, dpi=150, metadata=metadata, facecolor="white")
             except OSError as error:
                 raise TopologyError(f"{path}: cannot be written ({error.strerror}).") from error
     return figure
