@@ -1,0 +1,203 @@
+"""Results of a transfer test as plain data: rows, medians and spreads, tables. No JAX: a report reads a run folder only.
+
+`transfer.json` holds `{"rows": [...], "chosen": [...], "notes": {...}}`:
+
+- a row is one judged network: {"topology", "task", "method", "activation", "batch_norm", "learning_rate", "step", "seed",
+  "accuracy", "loss", "failed"}; the method is "genome", "sgd", "momentum" or "adam"; a genome has no activation, batch norm or
+  learning rate (null); a loss that is not finite is null and the row has failed;
+- an entry of `chosen` is one baseline at one step count, and what its learning rate was chosen by: {"topology", "task", "method",
+  "activation", "batch_norm", "step", "learning_rate", "accuracy", "loss", "failures", "seeds", "at_edge", "best"}, on validation
+  data; `best` marks the best baseline of its step count;
+- `notes` says how the rows came about: {"at", "seeds", "batch_size", "query_size", "validation_seeds", "learning_rates",
+  "configurations", "runs", "baseline_failures", "chance": {task: accuracy of the commonest answer}, "topologies": {name: size}}.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurograph.errors import ExperimentError
+
+__all__ = ["GENOME", "Transfer", "aggregate", "comparison", "label", "load_transfer"]
+
+GENOME = "genome"
+_GROUP = ("topology", "task", "method", "activation", "batch_norm", "step")
+_ROW = (*_GROUP, "seed", "accuracy")
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Rows, choices and notes as described above."""
+
+    rows: tuple[Row, ...]
+    chosen: tuple[Row, ...] = ()
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {"rows": list(self.rows), "chosen": list(self.chosen), "notes": self.notes}
+
+    def save(self, path: Path | str) -> Path:
+        """Write as JSON, one row per line, and return the path."""
+        path = Path(path)
+
+        def block(rows: Iterable[Row]) -> str:
+            return ",\n".join(json.dumps(row) for row in rows)
+
+        notes = json.dumps(self.notes)
+        text = f'{{"rows": [\n{block(self.rows)}\n],\n"chosen": [\n{block(self.chosen)}\n],\n"notes": {notes}}}\n'
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def aggregate(self) -> list[Row]:
+        """See `aggregate`."""
+        return aggregate(self.rows)
+
+    def comparison(self, steps: Sequence[int] | None = None) -> list[Row]:
+        """See `comparison`."""
+        return comparison(self.rows, self.chosen, steps)
+
+    def text(self, steps: Sequence[int] | None = None, *, width: int = 110) -> str:
+        """A table for the terminal, made by rich: the genome beside the best baseline, per topology, task and step count."""
+        from rich.console import Console
+
+        stream = io.StringIO()
+        Console(file=stream, width=width, highlight=False, color_system=None).print(self.table(steps))
+        return stream.getvalue()
+
+    def table(self, steps: Sequence[int] | None = None) -> Any:
+        """The same as a `rich.table.Table`. Default steps: all but 0."""
+        from rich.table import Table
+
+        rows = self.comparison(steps)
+        tasks = list(dict.fromkeys(row["task"] for row in rows))
+        table = Table(title=f"accuracy on test data: median (quartiles) over {self.notes.get('seeds', 'the')} seeds")
+        for name, justify in (("task", "left"), ("topology", "left"), ("steps", "right"), ("genome", "right")):
+            if name != "task" or len(tasks) > 1:
+                table.add_column(name, justify=justify, overflow="fold")
+        if any(row["baseline"] for row in rows):
+            table.add_column("best baseline", justify="right")
+            table.add_column("which, learning rate", overflow="fold")
+            table.add_column("difference", justify="right")
+        before = None
+        for row in rows:
+            if before not in (None, (row["task"], row["topology"])):
+                table.add_section()
+            first = before != (row["task"], row["topology"])
+            before = (row["task"], row["topology"])
+            cells = [row["topology"] if first else "", str(row["step"]), _spread(row["genome"])]
+            if len(tasks) > 1:
+                cells = [row["task"] if first else "", *cells]
+            if row["baseline"]:
+                rate = f"{row['baseline']['learning_rate']:.3g}"
+                cells += [_spread(row["baseline"]), f"{label(row['baseline'])}, {rate}", f"{row['difference']:+.3f}"]
+            table.add_row(*cells)
+        return table
+
+
+def _spread(entry: Row | None) -> str:
+    if entry is None:
+        return "-"
+    failed = f" {entry['failures']} failed" if entry["failures"] else ""
+    return f"{entry['median']:.3f} ({entry['low']:.3f}-{entry['high']:.3f}){failed}"
+
+
+def load_transfer(path: Path | str) -> Transfer:
+    """Read `transfer.json`.
+
+    Raises:
+      ExperimentError: no such file, not JSON, or rows that lack a field or have a wrong one; the first such row is named.
+    """
+    path = Path(path)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ExperimentError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise ExperimentError(f"{path}: not a JSON file ({error})") from error
+    if not isinstance(data, dict) or not isinstance(data.get("rows"), list):
+        raise ExperimentError(f"{path}: expected an object with a list of rows")
+    for number, row in enumerate(data["rows"]):
+        missing = [name for name in _ROW if name not in row] if isinstance(row, dict) else list(_ROW)
+        if missing:
+            raise ExperimentError(f"{path} at rows[{number}]: lacks {', '.join(missing)}")
+        numbers = (row["step"], row["seed"], row["accuracy"], row.get("loss"))
+        if any(isinstance(v, bool) or not isinstance(v, (int, float, type(None))) for v in numbers) or row["step"] is None:
+            raise ExperimentError(f"{path} at rows[{number}]: step, seed, accuracy and loss are numbers; got {numbers}")
+    chosen = data.get("chosen")
+    known = [c for c in chosen if isinstance(c, dict) and all(k in c for k in _GROUP)] if isinstance(chosen, list) else []
+    return Transfer(tuple(data["rows"]), tuple(known), data["notes"] if isinstance(data.get("notes"), dict) else {})
+
+
+def label(row: Row) -> str:
+    """What a method is called in tables and legends: "genome", or "adam, relu, batch norm"."""
+    if row["method"] == GENOME:
+        return GENOME
+    return f"{row['method']}, {row['activation']}{', batch norm' if row['batch_norm'] else ''}"
+
+
+def aggregate(rows: Iterable[Row]) -> list[Row]:
+    """One entry per topology, task, method and step count, in order of first appearance.
+
+    Each has "median", "low" and "high" (quartiles), "minimum", "maximum" of the accuracy over the seeds, "loss" (median of the
+    finite ones, or None), "seeds", "failures" and "learning_rate". A failed run counts with the accuracy of the answers it gave.
+    """
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[name] for name in _GROUP), []).append(row)
+    table = []
+    for group, members in groups.items():
+        hits = np.array([row["accuracy"] for row in members if row["accuracy"] is not None], float)
+        if not len(hits):
+            continue
+        losses = [row["loss"] for row in members if row.get("loss") is not None and math.isfinite(row["loss"])]
+        low, median, high = np.percentile(hits, [25, 50, 75])
+        table.append(
+            dict(zip(_GROUP, group))
+            | {"median": float(median), "low": float(low), "high": float(high)}
+            | {"minimum": float(hits.min()), "maximum": float(hits.max()), "loss": float(np.median(losses)) if losses else None}
+            | {"seeds": len(members), "failures": sum(bool(row.get("failed")) for row in members)}
+            | {"learning_rate": members[0].get("learning_rate")}
+        )
+    return table
+
+
+def best_baselines(rows: Iterable[Row], chosen: Iterable[Row]) -> dict[tuple[Any, ...], Row]:
+    """(topology, task, step) -> the aggregate of the baseline that was best on VALIDATION data there."""
+    table = {tuple(entry[name] for name in _GROUP): entry for entry in aggregate(rows)}
+    found = {}
+    for one in chosen:
+        group = tuple(one[name] for name in _GROUP)
+        if one.get("best") and group in table:
+            found[one["topology"], one["task"], one["step"]] = table[group]
+    return found
+
+
+def comparison(rows: Sequence[Row], chosen: Sequence[Row], steps: Sequence[int] | None = None) -> list[Row]:
+    """The genome beside the best baseline: {"task", "topology", "step", "genome", "baseline", "difference"}.
+
+    `genome` and `baseline` are entries of `aggregate` (the baseline the one chosen on validation data, or None), `difference` is
+    that of their medians on test data, or None. Default steps: all but 0.
+    """
+    best = best_baselines(rows, chosen)
+    table = []
+    for entry in aggregate(row for row in rows if row["method"] == GENOME):
+        step = entry["step"]
+        if step not in steps if steps is not None else step == 0:
+            continue
+        baseline = best.get((entry["topology"], entry["task"], step))
+        table.append(
+            {"task": entry["task"], "topology": entry["topology"], "step": step, "genome": entry, "baseline": baseline}
+            | {"difference": entry["median"] - baseline["median"] if baseline else None}
+        )
+    return table

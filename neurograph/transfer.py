@@ -1,0 +1,240 @@
+"""Does a genome carry over? It is tested on topologies and tasks it never saw, beside gradient descent on the same batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from neurograph.baselines import LEARNING_RATES, SETTINGS, Setting, splits_of
+from neurograph.errors import ExperimentError, ShapeError
+from neurograph.genome import Genome
+from neurograph.learner import Problem, accuracy, query_loss
+from neurograph.network import Network
+from neurograph.results import GENOME, Row, Transfer
+from neurograph.rule import Rule
+from neurograph.step import clamped, learning_step
+from neurograph.tasks import Task
+from neurograph.topology.graph import Topology
+from neurograph.tuning import tuned_baselines
+from neurograph.types import Synapses
+
+__all__ = ["Transfer", "genome_curves", "transfer"]
+
+Progress = Callable[[str], None]
+
+STEPS = (0, 1, 2, 5, 10, 20, 50)
+
+
+def transfer(
+    genome: Genome,
+    rule: Rule,
+    topologies: Mapping[str, Topology] | Sequence[Topology],
+    tasks: Sequence[Task],
+    *,
+    at: Sequence[int] = STEPS,
+    seeds: int = 5,
+    seed: int = 0,
+    batch_size: int = 128,
+    query_size: int = 512,
+    settings: Sequence[Setting] = SETTINGS,
+    learning_rates: Sequence[float] = LEARNING_RATES,
+    validation_seeds: int = 3,
+    extensions: int = 2,
+    kernel: str = "auto",
+    progress: Progress | None = None,
+) -> Transfer:
+    """Learning curves of a genome and of the baselines on every topology and task, judged on test data.
+
+    All methods see the same support and query batches: run s of a task has one key for all of them, on every topology. A
+    baseline's learning rate is chosen per setting and step count on validation data with `validation_seeds` other seeds;
+    what is reported comes from the test data, touched once, over `seeds` fresh ones.
+
+    Args:
+      genome, rule: what is tested.
+      topologies: by name, or in a sequence (named by their titles); every one must fit every task.
+      tasks: data sets learn on "train" and are judged on "test"; families draw a new problem per seed.
+      at: step counts.
+      settings: baselines; () for none.
+      seed: of all randomness.
+      progress: called with a line about what runs now.
+
+    Returns:
+      `Transfer`: rows, chosen baselines and notes, plain data (see `results`).
+
+    Raises:
+      ShapeError: a topology whose inputs or outputs are not as many as a task's: all such pairs, named, before anything runs.
+      ExperimentError: no topologies, tasks or step counts, or a number of seeds below 1.
+    """
+    named = _named(topologies)
+    at = tuple(sorted({int(step) for step in at}))
+    _check(named, tasks, at, seeds, validation_seeds)
+    say = progress or (lambda text: None)
+    rows: list[Row] = []
+    chosen: list[Row] = []
+    counts = {"configurations": 0, "runs": 0, "baseline_failures": 0}
+    chance: dict[str, float] = {}
+    networks: dict[str, Network] = {}
+    for number, task in enumerate(tasks):
+        test_key, choice_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), number))
+        keys = jax.random.split(test_key, seeds)
+        sizes = {"at": at, "batch_size": batch_size, "query_size": query_size}
+        chance[task.name] = _commonest(task, keys, at, batch_size, query_size)
+        for name, topology in named.items():
+            where = {"topology": name, "task": task.name}
+            say(f"{task.name} on {name}: genome")
+            if name not in networks:
+                networks[name] = Network(topology, rule, kernel)
+            rows += [where | row for row in _genome_rows(Problem(networks[name], task), genome, keys, sizes)]
+            if not settings:
+                continue
+            tuned = tuned_baselines(
+                topology,
+                task,
+                key=choice_key,
+                test_keys=keys,
+                settings=settings,
+                rates=learning_rates,
+                seeds=validation_seeds,
+                extensions=extensions,
+                kernel=kernel,
+                progress=lambda text, name=name, task=task: say(f"{task.name} on {name}: {text}"),
+                **sizes,
+            )
+            rows += [where | {"method": row["optimizer"]} | row for row in tuned.rows]
+            for one in tuned.choice.chosen:
+                setting = {"method": one.setting.optimizer, "activation": one.setting.activation}
+                setting |= {"batch_norm": one.setting.batch_norm, "step": one.step, "learning_rate": one.learning_rate}
+                scores = {"accuracy": one.accuracy, "loss": one.loss if math.isfinite(one.loss) else None}
+                scores |= {"failures": one.failures, "seeds": one.seeds, "at_edge": one.at_edge, "best": one.best}
+                chosen.append(where | setting | scores)
+            counts["configurations"] += tuned.choice.configurations
+            counts["runs"] += tuned.choice.runs
+            counts["baseline_failures"] += tuned.choice.failures
+    for row in rows:
+        row.pop("optimizer", None)
+    notes = {"at": list(at), "seeds": seeds, "seed": seed, "batch_size": batch_size, "query_size": query_size}
+    notes |= {"validation_seeds": validation_seeds, "learning_rates": list(learning_rates), **counts, "chance": chance}
+    notes["topologies"] = {name: _size(topology) for name, topology in named.items()}
+    return Transfer(tuple(rows), tuple(chosen), notes)
+
+
+def _named(topologies: Mapping[str, Topology] | Sequence[Topology]) -> dict[str, Topology]:
+    if isinstance(topologies, Mapping):
+        return dict(topologies)
+    named: dict[str, Topology] = {}
+    for number, topology in enumerate(topologies):
+        name = topology.title or f"topology {number}"
+        named[name if name not in named else f"{name} ({number})"] = topology
+    return named
+
+
+def _check(named: dict[str, Topology], tasks: Sequence[Task], at: Sequence[int], seeds: int, validation_seeds: int) -> None:
+    for what, given in (("topologies", named), ("tasks", tasks), ("at", at)):
+        if not given:
+            raise ExperimentError(f"{what} of the transfer test: got none; expected at least one")
+    if at[0] < 0:
+        raise ExperimentError(f"at: got {list(at)}; expected step counts >= 0")
+    if seeds < 1 or validation_seeds < 1:
+        raise ExperimentError(f"seeds: got {seeds} (and {validation_seeds} for validation); expected at least 1")
+    faults = [
+        f"topology {name!r} has {len(topology.inputs)} inputs and {len(topology.outputs)} outputs; task {task.name!r} has"
+        f" {task.num_inputs} and {task.num_outputs}"
+        for task in tasks
+        for name, topology in named.items()
+        if (len(topology.inputs), len(topology.outputs)) != (task.num_inputs, task.num_outputs)
+    ]
+    if faults:
+        raise ShapeError("\n".join(faults))
+
+
+def _size(topology: Topology) -> dict[str, Any]:
+    return {
+        "neurons": topology.num_neurons,
+        "synapses": topology.num_synapses,
+        "schedule": topology.schedule,
+        "ticks": topology.ticks,
+        "depth": topology.depth,
+        "digest": topology.digest,
+    }
+
+
+@partial(jax.jit, static_argnums=(2,))
+def _query_labels(task: Task, keys: jax.Array, sizes: tuple[Any, ...]) -> jax.Array:
+    return jax.lax.map(lambda key: task.episode(jax.random.split(key, 3)[0], *sizes).query.y, keys)
+
+
+def _commonest(task: Task, keys: jax.Array, at: Sequence[int], batch_size: int, query_size: int) -> float:
+    """Mean accuracy, over the runs, of always giving the commonest answer of the query batch."""
+    y = np.asarray(_query_labels(task, keys, (max(*at, 1), batch_size, query_size, *splits_of(task, "test"))))
+    labels = y.argmax(axis=-1) if y.shape[-1] > 1 else (y[..., 0] > 0).astype(int)
+    return float(np.mean([np.bincount(run).max() / len(run) for run in labels]))
+
+
+def _genome_rows(problem: Problem, genome: Genome, keys: jax.Array, sizes: dict[str, Any]) -> list[Row]:
+    loss, hits = genome_curves(problem, genome, keys=keys, **sizes)
+    rows = []
+    for run in range(len(keys)):
+        for index, step in enumerate(sizes["at"]):
+            value = float(loss[run, index])
+            finite = math.isfinite(value)
+            rows.append(
+                {"method": GENOME, "activation": None, "batch_norm": None, "learning_rate": None, "step": step, "seed": run}
+                | {"accuracy": float(hits[run, index]), "loss": value if finite else None, "failed": not finite}
+            )
+    return rows
+
+
+def genome_curves(
+    problem: Problem,
+    genome: Genome,
+    *,
+    keys: jax.Array,
+    at: Sequence[int],
+    batch_size: int,
+    judged_on: str = "test",
+    query_size: int = 1024,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Query loss and accuracy after each of `at` learning steps, one run per key: two arrays [S, len(at)].
+
+    The batches and first synapses of a key are those of `learner.learning_curve`; here all steps are one loop, compiled once.
+    """
+    at = tuple(sorted({int(step) for step in at}))
+    sizes = (max(*at, 1), int(batch_size), int(query_size), *splits_of(problem.task, judged_on))
+    loss, hits = _curves(problem, genome, keys, at, sizes)
+    return np.asarray(loss), np.asarray(hits)
+
+
+@partial(jax.jit, static_argnums=(3, 4))
+def _curves(problem: Problem, genome: Genome, keys: jax.Array, at: tuple[int, ...], sizes: tuple[Any, ...]):
+    network, task = problem.network, problem.task
+    judged = np.isin(np.arange(max(at) + 1), at)
+
+    def run(key):
+        data_key, init_key, noise_key = jax.random.split(key, 3)
+        episode = task.episode(data_key, *sizes)
+        synapses = network.init(genome, key=init_key)
+        if not network.rule.reset_states:
+            synapses = Synapses(synapses.forward, synapses.backward, tuple(clamped(network, synapses, episode.support.x[0])))
+
+        def judge(synapses):
+            rested = Synapses(synapses.forward, synapses.backward)  # states carried over belong to the support batch
+            outputs = network.predict(genome, rested, episode.query.x)
+            return jnp.stack([query_loss(outputs, episode.query.y), accuracy(outputs, episode.query.y)])
+
+        def body(synapses, now):
+            index, wanted = now
+            row = jax.lax.cond(wanted, judge, lambda _: jnp.full(2, jnp.nan), synapses)
+            x, y = (a[jnp.minimum(index, sizes[0] - 1)] for a in episode.support)
+            noise = jax.random.fold_in(noise_key, index) if network.rule.noise else None
+            return learning_step(network, genome, synapses, x, y, index, noise, False)[0], row
+
+        return jax.lax.scan(body, synapses, (jnp.arange(len(judged)), jnp.asarray(judged)))[1][np.asarray(at)].T
+
+    found = jax.lax.map(run, keys)
+    return found[:, 0], found[:, 1]
