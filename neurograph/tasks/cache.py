@@ -49,8 +49,8 @@ def cached(label: str, facts: Mapping[str, Any], make: Callable[[], dict[str, np
     place = cache_dir() / f"{plain}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     try:
         return _load(place)
-    except FileNotFoundError:
-        damaged = place.exists()
+    except (FileNotFoundError, NotADirectoryError):
+        damaged = place.is_dir()
     except (OSError, ValueError, KeyError, TypeError):
         damaged = True
     if damaged:

@@ -106,7 +106,7 @@ def missing(name: str, root: Path) -> str:
     """What to say of a data set that is not there."""
     found = ""
     if (root / name).is_dir():
-        inside = sorted(p.parent.parent.relative_to(root).as_posix() for p in (root / name).glob("*/*/dataset_info.json"))
+        inside = sorted({p.parent.parent.relative_to(root).as_posix() for p in (root / name).glob("*/*/dataset_info.json")})
         found = f" (there are: {', '.join(inside)})" if inside else ""
     return (
         f"data set {name!r} is not on this machine.\n"
