@@ -14,9 +14,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from neurograph.baselines import SETTINGS
 from neurograph.checkpoint import load_checkpoint, save_checkpoint, write_atomically
 from neurograph.errors import ExperimentError, NeurographError
-from neurograph.experiment_spec import ExperimentSpec, dump_experiment
+from neurograph.experiment_spec import ExperimentSpec, ProblemSpec, dump_experiment
 from neurograph.genome import Genome, load_genome_file, save_genome
 from neurograph.learner import Problem
 from neurograph.meta import GradientOptimizer, GradientState, Objective, best_member, screen, select, start_genomes
@@ -24,9 +25,11 @@ from neurograph.meta.population import evaluate, member, stack
 from neurograph.network import Network
 from neurograph.rule import Rule
 from neurograph.tasks import get_task
+from neurograph.results import Transfer
 from neurograph.topology import Topology, load_topology
+from neurograph.transfer import transfer
 
-__all__ = ["Experiment", "find_topology", "meta_train"]
+__all__ = ["Experiment", "final_test", "find_topology", "meta_train"]
 
 SHIPPED_TOPOLOGIES = (Path(__file__).parent / "topologies", Path(__file__).parent.parent / "topologies")
 SUFFIXES = (".yaml", ".yml", ".graphml", ".gml", ".gexf", ".json", ".csv")
@@ -217,6 +220,67 @@ def meta_train(
     save_genome(folder / "genome.json", genome, experiment.rule, card)
     write_atomically(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     return genome, experiment.rule
+
+
+def final_test(
+    spec: ExperimentSpec,
+    folder: Path,
+    genome: Genome,
+    rule: Rule,
+    *,
+    base: Path | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Transfer:
+    """Test a genome as the experiment's `transfer` says, once, on test data; writes transfer.json.
+
+    Topologies that a task does not fit are left out for that task.
+
+    Raises:
+      ExperimentError: a topology or task that does not exist, or a task that fits none of the topologies.
+    """
+    wanted = spec.transfer
+    topologies = {name: _located("transfer.topologies", lambda name=name: find_topology(name, base)) for name in wanted.topologies}
+    items = [ProblemSpec(task=name, topology="") for name in wanted.tasks] or spec.problems
+    results = []
+    for item in {(i.task, json.dumps(i.options, sort_keys=True)): i for i in items}.values():
+        task = _located("transfer.tasks", lambda item=item: get_task(item.task, **item.options))
+        width = (task.num_inputs, task.num_outputs)
+        fitting = {name: t for name, t in topologies.items() if (len(t.inputs), len(t.outputs)) == width}
+        if not fitting:
+            raise ExperimentError(
+                f"transfer.topologies: none has the {width[0]} inputs and {width[1]} outputs of task {task.name!r}"
+            )
+        results.append(
+            transfer(
+                genome,
+                rule,
+                fitting,
+                [task],
+                at=wanted.at,
+                seeds=wanted.seeds,
+                seed=spec.seed,
+                batch_size=wanted.batch_size,
+                query_size=wanted.query_size,
+                settings=tuple(s for s in SETTINGS if s.optimizer in wanted.baselines),
+                validation_seeds=wanted.validation_seeds,
+                progress=say,
+            )
+        )
+    result = _joined(results)
+    result.save(folder / "transfer.json")
+    return result
+
+
+def _joined(parts: list[Transfer]) -> Transfer:
+    """Tests of several tasks as one: rows in a row, counts added up."""
+    notes = dict(parts[0].notes)
+    for part in parts[1:]:
+        for name, value in part.notes.items():
+            if name in ("configurations", "runs", "baseline_failures"):
+                notes[name] += value
+            elif isinstance(value, dict):
+                notes[name] = notes[name] | value
+    return Transfer(tuple(r for p in parts for r in p.rows), tuple(c for p in parts for c in p.chosen), notes)
 
 
 def environment() -> dict[str, Any]:

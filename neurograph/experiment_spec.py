@@ -77,7 +77,7 @@ class TrainingSpec(_Spec):
 
 
 class TransferSpec(_Spec):
-    """The final test: curves on `topologies` beside gradient descent, over `seeds`."""
+    """The final test: curves on `topologies` beside gradient descent by the optimisers of `baselines`, over `seeds`."""
 
     topologies: list[str] = []
     tasks: list[str] = []
@@ -85,7 +85,8 @@ class TransferSpec(_Spec):
     seeds: int = Field(5, ge=1)
     batch_size: int = Field(128, ge=1)
     query_size: int = Field(512, ge=1)
-    baselines: bool = True
+    baselines: list[Literal["sgd", "momentum", "adam"]] = ["sgd", "momentum"]
+    validation_seeds: int = Field(3, ge=1)
 
 
 class ExperimentSpec(_Spec):

@@ -44,13 +44,14 @@ def _run(source: str, out: Path | None, overrides: tuple[str, ...], resume: bool
     base = path.parent if path.exists() else None
 
     from neurograph.cli.progress import RunProgress
+    from neurograph.experiment import final_test
     from neurograph.experiment import meta_train as run
-    from neurograph.experiment import test_transfer
 
     with RunProgress(spec, folder) as progress:
         genome, rule = run(spec, folder, base=base, resume=resume, progress=progress.record)
-        if with_transfer and spec.transfer.topologies:
-            test_transfer(spec, folder, genome, rule, base=base, progress=progress.stage)
+    if with_transfer and spec.transfer.topologies:
+        result = final_test(spec, folder, genome, rule, base=base, say=progress.stage)
+        click.echo(result.text())
     if with_transfer:
         from neurograph.report import write_report
 
