@@ -1,0 +1,100 @@
+"""The HTML of a report: small pieces, escaped, one self-contained page that a phone can show."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from neurograph.errors import ExperimentError
+
+__all__ = ["block", "details", "document", "drawing", "paragraph", "table"]
+
+STYLE = """
+:root { color-scheme: light; }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 1rem; max-width: 60rem; color: #1a1a1a; background: #fff;
+  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
+h1 { font-size: 1.5rem; line-height: 1.2; margin: .3rem 0 .8rem; overflow-wrap: anywhere; }
+h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; border-bottom: 1px solid #ddd; padding-bottom: .2rem; }
+p { margin: .5rem 0; max-width: 44rem; }
+figure { margin: 1rem 0; max-width: 34rem; }
+figure svg { display: block; width: 100%; height: auto; }
+figcaption { font-size: .85rem; color: #444; overflow-wrap: anywhere; }
+.grid { display: grid; gap: .5rem 1.5rem; grid-template-columns: repeat(auto-fit, minmax(min(21rem, 100%), 1fr)); }
+.scroll { overflow-x: auto; margin: .6rem 0; }
+table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid #e8e8e8; vertical-align: top; }
+th, td { white-space: nowrap; }
+th { font-weight: 600; }
+.facts td:first-child { color: #555; }
+.facts td:last-child { white-space: normal; overflow-wrap: break-word; }
+pre { overflow-x: auto; background: #f5f5f5; padding: .8rem; font-size: .8rem; line-height: 1.4; }
+summary { cursor: pointer; padding: .3rem 0; }
+"""
+
+
+def document(title: str, body: str) -> str:
+    """The whole page; nothing in it refers to anything outside."""
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n"
+        f"<body><h1>{escape(title)}</h1>\n{body}</body></html>\n"
+    )
+
+
+def block(heading: str, body: str) -> str:
+    """A section, without a heading if that is empty."""
+    return f"<section>{f'<h2>{escape(heading)}</h2>' if heading else ''}{body}</section>\n"
+
+
+def paragraph(text: str) -> str:
+    return f"<p>{escape(text)}</p>"
+
+
+def details(summary: str, body: str) -> str:
+    """A part that is folded until it is asked for."""
+    return f"<details><summary>{escape(summary)}</summary>{body}</details>"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, head_row: bool = True) -> str:
+    """A table that scrolls by itself where the page is narrow; without a head row, pairs of a name and a value."""
+    top = f"<thead><tr>{''.join(f'<th>{escape(cell)}</th>' for cell in head)}</tr></thead>" if head_row else ""
+    lines = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return f'<div class="scroll"><table{"" if head_row else " class=facts"}>{top}<tbody>{lines}</tbody></table></div>'
+
+
+def drawing(folder: Path, name: str, figure: Any, caption: str) -> str:
+    """Save a matplotlib figure as `name`.svg and `name`.png in `folder`, and return it inline with its caption.
+
+    Raises:
+      ExperimentError: the folder cannot be written to.
+    """
+    import matplotlib
+
+    stream = io.StringIO()
+    # A fixed salt and no date: the same run gives the same bytes.
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(stream, format="svg", metadata={"Date": None})
+        try:
+            folder.mkdir(exist_ok=True)
+            (folder / f"{name}.svg").write_text(stream.getvalue(), encoding="utf-8")
+            figure.savefig(folder / f"{name}.png", dpi=110, metadata={"Software": None})
+        except OSError as error:
+            raise ExperimentError(f"{folder}: cannot be written ({error.strerror})") from error
+    svg = _inline(stream.getvalue(), name, caption)
+    return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def _inline(svg: str, name: str, caption: str) -> str:
+    """An SVG file as an element of a page: no prologue, no metadata, ids of its own, a name for screen readers."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
+    svg = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', svg)
+    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{escape(caption)}"', 1)
