@@ -1,15 +1,23 @@
 """Meta-optimizers: what searches for genomes. They see only `objective(genome, key, steps) -> (loss, metrics)`."""
 
+from neurograph.meta.evolution import CMA, AntitheticES, Evolution, Strategy
 from neurograph.meta.gradient import GradientOptimizer, GradientState
 from neurograph.meta.objective import Objective
 from neurograph.meta.population import best_member, screen, select, stack, start_genomes
+from neurograph.meta.vector import GenomeVector, searched_fields
 
 __all__ = [
+    "CMA",
+    "AntitheticES",
+    "Evolution",
     "GradientOptimizer",
+    "GenomeVector",
     "GradientState",
     "Objective",
+    "Strategy",
     "best_member",
     "screen",
+    "searched_fields",
     "select",
     "stack",
     "start_genomes",
