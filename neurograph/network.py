@@ -26,7 +26,7 @@ from neurograph.types import Synapses, Trace
 
 __all__ = ["KERNELS", "Network"]
 
-KERNELS = ("auto", "blocks", "gather", "reference")
+KERNELS = ("auto", "blocks", "gather", "levels", "reference")
 
 
 def _make_kernel(topology: Topology, name: str) -> Kernel:
@@ -34,10 +34,12 @@ def _make_kernel(topology: Topology, name: str) -> Kernel:
         return BlockKernel.build(compile_plan(topology))
     if name == "gather":
         return BlockKernel.build(compile_plan(topology, blocks=False))
+    if name == "levels":
+        return BlockKernel.build(compile_plan(topology, levels="always"))
     if name == "reference":
         from neurograph.reference import ReferenceKernel
 
-        return ReferenceKernel.build(compile_plan(topology, blocks=False))
+        return ReferenceKernel.build(compile_plan(topology, blocks=False, levels="never"))
     raise PlanError(f"kernel: got {name!r}; allowed: {', '.join(KERNELS)}")
 
 
@@ -48,8 +50,9 @@ class Network:
     Args:
       topology: the graph.
       rule: the options of the learning step.
-      kernel: "auto" (dense blocks where they pay, gathers elsewhere), "gather" (gathers only), or "reference" (jraph's
-        segment sums: slow, differentiable in forward mode too, and what every other kernel must equal).
+      kernel: "auto" (dense blocks where they pay, gathers elsewhere), "gather" (gathers only), "levels" (every run of
+        hidden levels scanned), or "reference" (jraph's segment sums: slow, differentiable in forward mode too, and what
+        every other kernel must equal).
 
     Raises:
       PlanError: an unknown kernel, or options of the rule that this topology makes meaningless (both are named).
@@ -121,7 +124,9 @@ class Network:
         forward = given(draw(keys[0], edges, topology.receivers, arriving))
         backward = None if rule.symmetric else given(draw(keys[1], edges, topology.senders, leaving))
         bias = draw(keys[2], n, np.arange(n), arriving)
-        packed = Synapses(self.kernel.pack(forward, bias), None if backward is None else self.kernel.pack(backward, None))
+        packed = Synapses(
+            _jit_pack(self.kernel, forward, bias), None if backward is None else _jit_pack(self.kernel, backward, None)
+        )
         return packed
 
     def pack(self, forward: Any, backward: Any = None, bias: Any = None, neurons: Any = None) -> Synapses:
@@ -145,13 +150,13 @@ class Network:
             raise ShapeError(f"backward: the rule has symmetric: false; expected an array of shape [{edges}, {k}]")
         bias = jnp.zeros((n, k), forward.dtype) if bias is None else bias
         bias = self._as_edges("bias", bias, (n, k)).astype(forward.dtype)
-        twin = None if backward is None else self.kernel.pack(self._as_edges("backward", backward, (edges, k)), None)
+        twin = None if backward is None else _jit_pack(self.kernel, self._as_edges("backward", backward, (edges, k)), None)
         if neurons is not None:
             neurons = jnp.asarray(neurons, forward.dtype)
             if neurons.ndim != 3 or neurons.shape[1:] != (n, k):
                 raise ShapeError(f"neurons: got shape {list(neurons.shape)}; expected [batch, {n}, {k}]")
             neurons = self._inside(neurons)
-        return Synapses(self.kernel.pack(forward, bias), twin, neurons)
+        return Synapses(_jit_pack(self.kernel, forward, bias), twin, neurons)
 
     def _as_edges(self, name: str, value: Any, shape: tuple[int, int]) -> jax.Array:
         value = jnp.asarray(value)
@@ -168,8 +173,8 @@ class Network:
         Symmetric rules give the forward array as `backward`; single-state synapses are repeated over the states.
         """
         k = self.rule.states
-        forward, bias = self.kernel.unpack(synapses.forward)
-        backward = forward if synapses.backward is None else self.kernel.unpack(synapses.backward)[0]
+        forward, bias = _jit_unpack(self.kernel, synapses.forward)
+        backward = forward if synapses.backward is None else _jit_unpack(self.kernel, synapses.backward)[0]
         arrays = {"forward": forward, "backward": backward, "bias": bias}
         if self.rule.single_state_synapses:
             arrays = {name: jnp.repeat(value, k, axis=1) for name, value in arrays.items()}
@@ -279,6 +284,16 @@ class _Same:
 
     def __hash__(self) -> int:
         return 0
+
+
+@jax.jit
+def _jit_pack(kernel, edges, bias):
+    return kernel.pack(edges, bias)
+
+
+@jax.jit
+def _jit_unpack(kernel, weights):
+    return kernel.unpack(weights)
 
 
 @jax.jit

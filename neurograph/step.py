@@ -57,14 +57,52 @@ def _normalise(u: jax.Array, scale: jax.Array, shift: jax.Array, moments: Any) -
     return unit * scale.astype(u.dtype)[:, None, None] + shift.astype(u.dtype)[:, None, None], moments
 
 
-def _noise(rule: Rule, key: jax.Array | None, u: jax.Array, *path: Any) -> jax.Array:
+def _noise(rule: Rule, key: jax.Array | None, shape: Any, dtype: Any, *path: Any) -> jax.Array | None:
+    """What is added to pre-activations, or None; `path` makes every draw its own."""
     if not rule.noise:
-        return u
+        return None
     if key is None:
         raise ShapeError("key: the rule has noise, so every step needs a PRNG key; expected key=...")
     for part in path:
         key = jax.random.fold_in(key, part)
-    return u + rule.noise * jax.random.normal(key, u.shape, u.dtype)
+    return rule.noise * jax.random.normal(key, shape, dtype)
+
+
+@dataclass(frozen=True)
+class _Update:
+    """Eqs. 5 and 6 at the neurons of one stage, given their inflow.
+
+    `params`: keep and update gates, scale and shift. `rows`: what the neurons bring along, each [*, neurons, batch or 1] and
+    absent where not needed: `a` (their states), `norm` (what inflow is divided by), `noise`, `known` (frozen moments).
+    """
+
+    rule: Rule
+    kind: str
+    forward: bool
+    fresh: bool  # states are zero: f a vanishes
+
+    def __call__(self, params: tuple[jax.Array, ...], rows: dict[str, Any], z: jax.Array) -> tuple[jax.Array, dict[str, Any]]:
+        """New states, and a record: the moments used, and state 0 of the pre-activation of outputs."""
+        rule = self.rule
+        keep, gate, scale, shift = params
+        a = rows.get("a")
+        hidden = resolve_activation(rule.forward_activation if self.forward else rule.backward_activation)
+        if "norm" in rows:
+            z = z / rows["norm"]
+        if not self.forward and rule.backward_update != "additive":
+            if rule.backward_update == "multiplicative":
+                u = keep.astype(z.dtype) * a * z
+            else:
+                u = jnp.concatenate([keep.astype(z.dtype) * a[:1], keep.astype(z.dtype) * a[1:] * z[1:]], axis=0)
+            return hidden(u + rows["noise"] if "noise" in rows else u), {}
+        u = gate.astype(z.dtype) * z if self.fresh else keep.astype(z.dtype) * a + gate.astype(z.dtype) * z
+        u = u + rows["noise"] if "noise" in rows else u
+        record: dict[str, Any] = {}
+        if rule.normalization == "batch" and (self.kind == "hidden" or rule.normalize_outputs):
+            u, record["moments"] = _normalise(u, scale, shift, rows.get("known"))
+        if self.kind == "output":
+            return resolve_activation(rule.output_activation)(u), record | {"outer": u[:1]}
+        return hidden(u), record
 
 
 def _column_norms(network: Network, genome: Genome, weights: Weights, direction: str) -> list[Any]:
@@ -107,8 +145,7 @@ def sweep(
     forward = direction == FORWARD
     matrix = genome.forward_transform if forward else genome.backward_transform
     scale, shift = (genome.forward_scale, genome.forward_shift) if forward else (genome.backward_scale, genome.backward_shift)
-    hidden = resolve_activation(rule.forward_activation if forward else rule.backward_activation)
-    outer_activation = resolve_activation(rule.output_activation)
+    params = (genome.neuron_keep, genome.neuron_update, scale, shift)
     moving = ("hidden", "output") if forward else ("hidden",)
     norms = _column_norms(network, genome, weights, direction) if rule.synapse_normalization == "in_pass" else None
     states = list(states)
@@ -125,26 +162,20 @@ def sweep(
             if bias is not None:
                 drive = (bias * constant.astype(bias.dtype)[:, None])[:, :, None]
                 z = drive if z is None else z + drive
-        if z is not None and norms is not None and norms[stage] is not None:
-            z = z / norms[stage]
         return z
 
-    def update(stage: int, a: jax.Array, z: jax.Array | None, zero: bool, known: Any, *path: Any):
-        """New state of one stage, the moments used, and state 0 of the pre-activation of outputs."""
-        info = plan.stages[stage]
-        z = jnp.zeros_like(a) if z is None else jnp.broadcast_to(z, a.shape)
-        keep, gate = genome.neuron_keep.astype(a.dtype), genome.neuron_update.astype(a.dtype)
-        if not forward and rule.backward_update != "additive":
-            if rule.backward_update == "multiplicative":
-                u = keep * a * z
-            else:
-                u = jnp.concatenate([keep * a[:1], keep * a[1:] * z[1:]], axis=0)
-            return hidden(_noise(rule, key, u, stage, 1, *path)), None, None
-        u = _noise(rule, key, gate * z if zero else keep * a + gate * z, stage, 0 if forward else 1, *path)
-        used = None
-        if rule.normalization == "batch" and (info.kind == "hidden" or rule.normalize_outputs):
-            u, used = _normalise(u, scale, shift, known)
-        return (outer_activation if info.kind == "output" else hidden)(u), used, u[:1] if info.kind == "output" else None
+    def full(z: jax.Array | None, a: jax.Array) -> jax.Array:
+        return jnp.zeros_like(a) if z is None else jnp.broadcast_to(z, a.shape)
+
+    def prepare(stage: int, a: jax.Array, zero: bool, known: Any, *path: Any) -> tuple[_Update, dict[str, Any]]:
+        rows = {
+            "a": None if zero else a,
+            "norm": None if norms is None else norms[stage],
+            "noise": _noise(rule, key, a.shape, a.dtype, stage, 0 if forward else 1, *path),
+            "known": known,
+        }
+        present = {name: value for name, value in rows.items() if value is not None}
+        return _Update(rule, plan.stages[stage].kind, forward, zero), present
 
     order = range(len(plan.phases)) if forward else range(len(plan.phases) - 1, -1, -1)
     for number in order:
@@ -156,11 +187,19 @@ def sweep(
         if not phase.cyclic:
             used = []
             for stage, fixed in zip(members, known, strict=True):
-                states[stage], m, pre = update(stage, states[stage], inflow(stage, ALL), fresh, fixed)
-                used.append(m)
-                if pre is not None:
-                    outer[stage] = pre
+                a, z = states[stage], inflow(stage, ALL)
+                update, rows = prepare(stage, a, fresh, fixed)
+                if phase.scanned:
+                    new = kernel.sweep_levels(direction, stage, weights, update, matrix, params, full(z, a), rows)
+                    states[stage], signals[stage], record = new
+                else:
+                    states[stage], record = update(params, rows, full(z, a))
+                used.append(record.get("moments"))
+                if "outer" in record:
+                    outer[stage] = record["outer"]
             moments[number] = used
+            if phase.scanned:
+                continue
         else:
             external = [inflow(stage, EXTERNAL) for stage in members]
 
@@ -169,23 +208,23 @@ def sweep(
                 current = dict(zip(members, carry, strict=True))
                 for stage in members:
                     signals[stage] = _mix(matrix, current[stage])
-                out, used, pres = [], [], []
+                out, records = [], []
                 for stage, outside, fixed in zip(members, external, known, strict=True):
                     z = inflow(stage, INTERNAL)
                     z = outside if z is None else z if outside is None else z + outside
-                    a, m, pre = update(stage, current[stage], z, False, fixed, tick_index)
+                    update, rows = prepare(stage, current[stage], False, fixed, tick_index)
+                    a, record = update(params, rows, full(z, current[stage]))
                     out.append(a)
-                    used.append(m)
-                    pres.append(pre)
-                return out, (used, pres)
+                    records.append(record)
+                return out, records
 
             start = [states[s] for s in members]
-            final, (used, pres) = jax.lax.scan(tick, start, (jnp.arange(phase.ticks), known))
-            for stage, a, pre in zip(members, final, pres, strict=True):
+            final, records = jax.lax.scan(tick, start, (jnp.arange(phase.ticks), known))
+            for stage, a, record in zip(members, final, records, strict=True):
                 states[stage] = a
-                if pre is not None:
-                    outer[stage] = pre[-1]
-            moments[number] = used
+                if "outer" in record:
+                    outer[stage] = record["outer"][-1]
+            moments[number] = [record.get("moments") for record in records]
         for stage in members:
             signals[stage] = _mix(matrix, states[stage])
     return _Pass(states, moments, outer)

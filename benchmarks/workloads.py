@@ -1,0 +1,156 @@
+"""The graphs that everything here is measured on: seeded generators, arrays only, a name for each.
+
+`WORKLOADS[name]()` gives a `neurograph.Topology`; k and B are the states and batch at which the bars are stated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from neurograph.topology.graph import Topology
+
+__all__ = ["WORKLOADS", "Workload", "deep_dag", "layered", "layered_sparse", "local", "random_dag", "residual"]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A graph with the sizes it is run at. `dense`: its layer sizes, where a dense peer can run it."""
+
+    name: str
+    make: Callable[[], Topology]
+    states: int = 2
+    batch: int = 128
+    dense: tuple[int, ...] | None = None
+    skips: str = ""
+
+
+def _topology(n: int, senders: np.ndarray, receivers: np.ndarray, inputs: int, outputs: int, **fields: object) -> Topology:
+    """The first `inputs` neurons are inputs, the last `outputs` are outputs; parallel synapses are merged."""
+    key = np.unique(receivers.astype(np.int64) * n + senders)
+    receivers, senders = np.divmod(key, n)
+    fixed = fields.pop("identity", None)
+    if fixed is not None:
+        fields["fixed"] = np.isin(key, fixed)
+        fields["weight"] = np.where(fields["fixed"], 1.0, np.nan)
+    names = tuple(map(str, range(n)))
+    return Topology(names, senders, receivers, np.arange(inputs), np.arange(n - outputs, n), **fields)  # type: ignore[arg-type]
+
+
+def _pairs(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.repeat(first, len(second)), np.tile(second, len(first))
+
+
+def _spans(sizes: tuple[int, ...]) -> list[np.ndarray]:
+    ends = np.cumsum([0, *sizes])
+    return [np.arange(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+
+
+def layered(sizes: tuple[int, ...]) -> Topology:
+    """Complete layers, one after another."""
+    spans = _spans(sizes)
+    s, r = zip(*(_pairs(a, b) for a, b in zip(spans[:-1], spans[1:], strict=True)), strict=True)
+    return _topology(sum(sizes), np.concatenate(s), np.concatenate(r), sizes[0], sizes[-1])
+
+
+def residual(sizes: tuple[int, ...], *, skips: str = "dense") -> Topology:
+    """Complete layers; every hidden layer also reaches the next but one: completely, or one to one with fixed 1."""
+    spans = _spans(sizes)
+    s, r = map(list, zip(*(_pairs(a, b) for a, b in zip(spans[:-1], spans[1:], strict=True)), strict=True))
+    ones = []
+    for a, b in zip(spans[1:-3], spans[3:-1], strict=True):
+        ends = _pairs(a, b) if skips == "dense" else (a, b)
+        if skips != "dense":
+            ones.append(b.astype(np.int64) * sum(sizes) + a)
+        s.append(ends[0])
+        r.append(ends[1])
+    extra = {} if skips == "dense" else {"identity": np.concatenate(ones)}
+    return _topology(sum(sizes), np.concatenate(s), np.concatenate(r), sizes[0], sizes[-1], **extra)
+
+
+def local(
+    side: int = 28, reach: int = 1, channels: tuple[int, ...] = (1, 8, 8), outputs: int = 10, *, shared: bool = False
+) -> Topology:
+    """Locally connected maps of side x side positions, (2 reach + 1)^2 windows cut at the border, then a complete layer.
+
+    `shared`: a window's synapses are one kernel for all positions, as in a convolution.
+    """
+    sizes = [side * side * c for c in channels] + [outputs]
+    spans = _spans(tuple(sizes))
+    rows, columns = np.divmod(np.arange(side * side), side)
+    senders, receivers, groups, kernels = [], [], [], 0
+    for layer, (c_in, c_out) in enumerate(zip(channels[:-1], channels[1:], strict=True)):
+        for dy in range(-reach, reach + 1):
+            for dx in range(-reach, reach + 1):
+                inside = (rows + dy >= 0) & (rows + dy < side) & (columns + dx >= 0) & (columns + dx < side)
+                target = np.flatnonzero(inside)
+                source = target + dy * side + dx
+                for i in range(c_in):
+                    for o in range(c_out):
+                        senders.append(spans[layer][source * c_in + i])
+                        receivers.append(spans[layer + 1][target * c_out + o])
+                        groups.append(np.full(len(target), kernels))
+                        kernels += 1
+    last = _pairs(spans[-2], spans[-1])
+    s, r = np.concatenate([*senders, last[0]]), np.concatenate([*receivers, last[1]])
+    group = np.concatenate([*groups, np.full(len(last[0]), -1)])
+    n = sum(sizes)
+    order = np.argsort(r.astype(np.int64) * n + s)
+    extra = {"group": group[order]} if shared else {}
+    return _topology(n, s, r, sizes[0], outputs, **extra)
+
+
+def layered_sparse(levels: int = 10, width: int = 1000, synapses: int = 1_000_000, *, seed: int = 0) -> Topology:
+    """`levels` levels of `width` neurons; synapses between neighbouring levels drawn at random. First level in, last out."""
+    random = np.random.default_rng(seed)
+    per_level = synapses // (levels - 1)
+    senders, receivers = [], []
+    for level in range(levels - 1):
+        chosen = random.choice(width * width, per_level, replace=False)
+        senders.append(chosen % width + level * width)
+        receivers.append(chosen // width + (level + 1) * width)
+    return _topology(levels * width, np.concatenate(senders), np.concatenate(receivers), width, width)
+
+
+def random_dag(neurons: int, synapses: int, *, inputs: int = 100, outputs: int = 10, seed: int = 0) -> Topology:
+    """Every non-input draws its senders uniformly from all earlier neurons that are not outputs."""
+    random = np.random.default_rng(seed)
+    receivers = np.sort(random.integers(inputs, neurons, synapses))
+    receivers = np.concatenate([receivers, np.arange(inputs, neurons)])  # nobody without a sender
+    senders = (random.random(len(receivers)) * np.minimum(receivers, neurons - outputs)).astype(np.int64)
+    return _topology(neurons, senders, receivers, inputs, outputs)
+
+
+def deep_dag(
+    neurons: int = 2000, synapses: int = 25_000, *, reach: int = 20, inputs: int = 10, outputs: int = 10, seed: int = 0
+) -> Topology:
+    """A narrow, very deep graph: senders are drawn from the `reach` neurons before the receiver."""
+    random = np.random.default_rng(seed)
+    receivers = np.concatenate([random.integers(inputs, neurons, synapses), np.arange(inputs, neurons)])
+    newest = np.minimum(receivers, neurons - outputs)
+    senders = newest - 1 - (random.random(len(receivers)) * np.minimum(newest, reach)).astype(np.int64)
+    return _topology(neurons, senders, receivers, inputs, outputs)
+
+
+WORKLOADS: dict[str, Workload] = {
+    w.name: w
+    for w in (
+        Workload("mlp-784-512-10", lambda: layered((784, 512, 10)), dense=(784, 512, 10)),
+        Workload("mlp-100-64-64-10", lambda: layered((100, 64, 64, 10)), states=4, dense=(100, 64, 64, 10)),
+        Workload("residual-dense", lambda: residual((784, *[256] * 6, 10)), dense=(784, *[256] * 6, 10), skips="dense"),
+        Workload(
+            "residual-identity",
+            lambda: residual((784, *[256] * 6, 10), skips="identity"),
+            dense=(784, *[256] * 6, 10),
+            skips="identity",
+        ),
+        Workload("local", local),
+        Workload("conv", lambda: local(shared=True)),
+        Workload("million-synapses", layered_sparse),
+        Workload("dag-2k", lambda: random_dag(2_000, 20_000)),
+        Workload("dag-20k", lambda: random_dag(20_000, 200_000)),
+        Workload("deep-dag", deep_dag),
+    )
+}

@@ -1,0 +1,193 @@
+"""What every kernel offers, and what they share: biases, sums over groups of shared numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from neurograph.plan import Plan
+from neurograph.types import Weights
+
+__all__ = [
+    "ALL",
+    "BACKWARD",
+    "EXTERNAL",
+    "FORWARD",
+    "INTERNAL",
+    "Kernel",
+    "Signals",
+    "Update",
+    "first_members",
+    "reduce_groups",
+]
+
+Signals = Sequence[jax.Array | None]
+Update = Callable[[Any, Any, jax.Array], tuple[jax.Array, Any]]
+
+FORWARD, BACKWARD = "forward", "backward"
+ALL, INTERNAL, EXTERNAL = "all", "internal", "external"
+
+
+class Kernel:
+    """What every kernel offers. A pytree: `tables` (index arrays) are its leaves, the plan is static.
+
+    Subclasses: `BlockKernel` in blocks.py, `ReferenceKernel` in reference.py; both are tested against each other.
+    """
+
+    name = "abstract"
+
+    def __init__(self, plan: Plan, tables: Any):
+        self.plan, self.tables = plan, tables
+
+    def tree_flatten(self):
+        return (self.tables,), Static(self.plan)
+
+    @classmethod
+    def tree_unflatten(cls, aux: Static, children):
+        return cls(aux.plan, children[0])
+
+    # -- storage ---------------------------------------------------------------------------------------------------------
+
+    def pack(self, edges: jax.Array, bias: jax.Array | None) -> Weights:
+        """[E, channels] in topology order (and bias [n, channels], forward direction only) to stored numbers."""
+        raise NotImplementedError
+
+    def unpack(self, weights: Weights) -> tuple[jax.Array, jax.Array]:
+        """The inverse of `pack`: [E, channels] with fixed synapses at their value, and bias [n, channels], 0 where none."""
+        raise NotImplementedError
+
+    # -- primitives ------------------------------------------------------------------------------------------------------
+
+    def aggregate(
+        self, direction: str, stage: int, weights: Weights, signals: Signals, part: str = ALL, *, square: bool = False
+    ) -> jax.Array | None:
+        """Inflow into one stage [states, neurons, batch], or None where no synapse of that part arrives there.
+
+        Args:
+          direction: "forward" (along the synapses) or "backward" (against them).
+          stage: the receiving stage.
+          weights: stored numbers of that direction.
+          signals: one array [states, neurons, batch] per stage; only the senders' are read.
+          part: "all", or in cyclic phases "internal" (from the same phase) and "external" (from the others).
+          square: use the squares of the weights (norms, Oja).
+        """
+        raise NotImplementedError
+
+    def correlate(self, at_senders: Signals, at_receivers: Signals) -> Weights:
+        """For each stored number, sum over its synapses and the batch of at_senders * at_receivers; no bias.
+
+        Args:
+          at_senders, at_receivers: per stage [channels, neurons, batch].
+        """
+        raise NotImplementedError
+
+    def sweep_levels(
+        self,
+        direction: str,
+        stage: int,
+        weights: Weights,
+        update: Update,
+        matrix: jax.Array,
+        params: Any,
+        external: jax.Array | None,
+        rows: Any,
+    ) -> tuple[jax.Array, jax.Array, Any]:
+        """One pass over a scanned stage: its levels one after another, in ascending or (backward) descending order.
+
+        Args:
+          stage: a stage whose phase is `scanned`.
+          update: `update(params, rows, z) -> (states, record)`, elementwise over neurons (axis 1 of every array).
+          matrix: [states, states]; a neuron's signal is the matrix times its states.
+          params: arrays that all neurons share.
+          external: inflow from other stages and biases, [states, neurons, batch]; None: nothing arrives.
+          rows: pytree of what neurons bring along, each [*, neurons, batch or 1].
+
+        Returns:
+          `(states, signals, record)` of all neurons of the stage.
+        """
+        raise NotImplementedError(f"the {self.name} kernel has no scanned stages: make its plan with levels='never'")
+
+    # -- what both kernels share: biases -----------------------------------------------------------------------------------
+
+    def bias_values(self, weights: Weights, stage: int) -> jax.Array | None:
+        """[channels, neurons] of a stage, 0 where a neuron has no bias; None where the whole stage has none."""
+        info = self.plan.stages[stage]
+        own = weights.bias[stage]
+        shared = info.bias_group >= 0
+        if weights.shared_bias is None or not shared.any():  # the backward direction has no biases
+            return own
+        taken = weights.shared_bias[:, np.where(shared, info.bias_group, 0).astype(np.int32)]
+        if own is None and shared.all():
+            return taken
+        return jnp.where(shared, taken, 0 if own is None else own)
+
+    def bias_store(
+        self, values: Sequence[jax.Array | None], *, reduce: bool
+    ) -> tuple[tuple[jax.Array | None, ...], jax.Array | None]:
+        """Per-stage values [channels, neurons] to stored biases; groups take the sum of their members, or their first one."""
+        own, members, groups, neurons = [], [], [], []
+        for info, value in zip(self.plan.stages, values, strict=True):
+            shared = info.bias_group >= 0
+            mask = info.bias & ~shared
+            own.append(None if value is None or not mask.any() else value if mask.all() else jnp.where(mask, value, 0))
+            if shared.any() and value is not None:
+                members.append(value[:, np.flatnonzero(shared).astype(np.int32)])
+                groups.append(info.bias_group[shared])
+                neurons.append(info.neurons[shared])
+        if not members:
+            return tuple(own), None
+        gathered, group = jnp.concatenate(members, axis=1), np.concatenate(groups)
+        if reduce:
+            return tuple(own), reduce_groups(gathered, group)
+        by = np.argsort(np.concatenate(neurons)).astype(np.int32)  # the first in topology order, on every plan
+        return tuple(own), gathered[:, by[first_members(group[by])]]
+
+    def bias_unpack(self, weights: Weights) -> jax.Array:
+        """[n, channels] in topology order."""
+        plan, columns = self.plan, []
+        some = jax.tree.leaves(weights)[0]
+        for stage, info in enumerate(plan.stages):
+            value = self.bias_values(weights, stage)
+            columns.append(jnp.zeros((some.shape[0], info.size), some.dtype) if value is None else value)
+        return jnp.concatenate(columns, axis=1).T[plan.rank]
+
+    def bias_pack(self, bias: jax.Array) -> tuple[tuple[jax.Array | None, ...], jax.Array | None]:
+        """[n, channels] in topology order to stored biases; values where no bias exists are dropped."""
+        values = [
+            jnp.where(info.bias[:, None], bias[info.neurons], 0).T if info.bias.any() else None for info in self.plan.stages
+        ]
+        return self.bias_store(values, reduce=False)
+
+
+class Static:
+    """A plan as static data of a pytree: equal when the topology's content and the plan's options are."""
+
+    def __init__(self, plan: Plan):
+        self.plan = plan
+        self.key = (plan.digest, plan.options)
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Static) and self.key == other.key
+
+
+def first_members(group: np.ndarray) -> np.ndarray:
+    return np.unique(group, return_index=True)[1].astype(np.int32)
+
+
+def reduce_groups(values: jax.Array, group: np.ndarray) -> jax.Array:
+    """[channels, members] -> [channels, groups]: sums by gathers, not scatters, so that results repeat bit for bit."""
+    count = np.bincount(group)
+    by, width = np.argsort(group, kind="stable"), int(count.max())
+    if width * len(count) > 4 * len(group):  # very unequal groups: padding would cost more than it saves
+        return jax.ops.segment_sum(values.T, jnp.asarray(group), num_segments=len(count)).T
+    starts = np.concatenate([[0], np.cumsum(count)])[:-1]
+    mask = np.arange(width) < count[:, None]
+    place = by[np.minimum(starts[:, None] + np.arange(width), len(by) - 1)].astype(np.int32)
+    return jnp.sum(jnp.where(mask, values[:, place], 0), axis=-1)

@@ -1,0 +1,76 @@
+"""Blocks that are bilinear maps with their own derivatives: `flow` along and against synapses, and the `product` of both ends.
+
+The three are closed under differentiation: the derivative of a flow is the opposite flow and a product, that of a product is two
+flows. No derivative scatters, and none keeps messages.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+
+__all__ = ["Bilinear", "accumulator", "flow", "product", "take"]
+
+
+class Bilinear(Protocol):
+    """Static part of a block; `tables` holds its index arrays.
+
+    `raw_flow(tables, against, values, signal)`: [channels or 1, *], [k, neurons, batch] -> [k, neurons, batch];
+    `raw_product(tables, pre, post)`: sum over the batch of pre at senders times post at receivers, [k, *].
+    """
+
+    def raw_flow(self, tables: Any, against: bool, values: jax.Array, signal: jax.Array) -> jax.Array: ...
+
+    def raw_product(self, tables: Any, pre: jax.Array, post: jax.Array) -> jax.Array: ...
+
+
+def accumulator(dtype: Any) -> Any:
+    """The type that sums are taken in: float32 for 16-bit types, else the same."""
+    return jnp.float32 if jnp.finfo(dtype).bits == 16 else dtype
+
+
+def take(signal: jax.Array, index: jax.Array) -> jax.Array:
+    """signal[:, index] for indices that are known to be in range (axis 1)."""
+    return signal.at[:, index].get(mode="promise_in_bounds", wrap_negative_indices=False)
+
+
+def flow(block: Bilinear, tables: Any, against: bool, values: jax.Array, signal: jax.Array) -> jax.Array:
+    """Inflow along synapses, or against them."""
+
+    @jax.custom_vjp
+    def run(tables, values, signal):
+        return block.raw_flow(tables, against, values, signal)
+
+    def forward(tables, values, signal):
+        return block.raw_flow(tables, against, values, signal), (tables, values, signal)
+
+    def backward(saved, inflow):
+        tables, values, signal = saved
+        ends = (inflow, signal) if against else (signal, inflow)
+        change = product(block, tables, *ends)
+        if values.shape[0] == 1 and change.shape[0] > 1:
+            change = jnp.sum(change, axis=0, keepdims=True)
+        return None, change.astype(values.dtype), flow(block, tables, not against, values, inflow)
+
+    run.defvjp(forward, backward)
+    return run(tables, values, signal)
+
+
+def product(block: Bilinear, tables: Any, pre: jax.Array, post: jax.Array) -> jax.Array:
+    """Sum over the batch of pre at every synapse's sender times post at its receiver."""
+
+    @jax.custom_vjp
+    def run(tables, pre, post):
+        return block.raw_product(tables, pre, post)
+
+    def forward(tables, pre, post):
+        return block.raw_product(tables, pre, post), (tables, pre, post)
+
+    def backward(saved, change):
+        tables, pre, post = saved
+        return None, flow(block, tables, True, change, post), flow(block, tables, False, change, pre)
+
+    run.defvjp(forward, backward)
+    return run(tables, pre, post)

@@ -1,0 +1,267 @@
+"""`BlockKernel`: every block of the plan by the means that suit it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from neurograph.kernels import levels
+from neurograph.kernels.base import (
+    ALL,
+    BACKWARD,
+    EXTERNAL,
+    FORWARD,
+    INTERNAL,
+    Kernel,
+    Signals,
+    Update,
+    first_members,
+    reduce_groups,
+)
+from neurograph.kernels.batched import Batched
+from neurograph.kernels.bilinear import accumulator, flow, product
+from neurograph.kernels.gather import Gather
+from neurograph.kernels.levels import Levels
+from neurograph.plan import FIXED, OWN, SHARED, Block, Plan
+from neurograph.types import Weights
+
+__all__ = ["BlockKernel"]
+
+_MATRICES = ("dense", "masked", "diagonal")
+
+
+class _Parts:
+    """Static parts of a plan's blocks, and which blocks arrive at a stage: made once, kept with the plan."""
+
+    def __init__(self, plan: Plan, parts: list[Any]):
+        self.parts = parts
+        self.arriving: dict[tuple[str, int], list[int]] = {}
+        for number, block in enumerate(plan.blocks):
+            if block.kind != "levels":
+                self.arriving.setdefault((FORWARD, block.target_stage), []).append(number)
+                self.arriving.setdefault((BACKWARD, block.source_stage), []).append(number)
+        self.scanned = {block.target_stage: number for number, block in enumerate(plan.blocks) if block.kind == "levels"}
+
+
+@jax.tree_util.register_pytree_node_class
+class BlockKernel(Kernel):
+    """Dense blocks as matrix products, equal small ones batched, one-to-one synapses elementwise, the rest as padded gathers.
+
+    Stored numbers: `Weights.blocks` has an array in the shape of the block's edges for every block with own numbers (of a
+    gather: [channels, own synapses]), `Weights.shared` one number per group.
+    """
+
+    name = "blocks"
+
+    @classmethod
+    def build(cls, plan: Plan) -> BlockKernel:
+        tables, weight = [], np.asarray(plan.topology.weight)
+        for block, part in zip(plan.blocks, cls._built(plan).parts, strict=True):
+            table: dict[str, Any] = {"part": part[1]} if part is not None else {}
+            if block.kind in ("gather", "levels"):
+                own, shared, _ = block.counts
+                if shared:
+                    table["group"] = jnp.asarray(plan.group[block.edges[own : own + shared]], jnp.int32)
+                if block.counts[2]:
+                    table["fixed"] = jnp.asarray(weight[block.edges[own + shared :]])
+            elif block.kind == "conv":
+                table["group"] = jnp.asarray(np.maximum(block.shared, 0), jnp.int32)
+            else:
+                if block.sort == SHARED:
+                    table["group"] = jnp.asarray(np.where(block.edges >= 0, plan.group[block.edges], 0), jnp.int32)
+                if block.sort == FIXED:
+                    table["fixed"] = jnp.asarray(np.where(block.edges >= 0, weight[block.edges], 0))
+            if block.kind in ("masked", "batched", "conv") and (block.edges < 0).any():
+                present = block.edges >= 0 if block.kind != "conv" else block.shared >= 0
+                table["mask"] = jnp.asarray(present)
+            tables.append(table)
+        return cls(plan, tables)
+
+    @staticmethod
+    def _built(plan: Plan) -> _Parts:
+        """(static part, tables) of every block that is no plain matrix; cached on the plan."""
+        known = plan.__dict__.get("_parts")
+        if known is None:
+            parts: list[Any] = []
+            for block in plan.blocks:
+                ends = plan.stages[block.source_stage].size, plan.stages[block.target_stage].size
+                if block.kind == "gather":
+                    parts.append(Gather.build(block.source, block.target, *ends))
+                elif block.kind == "levels":
+                    parts.append(Levels.build(block, ends[0]))
+                elif block.kind in ("batched", "conv"):
+                    parts.append(Batched.build(block, *ends))
+                else:
+                    parts.append(None)
+            known = _Parts(plan, parts)
+            object.__setattr__(plan, "_parts", known)
+        return known
+
+    @property
+    def _parts(self) -> _Parts:
+        return self._built(self.plan)
+
+    # -- storage ---------------------------------------------------------------------------------------------------------
+
+    def pack(self, edges: jax.Array, bias: jax.Array | None) -> Weights:
+        plan, values = self.plan, edges.T
+        blocks = []
+        for block in plan.blocks:
+            if block.kind in ("gather", "levels"):
+                blocks.append(values[:, block.edges[: block.counts[0]]] if block.counts[0] else None)
+            elif block.sort == OWN:
+                stored = values[:, np.maximum(block.edges, 0)]
+                blocks.append(jnp.where(block.edges >= 0, stored, 0) if (block.edges < 0).any() else stored)
+            else:
+                blocks.append(None)
+        shared_edges = np.flatnonzero(plan.group >= 0)
+        shared = values[:, shared_edges[first_members(plan.group[shared_edges])]] if len(shared_edges) else None
+        own_bias, shared_bias = self.bias_pack(bias) if bias is not None else ((None,) * len(plan.stages), None)
+        return Weights(tuple(blocks), None, shared, own_bias, shared_bias)
+
+    def unpack(self, weights: Weights) -> tuple[jax.Array, jax.Array]:
+        plan = self.plan
+        some = jax.tree.leaves(weights)[0]
+        out = jnp.zeros((some.shape[0], plan.topology.num_synapses), some.dtype)
+        for number, block in enumerate(plan.blocks):
+            value = self._values(number, weights, some.dtype)
+            if block.kind == "conv":
+                value = value[:, None]
+            value = jnp.broadcast_to(value, (some.shape[0], *block.edges.shape))
+            present = block.edges >= 0
+            out = out.at[:, block.edges[present]].set(value[:, present], unique_indices=True)
+        return out.T, self.bias_unpack(weights)
+
+    def _values(self, number: int, weights: Weights, dtype: Any) -> jax.Array:
+        """[channels or 1, ...] in the shape of the block's edges; of a convolution [channels, receivers, senders]."""
+        block, table = self.plan.blocks[number], self.tables[number]
+        if block.kind in ("gather", "levels"):
+            parts = [weights.blocks[number]] if block.counts[0] else []
+            if block.counts[1]:
+                parts.append(weights.shared[:, table["group"]])
+            if block.counts[2]:
+                parts.append(table["fixed"].astype(dtype)[None])
+            channels = max(p.shape[0] for p in parts)
+            parts = [jnp.broadcast_to(p, (channels, p.shape[1])) for p in parts]
+            return jnp.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
+        if block.sort == OWN:
+            return weights.blocks[number]
+        value = weights.shared[:, table["group"]] if block.sort == SHARED else table["fixed"].astype(dtype)[None]
+        return jnp.where(table["mask"], value, 0) if "mask" in table else value
+
+    # -- primitives ------------------------------------------------------------------------------------------------------
+
+    def aggregate(
+        self, direction: str, stage: int, weights: Weights, signals: Signals, part: str = ALL, *, square: bool = False
+    ) -> jax.Array | None:
+        plan, total, against = self.plan, None, direction == BACKWARD
+        numbers = self._parts.arriving.get((direction, stage), [])
+        if square and stage in self._parts.scanned:
+            numbers = [*numbers, self._parts.scanned[stage]]
+        for number in numbers:
+            block = plan.blocks[number]
+            if part == (EXTERNAL if block.internal else INTERNAL):
+                continue
+            source, here, there = (
+                (block.target_stage, block.source, block.target) if against else (block.source_stage, block.target, block.source)
+            )
+            signal = signals[source]
+            values = self._values(number, weights, signal.dtype)
+            values = values * values if square else values
+            if block.kind in _MATRICES:
+                signal = _take(signal, there, plan.stages[source].size)
+                total = _accumulate(total, _apply_matrix(block, values, signal, against), here, plan.stages[stage].size)
+                continue
+            static, tables = self._parts.parts[number][0], self.tables[number]["part"]
+            if block.kind == "levels":
+                static, tables = static.synapses, tables["whole"]
+            inflow = flow(static, tables, against, values, signal)
+            total = inflow if total is None else total + inflow
+        return total
+
+    def sweep_levels(
+        self,
+        direction: str,
+        stage: int,
+        weights: Weights,
+        update: Update,
+        matrix: jax.Array,
+        params: Any,
+        external: jax.Array | None,
+        rows: Any,
+    ) -> tuple[jax.Array, jax.Array, Any]:
+        number = self._parts.scanned[stage]
+        static = self._parts.parts[number][0]
+        some = jax.tree.leaves((external, rows))[0]
+        values = self._values(number, weights, some.dtype)
+        tables = self.tables[number]["part"]
+        return levels.sweep(static, tables, direction == BACKWARD, update, values, matrix, params, external, rows)
+
+    def correlate(self, at_senders: Signals, at_receivers: Signals) -> Weights:
+        plan, blocks = self.plan, []
+        shared: list[tuple[jax.Array, np.ndarray]] = []
+        for number, block in enumerate(plan.blocks):
+            blocks.append(None)
+            mixed = block.kind in ("gather", "levels")
+            if block.sort == FIXED or (mixed and not sum(block.counts[:2])):
+                continue
+            change = self._product(number, block, at_senders[block.source_stage], at_receivers[block.target_stage])
+            if mixed:
+                own, also, _ = block.counts
+                if own:
+                    blocks[-1] = change[:, :own]
+                if also:
+                    shared.append((change[:, own : own + also], plan.group[block.edges[own : own + also]]))
+            elif block.sort == OWN:
+                mask = self.tables[number].get("mask") if block.kind == "masked" else None
+                blocks[-1] = change if mask is None else jnp.where(mask, change, 0)
+            elif block.kind == "conv":
+                present = block.shared >= 0
+                shared.append((change[:, present], block.shared[present]))
+            else:
+                present = block.edges >= 0
+                shared.append((change[:, present], plan.group[block.edges[present]]))
+        reduced = None
+        if shared:
+            reduced = reduce_groups(jnp.concatenate([p for p, _ in shared], axis=1), np.concatenate([g for _, g in shared]))
+        return Weights(tuple(blocks), None, reduced, (None,) * len(plan.stages))
+
+    def _product(self, number: int, block: Block, pre: jax.Array, post: jax.Array) -> jax.Array:
+        if block.kind in _MATRICES:
+            pre = _take(pre, block.source, self.plan.stages[block.source_stage].size)
+            post = _take(post, block.target, self.plan.stages[block.target_stage].size)
+            if block.kind == "diagonal":
+                return jnp.sum(pre * post, axis=-1)
+            return jnp.einsum("krb,ksb->krs", post, pre, preferred_element_type=accumulator(pre.dtype)).astype(pre.dtype)
+        static, tables = self._parts.parts[number][0], self.tables[number]["part"]
+        if block.kind == "levels":
+            static, tables = static.synapses, tables["whole"]
+        return product(static, tables, pre, post)
+
+
+def _take(signal: jax.Array, index: slice | np.ndarray, size: int) -> jax.Array:
+    if isinstance(index, slice):
+        return signal if (index.start, index.stop) == (0, size) else signal[:, index]
+    return signal[:, index]
+
+
+def _accumulate(total: jax.Array | None, inflow: jax.Array, index: slice | np.ndarray, size: int) -> jax.Array:
+    if isinstance(index, slice) and (index.start, index.stop) == (0, size):
+        return inflow if total is None else total + inflow
+    if total is None:
+        total = jnp.zeros((inflow.shape[0], size, inflow.shape[2]), inflow.dtype)
+    return total.at[:, index].add(inflow, unique_indices=True)
+
+
+def _apply_matrix(block: Block, values: jax.Array, signal: jax.Array, against: bool) -> jax.Array:
+    if block.kind == "diagonal":
+        return values[:, :, None] * signal
+    dtype = accumulator(signal.dtype)
+    if values.shape[0] == 1:  # one number for all states: one matrix product over states and batch together
+        product = jnp.einsum("rs,krb->ksb" if against else "rs,ksb->krb", values[0], signal, preferred_element_type=dtype)
+    else:
+        product = jnp.einsum("krs,krb->ksb" if against else "krs,ksb->krb", values, signal, preferred_element_type=dtype)
+    return product.astype(signal.dtype)

@@ -1,0 +1,131 @@
+"""Irregular synapses: padded gathers row by row, and the Hebbian product over the same tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from neurograph.kernels.bilinear import accumulator, take
+from neurograph.plan.tables import CHUNK, UNROLL, GatherTable, make_table
+
+__all__ = ["Gather", "device_table", "pieces_sum"]
+
+# The batch is summed in this many lanes: a sum over all of it at once is a chain of dependent additions.
+LANES = 8
+# Lanes of the batch that are multiplied in one expression; a larger batch is taken in parts.
+MAX_TERMS = 32
+
+
+def device_table(table: GatherTable, tile: int | None = None) -> dict[str, Any]:
+    """Index arrays of a table for JAX: of one tile, or all of them with the tile leading."""
+    pick = (lambda a: jnp.asarray(a)) if tile is None else (lambda a: jnp.asarray(a[tile]))
+    out: dict[str, Any] = {"sources": [pick(p.sources) for p in table.pieces], "slots": [pick(p.slots) for p in table.pieces]}
+    if table.place is not None:
+        out["place"], out["order"] = pick(table.place), pick(table.order)
+    return out
+
+
+def _piece_sum(values: jax.Array, signal: jax.Array, sources: jax.Array, dtype: Any) -> jax.Array:
+    """sum_d values[:, r, d] * signal[:, sources[r, d]]: values [channels, rows, width] -> [states, rows, batch]."""
+    rows, width = sources.shape
+
+    def columns(total, value, source, number):
+        for d in range(number):
+            part = value[:, :, d, None].astype(dtype) * take(signal, source[:, d]).astype(dtype)
+            total = part if total is None else total + part
+        return total
+
+    if width <= UNROLL:
+        return columns(None, values, sources, width)
+    cut = (
+        values.reshape(values.shape[0], rows, width // CHUNK, CHUNK).transpose(2, 0, 1, 3),
+        sources.reshape(rows, width // CHUNK, CHUNK).transpose(1, 0, 2),
+    )
+    start = jnp.zeros((max(signal.shape[0], values.shape[0]), rows, signal.shape[2]), dtype)
+    return jax.lax.scan(lambda total, piece: (columns(total, *piece, CHUNK), None), start, cut)[0]
+
+
+def pieces_sum(table: dict[str, Any], values: jax.Array, signal: jax.Array, rows: int) -> jax.Array:
+    """Inflow [states, rows, batch] of one tile; `values` [channels, m + 1] ends with the zero that holes read."""
+    dtype = accumulator(signal.dtype)
+    total = None
+    for sources, slots in zip(reversed(table["sources"]), reversed(table["slots"]), strict=True):
+        part = _piece_sum(take(values, slots), signal, sources, dtype)
+        if total is not None:
+            head = total.shape[1]
+            total = part + total if head == part.shape[1] else _add_head(part, total)
+        else:
+            total = part
+    if total is None:
+        return jnp.zeros((signal.shape[0], rows, signal.shape[2]), signal.dtype)
+    if total.shape[1] < rows:
+        total = jnp.pad(total, ((0, 0), (0, rows - total.shape[1]), (0, 0)))
+    total = total.astype(signal.dtype)
+    return take(total, table["place"]) if "place" in table else total
+
+
+def _add_head(part: jax.Array, head: jax.Array) -> jax.Array:
+    size = head.shape[1]
+    return jnp.concatenate([part[:, :size] + head, part[:, size:]], axis=1)
+
+
+def padded(values: jax.Array) -> jax.Array:
+    """Values with one zero more, for holes."""
+    return jnp.pad(values, ((0, 0), (0, 1)))
+
+
+def _row_product(pre: jax.Array, post: jax.Array, sources: jax.Array) -> jax.Array:
+    """[channels, rows, width]: sum over the batch of post[:, r] * pre[:, sources[r, d]]."""
+    dtype = accumulator(pre.dtype)
+    (channels, neurons, batch), (rows, width) = pre.shape, sources.shape
+    if batch % LANES:
+        pre, post = (jnp.pad(a, ((0, 0), (0, 0), (0, -batch % LANES))) for a in (pre, post))
+    terms = pre.shape[2] // LANES
+    pre, post = pre.reshape(channels, neurons, terms, LANES), post.reshape(channels, rows, terms, LANES)
+    ones, total = jnp.ones((LANES, 1), dtype), None
+    for first in range(0, terms, MAX_TERMS):
+        lanes = None
+        for j in range(first, min(first + MAX_TERMS, terms)):
+            part = post[:, :, None, j].astype(dtype) * take(pre[:, :, j], sources).astype(dtype)
+            lanes = part if lanes is None else lanes + part
+        part = (lanes.reshape(-1, LANES) @ ones).reshape(channels, rows, width)
+        total = part if total is None else total + part
+    return total
+
+
+@dataclass(frozen=True)
+class Gather:
+    """`m` synapses from a stage of `senders` neurons to one of `receivers`; see `Bilinear`."""
+
+    m: int
+    senders: int
+    receivers: int
+
+    @staticmethod
+    def build(source: np.ndarray, target: np.ndarray, senders: int, receivers: int) -> tuple[Gather, dict[str, Any]]:
+        """The block and its tables: one by receiver, one by sender, and where each synapse's product stands."""
+        along = make_table(target, source, np.zeros(receivers, int), np.arange(receivers), 1, receivers)
+        against = make_table(source, target, np.zeros(senders, int), np.arange(senders), 1, senders)
+        flat = np.concatenate([p.slots.reshape(-1) for p in along.pieces])
+        back = np.empty(len(source), np.int32)
+        real = flat < len(source)
+        back[flat[real]] = np.flatnonzero(real)
+        tables = {"along": device_table(along, 0), "against": device_table(against, 0), "back": jnp.asarray(back)}
+        return Gather(len(source), senders, receivers), tables
+
+    def raw_flow(self, tables: Any, against: bool, values: jax.Array, signal: jax.Array) -> jax.Array:
+        rows = self.senders if against else self.receivers
+        return pieces_sum(tables["against" if against else "along"], padded(values), signal, rows)
+
+    def raw_product(self, tables: Any, pre: jax.Array, post: jax.Array) -> jax.Array:
+        table = tables["along"]
+        ordered = take(post, table["order"]) if "order" in table else post
+        parts = [
+            _row_product(pre, ordered[:, : sources.shape[0]], sources).reshape(pre.shape[0], -1) for sources in table["sources"]
+        ]
+        flat = jnp.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
+        return take(flat, tables["back"]).astype(pre.dtype)

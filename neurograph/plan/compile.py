@@ -1,0 +1,194 @@
+"""`compile_plan`: phases, stages and blocks of a topology."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from neurograph.errors import PlanError
+from neurograph.plan.cut import Cutter
+from neurograph.plan.groups import Groups, complete_groups, hashes, mix
+from neurograph.plan.model import IntArray, Phase, Plan, Stage
+from neurograph.plan.segments import Segments, find_segments, order_segment
+from neurograph.topology.graph import Topology
+
+__all__ = ["compile_plan"]
+
+LEVELS = ("auto", "always", "never")
+# A class of hidden neurons that meet the same dense groups becomes a stage of its own from this size on.
+MIN_STAGE = 8
+
+
+def compile_plan(topology: Topology, *, blocks: bool = True, levels: str = "auto") -> Plan:
+    """Make the plan of a topology; the same topology (by content) gives the same cached plan.
+
+    Args:
+      topology: names, edges, roles and schedule.
+      blocks: False leaves every synapse to gathers.
+      levels: runs of irregular levels become one scanned stage: "auto" (where unrolling them would cost too much to compile),
+        "always" (from two levels on), "never".
+
+    Raises:
+      PlanError: an unknown option, or the schedule cannot run on this graph.
+    """
+    if levels not in LEVELS:
+        raise PlanError(f"levels: got {levels!r}; allowed: {', '.join(LEVELS)}")
+    return _compile(_ByDigest(topology), blocks, levels)
+
+
+class _ByDigest:
+    """Hash a topology by content for the cache."""
+
+    def __init__(self, topology: Topology):
+        self.topology = topology
+
+    def __hash__(self) -> int:
+        return hash(self.topology.digest)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ByDigest) and self.topology.digest == other.topology.digest
+
+
+@lru_cache(maxsize=64)
+def _compile(key: _ByDigest, blocks: bool, levels: str) -> Plan:
+    topology = key.topology
+    phase_of, ticks, cyclic = _phases(topology)
+    sort = np.where(topology.fixed, 2, np.where(topology.group >= 0, 1, 0))
+    segments = find_segments(topology, phase_of, np.asarray(cyclic), blocks=blocks, levels=levels)
+    # From here on a segment is one phase: that of its first level.
+    level_of = phase_of
+    phase_of = segments.phase[phase_of]
+    in_segment = segments.is_segment[phase_of]
+    scanned = (phase_of[topology.senders] == phase_of[topology.receivers]) & in_segment[topology.receivers]
+    if blocks:
+        groups = complete_groups(topology, phase_of, sort, scanned)
+    else:
+        groups = Groups(np.full(topology.num_synapses, -1), np.zeros(0, np.int64))
+
+    stage_neurons, stage_kinds, stage_phase = _stages(topology, phase_of, groups, in_segment)
+    tiles: dict[int, tuple[IntArray, int]] = {}
+    for number, phase in enumerate(stage_phase):
+        if segments.is_segment[phase]:
+            stage_neurons[number], bounds, depth = order_segment(topology, stage_neurons[number], level_of)
+            tiles[number] = (bounds, depth)
+    order = np.concatenate(stage_neurons) if stage_neurons else np.zeros(0, np.int64)
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    offsets = np.concatenate([[0], np.cumsum([len(s) for s in stage_neurons])]).astype(np.int64)
+    stage_of = np.repeat(np.arange(len(stage_neurons)), np.diff(offsets))
+
+    group = _dense_ids(topology.group, ~topology.fixed)
+    cutter = Cutter(
+        rank[topology.senders], rank[topology.receivers], stage_of, offsets, sort, group, stage_phase, cyclic, tiles, scanned
+    )
+    if blocks:
+        cutter.cut_groups(groups)
+        cutter.cut_remainder()
+    cutter.cut_gathers()
+
+    phases = []
+    for number in range(len(ticks)):
+        members = tuple(np.flatnonzero(np.asarray(stage_phase) == number).tolist())
+        if members:
+            phases.append(Phase(members, ticks[number], cyclic[number], bool(segments.is_segment[number])))
+    bias_group = _dense_ids(topology.bias_group, topology.bias)
+    stages = tuple(
+        Stage(kind, _int32(neurons), topology.bias[neurons], _int32(bias_group[neurons]))
+        for kind, neurons in zip(stage_kinds, stage_neurons, strict=True)
+    )
+    return Plan(
+        topology,
+        stages,
+        tuple(phases),
+        tuple(cutter.blocks),
+        _int32(order),
+        _int32(rank),
+        offsets,
+        stage_of,
+        _int32(group),
+        (blocks, levels),
+    )
+
+
+def _int32(values: IntArray) -> IntArray:
+    """Index arrays that JAX takes as they are, whether or not 64-bit types are enabled."""
+    return values.astype(np.int32)
+
+
+def _dense_ids(group: IntArray, used: IntArray) -> IntArray:
+    """Group ids of the used members renumbered 0..G-1; -1 elsewhere."""
+    out = np.full(len(group), -1, np.int64)
+    chosen = used & (group >= 0)
+    if chosen.any():
+        out[chosen] = np.unique(group[chosen], return_inverse=True)[1]
+    return out
+
+
+def _phases(topology: Topology) -> tuple[IntArray, list[int], list[bool]]:
+    """Phase of every neuron, and each phase's ticks and whether it is cyclic. Phase 0 is the inputs."""
+    n = topology.num_neurons
+    is_input = np.zeros(n, bool)
+    is_input[topology.inputs] = True
+    if topology.schedule == "synchronous":
+        return np.where(is_input, 0, 1), [1, int(topology.ticks)], [False, True]
+    level = np.asarray(topology.levels).astype(np.int64).copy()
+    cyclic = np.zeros(n, bool)
+    if topology.schedule == "mixed":
+        components = np.asarray(topology.components)
+        cyclic = np.bincount(components, minlength=components.max(initial=0) + 1)[components] > 1
+        cyclic[topology.senders[topology.senders == topology.receivers]] = True
+    elif topology.schedule != "levels":
+        raise PlanError(f"schedule: got {topology.schedule!r}; allowed: levels, synchronous, mixed")
+    # A hidden neuron without incoming synapses has the inputs' level but must be computed (bias) before its receivers.
+    level = np.where(is_input, 0, level + 1)
+    # Outputs that project nowhere may all wait for the end: one stage instead of one per level.
+    projects = np.zeros(n, bool)
+    projects[topology.senders] = True
+    outputs = np.zeros(n, bool)
+    outputs[topology.outputs] = True
+    level[outputs & ~projects] = level.max(initial=0) + 1
+    key = level * 2 + cyclic
+    present, phase_of = np.unique(key, return_inverse=True)
+    return phase_of, [int(topology.ticks) if p % 2 else 1 for p in present], [bool(p % 2) for p in present]
+
+
+def _stages(
+    topology: Topology, phase_of: IntArray, groups: Groups, in_segment: IntArray
+) -> tuple[list[IntArray], list[str], list[int]]:
+    """Cut each phase into stages: inputs and outputs in their given order, hidden neurons by the dense groups they touch."""
+    n = topology.num_neurons
+    signature = np.zeros(n, np.uint64)
+    unit = groups.unit_of_edge
+    inside = np.flatnonzero(unit >= 0)
+    if len(inside):
+        count = int(unit.max()) + 1
+        for ends, seed in ((topology.senders, 2), (topology.receivers, 3)):
+            key = ends[inside].astype(np.int64) * count + unit[inside]
+            key.sort()
+            touched = key[np.flatnonzero(np.diff(key, prepend=-1))]
+            with np.errstate(over="ignore"):
+                np.add.at(signature, touched // count, hashes(count, seed)[touched % count])
+    kind = np.full(n, 1)
+    kind[topology.inputs], kind[topology.outputs] = 0, 2
+    given = np.zeros(n, np.int64)  # order within inputs and outputs
+    given[topology.inputs] = np.arange(len(topology.inputs))
+    given[topology.outputs] = np.arange(len(topology.outputs))
+    signature[(kind != 1) | in_segment] = 0
+    # Hidden classes in order of first appearance, so that the user's order survives; small ones join one remainder.
+    _, first, label = np.unique(mix(phase_of, kind, signature), return_index=True, return_inverse=True)
+    small = (np.bincount(label) < MIN_STAGE) & (kind[first] == 1)
+    label = np.where(small[label], phase_of * 3 + kind + len(first), label)
+    stage_keys, first, label = np.unique(label, return_index=True, return_inverse=True)
+    by = np.lexsort((first, kind[first], phase_of[first]))
+    neurons, kinds, phases = [], [], []
+    members = np.split(np.argsort(label, kind="stable"), np.cumsum(np.bincount(label, minlength=len(stage_keys)))[:-1])
+    for stage in by:
+        chosen = members[stage]
+        role = int(kind[first[stage]])
+        if role != 1:
+            chosen = chosen[np.argsort(given[chosen], kind="stable")]
+        neurons.append(chosen.astype(np.int64))
+        kinds.append(("input", "hidden", "output")[role])
+        phases.append(int(phase_of[first[stage]]))
+    return neurons, kinds, phases

@@ -1,0 +1,180 @@
+"""Turns groups, dense remainders and what is left of the synapses into blocks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from neurograph.plan.groups import MIN_DENSE, Groups
+from neurograph.plan.model import FIXED, OWN, SHARED, Block, Index, IntArray
+
+__all__ = ["Cutter"]
+
+_SORTS = (OWN, SHARED, FIXED)
+
+# Remaining synapses between two stages become a product with zeros from this share on: measured on CPU, a gathered
+# multiply-add costs three to four times one inside a matrix product.
+MIN_DENSITY = 0.25
+# More such blocks than this cost more compile time than they save; the smallest are gathered instead.
+MAX_BLOCKS = 64
+
+
+class Cutter:
+    """`blocks` grows; `left` is cleared where a synapse has found one. Positions are in plan order."""
+
+    def __init__(self, plan_s, plan_r, stage_of, offsets, sort, group, stage_phase, phase_cyclic, tiles, scanned):
+        self.plan_s, self.plan_r, self.sort, self.group = plan_s, plan_r, sort, group
+        self.stage_s, self.stage_r = stage_of[plan_s], stage_of[plan_r]
+        self.offsets, self.tiles = offsets, tiles
+        self.stage_phase, self.phase_cyclic = stage_phase, phase_cyclic
+        self.stages = len(offsets) - 1
+        self.blocks: list[Block] = []
+        self.left = np.ones(len(plan_s), bool)
+        self.scanned = scanned
+
+    def _bundles(self, chosen: IntArray, key: IntArray) -> list[IntArray]:
+        """`chosen` cut by equal keys, in order of key."""
+        by = np.argsort(key, kind="stable")
+        cuts = np.flatnonzero(np.diff(key[by])) + 1
+        return np.split(chosen[by], cuts) if len(chosen) else []
+
+    def _pair(self, chosen: IntArray) -> IntArray:
+        return self.stage_r[chosen] * self.stages + self.stage_s[chosen]
+
+    def cut_groups(self, groups: Groups) -> None:
+        """Dense blocks of single groups, batched or shared blocks of equal ones."""
+        batch = groups.batch
+        chosen = np.flatnonzero(groups.of_edge >= 0)
+        unit = groups.unit_of_edge[chosen]
+        for edges in self._bundles(chosen, unit * self.stages**2 + self._pair(chosen)):
+            group = groups.of_edge[edges]
+            if batch[group[0]] < 0:
+                self._matrix(edges, "dense")
+            else:
+                self._batched(edges, group)
+
+    def cut_remainder(self) -> None:
+        """One-to-one and nearly dense bundles of what is left."""
+        chosen = np.flatnonzero(self.left & ~self.scanned)
+        key = self._pair(chosen) * 3 + self.sort[chosen]
+        bundles = [edges for edges in self._bundles(chosen, key) if len(edges) >= MIN_DENSE]
+        # Few, large bundles become blocks; a deep irregular graph has thousands of small ones, which are gathered.
+        worth = np.sort([len(edges) for edges in bundles])[-MAX_BLOCKS] if len(bundles) > MAX_BLOCKS else 0
+        for edges in bundles:
+            if len(edges) < worth:
+                continue
+            senders, receivers = _distinct(self.plan_s[edges]), _distinct(self.plan_r[edges])
+            if len(edges) == senders == receivers:
+                self._diagonal(edges)
+            elif len(edges) >= MIN_DENSITY * senders * receivers:
+                self._matrix(edges, "masked")
+
+    def cut_gathers(self) -> None:
+        """Everything else: one block per pair of stages, and one per scanned stage."""
+        chosen = np.flatnonzero(self.left)
+        for edges in self._bundles(chosen, self._pair(chosen)):
+            source, target, internal = self._ends(edges)
+            edges = edges[np.lexsort((self.plan_s[edges], self.plan_r[edges], self.sort[edges]))]
+            counts = np.bincount(self.sort[edges], minlength=3)
+            ends = (self.plan_s[edges] - self.offsets[source]).astype(np.int32), self.plan_r[edges] - self.offsets[target]
+            scanned = bool(self.scanned[edges[0]])
+            tiles, levels = self.tiles[target] if scanned else (None, 1)
+            self.blocks.append(
+                Block(
+                    "levels" if scanned else "gather",
+                    "mixed",
+                    source,
+                    target,
+                    ends[0],
+                    ends[1].astype(np.int32),
+                    edges.astype(np.int32),
+                    internal,
+                    tuple(counts.tolist()),
+                    None,
+                    tiles,
+                    levels,
+                )
+            )
+            self.left[edges] = False
+
+    def _ends(self, edges: IntArray) -> tuple[int, int, bool]:
+        source, target = int(self.stage_s[edges[0]]), int(self.stage_r[edges[0]])
+        phase = self.stage_phase[source]
+        return source, target, bool(phase == self.stage_phase[target] and self.phase_cyclic[phase])
+
+    def _matrix(self, edges: IntArray, kind: str) -> None:
+        source, target, internal = self._ends(edges)
+        senders, column = np.unique(self.plan_s[edges], return_inverse=True)
+        receivers, row = np.unique(self.plan_r[edges], return_inverse=True)
+        table = np.full((len(receivers), len(senders)), -1, np.int32)
+        table[row, column] = edges
+        kind = "masked" if (table < 0).any() else "dense"
+        where = _compact(senders - self.offsets[source]), _compact(receivers - self.offsets[target])
+        self.blocks.append(Block(kind, _SORTS[self.sort[edges[0]]], source, target, *where, table, internal))
+        self.left[edges] = False
+
+    def _diagonal(self, edges: IntArray) -> None:
+        source, target, internal = self._ends(edges)
+        edges = edges[np.argsort(self.plan_r[edges], kind="stable")].astype(np.int32)
+        where = _compact(self.plan_s[edges] - self.offsets[source]), _compact(self.plan_r[edges] - self.offsets[target])
+        self.blocks.append(Block("diagonal", _SORTS[self.sort[edges[0]]], source, target, *where, edges, internal))
+        self.left[edges] = False
+
+    def _batched(self, edges: IntArray, group: IntArray) -> None:
+        """Groups with equally many receivers between the same two stages; senders are padded to the longest group's."""
+        source, target, internal = self._ends(edges)
+        edges = edges[np.lexsort((self.plan_s[edges], self.plan_r[edges], group))]
+        _, start, member = np.unique(groups_of := np.sort(group, kind="stable"), return_index=True, return_inverse=True)
+        del groups_of
+        s, r = self.plan_s[edges], self.plan_r[edges]
+        size = np.bincount(member)
+        # Rows of one group have equally many edges, sorted by receiver, then sender.
+        rows = np.array([len(np.unique(r[a : a + n])) for a, n in zip(start, size, strict=True)])
+        if len(np.unique(rows)) != 1 or (size % rows).any():
+            return  # a stage boundary cut through the groups: their synapses stay for the remainder
+        width, count = int(rows[0]), len(size)
+        degree = size // width
+        inside = np.arange(len(edges)) - np.repeat(start, size)
+        row, column = inside // degree[member], inside % degree[member]
+        shared = None
+        most = int(degree.max())
+        if self.sort[edges[0]] == 1:
+            # Senders of a convolution are lined up by the shared number that they meet in the first row.
+            top = row == 0
+            ids = np.unique(self.group[edges[top]])
+            if len(ids) <= 2 * most:
+                place = np.zeros((count, int(degree.max())), np.int64)
+                place[member[top], column[top]] = np.searchsorted(ids, self.group[edges[top]])
+                lined = place[member, column]
+                shared = np.full((width, len(ids)), -1, np.int32)
+                shared[row, lined] = self.group[edges]
+                unique = len(np.unique((member * width + row) * len(ids) + lined)) == len(edges)
+                if unique and (shared[row, lined] == self.group[edges]).all():
+                    column, most = lined, len(ids)
+                else:
+                    shared = None
+            if shared is None:
+                return
+        table = np.full((count, width, most), -1, np.int32)
+        table[member, row, column] = edges
+        senders = np.full((count, most), -1, np.int64)
+        senders[member, column] = s - self.offsets[source]
+        receivers = np.zeros((count, width), np.int64)
+        receivers[member, row] = r - self.offsets[target]
+        by = np.argsort(receivers[:, 0], kind="stable")
+        kind = "batched" if shared is None else "conv"
+        sort = _SORTS[self.sort[edges[0]]]
+        ends = senders[by].astype(np.int32), receivers[by].astype(np.int32)
+        self.blocks.append(Block(kind, sort, source, target, *ends, table[by], internal, shared=shared))
+        self.left[edges] = False
+
+
+def _distinct(values: IntArray) -> int:
+    low = int(values.min())
+    return int(np.count_nonzero(np.bincount(values - low)))
+
+
+def _compact(positions: IntArray) -> Index:
+    """A slice where the positions are contiguous and ascending."""
+    if len(positions) and positions[-1] - positions[0] + 1 == len(positions) and (np.diff(positions) == 1).all():
+        return slice(int(positions[0]), int(positions[-1]) + 1)
+    return positions.astype(np.int32)

@@ -1,0 +1,110 @@
+"""What a plan is made of: frozen NumPy data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from neurograph.topology.graph import Topology
+
+__all__ = ["FIXED", "OWN", "SHARED", "Block", "Index", "IntArray", "Phase", "Plan", "Stage"]
+
+IntArray = np.ndarray
+Index = slice | IntArray
+
+OWN, SHARED, FIXED = "own", "shared", "fixed"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Neurons updated together: `kind` is input, hidden or output; `neurons` are topology indices, in plan order."""
+
+    kind: str
+    neurons: IntArray
+    bias: IntArray  # bool: has a bias synapse
+    bias_group: IntArray  # -1, or the id of the shared bias
+
+    @property
+    def size(self) -> int:
+        return len(self.neurons)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Stages that see the same past.
+
+    `cyclic`: updated `ticks` times, each time from the previous tick. `scanned`: the one stage holds many levels, which are
+    updated one after another by a scan; its block of kind "levels" says how.
+    """
+
+    stages: tuple[int, ...]
+    ticks: int = 1
+    cyclic: bool = False
+    scanned: bool = False
+
+
+@dataclass(frozen=True)
+class Block:
+    """Synapses between two stages; `edges` are topology synapse indices, -1 where a matrix has none.
+
+    `dense`, `masked`: `edges` is [receivers, senders]; `source`, `target` are positions within the stage, slice or array.
+    `diagonal`: `edges` is [m], sender i of `source` meets receiver i of `target`.
+    `batched`: `edges` is [groups, receivers, senders], `source` [groups, senders], `target` [groups, receivers].
+    `conv`: the same, but receiver i and sender j share one number in all groups: `shared` [receivers, senders] is its id.
+    `gather`, `levels`: `edges`, `source`, `target` are [m], own numbers first, then shared, then fixed: `counts` of each.
+    `levels`: both ends in one scanned stage, whose tiles (rows updated at once) start at `tiles` [number + 1].
+    `internal`: both stages share a cyclic phase.
+    """
+
+    kind: str
+    sort: str
+    source_stage: int
+    target_stage: int
+    source: Index
+    target: Index
+    edges: IntArray
+    internal: bool = False
+    counts: tuple[int, int, int] = (0, 0, 0)
+    shared: IntArray | None = None
+    tiles: IntArray | None = None
+    levels: int = 1
+
+    @cached_property
+    def synapses(self) -> int:
+        """How many synapses the block holds."""
+        return int(np.count_nonzero(self.edges >= 0))
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """See the package. `order[p]` is the topology index of the neuron at plan position p, `rank` its inverse."""
+
+    topology: Topology
+    stages: tuple[Stage, ...]
+    phases: tuple[Phase, ...]
+    blocks: tuple[Block, ...]
+    order: IntArray
+    rank: IntArray
+    offsets: IntArray  # [stages + 1] plan position at which each stage starts
+    stage_of: IntArray = field(repr=False)  # [n] stage of the neuron at plan position p
+    group: IntArray = field(repr=False)  # [E] in topology order: dense id of the shared number, -1 for own and fixed
+    options: tuple[bool, str] = (True, "auto")
+
+    @property
+    def digest(self) -> str:
+        return self.topology.digest
+
+    @property
+    def dense_share(self) -> float:
+        """Share of the synapses that run as products, not as gathers."""
+        total = self.topology.num_synapses
+        return 1.0 - sum(b.synapses for b in self.blocks if b.kind in ("gather", "levels")) / total if total else 1.0
+
+    @cached_property
+    def phase_of_stage(self) -> IntArray:
+        out = np.zeros(len(self.stages), int)
+        for number, phase in enumerate(self.phases):
+            out[list(phase.stages)] = number
+        return out
