@@ -1,6 +1,6 @@
 """How much of the time goes into data: drawing an episode against the learning on it, and loading.
 
-    python benchmarks/data_throughput.py [--data-dir FOLDER] [--rounds 60]
+    python benchmarks/data_throughput.py [--data-dir FOLDER] [--rounds 60] [--cpu-time]
 
 Prints medians of interleaved rounds. One episode is 10 support batches of 128 and a query of 128; `learning` is the unrolled
 inner loop without gradients, the least that anybody does with an episode; `training` is the meta-gradient through it.
@@ -35,16 +35,16 @@ CASES: tuple[tuple[str, dict[str, Any], tuple[int, ...], int], ...] = (
 )
 
 
-def medians(rounds: int, calls: dict[str, Callable[[], Any]]) -> dict[str, float]:
+def medians(rounds: int, clock: Callable[[], float], calls: dict[str, Callable[[], Any]]) -> dict[str, float]:
     """Median seconds of each call, taken in turn so that a busy moment hits all of them."""
     for call in calls.values():
         jax.block_until_ready(call())
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
-            start = time.perf_counter()
+            start = clock()
             jax.block_until_ready(call())
-            times[name].append(time.perf_counter() - start)
+            times[name].append(clock() - start)
     return {name: statistics.median(values) for name, values in times.items()}
 
 
@@ -57,7 +57,7 @@ def layered(sizes: list[int]) -> ng.Topology:
     )
 
 
-def measure(task: Task, hidden: tuple[int, ...], states: int, rounds: int) -> dict[str, float]:
+def measure(task: Task, hidden: tuple[int, ...], states: int, rounds: int, clock: Callable[[], float]) -> dict[str, float]:
     sizes = [task.num_inputs, *hidden, task.num_outputs]
     rule = ng.Rule(states=states, normalization="batch", batch_reduction="mean")
     network = ng.Network(layered(sizes), rule)
@@ -78,6 +78,7 @@ def measure(task: Task, hidden: tuple[int, ...], states: int, rounds: int) -> di
     trains = jax.jit(lambda genome, episode, keys: jax.lax.map(lambda k: jax.grad(loss)(genome, episode, k), keys))
     found = medians(
         rounds,
+        clock,
         {
             "episode": lambda: draws(task, keys),
             "learning": lambda: learns(genome, episode, keys),
@@ -91,7 +92,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", help="where tensorflow-datasets keeps its data")
     parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--cpu-time", action="store_true", help="count the process's CPU time: steadier on a busy machine")
     arguments = parser.parse_args()
+    clock = time.process_time if arguments.cpu_time else time.perf_counter
     titles = f"{'load s':>7} {'episode ms':>11} {'learning ms':>12} {'training ms':>12} {'data share of':>20}"
     print(f"{'task':<16} {'network':<18} {titles}")
     for name, options, hidden, states in CASES:
@@ -106,7 +109,7 @@ def main() -> None:
         except TaskError as error:
             print(f"{name:<16} left out: {str(error).splitlines()[0]}", file=sys.stderr)
             continue
-        found = measure(task, hidden, states, arguments.rounds)
+        found = measure(task, hidden, states, arguments.rounds, clock)
         episode, learning, training = (1e3 * found[part] for part in ("episode", "learning", "training"))
         network = "-".join(map(str, (task.num_inputs, *hidden, task.num_outputs))) + f" k={states}"
         shares = f"{episode / (episode + learning):8.1%} {episode / (episode + training):8.1%}"

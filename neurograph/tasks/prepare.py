@@ -63,6 +63,8 @@ def prepare(name: str, data_dir: str | os.PathLike[str] | None = None, *, timeou
             raise MissingExtraError(error.name or "tensorflow", "prepare", purpose) from error
         if isinstance(error, (TaskError, MissingExtraError)) or not isinstance(error, Exception):
             raise
+        if isinstance(error, ConnectionError) or type(error).__module__.startswith("requests"):
+            raise TaskError(_offline(name, f"the connection failed ({type(error).__name__})")) from error
         text = " ".join(str(error).split())
         raise TaskError(
             f"preparing data set {name!r} failed ({type(error).__name__}: {text[:300]}); nothing was kept."
@@ -87,11 +89,15 @@ def _ask(name: str, url: str, timeout: float) -> None:
     try:
         requests.head(url, timeout=timeout, allow_redirects=False)
     except requests.RequestException as error:
-        raise TaskError(
-            f"data set {name!r} cannot be downloaded: no answer from {url} ({type(error).__name__}).\n"
-            "  run the command on a machine that is online, copy its data, and name the folder by --data-dir or TFDS_DATA_DIR\n"
-            "  without it: task 'digits' is embedded and needs no data (8x8 handwritten digits, 10 classes)"
-        ) from error
+        raise TaskError(_offline(name, f"no answer from {url} ({type(error).__name__})")) from error
+
+
+def _offline(name: str, reason: str) -> str:
+    return (
+        f"data set {name!r} cannot be downloaded: {reason}.\n"
+        "  run the command on a machine that is online, copy its data, and name the folder by --data-dir or TFDS_DATA_DIR\n"
+        "  without it: task 'digits' is embedded and needs no data (8x8 handwritten digits, 10 classes)"
+    )
 
 
 @contextlib.contextmanager
