@@ -102,8 +102,8 @@ class Parameters:
     and `shift`, one array [1, neurons, 1] per stage of hidden neurons (None elsewhere), else empty."""
 
     weights: Weights
-    scale: tuple[jax.Array | None, ...] = ()
-    shift: tuple[jax.Array | None, ...] = ()
+    scale: tuple[Any, ...] = ()
+    shift: tuple[Any, ...] = ()
 
 
 def ordinary_network(topology: Topology, kernel: str = "auto") -> Network:
@@ -309,7 +309,7 @@ def _runs(network, episode, init_key, rates, count, kind, activation, batch_norm
     return jax.lax.fori_loop(0, count, lambda i, found: found.at[:, i].set(run(rates[i])), found)
 
 
-def _any_optimizer(rate: jax.Array, kind: jax.Array) -> optax.GradientTransformation:
+def _any_optimizer(rate: Any, kind: jax.Array) -> Any:
     """optax's sgd, sgd with momentum or adam, by a traced number: the place in `OPTIMIZERS`."""
     descent = optax.sgd(rate, momentum=jnp.where(kind == OPTIMIZERS.index("momentum"), MOMENTUM, 0.0))  # momentum 0 is sgd
     adam = optax.adam(rate)
@@ -325,4 +325,4 @@ def _any_optimizer(rate: jax.Array, kind: jax.Array) -> optax.GradientTransforma
 
         return jax.lax.cond(kind == OPTIMIZERS.index("adam"), with_adam, with_descent, memory)
 
-    return optax.GradientTransformation(lambda p: (descent.init(p), adam.init(p)), update)
+    return optax.GradientTransformation(lambda p: (descent.init(p), adam.init(p)), update)  # type: ignore[arg-type]

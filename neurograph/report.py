@@ -96,7 +96,7 @@ def _read(folder: Path) -> _Run:
         data = load(name, parse)
         if data is not None and not isinstance(data, dict):
             run.faults.append(f"{name}: expected an object, got {type(data).__name__}")
-        return data if isinstance(data, dict) else {}
+        return _mapping(data)
 
     run.config_text = load("config.yaml", str) or ""
     run.config = mapping("config.yaml", _yaml)
@@ -147,10 +147,13 @@ def _floats(values: Any) -> list[float | None]:
     return [None if v is None or not math.isfinite(v) else float(v) for v in values]
 
 
+def _mapping(value: Any) -> dict[str, Any]:
+    """The value if it is a mapping, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
 def _chance(run: _Run, task: str | None = None) -> float | None:
-    chance = run.transfer.notes.get("chance") if run.transfer else None
-    if not isinstance(chance, dict):
-        return None
+    chance = _mapping(run.transfer.notes.get("chance")) if run.transfer else {}
     found = [v for name, v in chance.items() if task in (None, name) and isinstance(v, (int, float))]
     return sum(found) / len(found) if found else None
 
@@ -175,7 +178,7 @@ def _draw(run: _Run, name: str, figure: Any, caption: str) -> str:
 
 
 def _overview(run: _Run) -> str:
-    card = run.genome.get("card") if isinstance(run.genome.get("card"), dict) else {}
+    card = _mapping(run.genome.get("card"))
     summary, config = run.summary, run.config
     facts: list[tuple[str, Any]] = []
     tasks = summary.get("tasks") or card.get("tasks")
@@ -248,8 +251,8 @@ def _transfer(run: _Run) -> str:
     drawings = []
     for number, (topology, task) in enumerate(pairs):
         figure = learning_figure(transfer.rows, transfer.chosen, topology, task, chance=_chance(run, task))
-        size = notes.get("topologies", {}).get(topology) if isinstance(notes.get("topologies"), dict) else None
-        words = f"{task} on {topology}" + (f": {_size(size)}" if isinstance(size, dict) else "")
+        size = _mapping(_mapping(notes.get("topologies")).get(topology))
+        words = f"{task} on {topology}" + (f": {_size(size)}" if size else "")
         drawings.append(_draw(run, f"learning-{number}", figure, words))
     parts.append(f'<div class="grid">{"".join(drawings)}</div>')
     if comparison:
@@ -300,7 +303,7 @@ def _genome(run: _Run) -> str:
         return block("Genome", paragraph("No genome.json in this folder."))
     from neurograph.plots import genome_figure
 
-    rule = run.genome.get("rule") if isinstance(run.genome.get("rule"), dict) else {}
+    rule = _mapping(run.genome.get("rule"))
     wanted = [*_MATRICES, *(_SECOND if rule.get("forward_synapse_update") else ())]
     try:
         matrices = {name: [[float(v) for v in row] for row in arrays[name]] for name in wanted if name in arrays}

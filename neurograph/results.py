@@ -82,9 +82,10 @@ class Transfer:
         rows = self.comparison(steps)
         tasks = list(dict.fromkeys(row["task"] for row in rows))
         table = Table(title=f"accuracy on test data: median (quartiles) over {self.notes.get('seeds', 'the')} seeds")
-        for name, justify in (("task", "left"), ("topology", "left"), ("steps", "right"), ("genome", "right")):
-            if name != "task" or len(tasks) > 1:
-                table.add_column(name, justify=justify, overflow="fold")
+        for name in ("task", "topology") if len(tasks) > 1 else ("topology",):
+            table.add_column(name, overflow="fold")
+        table.add_column("steps", justify="right")
+        table.add_column("genome", justify="right")
         if any(row["baseline"] for row in rows):
             table.add_column("best baseline", justify="right")
             table.add_column("which, learning rate", overflow="fold")

@@ -232,7 +232,8 @@ def _curves(problem: Problem, genome: Genome, keys: jax.Array, at: tuple[int, ..
             row = jax.lax.cond(wanted, judge, lambda _: jnp.full(2, jnp.nan), synapses)
             x, y = (a[jnp.minimum(index, sizes[0] - 1)] for a in episode.support)
             noise = jax.random.fold_in(noise_key, index) if network.rule.noise else None
-            return learning_step(network, genome, synapses, x, y, index, noise, False)[0], row
+            learned, _ = learning_step(network, genome, synapses, x, y, index, noise, False)  # type: ignore[misc]
+            return learned, row
 
         return jax.lax.scan(body, synapses, (jnp.arange(len(judged)), jnp.asarray(judged)))[1][np.asarray(at)].T
 
