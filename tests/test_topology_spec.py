@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import sys
 import time
 import tracemalloc
@@ -17,7 +18,7 @@ from malformed import CASES, GOOD, message_of
 from strategies import topologies
 
 from neurograph.errors import NeurographError, SpecError, TopologyError
-from neurograph.topology import FORMATS, Limits, build_topology, load_topology, save_topology
+from neurograph.topology import BUILDERS, FORMATS, Limits, build_topology, load_topology, save_topology
 from neurograph.topology.yaml_tree import parse_yaml, scalar
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -207,6 +208,20 @@ def test_the_tables_of_the_documentation_are_true(monkeypatch):
 
     page = make_topology_tables.PAGE.read_text(encoding="utf-8")
     assert page == make_topology_tables.render(page), "run: python docs/make_topology_tables.py"
+
+
+def test_the_examples_of_the_documentation_work(tmp_path):
+    page = (ROOT / "docs" / "topologies.md").read_text(encoding="utf-8")
+    whole = next(block for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if block.startswith("title:"))
+    t = load(tmp_path, whole)
+    assert (len(t.inputs), len(t.outputs)) == (64, 10)
+    assert t.group.max() == 0
+    code = next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "class EveryOther" in block)
+    try:
+        exec(compile(code, "docs/topologies.md", "exec", dont_inherit=True), {"__name__": "docs"})
+        assert "every_other" in BUILDERS
+    finally:
+        BUILDERS.pop("every_other", None)
 
 
 def test_unreadable_files(tmp_path):
