@@ -68,12 +68,13 @@ def test_every_task_keeps_the_contract(name):
     assert not rows & {row.tobytes() for row in np.asarray(episode.query.x)}
 
 
-@pytest.mark.parametrize("name", ["random_xor", "blobs3", "digits"])
+@pytest.mark.parametrize("name", ["random_xor", "digits"])
 def test_scan_and_vmap(name):
     task = get_task(name)
     keys = jax.random.split(KEY, 3)
-    one = [task.episode(key, 2, 4, 3) for key in keys]
-    mapped = jax.vmap(lambda key: task.episode(key, 2, 4, 3))(keys)
+    draw = jax.jit(lambda key: task.episode(key, 2, 4, 3))
+    one = [draw(key) for key in keys]
+    mapped = jax.jit(jax.vmap(draw))(keys)
     _, scanned = jax.lax.scan(lambda _, key: (None, task.sample(key, 4)), None, keys)
     for index, episode in enumerate(one):
         for a, b in zip(jax.tree.leaves(episode), jax.tree.leaves(mapped)):

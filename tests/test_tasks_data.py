@@ -411,7 +411,7 @@ def test_command_line(tmp_path, monkeypatch):
     assert run.exit_code == 0
     assert "64 inputs, 5 outputs" in run.output
     assert "@" in run.output
-    for name in ("blobs3", "sine", "digits"):
+    for name in ("blobs3", "digits"):
         file = tmp_path / f"{name}.png"
         run = CliRunner().invoke(command, ["show", name, "--picture", str(file)])
         assert run.exit_code == 0, run.exception
