@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from neurograph.errors import Fault, SpecError
 from neurograph.topology.graph import Topology
 from neurograph.topology.spec import suggestion
 from neurograph.topology.validate import DEFAULT_LIMITS, InvalidGraph, Limits, Problem
+from neurograph.topology.values import as_bool, as_finite, as_int, as_label, numbered, short
 
 __all__ = ["EDGE_KEYS", "GRAPH_KEYS", "NODE_KEYS", "Column", "Options", "Rule", "Table", "table_of", "topology_of"]
 
@@ -119,7 +120,7 @@ class _Reading:
                 wrong.append((i, value))
         for number, (i, value) in enumerate(wrong[:3]):
             more = f" ({len(wrong) - 3:,} more like it)" if number == 2 and len(wrong) > 3 else ""
-            self.fault(f"{self.name(kind, i)}: {key} is {_short(value)}; expected {expected}.{more}", kind, i)
+            self.fault(f"{self.name(kind, i)}: {key} is {short(value)}; expected {expected}.{more}", kind, i)
         return [], []
 
     def numbers(self, kind: str, key: str) -> tuple[list[int], Any]:
@@ -132,7 +133,7 @@ class _Reading:
                 array = np.array([np.nan])
             if np.isfinite(array).all():
                 return column.at, array
-        return self.values(kind, key, _finite, "a finite number")
+        return self.values(kind, key, as_finite, "a finite number")
 
     def topology(self) -> Topology:
         table, options = self.table, self.options
@@ -141,18 +142,18 @@ class _Reading:
         senders, receivers = self.ends(index, table.sources, "source"), self.ends(index, table.targets, "target")
         e = len(senders)
         fixed, weight, group = np.zeros(e, bool), np.full(e, np.nan), np.full(e, -1, np.int64)
-        at, values = self.values("edge", "fixed", _bool, "true or false")
+        at, values = self.values("edge", "fixed", as_bool, "true or false")
         fixed[at] = values
         if options.weight:
             at, values = self.numbers("edge", options.weight)
             weight[at] = values
-        at, values = self.values("edge", "group", _label, "text or an integer")
-        group[at] = _numbered(values)
+        at, values = self.values("edge", "group", as_label, "text or an integer")
+        group[at] = numbered(values)
         bias_group, population = np.full(self.n, -1, np.int64), np.full(self.n, -1, np.int64)
-        at, values = self.values("node", "bias_group", _label, "text or an integer")
-        bias_group[at] = _numbered(values)
+        at, values = self.values("node", "bias_group", as_label, "text or an integer")
+        bias_group[at] = numbered(values)
         shapes = self.populations()
-        at, values = self.values("node", "population", _label, "text or an integer")
+        at, values = self.values("node", "population", as_label, "text or an integer")
         population_names = list(shapes) if shapes else list(dict.fromkeys(values))
         number = {name: i for i, name in enumerate(population_names)}
         strange = [i for i, name in zip(at, values) if name not in number]
@@ -163,7 +164,7 @@ class _Reading:
         outputs = self.role("output", options.outputs, table.outputs, index, senders, receivers)
         bias = np.ones(self.n, bool)
         bias[inputs] = False
-        at, values = self.values("node", "bias", _bool, "true or false")
+        at, values = self.values("node", "bias", as_bool, "true or false")
         bias[at] = values
         order = self.order(e)
         schedule, ticks, may_project = self.settings()
@@ -211,7 +212,7 @@ class _Reading:
             unknown = [(e, name) for e, name in enumerate(names) if name not in index]
             for number, (e, name) in enumerate(unknown[:3]):
                 more = f" ({len(unknown) - 3:,} more like it)" if number == 2 and len(unknown) > 3 else ""
-                self.fault(f"synapse {e + 1}: its {end} {_short(name)} is no neuron of the file.{more}", "edge", e)
+                self.fault(f"synapse {e + 1}: its {end} {short(name)} is no neuron of the file.{more}", "edge", e)
             self.stop()
             raise
 
@@ -230,13 +231,13 @@ class _Reading:
             for shape in value.values()
         )
         if not good:
-            self.fault(f"the graph attribute populations is {_short(text)}; expected {expected}.")
+            self.fault(f"the graph attribute populations is {short(text)}; expected {expected}.")
             return {}
         return {str(name): tuple(shape) for name, shape in value.items()}  # type: ignore[union-attr]
 
     def order(self, e: int) -> np.ndarray | slice:
         """Synapse order: by the attribute `index` where it is given, else as in the file."""
-        at, values = self.values("edge", "index", _int, "an integer")
+        at, values = self.values("edge", "index", as_int, "an integer")
         if not at:
             return slice(None)
         rank = np.full(e, np.iinfo(np.int64).max)
@@ -248,15 +249,15 @@ class _Reading:
         schedule = options.schedule or str(graph.get("schedule", "levels"))
         ticks, may = options.ticks, options.outputs_may_project
         try:
-            stored = 1 if options.schedule == "levels" else _int(graph.get("ticks", 1))
+            stored = 1 if options.schedule == "levels" else as_int(graph.get("ticks", 1))
             ticks = stored if ticks is None else ticks
         except (ValueError, TypeError):
-            self.fault(f"the graph attribute ticks is {_short(graph.get('ticks'))}; expected an integer.")
+            self.fault(f"the graph attribute ticks is {short(graph.get('ticks'))}; expected an integer.")
         try:
-            may = _bool(graph.get("outputs_may_project", False)) if may is None else may
+            may = as_bool(graph.get("outputs_may_project", False)) if may is None else may
         except (ValueError, TypeError):
             self.fault(
-                f"the graph attribute outputs_may_project is {_short(graph['outputs_may_project'])}; expected true or false."
+                f"the graph attribute outputs_may_project is {short(graph['outputs_may_project'])}; expected true or false."
             )
         return schedule, ticks or 1, bool(may)
 
@@ -313,7 +314,7 @@ class _Reading:
         strange = [(i, v) for i, v in zip(column.at, column.values) if v not in ("input", "output", "hidden", "", None)]
         if strange and role == "input":
             i, value = strange[0]
-            self.fault(f"{self.name('node', i)}: role is {_short(value)}; allowed: input, output, hidden.", "node", i)
+            self.fault(f"{self.name('node', i)}: role is {short(value)}; allowed: input, output, hidden.", "node", i)
         elif not found and not strange:
             self.fault(
                 f"no neuron has the role {role!r}: give {role}s (in Python, or by --{role}s), as names or by a rule, "
@@ -322,7 +323,7 @@ class _Reading:
         position = self.table.nodes.get("position")
         if position is None:
             return np.array(found, np.int64)
-        at, values = self.values("node", "position", _int, "an integer")
+        at, values = self.values("node", "position", as_int, "an integer")
         rank = dict(zip(at, values))
         return np.array(sorted(found, key=lambda i: rank.get(i, 2**62)), np.int64)
 
@@ -383,44 +384,3 @@ def _put(columns: dict[str, Column], key: str, at: list[int], values: list[Any])
 
 def _given(array: np.ndarray, mask: np.ndarray) -> tuple[list[int], list[Any]]:
     return np.flatnonzero(mask).tolist(), array[mask].tolist()
-
-
-def _bool(value: Any) -> bool:
-    text = str(value).strip().lower()
-    if text not in ("true", "false", "1", "0"):
-        raise ValueError
-    return text in ("true", "1")
-
-
-def _finite(value: Any) -> float:
-    if isinstance(value, (bool, np.bool_)) or value is None:
-        raise ValueError
-    number = float(value)
-    if not np.isfinite(number):
-        raise ValueError
-    return number
-
-
-def _int(value: Any) -> int:
-    number = int(value)
-    if isinstance(value, (bool, np.bool_)) or number != float(value) or abs(number) >= 2**62:
-        raise ValueError
-    return number
-
-
-def _label(value: Any) -> str:
-    if isinstance(value, (str, int, np.integer)) and not isinstance(value, bool):
-        return str(value)
-    if isinstance(value, (float, np.floating)) and float(value).is_integer():
-        return str(int(value))
-    raise ValueError
-
-
-def _numbered(labels: Iterable[str]) -> list[int]:
-    ids: dict[str, int] = {}
-    return [ids.setdefault(label, len(ids)) for label in labels]
-
-
-def _short(value: Any) -> str:
-    text = repr(value[:60] if isinstance(value, str) else value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
