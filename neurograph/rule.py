@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,8 +103,10 @@ class Rule:
                 faults.append(f"{name}: got {value!r}; allowed: true, false")
             elif field.type == "int" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 faults.append(f"{name}: got {value!r}; expected an integer > 0")
-            elif field.type == "float" and (isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0):
-                faults.append(f"{name}: got {value!r}; expected a number >= 0")
+            elif field.type == "float" and (
+                isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf
+            ):
+                faults.append(f"{name}: got {value!r}; expected a finite number >= 0")
             elif name.endswith("activation"):
                 try:
                     resolve_activation(value, name)
@@ -116,7 +119,7 @@ class Rule:
         needs_second = [n for n in ("backward_update", "feedback") if getattr(self, n) in ("multiplicative_second_state", "mse")]
         if self.feedback == "softmax_cross_entropy":
             needs_second.append("feedback")
-        if self.states == 1:
+        if self.states == 1 and self.states is not True:
             faults += [f"states: 1 leaves no state 1, which {n}: {getattr(self, n)} needs" for n in dict.fromkeys(needs_second)]
             if self.feedback == "labels":
                 faults.append("states: 1 leaves no state 1 for the feedback: labels; expected states >= 2")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import jax
@@ -148,15 +148,13 @@ def unused_rows(case: Layered) -> dict[str, np.ndarray] | None:
     return {"forward": np.concatenate(forward), "backward": np.concatenate(backward), "bias": np.concatenate(bias)}
 
 
-@lru_cache(maxsize=None)
+@cache
 def five_steps(file: str, kernel: str, precision: str) -> tuple[Layered, dict[str, np.ndarray]]:
     """One compiled run of five recorded steps and the query, which the two tests of a file share."""
     case = Layered(file, kernel, precision)
     xs, ys = (case.arrays[f"in.{axis}_seq"][:, 0, 0].astype(precision) for axis in ("x", "y"))
-    arrays = case.initial()
-    return case, jax.device_get(
-        steps(case.network, case.genome, arrays, xs, ys, case.arrays["in.x_query"][0, 0].astype(precision))
-    )
+    query = case.arrays["in.x_query"][0, 0].astype(precision)
+    return case, jax.device_get(steps(case.network, case.genome, case.initial(), xs, ys, query))
 
 
 @pytest.mark.parametrize(("file", "precision"), list(itertools.product(sorted(CONFIGS), ["float64", "float32"])))

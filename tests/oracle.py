@@ -1,0 +1,290 @@
+"""The learning step once more, in NumPy: neuron by neuron and synapse by synapse, written from the formulas alone.
+
+Slow on purpose. It shares no code with the package but `Topology` and `Rule`, of which it reads the fields, and it is what every
+kernel must equal. States are `[k, B]` per neuron; a synapse has k numbers in each direction.
+
+Readings of the formulas that a comparison depends on:
+- `hebbian_pre: forward` takes the states of the neuron where a (forward) synapse starts, for its backward twin too;
+- sums over arriving synapses (norms, Oja) count fixed and shared synapses, and on the way forward the bias;
+- batch variances have 1e-5 added, synapse norms 1e-9.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import networkx as nx
+import numpy as np
+
+
+def _sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def _gelu(x):
+    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+def _gelu_slope(x):
+    t = np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
+    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * x * x)
+
+
+VALUE_AND_SLOPE = {
+    "relu_tanh": (lambda x: np.maximum(np.tanh(x), 0), lambda x: np.where(x > 0, 1 - np.tanh(x) ** 2, 0)),
+    "tanh": (np.tanh, lambda x: 1 - np.tanh(x) ** 2),
+    "identity": (lambda x: x, np.ones_like),
+    "relu": (lambda x: np.maximum(x, 0), lambda x: np.where(x > 0, 1.0, 0.0)),
+    "sigmoid": (_sigmoid, lambda x: _sigmoid(x) * (1 - _sigmoid(x))),
+    "leaky_relu": (lambda x: np.where(x >= 0, x, 0.01 * x), lambda x: np.where(x >= 0, 1.0, 0.01)),
+    "swish": (lambda x: x * _sigmoid(x), lambda x: _sigmoid(x) * (1 + x * (1 - _sigmoid(x)))),
+    "gelu": (_gelu, _gelu_slope),
+}
+
+
+def activate(activation, u: np.ndarray) -> np.ndarray:
+    """[k, B] -> [k, B]. A pair (sigma, sigma') is given as `("pair", name)`."""
+    if isinstance(activation, tuple):
+        value, slope = VALUE_AND_SLOPE[activation[1]]
+        return np.concatenate([value(u[:1]), slope(u[1:])])
+    return VALUE_AND_SLOPE[activation][0](u)
+
+
+@dataclass
+class Record:
+    """Arrays as `Trace` and `Network.unpack` give them; `carried` is [B, n, k]."""
+
+    forward: np.ndarray
+    feedback: np.ndarray
+    backward: np.ndarray
+    outputs: np.ndarray
+    synapses: dict[str, np.ndarray]
+    carried: np.ndarray | None = None
+
+
+@dataclass
+class Oracle:
+    """`genome`: arrays by field name. `activations`: forward, backward and output, as `activate` takes them."""
+
+    topology: object
+    rule: object
+    genome: dict[str, np.ndarray]
+    activations: dict[str, object]
+    pre_of_outputs: dict[int, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self):
+        t = self.topology
+        self.edges = list(zip(t.senders.tolist(), t.receivers.tolist()))
+        self.inputs, self.outputs = t.inputs.tolist(), t.outputs.tolist()
+        self.k = self.rule.states
+        self.into = {j: [(e, i) for e, (i, r) in enumerate(self.edges) if r == j] for j in range(t.num_neurons)}
+        self.outof = {i: [(e, j) for e, (s, j) in enumerate(self.edges) if s == i] for i in range(t.num_neurons)}
+
+    # ---- passes
+
+    def groups(self) -> list[tuple[list[int], int]]:
+        """Neurons that are updated together and how often, in forward order."""
+        t = self.topology
+        if t.schedule == "synchronous":
+            return [(list(range(t.num_neurons)), t.ticks)]
+        graph = nx.DiGraph(self.edges)
+        graph.add_nodes_from(range(t.num_neurons))
+        if t.schedule == "levels":
+            return [([j], 1) for j in nx.topological_sort(graph)]
+        condensed = nx.condensation(graph)
+        found = []
+        for component in nx.topological_sort(condensed):
+            members = sorted(condensed.nodes[component]["members"])
+            cyclic = len(members) > 1 or graph.has_edge(members[0], members[0])
+            found.append((members, t.ticks if cyclic else 1))
+        return found
+
+    def arriving(self, w, direction: str, q: int) -> np.ndarray:
+        """[k]: sum of the squared synapses that arrive at q."""
+        total = np.zeros(self.k)
+        for e, _ in self.into[q] if direction == "forward" else self.outof[q]:
+            total += w[direction][e] ** 2
+        if direction == "forward" and self.topology.bias[q]:
+            total += w["bias"][q] ** 2
+        return total
+
+    def inflow(self, w, direction: str, q: int, a: list[np.ndarray]) -> np.ndarray:
+        matrix = self.genome[f"{direction}_transform"]
+        z = np.zeros_like(a[q])
+        for e, p in self.into[q] if direction == "forward" else self.outof[q]:
+            for c in range(self.k):
+                z[c] += w[direction][e, c] * sum(matrix[c, d] * a[p][d] for d in range(self.k))
+        if direction == "forward" and self.topology.bias[q]:
+            for c in range(self.k):
+                z[c] += w["bias"][q, c] * sum(matrix[c, d] for d in range(self.k))
+        if self.rule.synapse_normalization == "in_pass":
+            z = z / self.length(w, direction, q)[:, None]
+        return z
+
+    def length(self, w, direction: str, q: int) -> np.ndarray:
+        length = np.sqrt(self.arriving(w, direction, q) + 1e-9)
+        return length / self.genome["rescale"] if self.rule.rescale else length
+
+    def updated(self, w, direction: str, q: int, a: list[np.ndarray]) -> np.ndarray:
+        g, rule = self.genome, self.rule
+        z = self.inflow(w, direction, q, a)
+        if direction == "backward" and rule.backward_update == "multiplicative":
+            return activate(self.activations["backward"], g["neuron_keep"] * a[q] * z)
+        if direction == "backward" and rule.backward_update == "multiplicative_second_state":
+            u = g["neuron_keep"] * np.concatenate([a[q][:1], a[q][1:] * z[1:]])
+            return activate(self.activations["backward"], u)
+        u = g["neuron_keep"] * a[q] + g["neuron_update"] * z
+        is_output = q in self.outputs
+        if rule.normalization == "batch" and (not is_output or rule.normalize_outputs):
+            mean = u.mean(axis=1, keepdims=True)
+            deviation = np.sqrt(((u - mean) ** 2).mean(axis=1, keepdims=True) + 1e-5)
+            u = (u - mean) / deviation * g[f"{direction}_scale"][:, None] + g[f"{direction}_shift"][:, None]
+        if is_output:
+            self.pre_of_outputs[q] = u
+            return activate(self.activations["output"], u)
+        return activate(self.activations[direction], u)
+
+    def run(self, w, direction: str, a: list[np.ndarray]) -> list[np.ndarray]:
+        a = list(a)
+        order = self.groups()
+        for members, ticks in order if direction == "forward" else reversed(order):
+            clamped = self.inputs if direction == "forward" else [*self.inputs, *self.outputs]
+            moving = [q for q in members if q not in clamped]
+            for _ in range(ticks):
+                new = {q: self.updated(w, direction, q, a) for q in moving}
+                for q, value in new.items():
+                    a[q] = value
+        return a
+
+    # ---- synapses
+
+    def learned(self, w, before, after, second: bool) -> dict[str, np.ndarray]:
+        """Eqs. 7 and 8 for every stored number; `before` are the states of the neurons where forward synapses start."""
+        g, t, prefix = self.genome, self.topology, "forward_" if second else ""
+        pre, post = g[f"{prefix}pre_transform"], g[f"{prefix}post_transform"]
+        keep, eta = g[f"{prefix}synapse_keep"], g[f"{prefix}synapse_update"]
+        k = range(self.k)
+
+        def as_pre(a, c):
+            return sum(a[e] * pre[e, c] for e in k)
+
+        def as_post(a, c):
+            return sum(post[c, d] * a[d] for d in k)
+
+        share = 1 / before[0].shape[1] if self.rule.batch_reduction == "mean" else 1.0
+        constant = np.ones_like(before[0])
+        new = {}
+        for name in ("forward", "bias") if self.rule.symmetric else ("forward", "backward", "bias"):
+            increments, stored = np.zeros_like(w[name]), w[name]
+            direction = "backward" if name == "backward" else "forward"
+            for number in range(len(stored)):
+                if name == "bias":
+                    if not t.bias[number]:
+                        continue
+                    p_state, q_state, q = constant, after[number], number
+                elif name == "forward":
+                    i, q = self.edges[number]
+                    p_state, q_state = before[i], after[q]
+                else:
+                    q, j = self.edges[number]
+                    p_state, q_state = after[j], before[q]
+                arriving = self.arriving(w, direction, q)
+                for c in k:
+                    source = 0 if self.rule.single_state_synapses else c
+                    y = as_post(q_state, source)
+                    h = share * np.sum(as_pre(p_state, source) * y)
+                    if self.rule.oja != "none":
+                        activity = share * np.sum(y**2) if self.rule.oja == "activity" else arriving[source]
+                        size = abs(g["oja_multiplier"]) * self.rule.oja_scale * np.sign(eta)
+                        h -= size * stored[number, c] * activity
+                    increments[number, c] = h
+            new[name] = self.applied(stored, self.summed(name, increments), keep, eta)
+            if name == "bias":
+                new[name][~t.bias] = 0
+            else:
+                new[name][t.fixed] = t.weight[t.fixed][:, None]
+        if self.rule.symmetric:
+            new["backward"] = new["forward"]
+        return new
+
+    def summed(self, name: str, increments: np.ndarray) -> np.ndarray:
+        """Members of a group all get the sum of their increments."""
+        group = self.topology.bias_group if name == "bias" else self.topology.group
+        total = increments.copy()
+        for number, mine in enumerate(group):
+            if mine >= 0:
+                total[number] = sum(increments[other] for other in range(len(group)) if group[other] == mine)
+        return total
+
+    def applied(self, w, h, keep, eta) -> np.ndarray:
+        rule, alpha = self.rule, self.genome["saturation"]
+        if rule.saturation == "exponential":
+            return w + ((keep - 1) * w + eta * h) * np.exp(-np.abs(w) * (rule.saturation_eps + abs(alpha)))
+        new = keep * w + eta * h
+        return alpha * np.tanh(new / alpha) if rule.saturation == "tanh" else new
+
+    def normalised(self, w) -> dict[str, np.ndarray]:
+        """synapse_normalization: stored."""
+        new = {name: value.copy() for name, value in w.items()}
+        for e, (i, j) in enumerate(self.edges):
+            if not self.topology.fixed[e]:
+                new["forward"][e] = w["forward"][e] / self.length(w, "forward", j)
+                if not self.rule.symmetric:
+                    new["backward"][e] = w["backward"][e] / self.length(w, "backward", i)
+        for j in np.flatnonzero(self.topology.bias):
+            new["bias"][j] = w["bias"][j] / self.length(w, "forward", j)
+        if self.rule.symmetric:
+            new["backward"] = new["forward"]
+        return new
+
+    # ---- the step
+
+    def clamp(self, x: np.ndarray, carried: np.ndarray | None) -> list[np.ndarray]:
+        if carried is None or self.rule.reset_states:
+            carried = np.zeros((len(x), self.topology.num_neurons, self.k))
+        a = [carried[:, q].T.copy() for q in range(self.topology.num_neurons)]
+        for column, q in enumerate(self.inputs):
+            a[q] = np.zeros((self.k, len(x)))
+            a[q][0] = x[:, column]
+        return a
+
+    def feedback(self, a: list[np.ndarray], y: np.ndarray) -> list[np.ndarray]:
+        a = list(a)
+        h = np.stack([a[q][0] for q in self.outputs], axis=1)
+        name = self.activations["output"]
+        slope = VALUE_AND_SLOPE[name[1] if isinstance(name, tuple) else name][1]
+        slopes = np.stack([slope(self.pre_of_outputs[q][0]) for q in self.outputs], axis=1)
+        if self.rule.feedback == "mse":
+            y = (h - y) * slopes
+        elif self.rule.feedback == "softmax_cross_entropy":
+            e = np.exp(h - h.max(axis=1, keepdims=True))
+            y = (e / e.sum(axis=1, keepdims=True) - (y + 1) / 2) * slopes
+        for column, q in enumerate(self.outputs):
+            a[q] = np.concatenate([a[q][:1], y[:, column][None], np.zeros_like(a[q][2:])])
+        return a
+
+    def outside(self, a: list[np.ndarray]) -> np.ndarray:
+        return np.stack(a).transpose(2, 0, 1)
+
+    def step(self, w, x, y, index: int = 0, carried: np.ndarray | None = None) -> Record:
+        """One step from synapses `w` (forward, backward [E, k]; bias [n, k])."""
+        if self.rule.synapse_normalization == "stored":
+            w = self.normalised(w)
+        forward = self.run(w, "forward", self.clamp(x, carried))
+        outputs = np.stack([forward[q][0] for q in self.outputs], axis=1)
+        if self.rule.forward_synapse_update:
+            w = self.learned(w, forward, forward, second=True)
+        fed = backward = forward
+        if index % self.rule.supervise_every == 0:
+            fed = self.feedback(forward, y)
+            backward = self.run(w, "backward", fed)
+            w = self.learned(w, forward if self.rule.hebbian_pre == "forward" else backward, backward, second=False)
+        states = [self.outside(a) for a in (forward, fed, backward)]
+        return Record(*states, outputs, w, None if self.rule.reset_states else states[2])
+
+    def predict(self, w, x, carried: np.ndarray | None = None) -> np.ndarray:
+        if self.rule.synapse_normalization == "stored":
+            w = self.normalised(w)
+        forward = self.run(w, "forward", self.clamp(x, carried))
+        return np.stack([forward[q][0] for q in self.outputs], axis=1)

@@ -1,0 +1,109 @@
+"""Imports: quick, lazy, and pointing one way."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import neurograph as ng
+
+PACKAGE = Path(ng.__file__).parent
+HEAVY = ("jax", "jaxlib", "jraph", "optax", "matplotlib", "sklearn", "cma", "tensorflow", "tensorflow_datasets")
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Top-level modules that a fresh interpreter holds after a statement."""
+    code = f"{statement}\nimport sys\nprint(*sorted({{name.split('.')[0] for name in sys.modules}}))"
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["import neurograph", "import neurograph.errors", "import neurograph.topology", "import neurograph as n; n.load_topology"],
+)
+def test_graphs_need_no_jax(statement):
+    assert not loaded_by(statement) & set(HEAVY)
+
+
+def test_importing_the_package_loads_nothing_at_all():
+    assert not loaded_by("import neurograph") & {"numpy", "scipy", "networkx", "pydantic", "yaml", "click"}
+
+
+@pytest.mark.parametrize("name", ng.__all__)
+def test_every_public_name_resolves(name):
+    value = getattr(ng, name)
+    assert value is getattr(importlib.import_module(ng._HOME[name]), name)
+    assert name in dir(ng)
+
+
+@pytest.mark.parametrize("module", sorted(ng._NAMES))
+def test_what_is_lifted_to_the_top_is_public_where_it_lives(module):
+    public = importlib.import_module(module).__all__
+    assert not [name for name in ng._NAMES[module] if name not in public]
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'neurograph' has no attribute 'Netwrok'"):
+        ng.Netwrok  # noqa: B018
+
+
+def test_all_public_errors_share_one_root():
+    from neurograph import errors
+
+    for name in errors.__all__:
+        value = getattr(errors, name)
+        assert name == "Fault" or issubclass(value, ng.NeurographError)
+
+
+# ---- direction: a module imports only from floors at or below its own
+
+FLOORS = (
+    ("errors",),
+    ("topology",),
+    ("activations", "types"),
+    ("rule",),
+    ("genome",),
+    ("plan",),
+    ("kernels",),
+    ("reference",),
+    ("step",),
+    ("network",),
+)
+
+
+def runtime_imports(path: Path) -> set[str]:
+    """First part below `neurograph` of all that a file imports from the package, inside functions too, annotations aside."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            node.body = [ast.Pass()]
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return {name.split(".")[1] for name in names if name.startswith("neurograph.")}
+
+
+def files_of(module: str) -> list[Path]:
+    folder = PACKAGE / module
+    return sorted(folder.rglob("*.py")) if folder.is_dir() else [PACKAGE / f"{module}.py"]
+
+
+@pytest.mark.parametrize("floor", range(len(FLOORS)), ids=["+".join(names) for names in FLOORS])
+def test_imports_point_one_way(floor):
+    below = {name for names in FLOORS[: floor + 1] for name in names}
+    for module in FLOORS[floor]:
+        for path in files_of(module):
+            assert runtime_imports(path) <= below, path
+
+
+def test_only_the_reference_kernel_imports_jraph():
+    users = [path.name for path in PACKAGE.rglob("*.py") if "import jraph" in path.read_text()]
+    assert users == ["reference.py"]
