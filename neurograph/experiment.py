@@ -23,9 +23,9 @@ from neurograph.learner import Problem
 from neurograph.meta import GradientOptimizer, GradientState, Objective, best_member, screen, select, start_genomes
 from neurograph.meta.population import evaluate, member, stack
 from neurograph.network import Network
+from neurograph.results import Transfer
 from neurograph.rule import Rule
 from neurograph.tasks import get_task
-from neurograph.results import Transfer
 from neurograph.topology import Topology, load_topology
 from neurograph.transfer import transfer
 
@@ -52,7 +52,9 @@ def find_topology(name: str | Path, beside: Path | None = None) -> Topology:
             if candidate.is_file():
                 return load_topology(candidate)
     names = sorted({p.stem for folder in SHIPPED_TOPOLOGIES if folder.is_dir() for p in folder.iterdir() if p.suffix in SUFFIXES})
-    raise ExperimentError(f"topology {str(name)!r}: no such file, and no shipped topology of that name; there are: {', '.join(names)}")
+    raise ExperimentError(
+        f"topology {str(name)!r}: no such file, and no shipped topology of that name; there are: {', '.join(names)}"
+    )
 
 
 def _located(where: str, make: Callable[[], Any]) -> Any:
@@ -239,7 +241,9 @@ def final_test(
       ExperimentError: a topology or task that does not exist, or a task that fits none of the topologies.
     """
     wanted = spec.transfer
-    topologies = {name: _located("transfer.topologies", lambda name=name: find_topology(name, base)) for name in wanted.topologies}
+    topologies = {
+        name: _located("transfer.topologies", lambda name=name: find_topology(name, base)) for name in wanted.topologies
+    }
     items = [ProblemSpec(task=name, topology="") for name in wanted.tasks] or spec.problems
     results = []
     for item in {(i.task, json.dumps(i.options, sort_keys=True)): i for i in items}.values():

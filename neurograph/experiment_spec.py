@@ -41,7 +41,7 @@ class ProblemSpec(_Spec):
 
 
 class UnrollSpec(_Spec):
-    """Inner loop: `steps` batches of `batch_size`; `grow_by` more every `grow_every` meta-steps, up to `max_steps` (section 4.2)."""
+    """Inner loop: `steps` batches of `batch_size`; `grow_by` more every `grow_every` meta-steps, to `max_steps` (4.2)."""
 
     steps: int = Field(10, ge=1, le=100_000)
     batch_size: int = Field(128, ge=1)
@@ -124,7 +124,8 @@ def load_experiment(source: str | Path, overrides: tuple[str, ...] = ()) -> Expe
         if path.name not in experiment_names():
             close = difflib.get_close_matches(path.name, experiment_names(), 1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise ExperimentError(f"{source}: no such file, and no shipped experiment; there are: {', '.join(experiment_names())}{hint}")
+            names = ", ".join(experiment_names())
+            raise ExperimentError(f"{source}: no such file, and no shipped experiment; there are: {names}{hint}")
         path = SHIPPED / f"{path.name}.yaml"
     try:
         text = path.read_text(encoding="utf-8")
@@ -183,7 +184,13 @@ def _validate(data: Any, path: str, tree: Node | None) -> ExperimentSpec:
 
 def _allowed(location: tuple[Any, ...]) -> list[str]:
     model: Any = ExperimentSpec
-    nested = {"start": StartSpec, "problems": ProblemSpec, "unroll": UnrollSpec, "training": TrainingSpec, "transfer": TransferSpec}
+    nested = {
+        "start": StartSpec,
+        "problems": ProblemSpec,
+        "unroll": UnrollSpec,
+        "training": TrainingSpec,
+        "transfer": TransferSpec,
+    }
     for step in location:
         model = nested.get(step, model)
     return list(model.model_fields)

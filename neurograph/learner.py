@@ -91,6 +91,11 @@ def _with_states(network: Network, synapses: Synapses, x: jax.Array) -> Synapses
     return Synapses(synapses.forward, synapses.backward, tuple(clamped(network, synapses, x)))
 
 
+def _rested(synapses: Synapses) -> Synapses:
+    """Without carried states: those belong to the rows of a support batch, not to the query's."""
+    return Synapses(synapses.forward, synapses.backward)
+
+
 def meta_loss(
     network: Network, genome: Genome, episode: Episode, *, key: jax.Array, steps: Any = None
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
@@ -110,7 +115,7 @@ def meta_loss(
     if not network.rule.noise:
         noise_key = None
     synapses = learn(network, genome, synapses, *episode.support, steps, key=noise_key)
-    outputs = network.predict(genome, synapses, episode.query.x)
+    outputs = network.predict(genome, _rested(synapses), episode.query.x)
     loss = query_loss(outputs, episode.query.y)
     return loss, {"loss": loss, "accuracy": accuracy(outputs, episode.query.y)}
 
@@ -130,7 +135,7 @@ def learning_curve(
 
     Args:
       problem: network and task.
-      genome: may lead with no extra axis; `jax.vmap` or `jax.lax.map` over genomes or keys for more.
+      genome: one; `jax.vmap` or `jax.lax.map` over genomes or keys for more.
       key: draws the episode, the synapses and noise.
       at: step counts, ascending, 0 allowed.
       batch_size: rows per learning step.
@@ -159,7 +164,7 @@ def _curve(problem, genome, key, at, batch_size, split, query_split, query_size)
     def stretch(synapses: Synapses, ends: tuple[jax.Array, jax.Array]):
         # One loop of traced length: the step is compiled once, however many stretches there are.
         synapses = jax.lax.fori_loop(ends[0], ends[1], one, synapses)
-        outputs = network.predict(genome, synapses, query.x)
+        outputs = network.predict(genome, _rested(synapses), query.x)
         return synapses, {"loss": query_loss(outputs, query.y), "accuracy": accuracy(outputs, query.y)}
 
     start = _with_states(network, network.init(genome, key=init_key), xs[0])

@@ -260,6 +260,11 @@ class Network:
         """
         x, _ = self._check_batch(x)
         self._check_genome(genome)
+        if synapses.neurons is not None and synapses.neurons[0].shape[-1] != x.shape[0]:
+            raise ShapeError(
+                f"x: got {x.shape[0]} rows, but the carried states have {synapses.neurons[0].shape[-1]}; predict from"
+                " dataclasses.replace(synapses, neurons=None) to start at rest"
+            )
         return _jit_predict(self, genome, synapses, x, statistics)
 
     def statistics(self, genome: Genome, synapses: Synapses, x: Any) -> Moments:

@@ -8,21 +8,18 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from neurograph.baselines import LEARNING_RATES, SETTINGS, Setting, splits_of
 from neurograph.errors import ExperimentError, ShapeError
 from neurograph.genome import Genome
-from neurograph.learner import Problem, accuracy, query_loss
+from neurograph.learner import Problem, learning_curve
 from neurograph.network import Network
 from neurograph.results import GENOME, Row, Transfer
 from neurograph.rule import Rule
-from neurograph.step import clamped, learning_step
 from neurograph.tasks import Task
 from neurograph.topology.graph import Topology
 from neurograph.tuning import tuned_baselines
-from neurograph.types import Synapses
 
 __all__ = ["Transfer", "genome_curves", "transfer"]
 
@@ -202,40 +199,18 @@ def genome_curves(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Query loss and accuracy after each of `at` learning steps, one run per key: two arrays [S, len(at)].
 
-    The batches and first synapses of a key are those of `learner.learning_curve`; here all steps are one loop, compiled once.
+    The runs are those of `learner.learning_curve`.
     """
     at = tuple(sorted({int(step) for step in at}))
-    sizes = (max(*at, 1), int(batch_size), int(query_size), *splits_of(problem.task, judged_on))
-    loss, hits = _curves(problem, genome, keys, at, sizes)
-    return np.asarray(loss), np.asarray(hits)
+    split, query_split = splits_of(problem.task, judged_on)
+    found = _curves(problem, genome, keys, at, int(batch_size), split, query_split, int(query_size))
+    return np.asarray(found["loss"]), np.asarray(found["accuracy"])
 
 
-@partial(jax.jit, static_argnums=(3, 4))
-def _curves(problem: Problem, genome: Genome, keys: jax.Array, at: tuple[int, ...], sizes: tuple[Any, ...]):
-    network, task = problem.network, problem.task
-    judged = np.isin(np.arange(max(at) + 1), at)
+@partial(jax.jit, static_argnums=(3, 4, 5, 6, 7))
+def _curves(problem, genome, keys, at, batch_size, split, query_split, query_size):
+    def run(key: jax.Array) -> dict[str, jax.Array]:
+        options = {"batch_size": batch_size, "split": split, "query_split": query_split, "query_size": query_size}
+        return learning_curve(problem, genome, key=key, at=at, **options)
 
-    def run(key):
-        data_key, init_key, noise_key = jax.random.split(key, 3)
-        episode = task.episode(data_key, *sizes)
-        synapses = network.init(genome, key=init_key)
-        if not network.rule.reset_states:
-            synapses = Synapses(synapses.forward, synapses.backward, tuple(clamped(network, synapses, episode.support.x[0])))
-
-        def judge(synapses):
-            rested = Synapses(synapses.forward, synapses.backward)  # states carried over belong to the support batch
-            outputs = network.predict(genome, rested, episode.query.x)
-            return jnp.stack([query_loss(outputs, episode.query.y), accuracy(outputs, episode.query.y)])
-
-        def body(synapses, now):
-            index, wanted = now
-            row = jax.lax.cond(wanted, judge, lambda _: jnp.full(2, jnp.nan), synapses)
-            x, y = (a[jnp.minimum(index, sizes[0] - 1)] for a in episode.support)
-            noise = jax.random.fold_in(noise_key, index) if network.rule.noise else None
-            learned, _ = learning_step(network, genome, synapses, x, y, index, noise, False)  # type: ignore[misc]
-            return learned, row
-
-        return jax.lax.scan(body, synapses, (jnp.arange(len(judged)), jnp.asarray(judged)))[1][np.asarray(at)].T
-
-    found = jax.lax.map(run, keys)
-    return found[:, 0], found[:, 1]
+    return jax.lax.map(run, keys)

@@ -64,5 +64,3 @@ def _run(source: str, out: Path | None, overrides: tuple[str, ...], resume: bool
 
         click.echo(f"report: {write_report(folder)}")
     click.echo(f"genome: {folder / 'genome.json'}")
-
-

@@ -1,7 +1,7 @@
 """Meta-learning without gradients (section 4.4): CMA-ES by the `cma` package, and a plain evolution strategy.
 
-Both see vectors and fitness only: `ask` gives a generation, `tell` takes its fitness. Their whole history is the fitness that they
-were told: a stopped search is restored by telling it again, which gives the same numbers to the bit and needs no pickle.
+Both see vectors and fitness only: `ask` gives a generation, `tell` takes its fitness. Their whole history is the fitness that
+they were told: a stopped search is restored by telling it again, which gives the same numbers to the bit and needs no pickle.
 """
 
 from __future__ import annotations
