@@ -26,7 +26,7 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat
 
 import jax
 import jax.numpy as jnp
@@ -119,8 +119,7 @@ class Genome:
             if name not in names:
                 continue
             try:
-                array = jnp.asarray(value)
-                given[name] = array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.result_type(float))
+                given[name] = _as_floats(value)
             except (TypeError, ValueError) as error:
                 faults.append(f"{name}: not an array of numbers ({error})")
         sizes = {n: given[n].shape[-1] for n in (*_MATRICES, *_SECOND_MATRICES, *_VECTORS) if n in given and given[n].ndim}
@@ -215,7 +214,7 @@ def backprop_genome(
       GenomeError: the learning rate is not a finite number.
       RuleError: an unknown activation or loss.
     """
-    if not math.isfinite(learning_rate):
+    if isinstance(learning_rate, (bool, str)) or not isinstance(learning_rate, SupportsFloat) or not math.isfinite(learning_rate):
         raise GenomeError(f"learning_rate: got {learning_rate!r}; expected a finite number")
     rule = Rule(
         states=2,
@@ -236,6 +235,24 @@ def backprop_genome(
         "synapse_update": -learning_rate,
     }
     return Genome.from_arrays(**{name: jnp.asarray(value, dtype) for name, value in arrays.items()}), rule
+
+
+def _as_floats(value: Any) -> jax.Array:
+    """A floating-point array; integers are converted.
+
+    Raises:
+      TypeError, ValueError: not real numbers.
+    """
+    if not isinstance(value, jax.Array):
+        value = np.asarray(value)
+        if value.dtype.kind not in "fiuV":  # V: the short floats of JAX, which NumPy does not know by kind
+            raise TypeError(f"got {value.dtype}")
+    array = jnp.asarray(value)
+    if jnp.issubdtype(array.dtype, jnp.floating):
+        return array
+    if not jnp.issubdtype(array.dtype, jnp.integer):
+        raise TypeError(f"got {array.dtype}")
+    return array.astype(jnp.result_type(float))
 
 
 @dataclass(frozen=True)
@@ -297,6 +314,9 @@ def load_genome_file(source: str | os.PathLike[str]) -> GenomeFile:
     arrays = data.get("arrays")
     if not isinstance(arrays, dict) or not arrays:
         raise GenomeError(f"{path} at arrays: expected an object with the genome's arrays")
+    for name in ("rule", "card"):
+        if not isinstance(data.get(name), (dict, type(None))):
+            raise GenomeError(f"{path} at {name}: got {type(data[name]).__name__}; expected an object, or null")
     try:
         genome = Genome.from_arrays(**{str(name): np.asarray(value, dtype=np.float64) for name, value in arrays.items()})
         rule = Rule.from_dict(data["rule"]) if data.get("rule") else None

@@ -65,4 +65,4 @@ def random_genome(states: int, seed: int) -> ng.Genome:
     draw |= {field: rng.uniform(0.6, 1.1) for field in ("neuron_keep", "neuron_update", "synapse_keep", "forward_synapse_keep")}
     draw |= {field: rng.choice([-1, 1]) * rng.uniform(0.02, 0.1) for field in ("synapse_update", "forward_synapse_update")}
     draw |= {"oja_multiplier": rng.normal(), "rescale": rng.uniform(0.5, 1.5), "saturation": rng.uniform(0.5, 1.5)}
-    return ng.Genome.from_arrays(**{name: jnp.asarray(value, jnp.float64) for name, value in draw.items()})
+    return ng.Genome.from_arrays(**{name: jnp.asarray(value) for name, value in draw.items()})
