@@ -1,0 +1,89 @@
+"""Every registered thing keeps its contract: topologies, builders, tasks, rules' options, kernels, experiments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import neurograph as ng
+from neurograph.network import KERNELS
+from neurograph.rule import CHOICES
+
+FOLDER = Path(__file__).parent.parent / "topologies"
+FILES = sorted(path for path in FOLDER.iterdir() if path.suffix in {".yaml", ".json", ".graphml", ".gml", ".gexf", ".csv"})
+
+
+def test_there_are_many_topologies():
+    assert len(FILES) >= 20
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_one_learning_step_on_every_topology(path: Path, kernel: str, x64):
+    """A random genome learns one step on each: finite, changed where it may change, and the same on the reference kernel."""
+    topology = ng.load_topology(path)
+    rule = ng.Rule(
+        states=2,
+        symmetric=False,
+        normalization="batch",
+        batch_reduction="mean",
+        initial_deviation="fan_in",
+        backward_activation="tanh",
+    )
+    genome = ng.Genome.random(jax.random.key(0), rule, synapse_update=0.1)
+    x = jax.random.normal(jax.random.key(1), (3, len(topology.inputs)))
+    y = jnp.sign(jax.random.normal(jax.random.key(2), (3, len(topology.outputs))))
+    found = {}
+    for name in dict.fromkeys((kernel, "reference")):
+        network = ng.Network(topology, rule, name)
+        before = network.init(genome, key=jax.random.key(3))
+        after, outputs = network.step(genome, before, x, y)
+        found[name] = network.unpack(before), network.unpack(after), outputs
+    before, after, outputs = found[kernel]
+    assert outputs.shape == (3, len(topology.outputs))
+    assert jnp.isfinite(outputs).all()
+    for name in ("forward", "backward", "bias"):
+        np.testing.assert_allclose(after[name], found["reference"][1][name], rtol=1e-8, atol=1e-10)
+        assert np.isfinite(after[name]).all()
+    np.testing.assert_allclose(outputs, found["reference"][2], rtol=1e-8, atol=1e-10)
+    learned, fixed = np.asarray(after["forward"]), topology.fixed
+    np.testing.assert_array_equal(learned[fixed], np.repeat(topology.weight[fixed][:, None], 2, axis=1))
+    assert (learned != np.asarray(before["forward"]))[~fixed].any()
+    for group in range(int(topology.group.max(initial=-1)) + 1):
+        members = learned[topology.group == group]
+        assert (members == members[0]).all()
+
+
+@pytest.mark.parametrize("option", CHOICES)
+def test_every_choice_of_a_rule_is_taken_and_others_are_refused(option: str):
+    for value in CHOICES[option]:
+        assert getattr(ng.Rule(**{option: value}), option) == value
+    with pytest.raises(ng.RuleError, match=f"{option}: got 'nothing'; allowed: {CHOICES[option][0]}"):
+        ng.Rule(**{option: "nothing"})
+
+
+def test_every_kernel_runs_and_others_are_refused():
+    topology = ng.load_topology(FOLDER / "tiny.yaml")
+    rule = ng.Rule()
+    genome = ng.Genome.random(jax.random.key(0), rule)
+    x, y = jnp.ones((2, len(topology.inputs))), jnp.ones((2, len(topology.outputs)))
+    outputs = []
+    for name in KERNELS:
+        network = ng.Network(topology, rule, name)
+        outputs.append(network.step(genome, network.init(genome, key=jax.random.key(1)), x, y)[1])
+    for other in outputs[1:]:
+        np.testing.assert_allclose(other, outputs[0], rtol=1e-5, atol=1e-6)
+    with pytest.raises(ng.PlanError, match="kernel: got 'nothing'; allowed: auto"):
+        ng.Network(topology, rule, "nothing")
+
+
+@pytest.mark.parametrize("activation", ng.ACTIVATIONS)
+def test_every_activation_has_a_derivative_pair(activation: str):
+    x = jnp.linspace(-2, 2, 7).reshape(1, 7) + 0.01
+    both = ng.with_derivative(activation)(jnp.concatenate([x, x]))
+    slope = (ng.ACTIVATIONS[activation](x + 1e-3) - ng.ACTIVATIONS[activation](x - 1e-3)) / 2e-3
+    np.testing.assert_allclose(both[0], ng.ACTIVATIONS[activation](x)[0], rtol=1e-6)
+    np.testing.assert_allclose(both[1], slope[0], atol=2e-3)
