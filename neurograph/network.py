@@ -70,11 +70,14 @@ class Network:
         faults = []
         if rule.feedback == "softmax_cross_entropy" and len(topology.outputs) < 2:
             faults.append("feedback: softmax_cross_entropy needs at least two outputs; the topology has one (use mse or labels)")
-        if rule.synapse_normalization == "stored" and (topology.group >= 0).any():
-            faults.append(
-                "synapse_normalization: stored gives every receiving neuron its own length, which the topology's shared synapses"
-                f" (group {int(topology.group.max())} is the last of them) cannot have; use in_pass"
-            )
+        if rule.synapse_normalization == "stored":
+            shared = {"synapses": topology.group[~topology.fixed], "biases": topology.bias_group}
+            for what, group in shared.items():
+                if count := len(np.unique(group[group >= 0])):
+                    faults.append(
+                        "synapse_normalization: stored gives every receiving neuron its own length, which the topology's shared "
+                        f"{what} ({count} group{'s' if count > 1 else ''}) cannot have; use in_pass"
+                    )
         if faults:
             raise PlanError("\n".join(faults))
 
@@ -99,6 +102,7 @@ class Network:
 
     def init(self, genome: Genome, *, key: jax.Array) -> Synapses:
         """Draw fresh synapses; values that the topology gives stay as given. The same key gives the same on every kernel."""
+        self._check_genome(genome)
         topology, rule = self.topology, self.rule
         dtype = genome.forward_transform.dtype
         n, edges, k = topology.num_neurons, topology.num_synapses, rule.synapse_channels
@@ -152,14 +156,16 @@ class Network:
         bias = self._as_edges("bias", bias, (n, k)).astype(forward.dtype)
         twin = None if backward is None else _jit_pack(self.kernel, self._as_edges("backward", backward, (edges, k)), None)
         if neurons is not None:
-            neurons = jnp.asarray(neurons, forward.dtype)
+            if self.rule.reset_states:
+                raise ShapeError("neurons: the rule has reset_states: true, so no states are carried over; expected None")
+            neurons = _numbers("neurons", neurons, f"[batch, {n}, {k}]").astype(forward.dtype)
             if neurons.ndim != 3 or neurons.shape[1:] != (n, k):
                 raise ShapeError(f"neurons: got shape {list(neurons.shape)}; expected [batch, {n}, {k}]")
             neurons = self._inside(neurons)
         return Synapses(_jit_pack(self.kernel, forward, bias), twin, neurons)
 
     def _as_edges(self, name: str, value: Any, shape: tuple[int, int]) -> jax.Array:
-        value = jnp.asarray(value)
+        value = _numbers(name, value, str(list(shape)))
         if not jnp.issubdtype(value.dtype, jnp.floating):
             value = value.astype(jnp.result_type(float))
         allowed = (shape, (shape[0], 1)) if self.rule.single_state_synapses else (shape,)
@@ -199,9 +205,11 @@ class Network:
         for name, (value, width, what) in widths.items():
             if value is None:
                 continue
-            value = jnp.asarray(value)
+            value = _numbers(name, value, f"[{lead_text}batch, {width}]")
             if value.ndim != 2 + lead or value.shape[-1] != width:
                 raise ShapeError(f"{name}: got shape {list(value.shape)}; expected [{lead_text}batch, {width}] ({width} {what})")
+            if not value.shape[-2]:
+                raise ShapeError(f"{name}: got shape {list(value.shape)}; expected at least one row")
             arrays[name] = value
         if y is not None and arrays["x"].shape[:-1] != arrays["y"].shape[:-1]:
             raise ShapeError(
@@ -228,13 +236,15 @@ class Network:
           ShapeError: x or y do not fit the topology.
         """
         x, y = self._check_batch(x, y)
-        self._check_genome(genome)
+        self._check_call(genome, synapses, x)
+        self._check_key(key)
         return _jit_step(self, genome, synapses, x, y, index, key)
 
     def trace(self, genome: Genome, synapses: Synapses, x: Any, y: Any, *, index: Any = 0, key: jax.Array | None = None) -> Trace:
         """The same step, with the states of all neurons after each phase: see `Trace`."""
         x, y = self._check_batch(x, y)
-        self._check_genome(genome)
+        self._check_call(genome, synapses, x)
+        self._check_key(key)
         return _jit_trace(self, genome, synapses, x, y, index, key)
 
     def unroll(
@@ -249,33 +259,53 @@ class Network:
           `(synapses, outputs)`: after the last step, and every step's prediction [U, B, n_out].
         """
         xs, ys = self._check_batch(xs, ys, lead=1)
-        self._check_genome(genome)
+        self._check_call(genome, synapses, xs)
+        self._check_key(key)
         return _jit_unroll(self, genome, synapses, xs, ys, key, checkpoint)
 
     def predict(self, genome: Genome, synapses: Synapses, x: Any, *, statistics: Moments = None) -> jax.Array:
-        """Forward pass only: state 0 of the outputs, [B, n_out].
+        """Forward pass only, without noise: state 0 of the outputs, [B, n_out].
 
         Args:
           statistics: frozen moments from `statistics`, so that a single sample can be normalised; default: this batch's.
         """
         x, _ = self._check_batch(x)
-        self._check_genome(genome)
-        if synapses.neurons is not None and synapses.neurons[0].shape[-1] != x.shape[0]:
-            raise ShapeError(
-                f"x: got {x.shape[0]} rows, but the carried states have {synapses.neurons[0].shape[-1]}; predict from"
-                " dataclasses.replace(synapses, neurons=None) to start at rest"
-            )
+        self._check_call(genome, synapses, x)
         return _jit_predict(self, genome, synapses, x, statistics)
 
     def statistics(self, genome: Genome, synapses: Synapses, x: Any) -> Moments:
         """Mean and variance of every pre-activation over a batch, to freeze for `predict` (normalization: batch)."""
         x, _ = self._check_batch(x)
-        self._check_genome(genome)
+        self._check_call(genome, synapses, x)
         return _jit_statistics(self, genome, synapses, x)
 
     def _check_genome(self, genome: Genome) -> None:
         if genome.states != self.rule.states:
             raise ShapeError(f"genome: has {genome.states} states; the rule says states: {self.rule.states}")
+
+    def _check_call(self, genome: Genome, synapses: Synapses, x: jax.Array) -> None:
+        self._check_genome(genome)
+        carried = None if self.rule.reset_states or synapses.neurons is None else synapses.neurons[0].shape[-1]
+        if carried is not None and carried != x.shape[-2]:
+            raise ShapeError(
+                f"x: got {x.shape[-2]} rows, but the carried states have {carried}; start at rest from"
+                " dataclasses.replace(synapses, neurons=None)"
+            )
+
+    def _check_key(self, key: jax.Array | None) -> None:
+        if self.rule.noise and key is None:
+            raise ShapeError("key: the rule has noise, so every step needs a PRNG key; expected key=...")
+
+
+def _numbers(name: str, value: Any, shape: str) -> jax.Array:
+    """Anything that is an array of real numbers, or a ShapeError that names the argument."""
+    try:
+        array = jnp.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise ShapeError(f"{name}: cannot be read as an array; expected real numbers of shape {shape}") from error
+    if jnp.issubdtype(array.dtype, jnp.complexfloating):
+        raise ShapeError(f"{name}: got {array.dtype}; expected real numbers of shape {shape}")
+    return array
 
 
 @dataclass(frozen=True, eq=False)

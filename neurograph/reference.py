@@ -66,7 +66,7 @@ class ReferenceKernel(Kernel):
         group = self.plan.group[shared]
         first = shared[np.unique(group, return_index=True)[1]].astype(np.int32)
         own_bias, shared_bias = self.bias_pack(bias) if bias is not None else ((None,) * len(self.plan.stages), None)
-        return Weights((), edges[own].T if len(own) else None, edges[first].T if len(shared) else None, own_bias, shared_bias)
+        return Weights((), edges[own].T, edges[first].T if len(shared) else None, own_bias, shared_bias)
 
     def _edges(self, weights: Weights) -> jax.Array:
         """[E, channels] in topology order."""
@@ -74,8 +74,7 @@ class ReferenceKernel(Kernel):
         own, shared, fixed = self._sorts()
         some = jax.tree.leaves(weights)[0]
         out = jnp.zeros((t.num_synapses, some.shape[0]), some.dtype)
-        if weights.sparse is not None:
-            out = out.at[own].set(weights.sparse.T)
+        out = out.at[own].set(weights.sparse.T)
         if weights.shared is not None:
             out = out.at[shared].set(weights.shared.T[self.plan.group[shared]])
         return out.at[fixed].set(jnp.asarray(t.weight[fixed], some.dtype)[:, None]) if len(fixed) else out
@@ -121,4 +120,4 @@ class ReferenceKernel(Kernel):
         if len(shared):
             groups = int(self.plan.group.max()) + 1
             reduced = jraph.segment_sum(product[shared], jnp.asarray(self.plan.group[shared]), groups).T
-        return Weights((), product[own].T if len(own) else None, reduced, (None,) * len(self.plan.stages))
+        return Weights((), product[own].T, reduced, (None,) * len(self.plan.stages))

@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from neurograph.activations import derivative, resolve_activation, value_activation
-from neurograph.errors import ShapeError
 from neurograph.genome import Genome
 from neurograph.kernels import ALL, BACKWARD, EXTERNAL, FORWARD, INTERNAL, Kernel
 from neurograph.rule import Rule
@@ -57,15 +56,18 @@ def _normalise(u: jax.Array, scale: jax.Array, shift: jax.Array, moments: Any) -
     return unit * scale.astype(u.dtype)[:, None, None] + shift.astype(u.dtype)[:, None, None], moments
 
 
-def _noise(rule: Rule, key: jax.Array | None, shape: Any, dtype: Any, *path: Any) -> jax.Array | None:
-    """What is added to pre-activations, or None; `path` makes every draw its own."""
-    if not rule.noise:
+def _noise(rule: Rule, key: jax.Array | None, neurons: np.ndarray, like: jax.Array, *path: Any) -> jax.Array | None:
+    """What is added to pre-activations of some neurons, or None; `path` makes every draw its own.
+
+    Every neuron has a key of its own, by its place in the topology, so that all plans and kernels draw the same.
+    """
+    if not rule.noise or key is None:
         return None
-    if key is None:
-        raise ShapeError("key: the rule has noise, so every step needs a PRNG key; expected key=...")
     for part in path:
         key = jax.random.fold_in(key, part)
-    return rule.noise * jax.random.normal(key, shape, dtype)
+    keys = jax.vmap(partial(jax.random.fold_in, key))(neurons)
+    drawn = jax.vmap(lambda own: jax.random.normal(own, (like.shape[0], like.shape[2]), like.dtype))(keys)
+    return rule.noise * drawn.transpose(1, 0, 2)
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,10 @@ def sweep(
     key: jax.Array | None = None,
     frozen: Any = None,
 ) -> _Pass:
-    """One pass over all phases: Eq. 5 forward, Eq. 6 backward. `states` is not changed; clamped stages keep theirs."""
+    """One pass over all phases: Eq. 5 forward, Eq. 6 backward. `states` is not changed; clamped stages keep theirs.
+
+    Without a `key` the pass is free of noise.
+    """
     rule, plan, kernel = network.rule, network.plan, network.kernel
     forward = direction == FORWARD
     matrix = genome.forward_transform if forward else genome.backward_transform
@@ -171,7 +176,7 @@ def sweep(
         rows = {
             "a": None if zero else a,
             "norm": None if norms is None else norms[stage],
-            "noise": _noise(rule, key, a.shape, a.dtype, stage, 0 if forward else 1, *path),
+            "noise": _noise(rule, key, plan.stages[stage].neurons, a, 0 if forward else 1, *path),
             "known": known,
         }
         present = {name: value for name, value in rows.items() if value is not None}

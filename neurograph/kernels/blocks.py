@@ -120,7 +120,7 @@ class BlockKernel(Kernel):
         shared_edges = np.flatnonzero(plan.group >= 0)
         shared = values[:, shared_edges[first_members(plan.group[shared_edges])]] if len(shared_edges) else None
         own_bias, shared_bias = self.bias_pack(bias) if bias is not None else ((None,) * len(plan.stages), None)
-        return Weights(tuple(blocks), None, shared, own_bias, shared_bias)
+        return Weights(tuple(blocks), values[:, :0], shared, own_bias, shared_bias)
 
     def unpack(self, weights: Weights) -> tuple[jax.Array, jax.Array]:
         plan = self.plan
@@ -227,7 +227,8 @@ class BlockKernel(Kernel):
         reduced = None
         if shared:
             reduced = reduce_groups(jnp.concatenate([p for p, _ in shared], axis=1), np.concatenate([g for _, g in shared]))
-        return Weights(tuple(blocks), None, reduced, (None,) * len(plan.stages))
+        nothing = jnp.zeros((at_senders[0].shape[0], 0), at_senders[0].dtype)
+        return Weights(tuple(blocks), nothing, reduced, (None,) * len(plan.stages))
 
     def _product(self, number: int, block: Block, pre: jax.Array, post: jax.Array) -> jax.Array:
         if block.kind in _MATRICES:
