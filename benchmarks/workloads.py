@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -45,20 +46,20 @@ def _pairs(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 def _spans(sizes: tuple[int, ...]) -> list[np.ndarray]:
     ends = np.cumsum([0, *sizes])
-    return [np.arange(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    return [np.arange(a, b) for a, b in itertools.pairwise(ends)]
 
 
 def layered(sizes: tuple[int, ...]) -> Topology:
     """Complete layers, one after another."""
     spans = _spans(sizes)
-    s, r = zip(*(_pairs(a, b) for a, b in zip(spans[:-1], spans[1:], strict=True)), strict=True)
+    s, r = zip(*(_pairs(a, b) for a, b in itertools.pairwise(spans)), strict=True)
     return _topology(sum(sizes), np.concatenate(s), np.concatenate(r), sizes[0], sizes[-1])
 
 
 def residual(sizes: tuple[int, ...], *, skips: str = "dense") -> Topology:
     """Complete layers; every hidden layer also reaches the next but one: completely, or one to one with fixed 1."""
     spans = _spans(sizes)
-    s, r = map(list, zip(*(_pairs(a, b) for a, b in zip(spans[:-1], spans[1:], strict=True)), strict=True))
+    s, r = map(list, zip(*(_pairs(a, b) for a, b in itertools.pairwise(spans)), strict=True))
     ones = []
     for a, b in zip(spans[1:-3], spans[3:-1], strict=True):
         ends = _pairs(a, b) if skips == "dense" else (a, b)
@@ -81,7 +82,7 @@ def local(
     spans = _spans(tuple(sizes))
     rows, columns = np.divmod(np.arange(side * side), side)
     senders, receivers, groups, kernels = [], [], [], 0
-    for layer, (c_in, c_out) in enumerate(zip(channels[:-1], channels[1:], strict=True)):
+    for layer, (c_in, c_out) in enumerate(itertools.pairwise(channels)):
         for dy in range(-reach, reach + 1):
             for dx in range(-reach, reach + 1):
                 inside = (rows + dy >= 0) & (rows + dy < side) & (columns + dx >= 0) & (columns + dx < side)

@@ -26,7 +26,7 @@ from neurograph.types import Synapses, Trace
 
 __all__ = ["KERNELS", "Network"]
 
-KERNELS = ("auto", "blocks", "gather", "levels", "reference")
+KERNELS = ("auto", "batched", "blocks", "gather", "levels", "reference")
 
 
 def _make_kernel(topology: Topology, name: str) -> Kernel:
@@ -34,6 +34,8 @@ def _make_kernel(topology: Topology, name: str) -> Kernel:
         return BlockKernel.build(compile_plan(topology))
     if name == "gather":
         return BlockKernel.build(compile_plan(topology, blocks=False))
+    if name == "batched":
+        return BlockKernel.build(compile_plan(topology, batched=True))
     if name == "levels":
         return BlockKernel.build(compile_plan(topology, levels="always"))
     if name == "reference":
@@ -50,7 +52,8 @@ class Network:
     Args:
       topology: the graph.
       rule: the options of the learning step.
-      kernel: "auto" (dense blocks where they pay, gathers elsewhere), "gather" (gathers only), "levels" (every run of
+      kernel: "auto" (dense blocks where they pay, gathers elsewhere), "batched" (many equal small blocks as one
+        product), "gather" (gathers only), "levels" (every run of
         hidden levels scanned), or "reference" (jraph's segment sums: slow, differentiable in forward mode too, and what
         every other kernel must equal).
 

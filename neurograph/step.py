@@ -17,6 +17,7 @@ import numpy as np
 from neurograph.activations import derivative, resolve_activation, value_activation
 from neurograph.genome import Genome
 from neurograph.kernels import ALL, BACKWARD, EXTERNAL, FORWARD, INTERNAL, Kernel
+from neurograph.kernels.bilinear import mix_states
 from neurograph.rule import Rule
 from neurograph.types import Synapses, Trace, Weights
 
@@ -40,11 +41,6 @@ class _Pass:
     states: States
     moments: list[Any]
     outer: dict[int, jax.Array]
-
-
-def _mix(matrix: jax.Array, state: jax.Array) -> jax.Array:
-    """out^c = sum_d matrix[c, d] state^d on [states, neurons, batch]."""
-    return jnp.einsum("cd,dnb->cnb", matrix.astype(state.dtype), state)
 
 
 def _normalise(u: jax.Array, scale: jax.Array, shift: jax.Array, moments: Any) -> tuple[jax.Array, Any]:
@@ -154,7 +150,7 @@ def sweep(
     moving = ("hidden", "output") if forward else ("hidden",)
     norms = _column_norms(network, genome, weights, direction) if rule.synapse_normalization == "in_pass" else None
     states = list(states)
-    signals: States = [None if s is None else _mix(matrix, s) for s in states]
+    signals: States = [None if s is None else mix_states(matrix, s) for s in states]
     constant = matrix.sum(axis=1)  # what the constant neuron's states (all 1) become
     fresh = forward and rule.reset_states  # states are zero: f a vanishes on the first tick
     moments: list[Any] = [None] * len(plan.phases)
@@ -212,7 +208,7 @@ def sweep(
                 tick_index, known = xs
                 current = dict(zip(members, carry, strict=True))
                 for stage in members:
-                    signals[stage] = _mix(matrix, current[stage])
+                    signals[stage] = mix_states(matrix, current[stage])
                 out, records = [], []
                 for stage, outside, fixed in zip(members, external, known, strict=True):
                     z = inflow(stage, INTERNAL)
@@ -231,7 +227,7 @@ def sweep(
                     outer[stage] = record["outer"][-1]
             moments[number] = [record.get("moments") for record in records]
         for stage in members:
-            signals[stage] = _mix(matrix, states[stage])
+            signals[stage] = mix_states(matrix, states[stage])
     return _Pass(states, moments, outer)
 
 
@@ -300,8 +296,8 @@ def _learn(network: Network, genome: Genome, weights: Weights, before: States, a
     pre, post = pre.T[channels], post[channels]
     # The forward synapse's pre-synaptic neuron is its sender, the backward twin's is its receiver.
     sender_matrix, receiver_matrix = (pre, post) if forward else (post, pre)
-    at_senders = [_mix(sender_matrix, a) for a in before]
-    at_receivers = [_mix(receiver_matrix, a) for a in after]
+    at_senders = [mix_states(sender_matrix, a) for a in before]
+    at_receivers = [mix_states(receiver_matrix, a) for a in after]
     batch = before[0].shape[2]
     share = 1.0 / batch if rule.batch_reduction == "mean" else 1.0
     delta = kernel.correlate(at_senders, at_receivers)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from neurograph.kernels.bilinear import accumulator, take
-from neurograph.kernels.gather import device_table, padded, pieces_sum
+from neurograph.kernels.gather import device_table, pieces_sum
 from neurograph.plan import Block
 from neurograph.plan.tables import make_table
 

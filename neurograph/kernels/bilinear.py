@@ -11,7 +11,11 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 
-__all__ = ["Bilinear", "accumulator", "flow", "product", "take"]
+__all__ = ["Bilinear", "accumulator", "flow", "mix_states", "product", "take"]
+
+# Up to this many states a mixture is written out term by term: it then joins the loop of its neighbours, where a product of so
+# few rows costs a call of its own and a pass over the states.
+MAX_TERMS = 8
 
 
 class Bilinear(Protocol):
@@ -29,6 +33,17 @@ class Bilinear(Protocol):
 def accumulator(dtype: Any) -> Any:
     """The type that sums are taken in: float32 for 16-bit types, else the same."""
     return jnp.float32 if jnp.finfo(dtype).bits == 16 else dtype
+
+
+def mix_states(matrix: jax.Array, state: jax.Array) -> jax.Array:
+    """out^c = sum_d matrix[c, d] state^d on [states, neurons, batch]."""
+    matrix = matrix.astype(state.dtype)
+    if matrix.shape[1] > MAX_TERMS:
+        return jnp.einsum("cd,dnb->cnb", matrix, state)
+    total = matrix[:, 0, None, None] * state[:1]
+    for d in range(1, matrix.shape[1]):
+        total = total + matrix[:, d, None, None] * state[d : d + 1]
+    return total
 
 
 def take(signal: jax.Array, index: jax.Array) -> jax.Array:

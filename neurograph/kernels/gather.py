@@ -49,28 +49,40 @@ def _piece_sum(values: jax.Array, signal: jax.Array, sources: jax.Array, dtype: 
     return jax.lax.scan(lambda total, piece: (columns(total, *piece, CHUNK), None), start, cut)[0]
 
 
-def pieces_sum(table: dict[str, Any], values: jax.Array, signal: jax.Array, rows: int) -> jax.Array:
-    """Inflow [states, rows, batch] of one tile; `values` [channels, m + 1] ends with the zero that holes read."""
+def materialise(array: jax.Array, never: jax.Array) -> jax.Array:
+    """The same array, computed here and once. `never`: an integer that is not negative, which the compiler cannot know.
+
+    XLA on CPU drops optimization barriers before it fuses, and a loop over few rows that has sums of gathers fused into it
+    runs ten times slower; a loop that is never entered cannot be fused through.
+    """
+    return jax.lax.while_loop(lambda c: c[0] < 0, lambda c: (c[0] + 1, -c[1]), (never, array))[1]
+
+
+def pieces_sum(
+    table: dict[str, Any], values: jax.Array, signal: jax.Array, rows: int, never: jax.Array | None = None
+) -> jax.Array:
+    """Inflow [states, rows, batch] of one tile; `values` [channels, m + 1] ends with the zero that holes read.
+
+    `never`: see `materialise`; None where the compiler does well by itself.
+    """
     dtype = accumulator(signal.dtype)
-    total = None
-    for sources, slots in zip(reversed(table["sources"]), reversed(table["slots"]), strict=True):
-        part = _piece_sum(take(values, slots), signal, sources, dtype)
-        if total is not None:
-            head = total.shape[1]
-            total = part + total if head == part.shape[1] else _add_head(part, total)
-        else:
-            total = part
-    if total is None:
+    parts = [
+        _piece_sum(take(values, slots), signal, sources, dtype)
+        for sources, slots in zip(table["sources"], table["slots"], strict=True)
+    ]
+    if not parts:
         return jnp.zeros((signal.shape[0], rows, signal.shape[2]), signal.dtype)
+    total = parts[0]
+    if never is not None and (len(parts) > 1 or "place" in table):
+        total = materialise(total, never)
+    for part in parts[1:]:
+        head = total[:, : part.shape[1]] + part
+        total = head if head.shape == total.shape else jax.lax.dynamic_update_slice(total, head, (0, 0, 0))
+        total = total if never is None else materialise(total, never)
     if total.shape[1] < rows:
         total = jnp.pad(total, ((0, 0), (0, rows - total.shape[1]), (0, 0)))
     total = total.astype(signal.dtype)
     return take(total, table["place"]) if "place" in table else total
-
-
-def _add_head(part: jax.Array, head: jax.Array) -> jax.Array:
-    size = head.shape[1]
-    return jnp.concatenate([part[:, :size] + head, part[:, size:]], axis=1)
 
 
 def padded(values: jax.Array) -> jax.Array:

@@ -4,8 +4,8 @@ Tiles are updated in order; the step of a tile gathers what its neurons receive 
 writes a window of as many rows as the largest tile has. A smaller tile's window reaches into rows that come later in the order:
 they are overwritten when their turn comes. So every array stays as it is, without padding between the levels.
 
-The derivative of the sweep is the opposite sweep over the transposed tables, and one Hebbian product for the synapses: memory of a
-few numbers per neuron, and no scatter.
+The derivative of the sweep is the opposite sweep over the transposed tables, and one Hebbian product for the synapses: memory of
+a few numbers per neuron, and no scatter.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from neurograph.kernels.base import Update
-from neurograph.kernels.bilinear import product
+from neurograph.kernels.bilinear import mix_states, product
 from neurograph.kernels.gather import Gather, device_table, padded, pieces_sum
 from neurograph.plan import Block
 from neurograph.plan.tables import make_table, tile_groups
@@ -53,7 +53,7 @@ def _tiles(targets, sources, bounds, size, tile, descending) -> list[dict[str, A
     """Groups of consecutive tiles, in the order of the sweep, that share the shape of their tables."""
     count = len(size)
     tile_of = np.repeat(np.arange(count), size)
-    # A descending window ends with its tile, so that what it writes too much lies below; arrays are padded by a tile at the front.
+    # A descending window ends with its tile, so that what it writes too much lies below; arrays have a tile more in front.
     first = bounds[:-1] if not descending else bounds[1:] - tile
     row = np.arange(len(tile_of)) - first[tile_of]
     shift = tile if descending else 0
@@ -105,8 +105,10 @@ def sweep(
         return array[:, tile:] if descending else array[:, :neurons]
 
     def step(matrix, params, rows, z):
-        state, record = update(params, rows, z)
-        return state, jnp.einsum("cd,dnb->cnb", matrix.astype(state.dtype), state), record
+        # Barriers: the compiler would otherwise compute a sum of gathers again in each of its consumers.
+        state, record = update(params, rows, jax.lax.optimization_barrier(z))
+        state = jax.lax.optimization_barrier(state)
+        return state, mix_states(matrix, state), record
 
     def empty(shapes: Any) -> Any:
         return jax.tree.map(lambda s: jnp.zeros((s.shape[0], neurons + tile, s.shape[2]), s.dtype), shapes)
@@ -123,7 +125,7 @@ def sweep(
         def body(carry, group):
             signals, states, records, inflows = carry
             at = group["start"]
-            z = pieces_sum(group, values, signals, tile) + _window(outer, at, tile)
+            z = pieces_sum(group, values, signals, tile, group["size"]) + _window(outer, at, tile)
             state, signal, record = step(matrix, params, jax.tree.map(lambda a: _window(a, at, tile), brought), z)
             write = lambda full, part: _write(full, part, at)  # noqa: E731
             inflows = write(inflows, z) if keep_inflow else None
@@ -154,7 +156,7 @@ def sweep(
             def window(array):
                 return jnp.where(real[None, :, None], _window(array, at, tile), 0)
 
-            arriving = jnp.where(real[None, :, None], pieces_sum(group, values, d_inflow, tile), 0)
+            arriving = jnp.where(real[None, :, None], pieces_sum(group, values, d_inflow, tile, group["size"]), 0)
             seeds = window(d_state), window(d_signal) + arriving, jax.tree.map(window, d_record)
             mine = jax.tree.map(lambda a: _window(a, at, tile), brought)
             _, pull = jax.vjp(step, matrix, params, mine, _window(z, at, tile))

@@ -52,7 +52,7 @@ def mix(*columns: IntArray) -> np.ndarray:
     return total
 
 
-def complete_groups(topology: Topology, phase_of: IntArray, sort: IntArray, scanned: IntArray) -> Groups:
+def complete_groups(topology: Topology, phase_of: IntArray, sort: IntArray, scanned: IntArray, *, batched: bool) -> Groups:
     """Receivers with the same senders WITHIN one phase, population and sort.
 
     A skip connection that gives every receiver one private sender elsewhere does not hide the block.
@@ -61,6 +61,7 @@ def complete_groups(topology: Topology, phase_of: IntArray, sort: IntArray, scan
       phase_of: [n] phase of every neuron.
       sort: [E] 0 own, 1 shared, 2 fixed.
       scanned: [E] bool: synapses inside a scanned stage, which stay out of groups.
+      batched: many equal small groups become one batched product; if not, they stay out of groups and are gathered.
     """
     edges = np.flatnonzero(~scanned)
     none = Groups(np.full(len(topology.senders), -1), np.zeros(0, np.int64))
@@ -90,8 +91,10 @@ def complete_groups(topology: Topology, phase_of: IntArray, sort: IntArray, scan
     batch = _batches(classes[receiver[example]], pair_key[example], width, degree)
     single = np.where((batch < 0) & (size >= MIN_DENSE), size, 0)
     if np.count_nonzero(single) > MAX_BLOCKS:
-        single[single < np.sort(single)[-MAX_BLOCKS]] = 0
-    kept = (single > 0) | (batch >= 0)
+        # Strictly larger: of very many equal ones none is kept, or they would cut the stages to pieces.
+        single[single <= np.sort(single)[-MAX_BLOCKS]] = 0
+    kept = (single > 0) | ((batch >= 0) & batched)
+    batch = np.where(batched, batch, -1)
     number = np.cumsum(kept) - 1
     of_pair = np.full(len(count), -1)
     of_pair[wanted] = np.where(kept, number, -1)[group_of_pair]

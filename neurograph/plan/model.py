@@ -90,7 +90,7 @@ class Plan:
     offsets: IntArray  # [stages + 1] plan position at which each stage starts
     stage_of: IntArray = field(repr=False)  # [n] stage of the neuron at plan position p
     group: IntArray = field(repr=False)  # [E] in topology order: dense id of the shared number, -1 for own and fixed
-    options: tuple[bool, str] = (True, "auto")
+    options: tuple[bool, str, bool] = (True, "auto", False)
 
     @property
     def digest(self) -> str:

@@ -71,7 +71,7 @@ def _grouped_share(topology: Topology, phase_of: IntArray, count: int) -> IntArr
     from neurograph.plan.groups import complete_groups
 
     sort = np.where(topology.fixed, 2, np.where(topology.group >= 0, 1, 0))
-    groups = complete_groups(topology, phase_of, sort, np.zeros(topology.num_synapses, bool))
+    groups = complete_groups(topology, phase_of, sort, np.zeros(topology.num_synapses, bool), batched=True)
     target = phase_of[topology.receivers]
     total = np.maximum(np.bincount(target, minlength=count), 1)
     if not len(groups.batch):

@@ -1,11 +1,12 @@
 """Gather tables: which neurons and which synapses meet in every row, padded as little as a static shape allows. NumPy only.
 
 Rows of a table are sorted by degree, longest first, and cut into *pieces*: piece p covers columns c_p to c_{p+1} of the rows that
-are long enough to have them. A table may hold many *tiles* of equally many rows, which share one set of pieces: the steps of a scan.
+are long enough to have them. A table may hold many *tiles* of equally many rows that share one set of pieces: steps of a scan.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ MAX_PIECES = 4
 # Slots of padding that are cheaper than one more piece (compile time, and one more pass over the result).
 PIECE_COST = 48
 # Columns are unrolled up to this width; wider pieces are multiples of CHUNK and looped.
-UNROLL, CHUNK = 16, 8
+UNROLL, CHUNK = 32, 8
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,11 @@ class GatherTable:
 
 
 def cut_pieces(profile: IntArray, max_pieces: int = MAX_PIECES) -> list[tuple[int, int, int, int]]:
-    """(rows, first column, one past the last, padded width) of the pieces that cover a descending profile of row lengths at the least cost."""
+    """The pieces that cover a descending profile of row lengths at the least cost.
+
+    Returns:
+      (rows, first column, one past the last, padded width) of each.
+    """
     longest = int(profile[0]) if len(profile) else 0
     if not longest:
         return []
@@ -114,7 +119,7 @@ def tile_groups(degree: IntArray, max_groups: int = 3) -> list[tuple[int, int]]:
     tiles = len(degree)
     ordered = -np.sort(-degree, axis=1)
     grid = np.unique(np.linspace(0, tiles, min(tiles, 24) + 1).round().astype(int))
-    peaks = [ordered[a:b].max(axis=0) for a, b in zip(grid[:-1], grid[1:], strict=True)]
+    peaks = [ordered[a:b].max(axis=0) for a, b in itertools.pairwise(grid)]
     number = len(peaks)
     cost = np.full((number, number + 1), np.inf)
     for i in range(number):
