@@ -1,0 +1,49 @@
+"""`neurograph plan`: how a topology would be executed, and why."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.option("--states", default=2, show_default=True, type=click.IntRange(min=1), help="Numbers per neuron and synapse.")
+@click.option("--batch", default=128, show_default=True, type=click.IntRange(min=1), help="Samples per step.")
+@click.option("--rows", default=30, show_default=True, type=click.IntRange(min=1), help="Show at most this many blocks.")
+def plan(file: str, states: int, batch: int, rows: int) -> None:
+    """Show how the topology in FILE is executed: which synapses run as products, gathers or scans, at what cost, and why."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from neurograph.plan import compile_plan
+    from neurograph.plan.describe import block_costs
+    from neurograph.topology import load_topology
+
+    topology = load_topology(file)
+    made = compile_plan(topology)
+    costs = block_costs(made, states)
+    console = Console()
+    console.print(
+        f"{topology.num_neurons:,} neurons, {topology.num_synapses:,} synapses in {len(made.stages)} stages, "
+        f"{len(made.phases)} phases; {made.dense_share:.0%} of the synapses in products",
+        highlight=False,
+    )
+    table = Table(box=None, pad_edge=False)
+    for name in ("runs as", "from", "to"):
+        table.add_column(name)
+    for name in ("synapses", "Mflop/step", "MB"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("why")
+    for c in costs[:rows]:
+        table.add_row(
+            c.kind, c.source, c.target, f"{c.synapses:,}", f"{2e-6 * c.operations * batch:,.1f}", f"{c.bytes / 1e6:,.2f}", c.why
+        )
+    console.print(table)
+    if len(costs) > rows:
+        console.print(f"... and {len(costs) - rows} more blocks (--rows {len(costs)} shows all)", highlight=False)
+    neurons = 4 * topology.num_neurons * states * batch
+    console.print(
+        f"in all {2e-6 * batch * sum(c.operations for c in costs):,.1f} Mflop per step at batch {batch}; "
+        f"synapses and tables {sum(c.bytes for c in costs) / 1e6:,.1f} MB, one copy of the states {neurons / 1e6:,.1f} MB",
+        highlight=False,
+    )
