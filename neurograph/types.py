@@ -14,9 +14,9 @@ __all__ = ["Synapses", "Trace", "Weights"]
 class Weights:
     """Stored numbers of one direction, in the order of a kernel. Leaves are floating-point arrays, channels first.
 
-    `blocks` has one entry per block of the plan (None where its synapses are shared or fixed), `sparse` the remaining
-    numbers [channels, edges] (there even where it is empty, so that channels and type are never lost), `shared` one number per group [channels, groups], `bias` one array per stage,
-    `shared_bias` one number per bias group.
+    `blocks` has one entry per block of the plan (None where its synapses are shared or fixed), `sparse` the remaining numbers
+    [channels, edges] (there even if empty, so that channels and type are never lost), `shared` one number per group
+    [channels, groups], `bias` one array per stage, `shared_bias` one number per bias group.
     """
 
     blocks: tuple[jax.Array | None, ...] = ()

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import neurograph as ng
+import neurograph.network
 
-KERNELS = ("blocks", "gather", "reference")
+KERNELS = tuple(name for name in ng.network.KERNELS if name != "auto")
 
 
 @jax.jit

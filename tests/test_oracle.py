@@ -64,7 +64,7 @@ def cases(draw: st.DrawFn, cyclic: bool = False, **fields):
     return topology, rule, activations, seed
 
 
-FEW = settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 MANY = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 
 

@@ -193,7 +193,10 @@ class BlockKernel(Kernel):
         external: jax.Array | None,
         rows: Any,
     ) -> tuple[jax.Array, jax.Array, Any]:
-        number = self._parts.scanned[stage]
+        number = self._parts.scanned.get(stage)
+        if number is None:  # levels of neurons that only meet through other stages, such as a cycle between them
+            states, record = update(params, rows, external)
+            return states, jnp.einsum("cd,dnb->cnb", matrix.astype(states.dtype), states), record
         static = self._parts.parts[number][0]
         some = jax.tree.leaves((external, rows))[0]
         values = self._values(number, weights, some.dtype)
