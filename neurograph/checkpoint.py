@@ -8,8 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from neurograph.errors import ExperimentError
+from neurograph.files import write_atomically
 
-__all__ = ["load_checkpoint", "save_checkpoint", "write_atomically"]
+__all__ = ["load_checkpoint", "save_checkpoint"]
 
 FORMAT = "neurograph-checkpoint"
 VERSION = 1
-
-
-def write_atomically(path: Path, data: bytes | str) -> None:
-    """Write a file so that a reader, or a crash at any moment, sees the old content or the new, never a part."""
-    raw = data.encode() if isinstance(data, str) else data
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(raw)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def save_checkpoint(path: Path, state: Any, *, config: dict[str, Any], extra: dict[str, Any] | None = None) -> None:

@@ -15,9 +15,10 @@ import jax
 import numpy as np
 
 from neurograph.baselines import SETTINGS
-from neurograph.checkpoint import load_checkpoint, save_checkpoint, write_atomically
+from neurograph.checkpoint import load_checkpoint, save_checkpoint
 from neurograph.errors import ExperimentError, NeurographError
 from neurograph.experiment_spec import ExperimentSpec, ProblemSpec, dump_experiment
+from neurograph.files import write_atomically
 from neurograph.genome import Genome, load_genome_file, save_genome
 from neurograph.learner import Problem
 from neurograph.meta import GradientOptimizer, GradientState, Objective, best_member, screen, select, start_genomes

@@ -23,7 +23,6 @@ import difflib
 import json
 import math
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, SupportsFloat
@@ -34,6 +33,7 @@ import numpy as np
 
 from neurograph.activations import Activation, with_derivative
 from neurograph.errors import GenomeError
+from neurograph.files import write_atomically
 from neurograph.rule import Rule
 
 __all__ = ["Genome", "GenomeFile", "backprop_genome", "load_genome", "load_genome_file", "save_genome", "zoo_names"]
@@ -272,14 +272,7 @@ def save_genome(
     data = {"format": FORMAT, "version": VERSION, "states": genome.states, "card": card or {}}
     data |= {"rule": rule.to_dict() if rule else None, "arrays": genome.to_dict()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(_dump(data) + "\n")
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_atomically(path, _dump(data) + "\n")
     return path
 
 

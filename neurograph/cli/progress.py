@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.status import Status
 
 from neurograph.experiment_spec import ExperimentSpec
 
@@ -25,7 +26,9 @@ class RunProgress:
 
     def __init__(self, spec: ExperimentSpec, folder: Path):
         self.spec, self.folder = spec, folder
-        self.console = Console(stderr=True)
+        self.console = Console(stderr=True, soft_wrap=True)
+        self.status: Status | None = None
+        self.tested = ""
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -67,4 +70,18 @@ class RunProgress:
             self.console.print(f"step {data['step']} after {data['seconds']:.0f} s: {numbers}", highlight=False)
 
     def stage(self, text: str) -> None:
-        self.console.print(text, highlight=False)
+        """What a test is doing: one line that is overwritten; without a terminal one line per task and topology."""
+        what = text.partition(": ")[0]
+        if self.console.is_terminal:
+            if self.status is None:
+                self.status = self.console.status("", spinner="line")
+                self.status.start()
+            self.status.update(f"testing {text}")
+        elif what != self.tested:
+            self.console.print(f"testing {what}", highlight=False)
+        self.tested = what
+
+    def close(self) -> None:
+        """End the line of `stage`."""
+        if self.status is not None:
+            self.status.stop()

@@ -57,7 +57,10 @@ def _run(source: str, out: Path | None, overrides: tuple[str, ...], resume: bool
     with RunProgress(spec, folder) as progress:
         genome, rule = run(spec, folder, base=base, resume=resume, progress=progress.record)
     if with_transfer and spec.transfer.topologies:
-        result = final_test(spec, folder, genome, rule, base=base, say=progress.stage)
+        try:
+            result = final_test(spec, folder, genome, rule, base=base, say=progress.stage)
+        finally:
+            progress.close()
         click.echo(result.text())
     if with_transfer:
         from neurograph.report import write_report
