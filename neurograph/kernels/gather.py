@@ -12,7 +12,7 @@ import numpy as np
 from neurograph.kernels.bilinear import accumulator, take
 from neurograph.plan.tables import CHUNK, UNROLL, GatherTable, make_table
 
-__all__ = ["Gather", "device_table", "pieces_sum"]
+__all__ = ["Gather", "device_table", "materialise", "padded", "pieces_sum"]
 
 # The batch is summed in this many lanes: a sum over all of it at once is a chain of dependent additions.
 LANES = 8

@@ -18,12 +18,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from neurograph.kernels.base import Update
-from neurograph.kernels.bilinear import mix_states, product
-from neurograph.kernels.gather import Gather, device_table, padded, pieces_sum
+from neurograph.kernels.bilinear import flow, mix_states, product
+from neurograph.kernels.gather import Gather, device_table, materialise, padded, pieces_sum
 from neurograph.plan import Block
 from neurograph.plan.tables import make_table, tile_groups
 
 __all__ = ["Levels", "sweep"]
+
+# Pieces of a tile's tables: a step of a scan pays for each of them with a call, and the compiler with a loop.
+MAX_PIECES = 2
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def _tiles(targets, sources, bounds, size, tile, descending) -> list[dict[str, A
         mine = (tile_of[targets] >= a) & (tile_of[targets] < b)
         chosen = np.flatnonzero(mine)
         if len(chosen):
-            table = make_table(targets[chosen], sources[chosen] + shift, tile_of - a, row, b - a, tile)
+            table = make_table(targets[chosen], sources[chosen] + shift, tile_of - a, row, b - a, tile, MAX_PIECES)
             group = device_table(table)
             names = np.append(chosen, len(targets)).astype(np.int32)  # slots of the group to slots of the block
             group["slots"] = [jnp.asarray(names[p.slots]) for p in table.pieces]
@@ -140,39 +143,29 @@ def sweep(
     def back(tables, values, matrix, params, inflows, rows, change):
         """The opposite sweep; gives the derivative by inflow, matrix, params and rows."""
         descending = not against
-        table, values = tables["against" if descending else "along"], padded(values)
+        table = tables["against" if descending else "along"]
         d_state, d_signal, d_record = jax.tree.map(lambda a: pad(a, descending, 0.0), change)
-        z = pad(inflows, descending, 0.0)
+        z, held = pad(inflows, descending, 0.0), padded(values)
         brought = jax.tree.map(lambda a: pad(a, descending, 1.0), rows)
-        zeros = lambda tree: jax.tree.map(jnp.zeros_like, tree)  # noqa: E731
-        start = (zeros(z), zeros(brought), zeros(params), zeros(matrix))
-        number = jnp.arange(tile)
 
-        def body(carry, group):
-            d_inflow, d_rows, d_params, d_matrix = carry
+        def body(d_inflow, group):
             at = group["start"]
-            real = (number >= tile - group["size"]) if descending else (number < group["size"])
-
-            def window(array):
-                return jnp.where(real[None, :, None], _window(array, at, tile), 0)
-
-            arriving = jnp.where(real[None, :, None], pieces_sum(group, values, d_inflow, tile, group["size"]), 0)
+            window = lambda array: _window(array, at, tile)  # noqa: E731
+            arriving = materialise(pieces_sum(group, held, d_inflow, tile, group["size"]), group["size"])
             seeds = window(d_state), window(d_signal) + arriving, jax.tree.map(window, d_record)
-            mine = jax.tree.map(lambda a: _window(a, at, tile), brought)
-            _, pull = jax.vjp(step, matrix, params, mine, _window(z, at, tile))
-            by_matrix, by_params, by_rows, by_inflow = pull(seeds)
-            add = lambda tree, more: jax.tree.map(jnp.add, tree, more)  # noqa: E731
-            return (
-                _write(d_inflow, by_inflow, at),
-                jax.tree.map(lambda full, part: _write(full, part, at), d_rows, by_rows),
-                add(d_params, by_params),
-                add(d_matrix, by_matrix),
-            ), None
+            mine = jax.tree.map(window, brought)
+            _, pull = jax.vjp(lambda z: step(matrix, params, mine, z), window(z))
+            return _write(d_inflow, pull(seeds)[0], at), None
 
+        d_inflow = jnp.zeros_like(z)
         for group in table:
-            start, _ = jax.lax.scan(body, start, group)
-        d_inflow, d_rows, d_params, d_matrix = start
-        return crop(d_inflow, descending), jax.tree.map(lambda a: crop(a, descending), d_rows), d_params, d_matrix
+            d_inflow, _ = jax.lax.scan(body, d_inflow, group)
+        d_inflow = crop(d_inflow, descending)
+        # With the derivative by every neuron's inflow known, what is common to all needs no scan.
+        arriving = flow(stage.synapses, tables["whole"], descending, values, d_inflow)
+        _, pull = jax.vjp(lambda matrix, params, rows: step(matrix, params, rows, inflows), matrix, params, rows)
+        d_matrix, d_params, d_rows = pull((change[0], change[1] + arriving, change[2]))
+        return d_inflow, d_rows, d_params, d_matrix
 
     @jax.custom_vjp
     def run(tables, values, matrix, params, external, rows):

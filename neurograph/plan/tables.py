@@ -83,7 +83,9 @@ def cut_pieces(profile: IntArray, max_pieces: int = MAX_PIECES) -> list[tuple[in
     return out[::-1]
 
 
-def make_table(targets: IntArray, sources: IntArray, tile: IntArray, row: IntArray, tiles: int, rows: int) -> GatherTable:
+def make_table(
+    targets: IntArray, sources: IntArray, tile: IntArray, row: IntArray, tiles: int, rows: int, max_pieces: int = MAX_PIECES
+) -> GatherTable:
     """A table from synapses i: `targets[i]` lies in row `row[targets[i]]` of tile `tile[targets[i]]`.
 
     Args:
@@ -100,7 +102,7 @@ def make_table(targets: IntArray, sources: IntArray, tile: IntArray, row: IntArr
     order = np.argsort(-degree, axis=1, kind="stable")
     degree, starts = np.take_along_axis(degree, order, 1), np.take_along_axis(starts, order, 1)
     pieces = []
-    for used, first, stop, width in cut_pieces(degree.max(axis=0)):
+    for used, first, stop, width in cut_pieces(degree.max(axis=0), max_pieces):
         column = first + np.arange(width)
         real = column < np.minimum(degree[:, :used, None], stop)
         at = np.minimum(starts[:, :used, None] + column, count - 1)
