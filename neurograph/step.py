@@ -188,7 +188,7 @@ def sweep(
         if not phase.cyclic:
             used = []
             for stage, fixed in zip(members, known, strict=True):
-                a, z = states[stage], inflow(stage, ALL)
+                a, z = states[stage], inflow(stage, EXTERNAL if phase.scanned else ALL)
                 update, rows = prepare(stage, a, fresh, fixed)
                 if phase.scanned:
                     new = kernel.sweep_levels(direction, stage, weights, update, matrix, params, full(z, a), rows)

@@ -38,12 +38,27 @@ def accumulator(dtype: Any) -> Any:
 def mix_states(matrix: jax.Array, state: jax.Array) -> jax.Array:
     """out^c = sum_d matrix[c, d] state^d on [states, neurons, batch]."""
     matrix = matrix.astype(state.dtype)
-    if matrix.shape[1] > MAX_TERMS:
-        return jnp.einsum("cd,dnb->cnb", matrix, state)
+    return jnp.einsum("cd,dnb->cnb", matrix, state) if matrix.shape[1] > MAX_TERMS else _mix(matrix, state)
+
+
+def _terms(matrix: jax.Array, state: jax.Array) -> jax.Array:
     total = matrix[:, 0, None, None] * state[:1]
     for d in range(1, matrix.shape[1]):
         total = total + matrix[:, d, None, None] * state[d : d + 1]
     return total
+
+
+@jax.custom_jvp
+def _mix(matrix: jax.Array, state: jax.Array) -> jax.Array:
+    return _terms(matrix, state)
+
+
+@_mix.defjvp
+def _mix_jvp(primals: tuple[jax.Array, jax.Array], tangents: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    # The derivative by the matrix is a sum over all neurons and samples: as the transpose of a product it is a product too;
+    # written out term by term it would be a chain of scalar additions.
+    (matrix, state), (d_matrix, d_state) = primals, tangents
+    return _terms(matrix, state), jnp.einsum("cd,dnb->cnb", d_matrix, state) + _terms(matrix, d_state)
 
 
 def take(signal: jax.Array, index: jax.Array) -> jax.Array:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from neurograph.errors import PlanError
 from neurograph.kernels import levels
 from neurograph.kernels.base import (
     ALL,
@@ -161,6 +162,8 @@ class BlockKernel(Kernel):
         numbers = self._parts.arriving.get((direction, stage), [])
         if square and stage in self._parts.scanned:
             numbers = [*numbers, self._parts.scanned[stage]]
+        elif stage in self._parts.scanned and part == ALL:
+            raise PlanError(f"stage {stage} is scanned: its own levels are updated by sweep_levels; ask for part='external'")
         for number in numbers:
             block = plan.blocks[number]
             if part == (EXTERNAL if block.internal else INTERNAL):
