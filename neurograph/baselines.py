@@ -135,13 +135,29 @@ def init_parameters(network: Network, setting: Setting, *, key: jax.Array) -> Pa
     return Parameters(weights, scale, tuple(None if s is None else jnp.zeros_like(s) for s in scale))
 
 
+@dataclass(frozen=True)
+class _Update:
+    """Activity of neurons from their inflow; the form in which a kernel wants it for scanned levels."""
+
+    kind: str
+    activation: str
+
+    def __call__(self, params: Any, rows: dict[str, jax.Array], z: jax.Array) -> tuple[jax.Array, dict[str, Any]]:
+        if self.kind == "output":
+            return z, {}
+        if "scale" in rows:
+            centred = z - jnp.mean(z, axis=2, keepdims=True)
+            unit = centred * jax.lax.rsqrt(jnp.mean(centred**2, axis=2, keepdims=True) + EPSILON)
+            z = unit * rows["scale"] + rows["shift"]
+        return resolve_activation(self.activation)(z), {}
+
+
 def predict(network: Network, parameters: Parameters, x: jax.Array, activation: str) -> jax.Array:
     """Outputs [B, n_out] for inputs x [B, n_in]. Cycles start at zero and are ticked as the topology's schedule says.
 
     Batch norm (where `parameters` has scales): every hidden neuron is shifted and scaled by the moments of this batch.
     """
     plan, kernel, weights = network.plan, network.kernel, parameters.weights
-    hidden = resolve_activation(activation)
     x = x.astype(jax.tree.leaves(parameters)[0].dtype).T
     states: list[Any] = [
         x[None] if info.kind == "input" else jnp.zeros((1, info.size, x.shape[1]), x.dtype) for info in plan.stages
@@ -155,21 +171,21 @@ def predict(network: Network, parameters: Parameters, x: jax.Array, activation: 
         # Stored numbers of neurons without a bias must stay out of the gradient.
         return z if bias is None else z + jnp.where(info.bias[None, :, None], bias[:, :, None], 0)
 
-    def update(stage: int, z: jax.Array) -> jax.Array:
-        if plan.stages[stage].kind == "output":
-            return z
-        if parameters.scale:
-            centred = z - jnp.mean(z, axis=2, keepdims=True)
-            unit = centred * jax.lax.rsqrt(jnp.mean(centred**2, axis=2, keepdims=True) + EPSILON)
-            z = unit * parameters.scale[stage] + parameters.shift[stage]
-        return hidden(z)
+    def update(stage: int, z: jax.Array, levels: bool = False) -> jax.Array:
+        rule = _Update(plan.stages[stage].kind, activation)
+        normed = bool(parameters.scale) and rule.kind == "hidden"
+        rows = {"scale": parameters.scale[stage], "shift": parameters.shift[stage]} if normed else {}
+        if levels:  # an irregular part of the graph, one level after another
+            return kernel.sweep_levels(FORWARD, stage, weights, rule, jnp.ones((1, 1), z.dtype), (), z, rows)[0]
+        return rule((), rows, z)[0]
 
     for phase in plan.phases:
         members = [s for s in phase.stages if plan.stages[s].kind != "input"]
         if not members:
             continue
         if not phase.cyclic:
-            new = [update(s, inflow(s, ALL, states)) for s in members]
+            part = EXTERNAL if phase.scanned else ALL
+            new = [update(s, inflow(s, part, states), phase.scanned) for s in members]
         else:
             external = [inflow(s, EXTERNAL, states) for s in members]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -334,3 +335,20 @@ def test_misuse_names_what_is_allowed():
         baseline_curves(small_problem(), Setting(), [0.0], at=(1,), **options)
     with pytest.raises(ng.ExperimentError, match="step counts >= 0"):
         baseline_curves(small_problem(), Setting(), [0.1], at=(-1,), **options)
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_irregular_graphs_with_scanned_levels_and_masked_blocks_give_the_reference_gradient(batch_norm: bool):
+    """Scanned levels must take part, and the zeros of masked blocks must not learn."""
+    topology = ng.load_topology(Path(__file__).parent.parent / "topologies" / "irregular_dag.yaml")
+    x = jax.random.normal(jax.random.key(0), (8, 64))
+    found = {}
+    for kernel in ("auto", "levels", "reference"):
+        network = ordinary_network(topology, kernel)
+        setting = Setting("sgd", "tanh", batch_norm)
+        parameters = init_parameters(network, setting, key=jax.random.key(1))
+        loss, gradient = jax.value_and_grad(lambda p, n=network: jnp.sum(predict(n, p, x, "tanh") ** 2))(parameters)
+        found[kernel] = loss, sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(gradient))
+        assert any(phase.scanned for phase in network.plan.phases) == (kernel != "reference")
+    for kernel in ("auto", "levels"):
+        np.testing.assert_allclose(found[kernel], found["reference"], rtol=1e-4)

@@ -149,7 +149,9 @@ class BlockKernel(Kernel):
             parts = [jnp.broadcast_to(p, (channels, p.shape[1])) for p in parts]
             return jnp.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
         if block.sort == OWN:
-            return weights.blocks[number]
+            value = weights.blocks[number]
+            # The zeros of a masked block are no synapses: whoever differentiates must not find a gradient there.
+            return jnp.where(table["mask"], value, 0) if block.kind == "masked" else value
         value = weights.shared[:, table["group"]] if block.sort == SHARED else table["fixed"].astype(dtype)[None]
         return jnp.where(table["mask"], value, 0) if "mask" in table else value
 
