@@ -173,3 +173,14 @@ def random_synapses(topology: Topology, states: int, seed: int, *, single: bool 
         arrays[name][topology.fixed] = topology.weight[topology.fixed][:, None]
     arrays["bias"][~topology.bias] = 0
     return arrays
+
+
+def small(**fields) -> Topology:
+    """Two inputs, three hidden neurons, two outputs, one skip; outputs given in reverse."""
+    edges = [(0, 2), (1, 2), (0, 3), (1, 4), (2, 5), (3, 5), (4, 6), (0, 6)]
+    return Topology(tuple("abcdefg"), *np.array(edges).T, [0, 1], [6, 5], **fields)
+
+
+def batch(topology: Topology, size: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(size, len(topology.inputs))), rng.choice([-1.0, 1.0], (size, len(topology.outputs)))
