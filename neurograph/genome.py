@@ -30,6 +30,7 @@ from typing import Any, SupportsFloat
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from neurograph.activations import Activation, with_derivative
 from neurograph.errors import GenomeError
@@ -129,7 +130,7 @@ class Genome:
             shape = () if name in _SCALARS else (k,) if name in _VECTORS else (k, k)
             if array.shape != shape:
                 faults.append(f"{name}: got shape {list(array.shape)}; expected {list(shape)} (states = {k})")
-            elif not isinstance(array, jax.core.Tracer) and not bool(jnp.isfinite(array).all()):
+            elif not isinstance(array, Tracer) and not bool(jnp.isfinite(array).all()):
                 faults.append(f"{name}: contains NaN or infinity")
         if faults:
             raise GenomeError("\n".join(faults))

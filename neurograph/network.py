@@ -184,7 +184,7 @@ class Network:
         k = self.rule.states
         forward, bias = _jit_unpack(self.kernel, synapses.forward)
         backward = forward if synapses.backward is None else _jit_unpack(self.kernel, synapses.backward)[0]
-        arrays = {"forward": forward, "backward": backward, "bias": bias}
+        arrays: dict[str, Any] = {"forward": forward, "backward": backward, "bias": bias}
         if self.rule.single_state_synapses:
             arrays = {name: jnp.repeat(value, k, axis=1) for name, value in arrays.items()}
         return arrays
@@ -345,11 +345,11 @@ def _jit_trace(network, genome, synapses, x, y, index, key):
 
 
 @partial(jax.jit, static_argnums=(6,))
-def _jit_unroll(network, genome, synapses, xs, ys, key, checkpoint):
+def _jit_unroll(network: Any, genome: Any, synapses: Any, xs: Any, ys: Any, key: Any, checkpoint: bool):
     if not network.rule.reset_states and synapses.neurons is None:
         synapses = Synapses(synapses.forward, synapses.backward, tuple(clamped(network, synapses, xs[0])))
 
-    def body(synapses, inputs):
+    def body(synapses: Any, inputs: Any) -> Any:
         index, x, y = inputs
         step_key = None if key is None else jax.random.fold_in(key, index)
         return learning_step(network, genome, synapses, x, y, index, step_key, False)

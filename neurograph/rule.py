@@ -109,7 +109,7 @@ class Rule:
                 faults.append(f"{name}: got {value!r}; expected a finite number >= 0")
             elif name.endswith("activation"):
                 try:
-                    resolve_activation(value, name)
+                    resolve_activation(getattr(self, name), name)
                 except RuleError as error:
                     faults.append(str(error))
         return faults

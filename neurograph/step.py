@@ -83,7 +83,7 @@ class _Update:
         """New states, and a record: the moments used, and state 0 of the pre-activation of outputs."""
         rule = self.rule
         keep, gate, scale, shift = params
-        a = rows.get("a")
+        a: Any = rows.get("a")  # absent only if fresh
         hidden = resolve_activation(rule.forward_activation if self.forward else rule.backward_activation)
         if "norm" in rows:
             z = z / rows["norm"]
@@ -405,6 +405,6 @@ def learning_step(network: Network, genome: Genome, synapses: Synapses, x, y, in
         learned = Synapses(learned.forward, learned.backward, tuple(last))
     if record:
         fed = result[1]
-        outside = [network._outside(s) for s in (passed.states, fed, last)]
-        return Trace(*outside, learned, outputs)
+        forward, feedback, backward = (network._outside(s) for s in (passed.states, fed, last))
+        return Trace(forward, feedback, backward, learned, outputs)
     return learned, outputs
