@@ -251,11 +251,21 @@ class Network:
         return _jit_trace(self, genome, synapses, x, y, index, key)
 
     def unroll(
-        self, genome: Genome, synapses: Synapses, xs: Any, ys: Any, *, key: jax.Array | None = None, checkpoint: bool = True
+        self,
+        genome: Genome,
+        synapses: Synapses,
+        xs: Any,
+        ys: Any,
+        *,
+        index: Any = 0,
+        key: jax.Array | None = None,
+        checkpoint: bool = True,
     ):
         """Steps on xs [U, B, n_in], ys [U, B, n_out] in turn (`lax.scan`).
 
         Args:
+          index: number of the first step, for `supervise_every` and noise: an unroll cut in two goes on where it was.
+          key: for `noise`.
           checkpoint: recompute each step when differentiating instead of keeping its states: memory grows with one step.
 
         Returns:
@@ -264,7 +274,7 @@ class Network:
         xs, ys = self._check_batch(xs, ys, lead=1)
         self._check_call(genome, synapses, xs)
         self._check_key(key)
-        return _jit_unroll(self, genome, synapses, xs, ys, key, checkpoint)
+        return _jit_unroll(self, genome, synapses, xs, ys, index, key, checkpoint)
 
     def predict(self, genome: Genome, synapses: Synapses, x: Any, *, statistics: Moments = None) -> jax.Array:
         """Forward pass only, without noise: state 0 of the outputs, [B, n_out].
@@ -344,8 +354,8 @@ def _jit_trace(network, genome, synapses, x, y, index, key):
     return learning_step(network, genome, synapses, x, y, index, key, True)
 
 
-@partial(jax.jit, static_argnums=(6,))
-def _jit_unroll(network: Any, genome: Any, synapses: Any, xs: Any, ys: Any, key: Any, checkpoint: bool):
+@partial(jax.jit, static_argnums=(7,))
+def _jit_unroll(network: Any, genome: Any, synapses: Any, xs: Any, ys: Any, index: Any, key: Any, checkpoint: bool):
     if not network.rule.reset_states and synapses.neurons is None:
         synapses = Synapses(synapses.forward, synapses.backward, tuple(clamped(network, synapses, xs[0])))
 
@@ -355,7 +365,7 @@ def _jit_unroll(network: Any, genome: Any, synapses: Any, xs: Any, ys: Any, key:
         return learning_step(network, genome, synapses, x, y, index, step_key, False)
 
     body = jax.checkpoint(body) if checkpoint else body
-    return jax.lax.scan(body, synapses, (jnp.arange(xs.shape[0]), xs, ys))
+    return jax.lax.scan(body, synapses, (index + jnp.arange(xs.shape[0]), xs, ys))
 
 
 @jax.jit

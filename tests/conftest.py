@@ -8,7 +8,7 @@ import sys
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Nearly all of the tests' time is compiling small programs that run once: leaving out XLA's and LLVM's optimisations makes that
-# four times faster. Other releases may stop at flags that they do not know. Set XLA_FLAGS yourself (even to "") to test otherwise.
+# four times faster. Other releases may stop at flags that they do not know. Set XLA_FLAGS yourself (even "") to test otherwise.
 if tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2])) == (0, 10):
     os.environ.setdefault(
         "XLA_FLAGS",

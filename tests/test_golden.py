@@ -195,3 +195,13 @@ def test_unroll_is_steps_in_a_row(kernel: str, x64):
     synapses, outputs = case.network.unroll(case.genome, case.network.pack(**case.initial()), xs, ys)
     assert relative(outputs, case.arrays["f64.seq.forward_last"][:, 0, 0, ..., 0]) < 1e-10
     assert relative(case.network.unpack(synapses)["forward"], case.edges("f64.seq", 4)["forward"]) < 1e-10
+
+
+def test_an_unroll_cut_in_two_goes_on_where_it_was(kernel: str, x64):
+    case = Layered("J_supervised_every2.npz", kernel, "float64")
+    xs, ys = (case.arrays[f"in.{axis}_seq"][:, 0, 0].astype(np.float64) for axis in ("x", "y"))
+    whole, _ = case.network.unroll(case.genome, case.network.pack(**case.initial()), xs, ys)
+    first, _ = case.network.unroll(case.genome, case.network.pack(**case.initial()), xs[:3], ys[:3])
+    second, _ = case.network.unroll(case.genome, first, xs[3:], ys[3:], index=3)
+    assert relative(case.network.unpack(second)["forward"], case.network.unpack(whole)["forward"]) < 1e-14
+    assert relative(case.network.unpack(whole)["forward"], case.edges("f64.seq", 4)["forward"]) < 1e-10

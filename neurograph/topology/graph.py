@@ -160,7 +160,7 @@ class Topology:
 
     @property
     def depth(self) -> int:
-        """The highest level; the number of ticks after which an acyclic graph has settled."""
+        """The highest level. An acyclic graph settles after as many ticks, or one more where a chain starts at a bias alone."""
         return int(self.levels.max())
 
     def find_cycle(self) -> list[str]:
