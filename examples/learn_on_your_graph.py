@@ -6,7 +6,6 @@ import jax
 import networkx as nx
 
 import neurograph as ng
-from neurograph.learner import Problem, learning_curve
 
 steps = (0, 1, 5, 10) if len(sys.argv) < 2 else tuple(range(int(sys.argv[1]) + 1))
 
@@ -22,6 +21,6 @@ for title, topology in (
     ("the graph it was trained on", ng.load_topology("topologies/mlp.yaml")),
     ("a small world it never saw", ng.from_networkx(graph, inputs=inputs, outputs=outputs)),
 ):
-    problem = Problem(ng.Network(topology, file.rule), ng.get_task("digits"))
-    curve = learning_curve(problem, file.genome, key=jax.random.key(0), at=steps, batch_size=128, query_size=360)
+    problem = ng.Problem(ng.Network(topology, file.rule), ng.get_task("digits"))
+    curve = ng.learning_curve(problem, file.genome, key=jax.random.key(0), at=steps, batch_size=128, query_size=360)
     print(f"{title}: " + ", ".join(f"{a:.2f} at {s}" for s, a in zip(steps, curve["accuracy"].tolist(), strict=True)))

@@ -5,7 +5,6 @@ import sys
 import jax
 
 import neurograph as ng
-from neurograph.learner import Problem
 from neurograph.meta import GradientOptimizer, Objective, best_member, start_genomes
 from neurograph.meta.population import evaluate, member
 
@@ -20,7 +19,7 @@ rule = ng.Rule(
     initial_deviation="fan_in",
 )
 network = ng.Network(ng.load_topology("topologies/mlp_2d_classes.yaml"), rule)
-problems = tuple(Problem(network, ng.get_task(name)) for name in ("xor", "circle"))
+problems = tuple(ng.Problem(network, ng.get_task(name)) for name in ("xor", "circle"))
 objective = Objective(problems, steps=10, batch_size=64)
 optimizer = GradientOptimizer(learning_rate=1e-2)
 genomes = start_genomes("near_backprop", 2, rule, key=jax.random.key(0), synapse_update=0.3)

@@ -39,7 +39,20 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "neurograph.types": ("Synapses", "Trace", "Weights"),
     "neurograph.network": ("Network",),
     "neurograph.reference": ("from_graphs_tuple", "to_graphs_tuple"),
-    "neurograph.tasks": ("Episode", "Task", "get_task", "register_task", "task_names"),
+    "neurograph.learner": ("Problem", "accuracy", "learning_curve", "meta_loss", "query_loss"),
+    "neurograph.report": ("write_report",),
+    "neurograph.tasks": (
+        "Episode",
+        "Task",
+        "from_arrays",
+        "from_csv",
+        "from_frame",
+        "from_image_folder",
+        "get_task",
+        "mix",
+        "register_task",
+        "task_names",
+    ),
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 
