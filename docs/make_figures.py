@@ -20,6 +20,8 @@ FAMILIES = {
     "momentum": ("momentum", False, "#009e73"),
     "SGD, batch norm": ("sgd", True, "#cc79a7"),
     "momentum, batch norm": ("momentum", True, "#7f7f7f"),
+    "Adam": ("adam", False, "#e69f00"),
+    "Adam, batch norm": ("adam", True, "#56b4e9"),
 }
 
 
@@ -48,6 +50,7 @@ def curves(results: dict, topology: str, task: str) -> dict[str, dict[int, float
 
 
 def table(results: dict, wanted: tuple[int, ...], places: list[tuple[str, str]], label: str) -> str:
+    """Medians in a Markdown table; the best of a row, to the digits shown, in bold."""
     head = f"| {label} | steps | genome | " + " | ".join(FAMILIES) + " |"
     lines = [head, "|" + "---|" * (3 + len(FAMILIES))]
     for topology, task in places:
@@ -77,7 +80,7 @@ def picture(results: dict, path: Path) -> None:
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("test accuracy", fontsize=8)
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=8, frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=7, fontsize=8, frameon=False)
     path.parent.mkdir(exist_ok=True)
     figure.savefig(path, dpi=110)
 

@@ -85,7 +85,7 @@ class TransferSpec(_Spec):
     seeds: int = Field(5, ge=1)
     batch_size: int = Field(128, ge=1)
     query_size: int = Field(512, ge=1)
-    baselines: list[Literal["sgd", "momentum", "adam"]] = ["sgd", "momentum"]
+    baselines: list[Literal["sgd", "momentum", "adam"]] = ["sgd", "momentum", "adam"]
     validation_seeds: int = Field(3, ge=1)
 
 
