@@ -151,14 +151,14 @@ def meta_train(
     experiment = Experiment(spec, base)
     training, unroll = spec.training, spec.unroll
     checkpoint, metrics = folder / "checkpoint", folder / "metrics.jsonl"
-    config = spec.model_dump(mode="json")
+    config = spec.model_dump(mode="json", exclude={"transfer"})  # another final test continues the same training
     if folder.exists() and any(folder.iterdir()) and not resume:
         raise ExperimentError(f"{folder}: not empty; continue it with --resume, or choose another folder with --out")
     folder.mkdir(parents=True, exist_ok=True)
     state = experiment.initial_state()
     done, elapsed = 0, 0.0
     if resume and checkpoint.exists():
-        state, extra = load_checkpoint(checkpoint, state, config={k: v for k, v in config.items() if k != "transfer"})
+        state, extra = load_checkpoint(checkpoint, state, config=config)
         done, elapsed = extra["step"], extra["seconds"]
         lines = metrics.read_text(encoding="utf-8").splitlines()[: extra["lines"]]
         write_atomically(metrics, "".join(f"{line}\n" for line in lines))
@@ -178,8 +178,9 @@ def meta_train(
 
     def save() -> None:
         extra = {"step": done, "seconds": time.perf_counter() - start, "lines": written}
-        save_checkpoint(checkpoint, state, config={k: v for k, v in config.items() if k != "transfer"}, extra=extra)
+        save_checkpoint(checkpoint, state, config=config, extra=extra)
 
+    scores: dict[str, np.ndarray] | None = None
     while done < training.meta_steps:
         count = min(training.interval, training.meta_steps - done, training.validate_every - done % training.validate_every)
         if unroll.grow_every:
@@ -202,7 +203,8 @@ def meta_train(
                 result["parents"] = parents
             record(result)
         save()
-    scores = experiment.validate(state.genomes, unroll.length(training.meta_steps))
+    if scores is None or unroll.length(training.meta_steps) != length:
+        scores = experiment.validate(state.genomes, unroll.length(training.meta_steps))
     best = best_member(scores)
     genome = member(state.genomes, best)
     seconds = round(time.perf_counter() - start, 1)

@@ -10,8 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from neurograph.errors import ExperimentError, Fault, SpecError
-from neurograph.topology.spec import Source
-from neurograph.topology.spec import _message as fault_message
+from neurograph.topology.spec import Source, fault_message
 from neurograph.topology.yaml_tree import Node, parse_yaml
 
 __all__ = ["ExperimentSpec", "experiment_names", "load_experiment"]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from neurograph.errors import ExperimentError
+from neurograph.files import write_atomically
 from neurograph.report_page import block, details, document, drawing, paragraph, table
 from neurograph.results import Row, Transfer, label, load_transfer
 
@@ -70,7 +71,7 @@ def write_report(folder: Path | str) -> Path:
     title = str(run.summary.get("name") or run.config.get("name") or folder.resolve().name)
     path = folder / "report.html"
     try:
-        path.write_text(document(title, "".join(parts)), encoding="utf-8")
+        write_atomically(path, document(title, "".join(parts)))
     except OSError as error:
         raise ExperimentError(f"{path}: cannot be written ({error.strerror})") from error
     return path

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from neurograph.errors import ExperimentError
+from neurograph.files import write_atomically
 
 __all__ = ["GENOME", "Transfer", "aggregate", "comparison", "label", "load_transfer"]
 
@@ -56,7 +57,7 @@ class Transfer:
 
         notes = json.dumps(self.notes)
         text = f'{{"rows": [\n{block(self.rows)}\n],\n"chosen": [\n{block(self.chosen)}\n],\n"notes": {notes}}}\n'
-        path.write_text(text, encoding="utf-8")
+        write_atomically(path, text)
         return path
 
     def aggregate(self) -> list[Row]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
@@ -96,8 +96,3 @@ class GenomeVector:
     def to_genome(self, vector: np.ndarray) -> Genome:
         """[size] to one genome."""
         return jax.tree.map(lambda leaf: leaf[0], self.to_genomes(vector))
-
-
-def scales_of(values: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
-    """A mapping of scales in the hashable form that `GenomeVector` keeps."""
-    return tuple(sorted(values.items()))

@@ -13,7 +13,17 @@ from neurograph.topology.builders import BUILDERS, Builder
 from neurograph.topology.builders.base import Name
 from neurograph.topology.yaml_tree import Node
 
-__all__ = ["CellSpec", "NeuronSpec", "PopulationSpec", "Source", "SynapseSpec", "TopologySpec", "suggestion", "validate_spec"]
+__all__ = [
+    "CellSpec",
+    "NeuronSpec",
+    "PopulationSpec",
+    "Source",
+    "SynapseSpec",
+    "TopologySpec",
+    "fault_message",
+    "suggestion",
+    "validate_spec",
+]
 
 
 class _Spec(BaseModel):
@@ -252,7 +262,7 @@ def _faults(error: ValidationError, prefix: tuple[Any, ...], model: Any, source:
             faults.append(source.fault(f"missing key `{location[-1]}`.", path[:-1]))
         else:
             path, location = _walkable(data, prefix, location)
-            faults.append(source.fault(_message(detail), path))
+            faults.append(source.fault(fault_message(detail), path))
     return faults
 
 
@@ -280,7 +290,8 @@ def _owner(model: Any, location: tuple[Any, ...]) -> tuple[list[str], str]:
     return model.allowed(), ""
 
 
-def _message(detail: Any) -> str:
+def fault_message(detail: Any) -> str:
+    """A detail of a pydantic ValidationError in the words of this project: what was got, what is expected."""
     kind, got, context = detail["type"], _show(detail["input"]), detail.get("ctx", {})
     if kind == "value_error":
         text = str(context.get("error", detail["msg"])).rstrip(".")
