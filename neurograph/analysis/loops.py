@@ -59,7 +59,7 @@ class Circulation:
 
 
 def circulation(
-    field: UpdateField, *, loops: int = 8, radius: float = 0.5, max_points: int = 1024, key: jax.Array | None = None
+    field: UpdateField, *, loops: int = 8, radius: float = 0.5, max_points: int = 512, key: jax.Array | None = None
 ) -> Circulation:
     """Line integral of the update around circles in random planes of synapse space, centred at the field's start.
 
@@ -158,10 +158,11 @@ class ClosedCurves:
             else "no closed integral curve found, which does not show that there is none"
         )
         spirals = f"; {sum(self.spiral)} end in a spiral, which no loss in any smooth metric allows" if any(self.spiral) else ""
-        return f"{len(self.outcome)} curves to time {self.times[-1]:g}: {kinds}{nearest}; {verdict}{spirals}"
+        end = self.times[np.isfinite(self.norms).sum(1).min() - 1]
+        return f"{len(self.outcome)} curves to time {end:.3g} at least: {kinds}{nearest}; {verdict}{spirals}"
 
 
-def closed_curves(field: UpdateField, *, starts: int = 4, time: float = 200.0, key: jax.Array | None = None) -> ClosedCurves:
+def closed_curves(field: UpdateField, *, starts: int = 2, time: float = 100.0, key: jax.Array | None = None) -> ClosedCurves:
     """Follow the flow dw/dt = g(w) (learning with small steps; time 1 is one full step) and look for curves that close.
 
     Args:
@@ -186,7 +187,7 @@ def closed_curves_of(
     *,
     time: float = 200.0,
     samples: int = 2000,
-    evaluations: int = 20_000,
+    evaluations: int = 4000,
     jacobian: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> ClosedCurves:
     """`closed_curves` of any field [N] -> [N] from given starts; a curve may take `evaluations` of the field."""
@@ -232,7 +233,7 @@ def _follow(field: Field, start: np.ndarray, times: np.ndarray, evaluations: int
             raise Spent
         return field(w)
 
-    solver = scipy.integrate.DOP853(slope, 0.0, start, times[-1], rtol=1e-8, atol=1e-10)
+    solver = scipy.integrate.DOP853(slope, 0.0, start, times[-1], rtol=1e-7, atol=1e-9)
     curve, at = [start], 1
     try:
         while solver.status == "running" and at < len(times):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from neurograph.analysis.field import AnalysisError, UpdateField
@@ -114,9 +114,9 @@ def _only(genome: Genome, e: int, d: int) -> Genome:
     """Hebbian matrices of which only row e of nu~ and column d of mu~ are left, and no decay."""
     k = genome.states
     row, column = np.arange(k) == e, np.arange(k) == d
-    return replace(
-        genome,
-        pre_transform=jnp.asarray(np.asarray(genome.pre_transform) * row[:, None]),
-        post_transform=jnp.asarray(np.asarray(genome.post_transform) * column),
-        synapse_keep=jnp.asarray(np.ones(())),
-    )
+    kept: dict[str, Any] = {
+        "pre_transform": np.asarray(genome.pre_transform) * row[:, None],
+        "post_transform": np.asarray(genome.post_transform) * column,
+        "synapse_keep": np.ones(()),
+    }
+    return replace(genome, **kept)
