@@ -17,7 +17,6 @@ from neurograph.genome import Genome, backprop_genome
 from neurograph.learner import accuracy, query_loss
 from neurograph.network import Network
 from neurograph.rule import Rule
-from neurograph.topology.graph import Topology
 from neurograph.types import Synapses
 
 __all__ = ["SCALES", "Alignment", "alignment", "feedback_alignment_genome", "feedback_alignment_step"]
@@ -64,10 +63,14 @@ class Alignment:
         """In words."""
         cosines = ", ".join(f"{name} {self.mean_cosine(name):.2f}" for name in self.methods)
         falls = ", ".join(f"{f:.0%} at {s:g}" for s, f in zip(self.scales, self.falls))
-        word = "a candidate for a Lyapunov function here" if self.lyapunov else "so the loss is not a Lyapunov function of this rule"
+        word = (
+            "a candidate for a Lyapunov function here" if self.lyapunov else "so the loss is not a Lyapunov function of this rule"
+        )
         return (
             f"mean cosine of the update with minus the gradient: {cosines}; the loss falls in {falls} of a step, {word}; after {self.overall.shape[1]} steps "
-            + ", ".join(f"{name}: loss {self.loss[m, -1]:.3g}, accuracy {self.accuracy[m, -1]:.3f}" for m, name in enumerate(self.methods))
+            + ", ".join(
+                f"{name}: loss {self.loss[m, -1]:.3g}, accuracy {self.accuracy[m, -1]:.3f}" for m, name in enumerate(self.methods)
+            )
         )
 
 
@@ -91,7 +94,8 @@ def feedback_alignment_step(network: Network, genome: Genome, synapses: Synapses
     """
     if synapses.backward is None:
         raise AnalysisError("feedback alignment needs backward synapses of their own; expected a rule with symmetric: false")
-    new, outputs = network.step(genome, synapses, x, y)
+    result: Any = network.step(genome, synapses, x, y)
+    new, outputs = result
     return Synapses(new.forward, synapses.backward, new.neurons), outputs
 
 

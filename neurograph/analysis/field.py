@@ -175,7 +175,9 @@ class UpdateField:
           AnalysisError: noise in the rule, a selection of unknown form or of nothing.
         """
         if rule.noise:
-            raise AnalysisError(f"noise: {rule.noise} makes the update random, so it has no Jacobian; expected a rule with noise: 0")
+            raise AnalysisError(
+                f"noise: {rule.noise} makes the update random, so it has no Jacobian; expected a rule with noise: 0"
+            )
         with float64():
             genome = as_float64(genome)
             network = Network(topology, rule, kernel="reference")
@@ -277,7 +279,11 @@ def _chosen(places: Sequence[Place | None], select: Sequence[str], bias: bool) -
         else:
             raise AnalysisError(f"select: got {item!r}; allowed: all, forward, backward, level:NUMBER, name:PATTERN")
         if not found:
-            hint = f"levels with synapses: {', '.join(map(str, levels))}" if kind == "level" else f"names such as {real[0][1].name!r}"
+            hint = (
+                f"levels with synapses: {', '.join(map(str, levels))}"
+                if kind == "level"
+                else f"names such as {real[0][1].name!r}"
+            )
             raise AnalysisError(f"select: {item!r} matches no stored number; there are {hint}")
         keep.update(found)
     by = dict(real)

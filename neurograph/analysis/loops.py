@@ -149,7 +149,9 @@ class ClosedCurves:
 
     def summary(self) -> str:
         """In words."""
-        kinds = ", ".join(f"{self.outcome.count(kind)} {kind}" for kind in ("closed", "rest", "away", "open") if kind in self.outcome)
+        kinds = ", ".join(
+            f"{self.outcome.count(kind)} {kind}" for kind in ("closed", "rest", "away", "open") if kind in self.outcome
+        )
         finite = self.ratio[np.isfinite(self.ratio)]
         nearest = f"; nearest return {finite.min():.2g} of the extent" if len(finite) else ""
         verdict = (

@@ -53,7 +53,7 @@ class MetricSearch:
 
     @property
     def positive_definite(self) -> str:
-        """"yes", "no" (proved by the bound, to 1e-6), or "undecided"."""
+        """ "yes", "no" (proved by the bound, to 1e-6), or "undecided"."""
         if self.least_eigenvalue > 1e-6:
             return "yes"
         return "no" if self.bound <= 1e-6 else "undecided"
@@ -69,7 +69,11 @@ class MetricSearch:
         return [
             ("stored numbers N", str(self.size), "not stated"),
             ("basis vectors of the null space at one state", str(self.null_dimension), str(PAPER["null_dimension"])),
-            (f"of these, solve the system at all {self.checked} other states", str(self.surviving), f"{PAPER['surviving']} (100 states)"),
+            (
+                f"of these, solve the system at all {self.checked} other states",
+                str(self.surviving),
+                f"{PAPER['surviving']} (100 states)",
+            ),
             ("positive definite among the survivors", str(self.surviving_definite), str(PAPER["positive_definite"])),
             ("dimension of the joint null space of all states", str(len(self.joint)), "not stated"),
             ("a positive definite combination", self.positive_definite, "not stated"),
@@ -165,7 +169,9 @@ def _scaled(q: np.ndarray) -> np.ndarray:
     q = np.asarray(q, np.float64)
     norm = np.linalg.norm(q)
     if not np.isfinite(norm) or norm == 0:
-        raise AnalysisError(f"the Jacobian at one state is {'zero' if norm == 0 else 'not finite'}: it says nothing about a metric")
+        raise AnalysisError(
+            f"the Jacobian at one state is {'zero' if norm == 0 else 'not finite'}: it says nothing about a metric"
+        )
     return q / norm
 
 

@@ -102,7 +102,9 @@ def oja_limit(
     Source: Sandler et al. 2021, Eqs. 14, 15 and 8, appendix B.
     """
     if (topology.group >= 0).any() or (topology.bias_group >= 0).any() or topology.fixed.any():
-        raise AnalysisError("oja_limit: shared or fixed synapses cannot be normalised neuron by neuron; expected a topology with neither")
+        raise AnalysisError(
+            "oja_limit: shared or fixed synapses cannot be normalised neuron by neuron; expected a topology with neither"
+        )
     if rule.noise:
         raise AnalysisError(f"oja_limit: noise: {rule.noise} makes the update random; expected a rule with noise: 0")
     plain = rule.replace(
@@ -129,7 +131,8 @@ def oja_limit(
             given["backward"] = np.asarray(drawn["backward"])
 
         def learned(network: Network, genome: Genome) -> np.ndarray:
-            new = network.unpack(network.step(genome, network.pack(**given), x, y)[0])
+            stepped: Any = network.step(genome, network.pack(**given), x, y)
+            new = network.unpack(stepped[0])
             return np.concatenate([np.asarray(new["forward"]), np.asarray(new["bias"])[biased]])
 
         zero, one = jnp.zeros(()), jnp.ones(())

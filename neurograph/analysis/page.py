@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -132,7 +133,7 @@ def layered(*sizes: int) -> Topology:
       TopologyError: a size below 1.
     """
     names = ["input", *(f"hidden{i}" for i in range(1, len(sizes) - 1)), "output"]
-    connections = [{"kind": "dense", "from": a, "to": b} for a, b in zip(names, names[1:])]
+    connections = [{"kind": "dense", "from": a, "to": b} for a, b in itertools.pairwise(names)]
     return build_topology(
         {
             "title": "-".join(map(str, sizes)),
@@ -226,7 +227,9 @@ def analyze(
                 f"the metric search of {size:,} numbers would take long; up to {METRIC_SIZE} are searched unasked: ask for it by name "
                 f"(only metric), or choose fewer numbers (select, bias)"
             )
-        facts["metric search on"] = f"{where.title or 'the topology'} ({at(title, where, select=select, bias=bias).size} stored numbers)"
+        facts["metric search on"] = (
+            f"{where.title or 'the topology'} ({at(title, where, select=select, bias=bias).size} stored numbers)"
+        )
         return each(lambda f: metric_search(f, states=states, key=keys[3], memory=memory), where)
 
     facts = {
@@ -278,7 +281,10 @@ def write_page(found: Analysis, folder: Path) -> Path:
                 body += block(question, paragraph(f"Not done: {found.refused[tool]}"))
             if tool not in found.results:
                 continue
-            inner = "".join(paragraph(f"{name}: {text}." if len(sentences[tool]) > 1 else f"{text}.") for name, text in sentences[tool].items())
+            inner = "".join(
+                paragraph(f"{name}: {text}." if len(sentences[tool]) > 1 else f"{text}.")
+                for name, text in sentences[tool].items()
+            )
             inner += drawing(folder / "plots", f"analysis_{tool}", figures[tool], question)
             if tool == "metric":
                 results = found.results[tool]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,24 +39,23 @@ def _figure(width: float, height: float, rows: int, columns: int, **options: Any
 
 
 def asymmetry_figure(results: Mapping[str, Asymmetry]) -> Figure:
-    """Figure 2 for several rules side by side: ln |J - J^T|, each relative to its largest |J|; grey is below the numerical error."""
+    """Figure 2 for several rules side by side: ln |J - J^T| relative to the largest |J|; grey is below the numerical error."""
     with matplotlib.rc_context(STYLE | {"axes.grid": False}):
         figure, axes = _figure(3.1 * len(results) + 0.6, 3.7, 1, len(results))
-        colours = matplotlib.colormaps["viridis"].with_extremes(bad="#dcdcdc", under="#dcdcdc")
+        colours = matplotlib.colormaps["viridis"].with_extremes(bad="#dcdcdc")
         picture = None
         for axis, (name, result) in zip(axes[0], results.items()):
             top = float(np.abs(result.jacobian).max()) or 1.0
             values = result.log_map - np.log(top)
             floor = np.log(max(result.entry_error, np.finfo(float).tiny)) - np.log(top)
-            picture = axis.imshow(
-                np.where(values <= floor, -np.inf, values), cmap=colours, vmin=-8, vmax=0, interpolation="nearest", rasterized=True
-            )
+            shown = np.ma.masked_where(values <= floor, np.maximum(values, -12))
+            picture = axis.imshow(shown, cmap=colours, vmin=-12, vmax=0, interpolation="nearest", rasterized=True)
             levels = [(p.direction == "backward", p.level) for p in result.places]
             starts = [0, *(i for i in range(1, len(levels)) if levels[i] != levels[i - 1]), len(levels)]
             for edge in starts[1:-1]:
                 axis.axhline(edge - 0.5, color="white", linewidth=0.8)
                 axis.axvline(edge - 0.5, color="white", linewidth=0.8)
-            middles = [(a + b) / 2 for a, b in zip(starts, starts[1:])]
+            middles = [(a + b) / 2 for a, b in itertools.pairwise(starts)]
             axis.set_xticks(middles, [f"{'back ' if levels[a][0] else 'level '}{levels[a][1]}" for a in starts[:-1]], fontsize=8)
             axis.set_yticks([])
             verdict = "symmetric to rounding" if result.symmetric else f"|J - Jᵀ| / |J| = {result.relative:.2f}"
@@ -100,7 +100,7 @@ def circulation_figure(results: Mapping[str, Circulation]) -> Figure:
     with matplotlib.rc_context(STYLE):
         figure, axes = _figure(5.4, 3.2, 1, 1)
         axis = axes[0, 0]
-        for number, (name, result) in enumerate(results.items()):
+        for number, result in enumerate(results.values()):
             at = number + np.linspace(-0.25, 0.25, len(result.integral))
             scale = np.maximum(result.scale, np.finfo(float).tiny)
             axis.semilogy(at, np.maximum(result.relative, 1e-17), MARKERS[number], color=COLOURS[number], markersize=5)
@@ -136,7 +136,8 @@ def decomposition_figure(result: Decomposition) -> Figure:
             bottom += values
         axes[0, 0].set_xticks(range(len(result.shares)), [name.split("_")[0] for name in result.shares])
         axes[0, 0].set_ylabel("share of squared norm")
-        axes[0, 0].legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, 1.22), title="backprop-like part, and others")
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), ncols=4, loc="outside lower center")
+        axes[0, 0].set_title("the matrices", fontsize=10)
         limit = max(1e-9, np.abs(result.alignment).max())
         axes[0, 1].imshow(result.alignment, cmap="PuOr", vmin=-limit, vmax=limit)
         for (e, d), value in np.ndenumerate(result.alignment):
@@ -182,7 +183,9 @@ def long_run_figure(result: LongRun) -> Figure:
     with matplotlib.rc_context(STYLE):
         figure, axes = _figure(9.6, 3.2, 1, 3)
         for column, level in enumerate(result.levels):
-            axes[0, 0].plot(result.at + 1, np.nanmedian(result.norms[:, :, column], 0), color=COLOURS[column % 8], label=f"level {level}")
+            axes[0, 0].plot(
+                result.at + 1, np.nanmedian(result.norms[:, :, column], 0), color=COLOURS[column % 8], label=f"level {level}"
+            )
         axes[0, 0].set_yscale("log")
         axes[0, 0].set_ylabel("root mean square of the synapses")
         axes[0, 1].plot(result.at + 1, np.nanmedian(result.saturated, 0), color=COLOURS[0], label=f"above {result.limit}")
@@ -222,7 +225,9 @@ def oja_figure(result: OjaLimit) -> Figure:
     with matplotlib.rc_context(STYLE):
         figure, axes = _figure(4.6, 3.0, 1, 1)
         axes[0, 0].loglog(result.gammas, np.maximum(result.error, 1e-17), "o-", color=COLOURS[0], label="difference")
-        axes[0, 0].loglog(result.gammas, result.error[0] * result.gammas / result.gammas[0], ":", color=GREY, label="in proportion to γ")
+        axes[0, 0].loglog(
+            result.gammas, result.error[0] * result.gammas / result.gammas[0], ":", color=GREY, label="in proportion to γ"
+        )
         axes[0, 0].set_xlabel("γ")
         axes[0, 0].set_ylabel("|limit - Eq. 8| / |update|")
         axes[0, 0].legend()

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import click
 
-_ONLY = "Only these, separated by commas: asymmetry, metric, circulation, closed, decompose, alignment, longrun, sensitivity, oja."
+_ONLY = (
+    "Only these, separated by commas: asymmetry, metric, circulation, closed, decompose, alignment, longrun, sensitivity, oja."
+)
 _SELECT = "Synapses that the Jacobian is taken of: all, forward, backward, level:L, name:PATTERN; repeatable."
 
 
@@ -25,7 +27,9 @@ _SELECT = "Synapses that the Jacobian is taken of: all, forward, backward, level
 @click.option("--states", default=100, show_default=True, type=click.IntRange(min=1), help="Other states of the metric search.")
 @click.option("--batch", default=64, show_default=True, type=click.IntRange(min=1), help="Rows of the full batch.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
-@click.option("--memory", default=1.0, show_default=True, type=click.FloatRange(min=0, min_open=True), help="GiB for the largest arrays.")
+@click.option(
+    "--memory", default=1.0, show_default=True, type=click.FloatRange(min=0, min_open=True), help="GiB for the largest arrays."
+)
 def analyze(
     genome: str,
     topology: str,
@@ -57,7 +61,9 @@ def analyze(
 
     file = load_genome_file(genome)
     if file.rule is None:
-        raise AnalysisError(f"{genome}: the file has no rule, which says how its numbers are used; save it with save_genome(path, genome, rule)")
+        raise AnalysisError(
+            f"{genome}: the file has no rule, which says how its numbers are used; save it with save_genome(path, genome, rule)"
+        )
     name = Path(genome).stem
     sizes = re.fullmatch(r"\d+(-\d+)+", topology)
     graph = layered(*map(int, topology.split("-"))) if sizes else find_topology(topology)
