@@ -183,8 +183,8 @@ def test_the_work_of_backprop_is_zero_and_that_of_others_is_not():
     assert circulation(f, loops=3, max_points=256).nonzero > 0
     with pytest.raises(AnalysisError, match="expected loops >= 1, radius > 0"):
         circulation(f, loops=0)
-    alone = UpdateField.build(layered(2, 4, 2), file.rule, file.genome, x, y, select=["name:1->hidden1_0"])
-    assert alone.size == 1 or alone.size == 0
+    alone = UpdateField.build(layered(2, 4, 2), file.rule, file.genome, x, y, select=["name:1->hidden1.0"])
+    assert alone.size == 1
     with pytest.raises(AnalysisError, match="has no plane"):
         circulation(alone)
 

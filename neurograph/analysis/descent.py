@@ -31,7 +31,8 @@ class Alignment:
     Attributes:
       methods: names: "genome", "feedback alignment", "backprop".
       levels: of receivers, [L].
-      cosine: [M, T, L] cosine between the change of a level's forward synapses and minus the gradient of the loss; NaN where either is 0.
+      cosine: [M, T, L] cosine between the change of a level's forward synapses and minus the gradient of the loss; NaN where
+        either is 0.
       overall: [M, T] the same over all forward synapses.
       loss, accuracy: [M, T + 1] along the trajectories, on the batch that is learned.
       scales: [S] fractions of the genome's step.
@@ -67,7 +68,8 @@ class Alignment:
             "a candidate for a Lyapunov function here" if self.lyapunov else "so the loss is not a Lyapunov function of this rule"
         )
         return (
-            f"mean cosine of the update with minus the gradient: {cosines}; the loss falls in {falls} of a step, {word}; after {self.overall.shape[1]} steps "
+            f"mean cosine of the update with minus the gradient: {cosines}; the loss falls in {falls} of a step, "
+            f"{word}; after {self.overall.shape[1]} steps "
             + ", ".join(
                 f"{name}: loss {self.loss[m, -1]:.3g}, accuracy {self.accuracy[m, -1]:.3f}" for m, name in enumerate(self.methods)
             )
@@ -107,9 +109,11 @@ def alignment(
     scales: Sequence[float] = SCALES,
     key: jax.Array | None = None,
 ) -> Alignment:
-    """Follow the genome, backprop and feedback alignment in full batch, each from fresh synapses, beside the gradient of its own net.
+    """Follow the genome, backprop and feedback alignment in full batch, each from fresh synapses, beside the gradient of its
+    own net.
 
-    The loss is `query_loss` (softmax cross-entropy; squared error of one output) of the network's own forward pass; its gradient is
+    The loss is `query_loss` (softmax cross-entropy; squared error of one output) of the network's own forward pass; its
+    gradient is
     `jax.grad` with respect to the stored forward numbers and biases. Backprop and feedback alignment run tanh neurons.
 
     Args:
@@ -125,7 +129,8 @@ def alignment(
     scales = tuple(float(s) for s in scales)
     if steps < 1 or not baseline_rate > 0 or not scales or not all(0 < s <= 1 for s in scales):
         raise AnalysisError(
-            f"alignment: got steps {steps}, baseline_rate {baseline_rate}, scales {scales}; expected steps >= 1, a rate > 0, scales in (0, 1]"
+            f"alignment: got steps {steps}, baseline_rate {baseline_rate}, scales {scales}; expected steps >= 1, a "
+            f"rate > 0, scales in (0, 1]"
         )
     topology, x, y = field.network.topology, field.x, field.y
     with float64():

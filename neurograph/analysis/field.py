@@ -1,6 +1,7 @@
 """`UpdateField`: one learning step in full batch as a vector field on the synapses, with its Jacobian.
 
-The vector holds STORED numbers: symmetric twins, the states of a single-state synapse and the members of a group count once; fixed
+The vector holds STORED numbers: symmetric twins, the states of a single-state synapse and the members of a group count once;
+fixed
 synapses and absent biases do not count. Everything is float64 on the reference kernel, which differentiates in forward mode.
 """
 

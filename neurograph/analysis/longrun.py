@@ -15,7 +15,7 @@ from neurograph.genome import Genome
 from neurograph.learner import Problem, accuracy, query_loss
 from neurograph.types import Synapses
 
-__all__ = ["LongRun", "long_run"]
+__all__ = ["LongRun", "long_run", "median"]
 
 
 @dataclass(frozen=True)
@@ -58,19 +58,25 @@ class LongRun:
 
     def summary(self) -> str:
         """In words."""
-        best = np.nanmedian(self.accuracy, axis=0)
+        best = median(self.accuracy)
+        power = "" if np.isnan(self.growth) else f" (|w| ~ steps^{self.growth:.2f} in the second half)"
         return (
-            f"{len(self.norms)} runs of {self.at[-1]:,} steps, {self.failed} not finite: accuracy at most {best.max():.3f} (step "
-            f"{self.at[int(best.argmax())]:,}), {best[-1]:.3f} at the end; synapses grew {_growth(self.norms)} (|w| ~ steps^"
-            f"{self.growth:.2f} in the second half); neurons above {self.limit}: {np.nanmedian(self.saturated[:, -1]):.0%}, silent: "
-            f"{np.nanmedian(self.silent[:, -1]):.0%}"
+            f"{len(self.norms)} runs of {self.at[-1]:,} steps, {self.failed} not finite at the end: median accuracy at most "
+            f"{best.max():.3f} (step {self.at[int(best.argmax())]:,}), {best[-1]:.3f} at the end; synapses grew "
+            f"{_growth(self.norms)}"
+            f"{power}; neurons above {self.limit}: {median(self.saturated)[-1]:.0%}, silent: {median(self.silent)[-1]:.0%}"
         )
 
 
+def median(values: np.ndarray) -> np.ndarray:
+    """Over the first axis, of what is finite; NaN where nothing is."""
+    masked = np.ma.masked_invalid(values)
+    return np.ma.median(masked, axis=0).filled(np.nan) if masked.ndim > 1 else np.asarray(np.ma.median(masked))
+
+
 def _growth(norms: np.ndarray) -> str:
-    with np.errstate(all="ignore"):
-        ratio = norms[:, -1] / norms[:, 0]
-    return ", ".join(f"{value:.1f}x" for value in np.nanmedian(np.where(np.isfinite(ratio), ratio, np.nan), axis=0))
+    found = median(norms[:, -1] / norms[:, 0])
+    return ", ".join("to no end" if np.isnan(value) else f"{value:.1f}x" for value in found)
 
 
 def long_run(

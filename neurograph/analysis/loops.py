@@ -87,7 +87,8 @@ def circulation_of(
     """`circulation` of any field [M, N] -> [M, N] about `center` [N]; `radius` as it is."""
     if loops < 1 or not radius > 0 or max_points < 128:
         raise AnalysisError(
-            f"circulation: got loops {loops}, radius {radius}, max_points {max_points}; expected loops >= 1, radius > 0, max_points >= 128"
+            f"circulation: got loops {loops}, radius {radius}, max_points {max_points}; expected loops >= 1, radius > "
+            f"0, max_points >= 128"
         )
     center = np.asarray(center, np.float64)
     if len(center) < 2:

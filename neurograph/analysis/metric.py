@@ -15,7 +15,8 @@ from neurograph.analysis.field import MEMORY, AnalysisError, UpdateField, requir
 __all__ = ["PAPER", "MetricSearch", "metric_of_jacobians", "metric_search", "most_definite"]
 
 PAPER = {"null_dimension": 265, "surviving": 4, "positive_definite": 0}
-"""Appendix A: two states, a 2-input Boolean task, one hidden layer of 5; 4 of 265 basis vectors solve the 100 other systems, none of
+"""Appendix A: two states, a 2-input Boolean task, one hidden layer of 5; 4 of 265 basis vectors solve the 100 other systems,
+none of
 them positive definite ("actually had 0 eigenvalues")."""
 
 
@@ -89,7 +90,8 @@ class MetricSearch:
             "undecided": f"undecided: least eigenvalue {self.least_eigenvalue:.1e}, bound {self.bound:.1e}",
         }[self.positive_definite]
         return (
-            f"{self.size} stored numbers: {self.null_dimension} basis vectors at one state, {self.surviving} of them survive {self.checked} "
+            f"{self.size} stored numbers: {self.null_dimension} basis vectors at one state, {self.surviving} of them "
+            f"survive {self.checked} "
             f"other states; joint null space of dimension {len(self.joint)}; {verdict}; "
             f"complex eigenvalues at {self.complex_states} of {self.checked + 1} states"
         )
@@ -176,7 +178,8 @@ def _scaled(q: np.ndarray) -> np.ndarray:
 
 
 def _is_complex(q: np.ndarray) -> bool:
-    """Eigenvalues off the real axis by more than 1e-4 of the largest: a nearly defective matrix splits real ones by about 1e-8."""
+    """Eigenvalues off the real axis by more than 1e-4 of the largest: a nearly defective matrix splits real ones by about
+    1e-8."""
     values = np.linalg.eigvals(q)
     return bool(np.abs(values.imag).max() > 1e-4 * np.abs(values).max())
 
@@ -218,7 +221,8 @@ def _null_space(q: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray
 def most_definite(basis: np.ndarray, *, rounds: int = 200, tolerance: float = 1e-9) -> tuple[np.ndarray, float, float]:
     """The combination of symmetric matrices with the largest least eigenvalue, coefficients in [-1, 1].
 
-    A cutting-plane method: the least eigenvalue is the minimum of v^T g v over unit v, so every v gives a linear program that bounds
+    A cutting-plane method: the least eigenvalue is the minimum of v^T g v over unit v, so every v gives a linear program that
+    bounds
     it from above, and its eigenvectors give the next v. Both ends are certificates.
 
     Args:

@@ -29,7 +29,8 @@ class OjaLimit:
       gammas: [G] step sizes, descending.
       error: [G] |(w*(gamma) - w) / gamma - (update + Eq. 8)| over |update|: falls as gamma does if Eq. 8 is right.
       first, second: norms of the two terms of Eq. 8, decay (f~ - 1) and Hebbian, over all bundles.
-      own: |(first term at f~ = 1 + |eta~|) - (what the rule's own option `oja: weights` adds with multiplier 1)| over |first term|.
+      own: |(first term at f~ = 1 + |eta~|) - (what the rule's own option `oja: weights` adds with multiplier 1)| over |first
+        term|.
       hebbian: norm of eta~ h.
     """
 
@@ -57,7 +58,8 @@ class OjaLimit:
         """In words."""
         ratio = f"{self.second / self.first:.3g} times the first" if self.first else "all there is: the first vanishes, as f~ = 1"
         return (
-            f"Eq. 8 is the limit of the normalised update to {self.error.min():.1e} (order {self.order:.2f} in gamma); its second term is "
+            f"Eq. 8 is the limit of the normalised update to {self.error.min():.1e} (order {self.order:.2f} in "
+            f"gamma); its second term is "
             f"{ratio}; the rule's own option equals the first term to {self.own:.1e}"
         )
 

@@ -54,24 +54,30 @@ METRIC_SIZE = 64
 
 LIMITS = {
     "metric": (
-        "A constant metric is one possibility among many: none found here does not rule out one that depends on the synapses, and one "
-        "found holds at the states that were looked at. A basis vector of the null space survives only if it lies in the joint null "
+        "A constant metric is one possibility among many: none found here does not rule out one that depends on the "
+        "synapses, and one "
+        "found holds at the states that were looked at. A basis vector of the null space survives only if it lies in "
+        "the joint null "
         "space by itself, so the count of survivors depends on the basis; the joint space does not."
     ),
     "circulation": (
-        "A gradient does no work round a closed loop, so one clear value shows that there is no loss, over the region of the circle. "
+        "A gradient does no work round a closed loop, so one clear value shows that there is no loss, over the region "
+        "of the circle. "
         "Zero on some random circles is evidence, no proof."
     ),
     "closed": (
-        "A closed curve of the flow, or a spiral into rest, rules out every loss in every smooth metric. Not finding one shows nothing. "
+        "A closed curve of the flow, or a spiral into rest, rules out every loss in every smooth metric. Not finding "
+        "one shows nothing. "
         "Time 1 is one full learning step; the curves are those of small steps."
     ),
     "decompose": (
-        "The template is section 4.5's: identities, and the first two states swapped in the Hebbian product. Relabelling states beyond the "
+        "The template is section 4.5's: identities, and the first two states swapped in the Hebbian product. "
+        "Relabelling states beyond the "
         "first two changes nothing a network does, but moves shares; the parts of the update do not depend on such names."
     ),
     "alignment": (
-        "The gradient is that of the meta-loss on the batch, one loss among many: a low cosine does not mean that no loss falls. That it "
+        "The gradient is that of the meta-loss on the batch, one loss among many: a low cosine does not mean that no "
+        "loss falls. That it "
         "falls on one trajectory is no proof of a Lyapunov function; that it rises at small steps disproves this one."
     ),
     "sensitivity": "One number at a time, on validation data; pairs that can stand in for each other both look idle.",
@@ -80,7 +86,8 @@ LIMITS = {
 
 @dataclass
 class Analysis:
-    """What `analyze` found: `results` by tool (a result, or a dict of them by rule), `refused` by tool why not, and what was analysed."""
+    """What `analyze` found: `results` by tool (a result, or a dict of them by rule), `refused` by tool why not, and what was
+    analysed."""
 
     title: str
     facts: dict[str, str]
@@ -224,7 +231,8 @@ def analyze(
             where = small
         elif size > METRIC_SIZE and "metric" not in only:
             raise AnalysisError(
-                f"the metric search of {size:,} numbers would take long; up to {METRIC_SIZE} are searched unasked: ask for it by name "
+                f"the metric search of {size:,} numbers would take long; up to {METRIC_SIZE} are searched unasked: "
+                f"ask for it by name "
                 f"(only metric), or choose fewer numbers (select, bias)"
             )
         facts["metric search on"] = (

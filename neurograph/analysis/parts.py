@@ -32,11 +32,13 @@ class Decomposition:
     """Result of `decompose`.
 
     Attributes:
-      shares: for each of the four matrices four shares of its squared norm, summing to 1: of "backprop" (along the template's part
+      shares: for each of the four matrices four shares of its squared norm, summing to 1: of "backprop" (along the template's
+        part
         in the first two states), "first two" (what else the first two states do among themselves), "self" (along the template's
         part in further states) and "other" (all else: mixing with and among further states).
       coefficients: of the template in the first two states.
-      pairs: [k, k] share of the Hebbian update's squared norm from state e of the sender and d of the receiver, taken alone; they need not sum to 1, as parts may cancel.
+      pairs: [k, k] share of the Hebbian update's squared norm from state e of the sender and d of the receiver, taken alone;
+        they need not sum to 1, as parts may cancel.
       alignment: [k, k] projection of each part on the whole update, over the whole's squared norm: these sum to 1.
     """
 
@@ -50,7 +52,8 @@ class Decomposition:
         text = ", ".join(f"{name.split('_')[0]} {100 * s['backprop']:.0f} %" for name, s in self.shares.items())
         e, d = np.unravel_index(np.argmax(self.alignment), self.alignment.shape)
         return (
-            f"backprop-like share of the matrices (squared norm): {text}; of the update, sender's state {e} x receiver's state {d} "
+            f"backprop-like share of the matrices (squared norm): {text}; of the update, sender's state {e} x "
+            f"receiver's state {d} "
             f"makes {100 * self.alignment[e, d]:.0f} %, backprop's product (0 x 1) {100 * self.alignment[0, 1]:.0f} %"
         )
 
@@ -78,7 +81,8 @@ def _shares(matrix: np.ndarray, template: np.ndarray) -> tuple[dict[str, float],
 def decompose(field: UpdateField, w: np.ndarray | None = None) -> Decomposition:
     """Split the matrices, and the Hebbian update at w, into parts.
 
-    The update is linear in the products a_p^e a_q^d, so it is the sum of k^2 parts, one for each row e of nu~ and column d of mu~;
+    The update is linear in the products a_p^e a_q^d, so it is the sum of k^2 parts, one for each row e of nu~ and column d of
+    mu~;
     Oja's term, saturation and decay are left out of it.
 
     Raises:

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from neurograph.analysis.descent import Alignment
-from neurograph.analysis.longrun import LongRun
+from neurograph.analysis.longrun import LongRun, median
 from neurograph.analysis.loops import Circulation, ClosedCurves
 from neurograph.analysis.metric import MetricSearch
 from neurograph.analysis.oja import OjaLimit
@@ -183,18 +183,16 @@ def long_run_figure(result: LongRun) -> Figure:
     with matplotlib.rc_context(STYLE):
         figure, axes = _figure(9.6, 3.2, 1, 3)
         for column, level in enumerate(result.levels):
-            axes[0, 0].plot(
-                result.at + 1, np.nanmedian(result.norms[:, :, column], 0), color=COLOURS[column % 8], label=f"level {level}"
-            )
+            axes[0, 0].plot(result.at + 1, median(result.norms[:, :, column]), color=COLOURS[column % 8], label=f"level {level}")
         axes[0, 0].set_yscale("log")
         axes[0, 0].set_ylabel("root mean square of the synapses")
-        axes[0, 1].plot(result.at + 1, np.nanmedian(result.saturated, 0), color=COLOURS[0], label=f"above {result.limit}")
-        axes[0, 1].plot(result.at + 1, np.nanmedian(result.silent, 0), color=COLOURS[1], label="silent on all rows")
+        axes[0, 1].plot(result.at + 1, median(result.saturated), color=COLOURS[0], label=f"above {result.limit}")
+        axes[0, 1].plot(result.at + 1, median(result.silent), color=COLOURS[1], label="silent on all rows")
         axes[0, 1].set_ylim(-0.03, 1.03)
         axes[0, 1].set_ylabel("share of hidden neurons")
         for row in result.accuracy:
             axes[0, 2].plot(result.at + 1, row, color=COLOURS[2], alpha=0.35, linewidth=1)
-        axes[0, 2].plot(result.at + 1, np.nanmedian(result.accuracy, 0), color=COLOURS[2], linewidth=2, label="median")
+        axes[0, 2].plot(result.at + 1, median(result.accuracy), color=COLOURS[2], linewidth=2, label="median")
         axes[0, 2].set_ylabel("query accuracy (validation)")
         for axis in axes[0]:
             axis.set_xscale("log")

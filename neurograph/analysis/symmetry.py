@@ -11,8 +11,10 @@ from neurograph.analysis.field import MEMORY, Place, UpdateField, require_memory
 __all__ = ["Asymmetry", "asymmetry"]
 
 CAN = (
-    "An update that is minus the gradient of a loss has a symmetric Jacobian (Eqs. 9, 10), so asymmetry above the numerical error shows "
-    "that no loss has this update as its gradient in these numbers. It does not show that the rule learns, nor that it learned anything: "
+    "An update that is minus the gradient of a loss has a symmetric Jacobian (Eqs. 9, 10), so asymmetry above the "
+    "numerical error shows "
+    "that no loss has this update as its gradient in these numbers. It does not show that the rule learns, nor that "
+    "it learned anything: "
     "untrained random genomes are asymmetric too. Nor does it rule out gradient descent in another metric: see the metric search."
 )
 
@@ -77,13 +79,15 @@ class Asymmetry:
 
     def summary(self) -> str:
         """In words."""
+        times = self.difference / self.error if self.error else np.inf
         verdict = (
             "symmetric to rounding: a loss may exist"
             if self.symmetric
-            else f"asymmetric, {self.difference / self.error if self.error else np.inf:.3g} times the numerical error: not a gradient of any loss"
+            else f"asymmetric, {times:.3g} times the numerical error: not a gradient of any loss"
         )
         return (
-            f"{len(self.places)} stored numbers: |J - J^T| / |J| = {self.relative:.3g} (numerical error below {self.relative_error:.1e}); "
+            f"{len(self.places)} stored numbers: |J - J^T| / |J| = {self.relative:.3g} (numerical error below "
+            f"{self.relative_error:.1e}); "
             f"{verdict}"
         )
 
