@@ -38,9 +38,11 @@ class AnalysisError(NeurographError, ValueError):
 
 def float64() -> AbstractContextManager[Any]:
     """64-bit numbers inside a `with` block."""
-    manager: Any = getattr(jax, "enable_x64", None)
-    if manager is None:  # older JAX
-        from jax.experimental import enable_x64 as manager
+    if not hasattr(jax, "enable_x64"):  # older JAX
+        import jax.experimental as home
+    else:
+        home = jax
+    manager: Any = getattr(home, "enable_x64")  # noqa: B009 - one of the two lacks it
     return manager(True)
 
 

@@ -43,7 +43,7 @@ def asymmetry_figure(results: Mapping[str, Asymmetry]) -> Figure:
     with matplotlib.rc_context(STYLE | {"axes.grid": False}):
         figure, axes = _figure(3.1 * len(results) + 0.6, 3.7, 1, len(results))
         colours = matplotlib.colormaps["viridis"].with_extremes(bad="#dcdcdc")
-        picture = None
+        picture: Any = None
         for axis, (name, result) in zip(axes[0], results.items()):
             top = float(np.abs(result.jacobian).max()) or 1.0
             values = result.log_map - np.log(top)
