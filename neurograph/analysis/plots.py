@@ -82,7 +82,8 @@ def metric_figure(results: Mapping[str, MetricSearch]) -> Figure:
             axes[0, 0].bar_label(bars, fontsize=9)
         axes[0, 0].set_xticks(at, list(results), fontsize=9)
         axes[0, 0].set_ylabel("dimension of the null space")
-        axes[0, 0].legend()
+        axes[0, 0].legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+        axes[0, 0].set_axisbelow(True)
         for number, (name, result) in enumerate(results.items()):
             values = np.linalg.eigvalsh(result.best)
             mark = MARKERS[number]
