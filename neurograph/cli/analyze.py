@@ -1,0 +1,98 @@
+"""`neurograph analyze`: what kind of rule a genome is."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import click
+
+_ONLY = (
+    "Only these, separated by commas: asymmetry, metric, circulation, closed, decompose, alignment, longrun, sensitivity, oja."
+)
+_SELECT = "Synapses that the Jacobian is taken of: all, forward, backward, level:L, name:PATTERN; repeatable."
+
+
+@click.command()
+@click.argument("genome")
+@click.option("--topology", "topology", required=True, help="A file, a shipped topology's name, or layer sizes such as 2-20-2.")
+@click.option("--task", "task", required=True, help="A task, such as xor (neurograph task list).")
+@click.option("--only", default="", help=_ONLY)
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the report [default: analysis/GENOME].")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON; with no --out no report is written.")
+@click.option("--select", multiple=True, help=_SELECT)
+@click.option("--no-bias", is_flag=True, help="Leave biases out of the Jacobian.")
+@click.option("--steps", default=0, show_default=True, type=click.IntRange(min=0), help="Take the Jacobian after so many steps.")
+@click.option("--states", default=100, show_default=True, type=click.IntRange(min=1), help="Other states of the metric search.")
+@click.option("--batch", default=64, show_default=True, type=click.IntRange(min=1), help="Rows of the full batch.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
+@click.option(
+    "--memory", default=1.0, show_default=True, type=click.FloatRange(min=0, min_open=True), help="GiB for the largest arrays."
+)
+def analyze(
+    genome: str,
+    topology: str,
+    task: str,
+    only: str,
+    out: Path | None,
+    as_json: bool,
+    select: tuple[str, ...],
+    no_bias: bool,
+    steps: int,
+    states: int,
+    batch: int,
+    seed: int,
+    memory: float,
+) -> None:
+    """Is GENOME (a file, or a name of the zoo) still gradient descent, and what does it do?
+
+    \b
+    neurograph analyze functions --topology 2-20-2 --task xor
+    neurograph analyze runs/a/genome.json --topology mlp_2d_classes --task moons --only asymmetry,circulation
+    neurograph analyze functions --topology 2-20-2 --task xor --only asymmetry --select level:1 --no-bias --json
+    """
+    from neurograph.analysis.field import AnalysisError
+    from neurograph.analysis.page import analyze as run
+    from neurograph.analysis.page import layered, write_page
+    from neurograph.experiment import find_topology
+    from neurograph.genome import load_genome_file
+    from neurograph.tasks import get_task
+
+    file = load_genome_file(genome)
+    if file.rule is None:
+        raise AnalysisError(
+            f"{genome}: the file has no rule, which says how its numbers are used; save it with save_genome(path, genome, rule)"
+        )
+    name = Path(genome).stem
+    sizes = re.fullmatch(r"\d+(-\d+)+", topology)
+    graph = layered(*map(int, topology.split("-"))) if sizes else find_topology(topology)
+    data = get_task(task)
+    if len(graph.outputs) == 1 and data.num_classes == 2:
+        data = data.with_outputs(1)
+    found = run(
+        file.genome,
+        file.rule,
+        graph,
+        data,
+        only=[part.strip() for part in only.split(",") if part.strip()],
+        title=name,
+        batch_size=batch,
+        seed=seed,
+        select=select or ("all",),
+        bias=not no_bias,
+        steps=steps,
+        states=states,
+        memory=int(memory * 2**30),
+        say=lambda line: click.echo(line, err=True),
+    )
+    if as_json:
+        click.echo(json.dumps(found.to_dict(), indent=1, ensure_ascii=False))
+    else:
+        for tool, sentences in found.summaries().items():
+            for which, sentence in sentences.items():
+                click.echo(f"{tool}{f' ({which})' if len(sentences) > 1 else ''}: {sentence}")
+        for tool, reason in found.refused.items():
+            click.echo(f"{tool}: not done: {reason}")
+    if out or not as_json:
+        click.echo(f"report: {write_page(found, out or Path('analysis') / name)}", err=as_json)
