@@ -30,6 +30,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "neurograph.genome": (
         "Genome",
         "GenomeFile",
+        "LayeredGenome",
         "backprop_genome",
         "load_genome",
         "load_genome_file",
