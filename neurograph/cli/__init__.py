@@ -12,6 +12,7 @@ from neurograph.errors import NeurographError
 
 # subcommand -> (module, attribute, help line). The help line stands here so that `neurograph --help` imports nothing.
 COMMANDS: dict[str, tuple[str, str, str]] = {
+    "genome": ("neurograph.cli.genome", "genome", "List, show, draw, compare, extend, average, convert genomes."),
     "plan": ("neurograph.cli.plan", "plan", "How a topology is executed: products, gathers and scans, with costs."),
     "quickstart": ("neurograph.cli.train", "quickstart", "Meta-learn, transfer, compare, report: the whole in minutes."),
     "topology": ("neurograph.cli.topology", "topology", "Check, show, draw and convert graphs."),
