@@ -244,7 +244,9 @@ class Network:
         self._check_key(key)
         return _jit_step(self, genome, synapses, x, y, index, key)
 
-    def trace(self, genome: AnyGenome, synapses: Synapses, x: Any, y: Any, *, index: Any = 0, key: jax.Array | None = None) -> Trace:
+    def trace(
+        self, genome: AnyGenome, synapses: Synapses, x: Any, y: Any, *, index: Any = 0, key: jax.Array | None = None
+    ) -> Trace:
         """The same step, with the states of all neurons after each phase: see `Trace`."""
         x, y = self._check_batch(x, y)
         self._check_call(genome, synapses, x)

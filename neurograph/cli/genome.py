@@ -158,9 +158,7 @@ def compare(first: str, second: str, align: bool, tolerance: float | None, as_js
 @click.option("--outgoing-noise", type=click.FloatRange(0), default=0.0, show_default=True, help="Of what old ones read of new.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the noise.")
 @_FORCE
-def extend(
-    source: str, out: Path, states: int | None, noise: float, outgoing_noise: float, seed: int, force: bool
-) -> None:
+def extend(source: str, out: Path, states: int | None, noise: float, outgoing_noise: float, seed: int, force: bool) -> None:
     """Add states to GENOME so that it first behaves as before: no old state reads a new one (unless --outgoing-noise).
 
     \b
@@ -204,7 +202,9 @@ def average(sources: tuple[str, ...], out: Path, weights: str | None, align: boo
         raise GenomeError(f"--weights: got {weights!r}; expected numbers with commas between, such as 1,1,2") from error
     rule = files[0].rule
     mean = average_genomes([file.genome for file in files], rule if align else None, weights=shares)
-    save_genome(out, mean, rule, {"description": f"Mean of {len(files)} genomes.", "average_of": list(sources), "weights": shares})
+    save_genome(
+        out, mean, rule, {"description": f"Mean of {len(files)} genomes.", "average_of": list(sources), "weights": shares}
+    )
     print(f"{out}: mean of {len(files)} genomes{', aligned' if align and rule else ''}")
 
 

@@ -85,7 +85,9 @@ def load_genome_file(source: str | os.PathLike[str]) -> GenomeFile:
         if not isinstance(data.get(name), (dict, type(None))):
             raise GenomeError(f"{path} at {name}: got {type(data[name]).__name__}; expected an object, or null")
     try:
-        genome = _layered(data["layers"]) if data["version"] == LAYERED_VERSION and "layers" in data else _shared(data.get("arrays"))
+        genome = (
+            _layered(data["layers"]) if data["version"] == LAYERED_VERSION and "layers" in data else _shared(data.get("arrays"))
+        )
         rule = Rule.from_dict(data["rule"]) if data.get("rule") else None
     except _Misplaced as error:
         raise GenomeError(f"{path}{error}") from error

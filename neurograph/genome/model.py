@@ -127,9 +127,7 @@ class Genome:
         if faults:
             raise GenomeError("\n".join(faults))
         full: dict[str, jax.Array] = {n: jnp.eye(k, dtype=dtype) for n in MATRICES}
-        full |= {n: jnp.full((k,), v, dtype) for n, v in VECTORS.items()} | {
-            n: jnp.asarray(v, dtype) for n, v in SCALARS.items()
-        }
+        full |= {n: jnp.full((k,), v, dtype) for n, v in VECTORS.items()} | {n: jnp.asarray(v, dtype) for n, v in SCALARS.items()}
         full |= {n: a.astype(dtype) for n, a in given.items()}
         for second, first in (
             ("forward_pre_transform", "pre_transform"),

@@ -42,7 +42,7 @@ def extend_genome(
     No old state reads a new one (the entries from new states to old ones are zero), so outputs, old states and the old channels of
     the synapses go on as they did, to rounding, whatever the new states do while they stay finite. What the new states read is
     zero plus `noise`: with noise they are alive and the derivative by the zero entries is not zero, so that meta-training can
-    take them into use; without any noise a gradient has nothing to follow.
+    take them into use; without any they stay at rest and a gradient finds only the constant neuron's new state.
 
     Args:
       source: a genome, a genome file (its path, content, or a name of the zoo), shared or per layer.
