@@ -24,8 +24,8 @@ COLUMNS = (*COLUMNS, "accuracy", "loss", "failed")
 
 @dataclass(frozen=True)
 class TransferMatrix:
-    """`rows` and `chosen` as in `results`, every row with "genome" (a name, or None for a baseline); `problems`: cells that did not
-    run, {"genome", "method", "topology", "task", "reason"} (genome and method None: no cell of that pair fits); `notes`."""
+    """`rows` and `chosen` as in `results`, every row with "genome" (a name, or None for a baseline); `problems`: cells that did
+    not run, {"genome", "method", "topology", "task", "reason"} (genome and method None: no cell of that pair fits); `notes`."""
 
     rows: tuple[Row, ...]
     chosen: tuple[Row, ...] = ()
@@ -159,7 +159,8 @@ class TransferMatrix:
             judged = [cell["difference"] for cell in mine if cell["difference"] is not None]
             if judged:
                 ahead = sum(d > 0 for d in judged)
-                text += f"; it is ahead of the best baseline in {ahead} of {len(judged)} cells ({np.median(judged):+.3f} in the median)"
+                middle = f"{np.median(judged):+.3f} in the median"
+                text += f"; it is ahead of the best baseline in {ahead} of {len(judged)} cells ({middle})"
             parts.append(text + ".")
         own = [row for row in self.rows if row["genome"] is not None and row["step"] == self.steps[-1]]
         parts.append(
@@ -167,8 +168,8 @@ class TransferMatrix:
         )
         if notes["baselines"]:
             parts.append(
-                f"Baselines ({', '.join(notes['baselines'])}): activation, batch norm and learning rate chosen on validation data for"
-                f" every graph and step count, {notes['configurations']:,} configurations in {notes['runs']:,} runs, of which"
+                f"Baselines ({', '.join(notes['baselines'])}): activation, batch norm and learning rate chosen on validation data"
+                f" for every graph and step count, {notes['configurations']:,} configurations in {notes['runs']:,} runs, of which"
                 f" {notes['baseline_failures']:,} diverged; test data touched once."
             )
         return " ".join(parts)

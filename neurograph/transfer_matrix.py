@@ -23,7 +23,7 @@ from neurograph.errors import ExperimentError, NeurographError, RuleError
 from neurograph.files import write_atomically
 from neurograph.genome import AnyGenome
 from neurograph.matrix_results import TransferMatrix
-from neurograph.results import Row, Transfer
+from neurograph.results import Row
 from neurograph.rule import Rule
 from neurograph.tasks import Task
 from neurograph.topology.graph import Topology
@@ -55,8 +55,8 @@ def transfer_matrix(
 ) -> TransferMatrix:
     """Learning curves of genomes and baselines on every topology and task that fit each other.
 
-    Every cell is a `transfer` of its own: the same seeds, batches and queries for all genomes, topologies and baselines of a task,
-    learning rates chosen on validation data, test data touched once.
+    Every cell is a `transfer` of its own: the same seeds, batches and queries for all genomes, topologies and baselines of a
+    task, learning rates chosen on validation data, test data touched once.
 
     Args:
       genomes: by name, each with its rule.

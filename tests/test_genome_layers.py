@@ -23,7 +23,7 @@ FEW = settings(max_examples=2, deadline=None, suppress_health_check=list(HealthC
 
 def layered(topology: ng.Topology, states: int, seed: int, by: str) -> ng.LayeredGenome:
     names = {"role": ("input", "hidden", "output"), "depth": [str(i) for i in range(topology.depth + 1)]}
-    names = names[by] if by in names else (*topology.population_names, "*")
+    names = names.get(by, (*topology.population_names, "*"))
     return ng.LayeredGenome.from_genomes({name: random_genome(states, seed + i) for i, name in enumerate(names)}, by)
 
 

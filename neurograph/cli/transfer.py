@@ -72,8 +72,9 @@ def transfer(
     """Test every GENOME on every topology and task, beside gradient descent on the same graphs and batches.
 
     GENOME is a file or a name of the zoo. Learning rates of the baselines are chosen on validation data for every graph and step
-    count; what is shown comes from test data, touched once. Finished cells are kept under --out and never computed twice: a run that
-    was stopped goes on with the same command, one that asks for more computes what is new. Pairs whose widths do not fit are told.
+    count; what is shown comes from test data, touched once. Finished cells are kept under --out and never computed twice: a run
+    that was stopped goes on with the same command, one that asks for more computes what is new. Pairs of task and topology whose
+    widths do not fit are told, not run.
 
     \b
     neurograph transfer digits --topology mlp,residual,connectome --task digits

@@ -115,7 +115,7 @@ def canonical_genome(genome: Genome, rule: Rule) -> Genome:
 def align(
     first: AnyGenome, second: AnyGenome, rule: Rule | None, *, permute: bool = True
 ) -> tuple[Arrays, Arrays, tuple[int, ...], bool]:
-    """Both genomes' arrays in canonical form, the second's states renamed and its Hebbian signs chosen to lie nearest to the first.
+    """Both genomes' arrays in canonical form, the second's states renamed and its Hebbian signs chosen nearest to the first.
 
     Returns:
       `(first, second, permutation, exhaustive)`, float64 arrays by name; layered genomes' lead with the layers.

@@ -79,7 +79,8 @@ def load_genome_file(source: str | os.PathLike[str]) -> GenomeFile:
         raise GenomeError(f'{path}: not a genome file; expected "format": "{FORMAT}"')
     if data.get("version") not in (VERSION, LAYERED_VERSION):
         raise GenomeError(
-            f"{path}: version {data.get('version')!r} of the format; this neurograph reads versions {VERSION} and {LAYERED_VERSION}"
+            f"{path}: version {data.get('version')!r} of the format; this neurograph reads versions {VERSION} and"
+            f" {LAYERED_VERSION}"
         )
     for name in ("rule", "card"):
         if not isinstance(data.get(name), (dict, type(None))):

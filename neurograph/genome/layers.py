@@ -1,8 +1,8 @@
 """Per-layer genomes: one genome per depth, role or population of a graph, in one pytree.
 
-Every matrix of the rule mixes the states of ONE neuron, and that neuron's genome supplies it: nu what the neuron sends forward, mu
-what it sends back, nu~ and mu~ what it brings to a Hebbian product. Gates and moments are those of the neuron they act on; a
-synapse belongs to the neuron that it arrives at in its own direction, with the constant neuron's bias alike.
+Every matrix of the rule mixes the states of ONE neuron, and that neuron's genome supplies it: nu what the neuron sends forward,
+mu what it sends back, nu~ and mu~ what it brings to a Hebbian product. Gates and moments are those of the neuron they act on. A
+synapse belongs to the neuron that it arrives at in its own direction; a bias, with its constant neuron, to the neuron it drives.
 """
 
 from __future__ import annotations
@@ -181,8 +181,8 @@ def genomes_of_stages(genome: AnyGenome, topology: Topology, stages: Sequence[np
     layer, found = genome.layer_of(topology), []
     for neurons in stages:
         mine = layer[neurons]
-        if (mine == mine[:1]).all():
-            found.append(jax.tree.map(lambda leaf, i=int(mine[0]) if len(mine) else 0: leaf[i], genome.genomes))
+        if len(np.unique(mine)) == 1:
+            found.append(jax.tree.map(lambda leaf, i=int(mine[0]): leaf[i], genome.genomes))
         else:
             found.append(genome_of_neurons(genome, topology, neurons))
     return found

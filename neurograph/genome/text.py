@@ -64,7 +64,7 @@ def format_genome(
 
 
 def format_rule(rule: Rule) -> str:
-    """The options that are not at their default: "symmetric: true, normalization: batch, ..."; or "all options at their default"."""
+    """The options that are not at their default: "symmetric: false, normalization: batch, ..."."""
     parts = []
     for field in dataclasses.fields(Rule):
         value = getattr(rule, field.name)

@@ -39,8 +39,8 @@ def extend_genome(
 ) -> tuple[AnyGenome, Rule]:
     """Add states to a trained genome so that it first behaves as before.
 
-    No old state reads a new one (the entries from new states to old ones are zero), so outputs, old states and the old channels of
-    the synapses go on as they did, to rounding, whatever the new states do while they stay finite. What the new states read is
+    No old state reads a new one (the entries from new states to old ones are zero), so outputs, old states and the old channels
+    of the synapses go on as they did, to rounding, whatever the new states do while they stay finite. What the new states read is
     zero plus `noise`: with noise they are alive and the derivative by the zero entries is not zero, so that meta-training can
     take them into use; without any they stay at rest and a gradient finds only the constant neuron's new state.
 
@@ -127,7 +127,8 @@ def _check_extensible(rule: Rule, new: int) -> None:
         key = jax.random.key(0)
         if not np.array_equal(jax.random.normal(key, (new, 3))[: rule.states], jax.random.normal(key, (rule.states, 3))):
             faults.append(
-                f"noise: {rule.noise} is drawn anew for another number of states under jax_threefry_partitionable=False; turn that on"
+                f"noise: {rule.noise} is drawn anew for another number of states under jax_threefry_partitionable=False; turn"
+                " that on"
             )
     if faults:
         raise GenomeError("the genome cannot behave as before with more states:\n" + "\n".join(faults))
