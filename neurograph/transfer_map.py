@@ -114,7 +114,9 @@ def curves_figure(matrix: TransferMatrix) -> Figure:
             axis.set_xticks(range(len(steps)), [str(step) for step in steps])
             axis.tick_params(labelsize=8)
             axis.set_ylim(0, 1.02)
-        figure.supxlabel("learning steps", fontsize=9)
+        for axis in axes[max(0, len(places) - columns) : len(places)]:  # the lowest of every column
+            axis.set_xlabel("learning steps", fontsize=9)
+            axis.tick_params(labelbottom=True)
         figure.supylabel("test accuracy", fontsize=9)
         if handles:
             figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
