@@ -30,7 +30,13 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "neurograph.genome": (
         "Genome",
         "GenomeFile",
+        "LayeredGenome",
+        "average_genomes",
         "backprop_genome",
+        "compare_genomes",
+        "extend_genome",
+        "extend_synapses",
+        "format_genome",
         "load_genome",
         "load_genome_file",
         "save_genome",
@@ -40,6 +46,9 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "neurograph.network": ("Network",),
     "neurograph.reference": ("from_graphs_tuple", "to_graphs_tuple"),
     "neurograph.learner": ("Problem", "accuracy", "learning_curve", "meta_loss", "query_loss"),
+    "neurograph.meta.vector": ("GenomeVector",),
+    "neurograph.transfer": ("transfer",),
+    "neurograph.transfer_matrix": ("TransferMatrix", "transfer_matrix"),
     "neurograph.report": ("write_report",),
     "neurograph.tasks": (
         "Episode",

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from neurograph.errors import ShapeError
-from neurograph.genome import Genome
+from neurograph.genome import AnyGenome
 from neurograph.network import Network
 from neurograph.step import clamped, learning_step
 from neurograph.tasks import Episode, Task
@@ -63,7 +63,7 @@ def accuracy(outputs: jax.Array, y: jax.Array) -> jax.Array:
 
 
 def learn(
-    network: Network, genome: Genome, synapses: Synapses, xs: Any, ys: Any, steps: Any = None, *, key: jax.Array | None = None
+    network: Network, genome: AnyGenome, synapses: Synapses, xs: Any, ys: Any, steps: Any = None, *, key: jax.Array | None = None
 ) -> Synapses:
     """The first `steps` of the batches xs [U, B, n_in], ys [U, B, n_out]; differentiable, memory of one step.
 
@@ -97,7 +97,7 @@ def _rested(synapses: Synapses) -> Synapses:
 
 
 def meta_loss(
-    network: Network, genome: Genome, episode: Episode, *, key: jax.Array, steps: Any = None
+    network: Network, genome: AnyGenome, episode: Episode, *, key: jax.Array, steps: Any = None
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Query loss of a network with fresh synapses after learning on the support batches.
 
@@ -122,7 +122,7 @@ def meta_loss(
 
 def learning_curve(
     problem: Problem,
-    genome: Genome,
+    genome: AnyGenome,
     *,
     key: jax.Array,
     at: Sequence[int],

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from neurograph.errors import PlanError, ShapeError
-from neurograph.genome import Genome
+from neurograph.genome import AnyGenome, LayeredGenome, genome_of_neurons
 from neurograph.kernels import FORWARD, BlockKernel, Kernel
 from neurograph.plan import compile_plan
 from neurograph.rule import Rule
@@ -103,11 +103,11 @@ class Network:
 
     # -- synapses ----------------------------------------------------------------------------------------------------------
 
-    def init(self, genome: Genome, *, key: jax.Array) -> Synapses:
+    def init(self, genome: AnyGenome, *, key: jax.Array) -> Synapses:
         """Draw fresh synapses; values that the topology gives stay as given. The same key gives the same on every kernel."""
         self._check_genome(genome)
         topology, rule = self.topology, self.rule
-        dtype = genome.forward_transform.dtype
+        dtype = jax.tree.leaves(genome)[0].dtype
         n, edges, k = topology.num_neurons, topology.num_synapses, rule.synapse_channels
         keys = jax.random.split(key, 3)
 
@@ -117,7 +117,8 @@ class Network:
             else:
                 values = jax.random.uniform(key, (count, k), dtype, minval=-(3**0.5), maxval=3**0.5)
             if rule.initial_deviation == "genome":
-                return values * genome.initial_deviation.astype(dtype)
+                deviation = genome_of_neurons(genome, topology, receivers).initial_deviation.astype(dtype)
+                return values * (deviation[:, None] if deviation.ndim else deviation)
             return values * jnp.asarray(1.0 / np.sqrt(np.maximum(fan_in[receivers], 1)), dtype)[:, None]
 
         def given(values: jax.Array) -> jax.Array:
@@ -222,7 +223,7 @@ class Network:
 
     # -- the door ----------------------------------------------------------------------------------------------------------
 
-    def step(self, genome: Genome, synapses: Synapses, x: Any, y: Any, *, index: Any = 0, key: jax.Array | None = None):
+    def step(self, genome: AnyGenome, synapses: Synapses, x: Any, y: Any, *, index: Any = 0, key: jax.Array | None = None):
         """One learning step on a batch.
 
         Args:
@@ -243,7 +244,9 @@ class Network:
         self._check_key(key)
         return _jit_step(self, genome, synapses, x, y, index, key)
 
-    def trace(self, genome: Genome, synapses: Synapses, x: Any, y: Any, *, index: Any = 0, key: jax.Array | None = None) -> Trace:
+    def trace(
+        self, genome: AnyGenome, synapses: Synapses, x: Any, y: Any, *, index: Any = 0, key: jax.Array | None = None
+    ) -> Trace:
         """The same step, with the states of all neurons after each phase: see `Trace`."""
         x, y = self._check_batch(x, y)
         self._check_call(genome, synapses, x)
@@ -252,7 +255,7 @@ class Network:
 
     def unroll(
         self,
-        genome: Genome,
+        genome: AnyGenome,
         synapses: Synapses,
         xs: Any,
         ys: Any,
@@ -276,7 +279,7 @@ class Network:
         self._check_key(key)
         return _jit_unroll(self, genome, synapses, xs, ys, index, key, checkpoint)
 
-    def predict(self, genome: Genome, synapses: Synapses, x: Any, *, statistics: Moments = None) -> jax.Array:
+    def predict(self, genome: AnyGenome, synapses: Synapses, x: Any, *, statistics: Moments = None) -> jax.Array:
         """Forward pass only, without noise: state 0 of the outputs, [B, n_out].
 
         Args:
@@ -286,17 +289,19 @@ class Network:
         self._check_call(genome, synapses, x)
         return _jit_predict(self, genome, synapses, x, statistics)
 
-    def statistics(self, genome: Genome, synapses: Synapses, x: Any) -> Moments:
+    def statistics(self, genome: AnyGenome, synapses: Synapses, x: Any) -> Moments:
         """Mean and variance of every pre-activation over a batch, to freeze for `predict` (normalization: batch)."""
         x, _ = self._check_batch(x)
         self._check_call(genome, synapses, x)
         return _jit_statistics(self, genome, synapses, x)
 
-    def _check_genome(self, genome: Genome) -> None:
+    def _check_genome(self, genome: AnyGenome) -> None:
         if genome.states != self.rule.states:
             raise ShapeError(f"genome: has {genome.states} states; the rule says states: {self.rule.states}")
+        if isinstance(genome, LayeredGenome):
+            genome.layer_of(self.topology)  # raises before anything is compiled
 
-    def _check_call(self, genome: Genome, synapses: Synapses, x: jax.Array) -> None:
+    def _check_call(self, genome: AnyGenome, synapses: Synapses, x: jax.Array) -> None:
         self._check_genome(genome)
         carried = None if self.rule.reset_states or synapses.neurons is None else synapses.neurons[0].shape[-1]
         if carried is not None and carried != x.shape[-2]:

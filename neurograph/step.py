@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from neurograph.activations import derivative, resolve_activation, value_activation
-from neurograph.genome import Genome
+from neurograph.genome import AnyGenome, Genome, genomes_of_stages
 from neurograph.kernels import ALL, BACKWARD, EXTERNAL, FORWARD, INTERNAL, Kernel
 from neurograph.kernels.bilinear import mix_states
 from neurograph.rule import Rule
@@ -49,7 +49,7 @@ def _normalise(u: jax.Array, scale: jax.Array, shift: jax.Array, moments: Any) -
         moments = (mean, jnp.mean((u - mean) ** 2, axis=2, keepdims=True))
     mean, variance = moments
     unit = (u - mean) * jax.lax.rsqrt(variance + EPSILON)
-    return unit * scale.astype(u.dtype)[:, None, None] + shift.astype(u.dtype)[:, None, None], moments
+    return unit * scale.astype(u.dtype) + shift.astype(u.dtype), moments
 
 
 def _noise(rule: Rule, key: jax.Array | None, neurons: np.ndarray, like: jax.Array, *path: Any) -> jax.Array | None:
@@ -70,8 +70,9 @@ def _noise(rule: Rule, key: jax.Array | None, neurons: np.ndarray, like: jax.Arr
 class _Update:
     """Eqs. 5 and 6 at the neurons of one stage, given their inflow.
 
-    `params`: keep and update gates, scale and shift. `rows`: what the neurons bring along, each [*, neurons, batch or 1] and
-    absent where not needed: `a` (their states), `norm` (what inflow is divided by), `noise`, `known` (frozen moments).
+    `params`: keep and update gates, scale and shift, [] and [states, 1, 1]. `rows`: what the neurons bring along, each
+    [*, neurons, batch or 1] and absent where not needed: `a` (their states), `norm` (what inflow is divided by), `noise`,
+    `known` (frozen moments), `params` (their own, where genomes differ from neuron to neuron).
     """
 
     rule: Rule
@@ -82,7 +83,7 @@ class _Update:
     def __call__(self, params: tuple[jax.Array, ...], rows: dict[str, Any], z: jax.Array) -> tuple[jax.Array, dict[str, Any]]:
         """New states, and a record: the moments used, and state 0 of the pre-activation of outputs."""
         rule = self.rule
-        keep, gate, scale, shift = params
+        keep, gate, scale, shift = rows.get("params", params)
         a: Any = rows.get("a")  # absent only if fresh
         hidden = resolve_activation(rule.forward_activation if self.forward else rule.backward_activation)
         if "norm" in rows:
@@ -103,16 +104,31 @@ class _Update:
         return hidden(u), record
 
 
-def _column_norms(network: Network, genome: Genome, weights: Weights, direction: str) -> list[Any]:
+def _gate(value: jax.Array) -> jax.Array:
+    """A scalar of a genome beside [states, neurons, batch]."""
+    return value if value.ndim == 0 else value[None, :, None]
+
+
+def _moment(value: jax.Array) -> jax.Array:
+    """A vector of a genome beside [states, neurons, batch]."""
+    return value[:, None, None] if value.ndim == 1 else value[:, :, None]
+
+
+def _genomes(network: Network, genome: AnyGenome) -> list[Genome]:
+    """What holds at the neurons of every stage (see `genomes_of_stages`)."""
+    return genomes_of_stages(genome, network.topology, [stage.neurons for stage in network.plan.stages])
+
+
+def _column_norms(network: Network, genome: AnyGenome, weights: Weights, direction: str) -> list[Any]:
     """Per stage [channels, neurons, 1]: what arriving synapses are divided by in a pass; None where nothing arrives."""
-    kernel, norms = network.kernel, []
+    kernel, norms, local = network.kernel, [], _genomes(network, genome)
     for stage, info in enumerate(network.plan.stages):
         total = _square_sum(kernel, weights, stage, info, direction)
         if total is None:
             norms.append(None)
             continue
         norm = jnp.sqrt(total + NORM_EPSILON)
-        norms.append(norm / genome.rescale.astype(norm.dtype) if network.rule.rescale else norm)
+        norms.append(norm / _gate(local[stage].rescale).astype(norm.dtype) if network.rule.rescale else norm)
     return norms
 
 
@@ -130,7 +146,7 @@ def _square_sum(kernel: Kernel, weights: Weights, stage: int, info: Any, directi
 
 def sweep(
     network: Network,
-    genome: Genome,
+    genome: AnyGenome,
     weights: Weights,
     states: States,
     direction: str,
@@ -144,14 +160,15 @@ def sweep(
     """
     rule, plan, kernel = network.rule, network.plan, network.kernel
     forward = direction == FORWARD
-    matrix = genome.forward_transform if forward else genome.backward_transform
-    scale, shift = (genome.forward_scale, genome.forward_shift) if forward else (genome.backward_scale, genome.backward_shift)
-    params = (genome.neuron_keep, genome.neuron_update, scale, shift)
+    matrices, params = [], []
+    for own in _genomes(network, genome):
+        matrices.append(own.forward_transform if forward else own.backward_transform)
+        scale, shift = (own.forward_scale, own.forward_shift) if forward else (own.backward_scale, own.backward_shift)
+        params.append((_gate(own.neuron_keep), _gate(own.neuron_update), _moment(scale), _moment(shift)))
     moving = ("hidden", "output") if forward else ("hidden",)
     norms = _column_norms(network, genome, weights, direction) if rule.synapse_normalization == "in_pass" else None
     states = list(states)
-    signals: States = [None if s is None else mix_states(matrix, s) for s in states]
-    constant = matrix.sum(axis=1)  # what the constant neuron's states (all 1) become
+    signals: States = [None if s is None else mix_states(m, s) for m, s in zip(matrices, states, strict=True)]
     fresh = forward and rule.reset_states  # states are zero: f a vanishes on the first tick
     moments: list[Any] = [None] * len(plan.phases)
     outer: dict[int, jax.Array] = {}
@@ -161,7 +178,9 @@ def sweep(
         if forward and part != INTERNAL:
             bias = kernel.bias_values(weights, stage)
             if bias is not None:
-                drive = (bias * constant.astype(bias.dtype)[:, None])[:, :, None]
+                constant = matrices[stage].sum(axis=1)  # what the constant neuron's states (all 1) become
+                constant = constant[:, None] if constant.ndim == 1 else constant
+                drive = (bias * constant.astype(bias.dtype))[:, :, None]
                 z = drive if z is None else z + drive
         return z
 
@@ -174,6 +193,7 @@ def sweep(
             "norm": None if norms is None else norms[stage],
             "noise": _noise(rule, key, plan.stages[stage].neurons, a, 0 if forward else 1, *path),
             "known": known,
+            "params": params[stage] if matrices[stage].ndim == 3 else None,
         }
         present = {name: value for name, value in rows.items() if value is not None}
         return _Update(rule, plan.stages[stage].kind, forward, zero), present
@@ -191,10 +211,13 @@ def sweep(
                 a, z = states[stage], inflow(stage, EXTERNAL if phase.scanned else ALL)
                 update, rows = prepare(stage, a, fresh, fixed)
                 if phase.scanned:
-                    new = kernel.sweep_levels(direction, stage, weights, update, matrix, params, full(z, a), rows)
+                    matrix, common = matrices[stage], params[stage]
+                    if matrix.ndim == 3:
+                        rows["matrix"], matrix, common = matrix.reshape(-1, a.shape[1], 1), None, ()
+                    new = kernel.sweep_levels(direction, stage, weights, update, matrix, common, full(z, a), rows)
                     states[stage], signals[stage], record = new
                 else:
-                    states[stage], record = update(params, rows, full(z, a))
+                    states[stage], record = update(params[stage], rows, full(z, a))
                 used.append(record.get("moments"))
                 if "outer" in record:
                     outer[stage] = record["outer"]
@@ -208,13 +231,13 @@ def sweep(
                 tick_index, known = xs
                 current = dict(zip(members, carry, strict=True))
                 for stage in members:
-                    signals[stage] = mix_states(matrix, current[stage])
+                    signals[stage] = mix_states(matrices[stage], current[stage])
                 out, records = [], []
                 for stage, outside, fixed in zip(members, external, known, strict=True):
                     z = inflow(stage, INTERNAL)
                     z = outside if z is None else z if outside is None else z + outside
                     update, rows = prepare(stage, current[stage], False, fixed, tick_index)
-                    a, record = update(params, rows, full(z, current[stage]))
+                    a, record = update(params[stage], rows, full(z, current[stage]))
                     out.append(a)
                     records.append(record)
                 return out, records
@@ -227,7 +250,7 @@ def sweep(
                     outer[stage] = record["outer"][-1]
             moments[number] = [record.get("moments") for record in records]
         for stage in members:
-            signals[stage] = mix_states(matrix, states[stage])
+            signals[stage] = mix_states(matrices[stage], states[stage])
     return _Pass(states, moments, outer)
 
 
@@ -283,29 +306,29 @@ def output_values(network: Network, states: States) -> jax.Array:
     return jnp.concatenate([states[s][0] for s in stages], axis=0)[place].T
 
 
-def _learn(network: Network, genome: Genome, weights: Weights, before: States, after: States, twin: str, second: bool) -> Weights:
+def _learn(
+    network: Network, genome: AnyGenome, weights: Weights, before: States, after: States, twin: str, second: bool
+) -> Weights:
     """Eq. 7 and 8 for one direction: `before` and `after` are the states of each synapse's forward sender and receiver."""
     rule, plan, kernel = network.rule, network.plan, network.kernel
     forward = twin == FORWARD
-    pre, post, keep, eta = (
-        (genome.forward_pre_transform, genome.forward_post_transform, genome.forward_synapse_keep, genome.forward_synapse_update)
-        if second
-        else (genome.pre_transform, genome.post_transform, genome.synapse_keep, genome.synapse_update)
-    )
-    channels = slice(0, rule.synapse_channels)
-    pre, post = pre.T[channels], post[channels]
+    local, prefix, channels = _genomes(network, genome), "forward_" if second else "", slice(0, rule.synapse_channels)
+    pre = [jnp.swapaxes(getattr(own, f"{prefix}pre_transform"), 0, 1)[channels] for own in local]
+    post = [getattr(own, f"{prefix}post_transform")[channels] for own in local]
+    eta = [getattr(own, f"{prefix}synapse_update") for own in local]
     # The forward synapse's pre-synaptic neuron is its sender, the backward twin's is its receiver.
-    sender_matrix, receiver_matrix = (pre, post) if forward else (post, pre)
-    at_senders = [mix_states(sender_matrix, a) for a in before]
-    at_receivers = [mix_states(receiver_matrix, a) for a in after]
+    sender_matrices, receiver_matrices = (pre, post) if forward else (post, pre)
+    at_senders = [mix_states(m, a) for m, a in zip(sender_matrices, before, strict=True)]
+    at_receivers = [mix_states(m, a) for m, a in zip(receiver_matrices, after, strict=True)]
     batch = before[0].shape[2]
     share = 1.0 / batch if rule.batch_reduction == "mean" else 1.0
     delta = kernel.correlate(at_senders, at_receivers)
     if forward:
-        at_constant = pre.sum(axis=1)  # all states of the constant neuron are 1
+        at_constant = [p.sum(axis=1) for p in pre]  # all states of the constant neuron are 1
+        at_constant = [c[:, None] if c.ndim == 1 else c for c in at_constant]
         values = [
-            None if info.kind == "input" or not info.bias.any() else at_constant.astype(a.dtype)[:, None] * a.sum(axis=2)
-            for info, a in zip(plan.stages, at_receivers, strict=True)
+            None if info.kind == "input" or not info.bias.any() else constant.astype(a.dtype) * a.sum(axis=2)
+            for info, a, constant in zip(plan.stages, at_receivers, at_constant, strict=True)
         ]
         own, shared = kernel.bias_store(values, reduce=True)
         delta = Weights(delta.blocks, delta.sparse, delta.shared, own, shared)
@@ -313,16 +336,37 @@ def _learn(network: Network, genome: Genome, weights: Weights, before: States, a
         delta = jax.tree.map(lambda d: d * share, delta)
     if rule.oja != "none":
         posts = at_receivers if forward else at_senders
-        decay = _oja_decay(network, genome, weights, posts, twin, share, eta)
+        decay = _oja_decay(network, local, weights, posts, twin, share, eta)
         delta = jax.tree.map(lambda d, w, o: d - w * o, delta, weights, decay)
-    return jax.tree.map(partial(_apply_update, rule, genome, keep, eta), weights, delta)
+    keep, alpha = [getattr(own, f"{prefix}synapse_keep") for own in local], [own.saturation for own in local]
+    if isinstance(genome, Genome):
+        return jax.tree.map(lambda w, h: _apply_update(rule, keep[0], eta[0], alpha[0], w, h), weights, delta)
+    gates = [_at_synapses(network, values, twin, weights) for values in (keep, eta, alpha)]
+    return jax.tree.map(partial(_apply_update, rule), *gates, weights, delta)
 
 
-def _oja_decay(network, genome, weights, posts, twin, share, eta) -> Weights:
+def _at_synapses(network: Network, values: list[jax.Array], twin: str, weights: Weights) -> Weights:
+    """For every stored number, the scalar ([] or [neurons]) of the stage that its synapse arrives at; 1 where none is stored."""
+    kernel, plan = network.kernel, network.plan
+    dtype = jax.tree.leaves(weights)[0].dtype
+    ones = [jnp.ones((1, info.size, 1), dtype) for info in plan.stages]
+    rows = [one * _gate(value).astype(dtype) for one, value in zip(ones, values, strict=True)]
+
+    def spread(rows: list[jax.Array]) -> Weights:
+        found = kernel.correlate(*((ones, rows) if twin == FORWARD else (rows, ones)))
+        if twin == BACKWARD:
+            return found
+        bias = [row[:, :, 0] if info.bias.any() else None for info, row in zip(plan.stages, rows, strict=True)]
+        return Weights(found.blocks, found.sparse, found.shared, *kernel.bias_store(bias, reduce=True))
+
+    # Members of a group are summed, and all of one layer.
+    return jax.tree.map(lambda total, n: jnp.where(n == 0, 1, total / jnp.where(n == 0, 1, n)), spread(rows), spread(ones))
+
+
+def _oja_decay(network, local, weights, posts, twin, share, eta) -> Weights:
     """What each stored number is multiplied with in Oja's term: m |.| sum_r w_rq^2 (or post-synaptic activity squared)."""
     rule, plan, kernel = network.rule, network.plan, network.kernel
     some = jax.tree.leaves(weights)[0]
-    factor = rule.oja_scale * jnp.abs(genome.oja_multiplier).astype(some.dtype) * jnp.sign(eta).astype(some.dtype)
     strength, ones = [], []
     for stage, info in enumerate(plan.stages):
         ones.append(jnp.ones((some.shape[0], info.size, 1), some.dtype))
@@ -330,7 +374,8 @@ def _oja_decay(network, genome, weights, posts, twin, share, eta) -> Weights:
             total = jnp.sum(posts[stage] ** 2, axis=2, keepdims=True) * share
         else:
             total = _square_sum(kernel, weights, stage, info, twin)
-        strength.append(jnp.zeros_like(ones[-1]) if total is None else factor * total)
+        factor = jnp.abs(local[stage].oja_multiplier).astype(some.dtype) * jnp.sign(eta[stage]).astype(some.dtype)
+        strength.append(jnp.zeros_like(ones[-1]) if total is None else rule.oja_scale * _gate(factor) * total)
     if twin == BACKWARD:
         return kernel.correlate(strength, ones)
     decay = kernel.correlate(ones, strength)
@@ -339,16 +384,16 @@ def _oja_decay(network, genome, weights, posts, twin, share, eta) -> Weights:
     return Weights(decay.blocks, decay.sparse, decay.shared, own, shared)
 
 
-def _apply_update(rule: Rule, genome: Genome, keep: jax.Array, eta: jax.Array, w: jax.Array, h: jax.Array) -> jax.Array:
+def _apply_update(rule: Rule, keep: jax.Array, eta: jax.Array, alpha: jax.Array, w: jax.Array, h: jax.Array) -> jax.Array:
     """f~ w + eta~ h, saturated."""
-    keep, eta, alpha = (value.astype(w.dtype) for value in (keep, eta, genome.saturation))
+    keep, eta, alpha = (value.astype(w.dtype) for value in (keep, eta, alpha))
     if rule.saturation == "exponential":
         return w + ((keep - 1) * w + eta * h) * jnp.exp(-jnp.abs(w) * (rule.saturation_eps + jnp.abs(alpha)))
     w = keep * w + eta * h
     return alpha * jnp.tanh(w / alpha) if rule.saturation == "tanh" else w
 
 
-def _update(network: Network, genome: Genome, synapses: Synapses, before: States, after: States, *, second: bool) -> Synapses:
+def _update(network: Network, genome: AnyGenome, synapses: Synapses, before: States, after: States, *, second: bool) -> Synapses:
     forward = _learn(network, genome, synapses.forward, before, after, FORWARD, second)
     backward = None
     if synapses.backward is not None:
@@ -356,7 +401,7 @@ def _update(network: Network, genome: Genome, synapses: Synapses, before: States
     return Synapses(forward, backward, synapses.neurons)
 
 
-def frozen_norms(network: Network, genome: Genome, synapses: Synapses) -> Synapses:
+def frozen_norms(network: Network, genome: AnyGenome, synapses: Synapses) -> Synapses:
     """synapse_normalization: stored: divide every stored number by the norm at its receiving neuron."""
 
     def scaled(weights: Weights, twin: str) -> Weights:
@@ -375,7 +420,7 @@ def frozen_norms(network: Network, genome: Genome, synapses: Synapses) -> Synaps
     return Synapses(scaled(synapses.forward, FORWARD), backward, synapses.neurons)
 
 
-def learning_step(network: Network, genome: Genome, synapses: Synapses, x, y, index, key, record: bool):
+def learning_step(network: Network, genome: AnyGenome, synapses: Synapses, x, y, index, key, record: bool):
     rule = network.rule
     states = clamped(network, synapses, x)
     if rule.synapse_normalization == "stored":

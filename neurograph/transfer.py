@@ -12,16 +12,16 @@ import numpy as np
 
 from neurograph.baselines import LEARNING_RATES, SETTINGS, Setting, splits_of
 from neurograph.errors import ExperimentError, ShapeError
-from neurograph.genome import Genome
+from neurograph.genome import AnyGenome
 from neurograph.learner import Problem, learning_curve
 from neurograph.network import Network
 from neurograph.results import GENOME, Row, Transfer
 from neurograph.rule import Rule
 from neurograph.tasks import Task
 from neurograph.topology.graph import Topology
-from neurograph.tuning import tuned_baselines
+from neurograph.tuning import Tuned, tuned_baselines
 
-__all__ = ["Transfer", "genome_curves", "transfer"]
+__all__ = ["Transfer", "baseline_rows", "genome_curves", "run_keys", "transfer"]
 
 Progress = Callable[[str], None]
 
@@ -29,7 +29,7 @@ STEPS = (0, 1, 2, 5, 10, 20, 50)
 
 
 def transfer(
-    genome: Genome,
+    genome: AnyGenome,
     rule: Rule,
     topologies: Mapping[str, Topology] | Sequence[Topology],
     tasks: Sequence[Task],
@@ -78,8 +78,7 @@ def transfer(
     chance: dict[str, float] = {}
     networks: dict[str, Network] = {}
     for number, task in enumerate(tasks):
-        test_key, choice_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), number))
-        keys = jax.random.split(test_key, seeds)
+        keys, choice_key = run_keys(seed, seeds, number)
         sizes = {"at": at, "batch_size": batch_size, "query_size": query_size}
         chance[task.name] = _commonest(task, keys, at, batch_size, query_size)
         for name, topology in named.items():
@@ -103,22 +102,35 @@ def transfer(
                 progress=lambda text, name=name, task=task: say(f"{task.name} on {name}: {text}"),
                 **sizes,
             )
-            rows += [where | {"method": row["optimizer"]} | row for row in tuned.rows]
-            for one in tuned.choice.chosen:
-                setting = {"method": one.setting.optimizer, "activation": one.setting.activation}
-                setting |= {"batch_norm": one.setting.batch_norm, "step": one.step, "learning_rate": one.learning_rate}
-                scores = {"accuracy": one.accuracy, "loss": one.loss if math.isfinite(one.loss) else None}
-                scores |= {"failures": one.failures, "seeds": one.seeds, "at_edge": one.at_edge, "best": one.best}
-                chosen.append(where | setting | scores)
+            more, settled = baseline_rows(tuned, where)
+            rows += more
+            chosen += settled
             counts["configurations"] += tuned.choice.configurations
             counts["runs"] += tuned.choice.runs
             counts["baseline_failures"] += tuned.choice.failures
-    for row in rows:
-        row.pop("optimizer", None)
     notes = {"at": list(at), "seeds": seeds, "seed": seed, "batch_size": batch_size, "query_size": query_size}
     notes |= {"validation_seeds": validation_seeds, "learning_rates": list(learning_rates), **counts, "chance": chance}
     notes["topologies"] = {name: _size(topology) for name, topology in named.items()}
     return Transfer(tuple(rows), tuple(chosen), notes)
+
+
+def run_keys(seed: int, seeds: int, number: int = 0) -> tuple[jax.Array, jax.Array]:
+    """[seeds] keys of the runs on test data, and the key of all choices, for task `number` of a transfer test."""
+    test_key, choice_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), number))
+    return jax.random.split(test_key, seeds), choice_key
+
+
+def baseline_rows(tuned: Tuned, where: Row) -> tuple[list[Row], list[Row]]:
+    """Rows and choices of tuned baselines as `results` describes them; `where` is {"topology", "task"}."""
+    rows = [where | {"method": row["optimizer"]} | {k: v for k, v in row.items() if k != "optimizer"} for row in tuned.rows]
+    chosen = []
+    for one in tuned.choice.chosen:
+        setting = {"method": one.setting.optimizer, "activation": one.setting.activation}
+        setting |= {"batch_norm": one.setting.batch_norm, "step": one.step, "learning_rate": one.learning_rate}
+        scores = {"accuracy": one.accuracy, "loss": one.loss if math.isfinite(one.loss) else None}
+        scores |= {"failures": one.failures, "seeds": one.seeds, "at_edge": one.at_edge, "best": one.best}
+        chosen.append(where | setting | scores)
+    return rows, chosen
 
 
 def _named(topologies: Mapping[str, Topology] | Sequence[Topology]) -> dict[str, Topology]:
@@ -173,7 +185,7 @@ def _commonest(task: Task, keys: jax.Array, at: Sequence[int], batch_size: int, 
     return float(np.mean([np.bincount(run).max() / len(run) for run in labels]))
 
 
-def _genome_rows(problem: Problem, genome: Genome, keys: jax.Array, sizes: dict[str, Any]) -> list[Row]:
+def _genome_rows(problem: Problem, genome: AnyGenome, keys: jax.Array, sizes: dict[str, Any]) -> list[Row]:
     loss, hits = genome_curves(problem, genome, keys=keys, **sizes)
     rows = []
     for run in range(len(keys)):
@@ -189,7 +201,7 @@ def _genome_rows(problem: Problem, genome: Genome, keys: jax.Array, sizes: dict[
 
 def genome_curves(
     problem: Problem,
-    genome: Genome,
+    genome: AnyGenome,
     *,
     keys: jax.Array,
     at: Sequence[int],

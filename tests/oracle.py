@@ -65,16 +65,19 @@ class Record:
 
 @dataclass
 class Oracle:
-    """`genome`: arrays by field name. `activations`: forward, backward and output, as `activate` takes them."""
+    """`genome`: arrays by field name, or a list of such, one per neuron, where every neuron has a genome of its own: matrices act
+    on the states of the neuron whose genome they are, a synapse is of the neuron that it arrives at in its own direction.
+    `activations`: forward, backward and output, as `activate` takes them."""
 
     topology: object
     rule: object
-    genome: dict[str, np.ndarray]
+    genome: dict[str, np.ndarray] | list[dict[str, np.ndarray]]
     activations: dict[str, object]
     pre_of_outputs: dict[int, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self):
         t = self.topology
+        self.of = self.genome if isinstance(self.genome, list) else [self.genome] * t.num_neurons
         self.edges = list(zip(t.senders.tolist(), t.receivers.tolist()))
         self.inputs, self.outputs = t.inputs.tolist(), t.outputs.tolist()
         self.k = self.rule.states
@@ -110,12 +113,13 @@ class Oracle:
         return total
 
     def inflow(self, w, direction: str, q: int, a: list[np.ndarray]) -> np.ndarray:
-        matrix = self.genome[f"{direction}_transform"]
         z = np.zeros_like(a[q])
         for e, p in self.into[q] if direction == "forward" else self.outof[q]:
+            matrix = self.of[p][f"{direction}_transform"]
             for c in range(self.k):
                 z[c] += w[direction][e, c] * sum(matrix[c, d] * a[p][d] for d in range(self.k))
         if direction == "forward" and self.topology.bias[q]:
+            matrix = self.of[q]["forward_transform"]
             for c in range(self.k):
                 z[c] += w["bias"][q, c] * sum(matrix[c, d] for d in range(self.k))
         if self.rule.synapse_normalization == "in_pass":
@@ -124,10 +128,10 @@ class Oracle:
 
     def length(self, w, direction: str, q: int) -> np.ndarray:
         length = np.sqrt(self.arriving(w, direction, q) + 1e-9)
-        return length / self.genome["rescale"] if self.rule.rescale else length
+        return length / self.of[q]["rescale"] if self.rule.rescale else length
 
     def updated(self, w, direction: str, q: int, a: list[np.ndarray]) -> np.ndarray:
-        g, rule = self.genome, self.rule
+        g, rule = self.of[q], self.rule
         z = self.inflow(w, direction, q, a)
         if direction == "backward" and rule.backward_update == "multiplicative":
             return activate(self.activations["backward"], g["neuron_keep"] * a[q] * z)
@@ -161,45 +165,50 @@ class Oracle:
 
     def learned(self, w, before, after, second: bool) -> dict[str, np.ndarray]:
         """Eqs. 7 and 8 for every stored number; `before` are the states of the neurons where forward synapses start."""
-        g, t, prefix = self.genome, self.topology, "forward_" if second else ""
-        pre, post = g[f"{prefix}pre_transform"], g[f"{prefix}post_transform"]
-        keep, eta = g[f"{prefix}synapse_keep"], g[f"{prefix}synapse_update"]
-        k = range(self.k)
+        t, prefix, k = self.topology, "forward_" if second else "", range(self.k)
 
-        def as_pre(a, c):
-            return sum(a[e] * pre[e, c] for e in k)
+        def as_pre(p, a, c):
+            return sum(a[e] * self.of[p][f"{prefix}pre_transform"][e, c] for e in k)
 
-        def as_post(a, c):
-            return sum(post[c, d] * a[d] for d in k)
+        def as_post(q, a, c):
+            return sum(self.of[q][f"{prefix}post_transform"][c, d] * a[d] for d in k)
 
         share = 1 / before[0].shape[1] if self.rule.batch_reduction == "mean" else 1.0
         constant = np.ones_like(before[0])
         new = {}
         for name in ("forward", "bias") if self.rule.symmetric else ("forward", "backward", "bias"):
-            increments, stored = np.zeros_like(w[name]), w[name]
+            increments, stored, owner = np.zeros_like(w[name]), w[name], np.zeros(len(w[name]), int)
             direction = "backward" if name == "backward" else "forward"
             for number in range(len(stored)):
                 if name == "bias":
                     if not t.bias[number]:
                         continue
-                    p_state, q_state, q = constant, after[number], number
+                    p, q = number, number
+                    p_state, q_state = constant, after[number]
                 elif name == "forward":
-                    i, q = self.edges[number]
-                    p_state, q_state = before[i], after[q]
+                    p, q = self.edges[number]
+                    p_state, q_state = before[p], after[q]
                 else:
-                    q, j = self.edges[number]
-                    p_state, q_state = after[j], before[q]
+                    q, p = self.edges[number]
+                    p_state, q_state = after[p], before[q]
+                owner[number] = q
+                g, eta = self.of[q], self.of[q][f"{prefix}synapse_update"]
                 arriving = self.arriving(w, direction, q)
                 for c in k:
                     source = 0 if self.rule.single_state_synapses else c
-                    y = as_post(q_state, source)
-                    h = share * np.sum(as_pre(p_state, source) * y)
+                    y = as_post(q, q_state, source)
+                    h = share * np.sum(as_pre(p, p_state, source) * y)
                     if self.rule.oja != "none":
                         activity = share * np.sum(y**2) if self.rule.oja == "activity" else arriving[source]
                         size = abs(g["oja_multiplier"]) * self.rule.oja_scale * np.sign(eta)
                         h -= size * stored[number, c] * activity
                     increments[number, c] = h
-            new[name] = self.applied(stored, self.summed(name, increments), keep, eta)
+            total = self.summed(name, increments)
+            new[name] = np.array(stored)
+            for number, q in enumerate(owner):
+                g = self.of[q]
+                gates = (g[f"{prefix}synapse_keep"], g[f"{prefix}synapse_update"], g["saturation"])
+                new[name][number] = self.applied(stored[number], total[number], *gates)
             if name == "bias":
                 new[name][~t.bias] = 0
             else:
@@ -217,8 +226,8 @@ class Oracle:
                 total[number] = sum(increments[other] for other in range(len(group)) if group[other] == mine)
         return total
 
-    def applied(self, w, h, keep, eta) -> np.ndarray:
-        rule, alpha = self.rule, self.genome["saturation"]
+    def applied(self, w, h, keep, eta, alpha) -> np.ndarray:
+        rule = self.rule
         if rule.saturation == "exponential":
             return w + ((keep - 1) * w + eta * h) * np.exp(-np.abs(w) * (rule.saturation_eps + abs(alpha)))
         new = keep * w + eta * h

@@ -200,7 +200,7 @@ def genome_file(tmp_path, **changes):
     ("changes", "expected"),
     [
         ({"format": "onnx"}, ': not a genome file; expected "format": "neurograph-genome"'),
-        ({"version": 99}, ": version 99 of the format; this neurograph reads version 1"),
+        ({"version": 99}, ": version 99 of the format; this neurograph reads versions 1 and 2"),
         ({"arrays": []}, " at arrays: expected an object with the genome's arrays"),
         (
             {"arrays": {"forward_transform": [[1, 2]]}},

@@ -23,10 +23,12 @@ STATES = ("states.forward", "states.feedback", "states.backward")
 TOLERANCE = 1e-9
 
 
-def compare(topology: ng.Topology, rule: ng.Rule, activations: dict, seed: int, kernel: str, number: int = 2) -> None:
+def compare(
+    topology: ng.Topology, rule: ng.Rule, activations: dict, seed: int, kernel: str, number: int = 2, genome=None
+) -> None:
     """`number` steps and, for every other seed, a prediction: states, synapses and outputs."""
     rng = np.random.default_rng(seed)
-    genome = random_genome(rule.states, seed)
+    genome = random_genome(rule.states, seed) if genome is None else genome
     batch, n = 3, topology.num_neurons
     xs = rng.normal(size=(number, batch, len(topology.inputs)))
     ys = rng.choice([-1.0, 1.0], (number, batch, len(topology.outputs)))
@@ -37,7 +39,11 @@ def compare(topology: ng.Topology, rule: ng.Rule, activations: dict, seed: int, 
     network = ng.Network(topology, rule, kernel=kernel)
     ours = jax.device_get(steps(network, genome, arrays, xs, ys, query))
 
-    oracle = Oracle(topology, rule, {name: np.asarray(value) for name, value in genome.to_dict().items()}, activations)
+    arrays_of = lambda g: {name: np.asarray(value) for name, value in g.to_dict().items()}  # noqa: E731
+    known = arrays_of(genome) if isinstance(genome, ng.Genome) else [arrays_of(g) for g in genome.layers.values()]
+    if isinstance(known, list):
+        known = [known[layer] for layer in genome.layer_of(topology)]
+    oracle = Oracle(topology, rule, known, activations)
     if rule.symmetric:
         w["backward"] = w["forward"]
     for index in range(number):

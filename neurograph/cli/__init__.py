@@ -13,10 +13,12 @@ from neurograph.errors import NeurographError
 # subcommand -> (module, attribute, help line). The help line stands here so that `neurograph --help` imports nothing.
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "analyze": ("neurograph.cli.analyze", "analyze", "What kind of rule a genome is: gradient descent or not."),
+    "genome": ("neurograph.cli.genome", "genome", "List, show, draw, compare, extend, average, convert genomes."),
     "plan": ("neurograph.cli.plan", "plan", "How a topology is executed: products, gathers and scans, with costs."),
     "quickstart": ("neurograph.cli.train", "quickstart", "Meta-learn, transfer, compare, report: the whole in minutes."),
     "topology": ("neurograph.cli.topology", "topology", "Check, show, draw and convert graphs."),
     "meta-train": ("neurograph.cli.train", "meta_train", "Meta-learn a genome as an experiment file says."),
+    "transfer": ("neurograph.cli.transfer", "transfer", "Test genomes on topologies and tasks, beside gradient descent."),
     "task": ("neurograph.cli.task", "task", "List tasks, look at samples, prepare data."),
 }
 

@@ -22,6 +22,7 @@ __all__ = [
     "Signals",
     "Update",
     "first_members",
+    "own_matrix",
     "reduce_groups",
 ]
 
@@ -91,7 +92,7 @@ class Kernel:
         stage: int,
         weights: Weights,
         update: Update,
-        matrix: jax.Array,
+        matrix: jax.Array | None,
         params: Any,
         external: jax.Array | None,
         rows: Any,
@@ -101,7 +102,8 @@ class Kernel:
         Args:
           stage: a stage whose phase is `scanned`.
           update: `update(params, rows, z) -> (states, record)`, elementwise over neurons (axis 1 of every array).
-          matrix: [states, states]; a neuron's signal is the matrix times its states.
+          matrix: [states, states]; a neuron's signal is the matrix times its states. None: every neuron brings its own along,
+            as `rows["matrix"]`, [states * states, neurons, 1].
           params: arrays that all neurons share.
           external: inflow from other stages and biases, [states, neurons, batch]; None: nothing arrives.
           rows: pytree of what neurons bring along, each [*, neurons, batch or 1].
@@ -175,6 +177,11 @@ class Static:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Static) and self.key == other.key
+
+
+def own_matrix(rows: Any, states: int) -> jax.Array:
+    """[states, states, neurons]: what neurons bring along as `rows["matrix"]`."""
+    return rows["matrix"].reshape(states, states, -1)
 
 
 def first_members(group: np.ndarray) -> np.ndarray:

@@ -36,8 +36,10 @@ def accumulator(dtype: Any) -> Any:
 
 
 def mix_states(matrix: jax.Array, state: jax.Array) -> jax.Array:
-    """out^c = sum_d matrix[c, d] state^d on [states, neurons, batch]."""
+    """out^c = sum_d matrix[c, d] state^d on [states, neurons, batch]; a matrix [c, d, neurons] gives every neuron its own."""
     matrix = matrix.astype(state.dtype)
+    if matrix.ndim == 3:
+        return jnp.einsum("cdn,dnb->cnb", matrix, state)
     return jnp.einsum("cd,dnb->cnb", matrix, state) if matrix.shape[1] > MAX_TERMS else _mix(matrix, state)
 
 

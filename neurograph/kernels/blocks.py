@@ -20,10 +20,11 @@ from neurograph.kernels.base import (
     Signals,
     Update,
     first_members,
+    own_matrix,
     reduce_groups,
 )
 from neurograph.kernels.batched import Batched
-from neurograph.kernels.bilinear import accumulator, flow, product
+from neurograph.kernels.bilinear import accumulator, flow, mix_states, product
 from neurograph.kernels.gather import Gather
 from neurograph.kernels.levels import Levels
 from neurograph.plan import FIXED, OWN, SHARED, Block, Plan
@@ -193,7 +194,7 @@ class BlockKernel(Kernel):
         stage: int,
         weights: Weights,
         update: Update,
-        matrix: jax.Array,
+        matrix: jax.Array | None,
         params: Any,
         external: jax.Array | None,
         rows: Any,
@@ -201,7 +202,7 @@ class BlockKernel(Kernel):
         number = self._parts.scanned.get(stage)
         if number is None:  # levels of neurons that only meet through other stages, such as a cycle between them
             states, record = update(params, rows, external)
-            return states, jnp.einsum("cd,dnb->cnb", matrix.astype(states.dtype), states), record
+            return states, mix_states(own_matrix(rows, states.shape[0]) if matrix is None else matrix, states), record
         static = self._parts.parts[number][0]
         some = jax.tree.leaves((external, rows))[0]
         values = self._values(number, weights, some.dtype)

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neurograph.kernels.base import Update
+from neurograph.kernels.base import Update, own_matrix
 from neurograph.kernels.bilinear import flow, mix_states, product
 from neurograph.kernels.gather import Gather, device_table, materialise, padded, pieces_sum
 from neurograph.plan import Block
@@ -111,7 +111,8 @@ def sweep(
         # Barriers: the compiler would otherwise compute a sum of gathers again in each of its consumers.
         state, record = update(params, rows, jax.lax.optimization_barrier(z))
         state = jax.lax.optimization_barrier(state)
-        return state, mix_states(matrix, state), record
+        mixed = own_matrix(rows, state.shape[0]) if matrix is None else matrix
+        return state, mix_states(mixed, state), record
 
     def empty(shapes: Any) -> Any:
         return jax.tree.map(lambda s: jnp.zeros((s.shape[0], neurons + tile, s.shape[2]), s.dtype), shapes)

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from neurograph.genome import Genome
+from neurograph.genome import AnyGenome
 from neurograph.learner import Problem, meta_loss
 from neurograph.tasks import Episode
 
@@ -36,7 +36,7 @@ class Objective:
     split: str = field(default="train", metadata={"static": True})
     query_split: str | None = field(default=None, metadata={"static": True})
 
-    def __call__(self, genome: Genome, key: jax.Array, steps: Any = None) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def __call__(self, genome: AnyGenome, key: jax.Array, steps: Any = None) -> tuple[jax.Array, dict[str, jax.Array]]:
         """`(loss, {"loss", "accuracy"})`: the mean, and each problem's own [problems]."""
         losses: list[Any] = [None] * len(self.problems)
         accuracies: list[Any] = [None] * len(self.problems)

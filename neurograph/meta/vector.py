@@ -5,39 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from neurograph.errors import GenomeError
-from neurograph.genome import Genome
-from neurograph.rule import Rule
+from neurograph.genome import AnyGenome, Genome, LayeredGenome, effective_fields
 
 __all__ = ["GenomeVector", "searched_fields"]
 
-_ALWAYS = ("forward_transform", "backward_transform", "pre_transform", "post_transform")
-_ALWAYS = (*_ALWAYS, "neuron_keep", "neuron_update", "synapse_keep", "synapse_update")
-
-
-def searched_fields(rule: Rule) -> tuple[str, ...]:
-    """The arrays of a genome that have an effect under a rule."""
-    fields = list(_ALWAYS)
-    if rule.normalization == "batch":
-        fields += ["forward_scale", "forward_shift"]
-        if rule.backward_update == "additive":
-            fields += ["backward_scale", "backward_shift"]
-    if rule.forward_synapse_update:
-        fields += [f"forward_{name}" for name in ("pre_transform", "post_transform", "synapse_keep", "synapse_update")]
-    if rule.oja != "none":
-        fields.append("oja_multiplier")
-    if rule.rescale:
-        fields.append("rescale")
-    if rule.saturation != "none":
-        fields.append("saturation")
-    if rule.initial_deviation == "genome":
-        fields.append("initial_deviation")
-    return tuple(fields)
+searched_fields = effective_fields
+"""The arrays of a genome that have an effect under a rule."""
 
 
 @dataclass(frozen=True)
@@ -48,37 +28,72 @@ class GenomeVector:
       template: what stands where nothing is searched, and the origin of the search.
       fields: the arrays that are searched, in order.
       scales: per field, how much one unit of the vector changes it; 1 where not given.
+      limits: per field, the lowest and highest value that its entries may take (not the vector's); unlimited where not given.
+
+    The template may be a `LayeredGenome`: a field is then that array of every layer, layer by layer.
 
     Raises:
-      GenomeError: an unknown field, or a scale that is not positive.
+      GenomeError: an unknown field or one named twice, a scale that is not positive, or limits that are not low < high.
     """
 
-    template: Genome
+    template: AnyGenome
     fields: tuple[str, ...]
     scales: tuple[tuple[str, float], ...] = ()
+    limits: tuple[tuple[str, float, float], ...] = ()
 
     def __post_init__(self) -> None:
         known = [field.name for field in dataclasses.fields(Genome)]
-        named = [*self.fields, *(name for name, _ in self.scales)]
+        named = [*self.fields, *(name for name, _ in self.scales), *(name for name, _, _ in self.limits)]
         if unknown := [name for name in named if name not in known]:
             raise GenomeError(f"{', '.join(unknown)}: no array of a genome; allowed: {', '.join(known)}")
         if wrong := [f"{name}: {scale}" for name, scale in self.scales if not scale > 0]:
             raise GenomeError(f"scales: got {', '.join(wrong)}; expected numbers > 0")
+        if wrong := [f"{name}: {low} to {high}" for name, low, high in self.limits if not low < high]:
+            raise GenomeError(f"limits: got {', '.join(wrong)}; expected low < high")
+        if len(set(self.fields)) < len(self.fields):
+            raise GenomeError(f"fields: got {', '.join(self.fields)}; expected each once")
+
+    def _array(self, genome: AnyGenome, name: str) -> jax.Array:
+        return getattr(genome.genomes if isinstance(genome, LayeredGenome) else genome, name)
+
+    @property
+    def names(self) -> list[str]:
+        """What every entry of the vector is: "forward_transform[0, 1]", of a layer "forward_transform[2, 0, 1]"."""
+        return [
+            f"{name}[{', '.join(map(str, place))}]" if place else name
+            for name in self.fields
+            for place in np.ndindex(self._array(self.template, name).shape)
+        ]
+
+    @property
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest and highest vector, [size] each, infinite where unlimited: as scipy.optimize and cma take them."""
+        limits, scales = {name: (low, high) for name, low, high in self.limits}, dict(self.scales)
+        ends: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+        for name in self.fields:
+            start = np.asarray(self._array(self.template, name), float).ravel()
+            for end, limit in zip(ends, limits.get(name, (-np.inf, np.inf)), strict=True):
+                end.append((limit - start) / scales.get(name, 1.0))
+        return np.concatenate(ends[0]), np.concatenate(ends[1])
+
+    def clip(self, vectors: np.ndarray) -> np.ndarray:
+        """Vectors [..., size] with every entry within `bounds`."""
+        return np.clip(np.asarray(vectors, float), *self.bounds)
 
     @property
     def size(self) -> int:
         """Entries of the vector."""
-        return sum(int(np.size(getattr(self.template, name))) for name in self.fields)
+        return sum(int(np.size(self._array(self.template, name))) for name in self.fields)
 
-    def to_vector(self, genome: Genome) -> np.ndarray:
+    def to_vector(self, genome: AnyGenome) -> np.ndarray:
         """[size] float64."""
         scales, parts = dict(self.scales), []
         for name in self.fields:
-            difference = np.asarray(getattr(genome, name), float) - np.asarray(getattr(self.template, name), float)
+            difference = np.asarray(self._array(genome, name), float) - np.asarray(self._array(self.template, name), float)
             parts.append(difference.ravel() / scales.get(name, 1.0))
         return np.concatenate(parts)
 
-    def to_genomes(self, vectors: np.ndarray | Sequence[np.ndarray]) -> Genome:
+    def to_genomes(self, vectors: np.ndarray | Sequence[np.ndarray]) -> Any:
         """[P, size] to a population of P genomes (leaves [P, ...])."""
         array = np.atleast_2d(np.asarray(vectors, float))
         if array.shape[1] != self.size:
@@ -87,12 +102,14 @@ class GenomeVector:
         population = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), self.template)
         changed, start, scales = {}, 0, dict(self.scales)
         for name in self.fields:
-            leaf = np.asarray(getattr(self.template, name), float)
+            leaf = np.asarray(self._array(self.template, name), float)
             piece = array[:, start : start + leaf.size].reshape(count, *leaf.shape)
-            changed[name] = jnp.asarray(leaf + scales.get(name, 1.0) * piece, getattr(self.template, name).dtype)
+            changed[name] = jnp.asarray(leaf + scales.get(name, 1.0) * piece, self._array(self.template, name).dtype)
             start += leaf.size
+        if isinstance(population, LayeredGenome):
+            return dataclasses.replace(population, genomes=dataclasses.replace(population.genomes, **changed))
         return dataclasses.replace(population, **changed)
 
-    def to_genome(self, vector: np.ndarray) -> Genome:
+    def to_genome(self, vector: np.ndarray) -> Any:
         """[size] to one genome."""
         return jax.tree.map(lambda leaf: leaf[0], self.to_genomes(vector))

@@ -20,11 +20,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
 import math
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, SupportsFloat
 
 import jax
@@ -34,19 +31,14 @@ from jax.core import Tracer
 
 from neurograph.activations import Activation, with_derivative
 from neurograph.errors import GenomeError
-from neurograph.files import write_atomically
 from neurograph.rule import Rule
 
-__all__ = ["Genome", "GenomeFile", "backprop_genome", "load_genome", "load_genome_file", "save_genome", "zoo_names"]
+__all__ = ["MATRICES", "Genome", "backprop_genome", "effective_fields"]
 
-FORMAT = "neurograph-genome"
-VERSION = 1
-ZOO = Path(__file__).parent / "zoo"
-
-_MATRICES = ("forward_transform", "backward_transform", "pre_transform", "post_transform")
-_SECOND_MATRICES = ("forward_pre_transform", "forward_post_transform")
-_VECTORS = {"forward_scale": 1.0, "forward_shift": 0.0, "backward_scale": 1.0, "backward_shift": 0.0}
-_SCALARS = {
+MATRICES = ("forward_transform", "backward_transform", "pre_transform", "post_transform")
+SECOND_MATRICES = ("forward_pre_transform", "forward_post_transform")
+VECTORS = {"forward_scale": 1.0, "forward_shift": 0.0, "backward_scale": 1.0, "backward_shift": 0.0}
+SCALARS = {
     "neuron_keep": 1.0,
     "neuron_update": 1.0,
     "synapse_keep": 1.0,
@@ -123,21 +115,19 @@ class Genome:
                 given[name] = _as_floats(value)
             except (TypeError, ValueError) as error:
                 faults.append(f"{name}: not an array of numbers ({error})")
-        sizes = {n: given[n].shape[-1] for n in (*_MATRICES, *_SECOND_MATRICES, *_VECTORS) if n in given and given[n].ndim}
+        sizes = {n: given[n].shape[-1] for n in (*MATRICES, *SECOND_MATRICES, *VECTORS) if n in given and given[n].ndim}
         k = next(iter(sizes.values()), 2)
         dtype = jnp.result_type(*given.values()) if given else jnp.result_type(float)
         for name, array in given.items():
-            shape = () if name in _SCALARS else (k,) if name in _VECTORS else (k, k)
+            shape = () if name in SCALARS else (k,) if name in VECTORS else (k, k)
             if array.shape != shape:
                 faults.append(f"{name}: got shape {list(array.shape)}; expected {list(shape)} (states = {k})")
             elif not isinstance(array, Tracer) and not bool(jnp.isfinite(array).all()):
                 faults.append(f"{name}: contains NaN or infinity")
         if faults:
             raise GenomeError("\n".join(faults))
-        full: dict[str, jax.Array] = {n: jnp.eye(k, dtype=dtype) for n in _MATRICES}
-        full |= {n: jnp.full((k,), v, dtype) for n, v in _VECTORS.items()} | {
-            n: jnp.asarray(v, dtype) for n, v in _SCALARS.items()
-        }
+        full: dict[str, jax.Array] = {n: jnp.eye(k, dtype=dtype) for n in MATRICES}
+        full |= {n: jnp.full((k,), v, dtype) for n, v in VECTORS.items()} | {n: jnp.asarray(v, dtype) for n, v in SCALARS.items()}
         full |= {n: a.astype(dtype) for n, a in given.items()}
         for second, first in (
             ("forward_pre_transform", "pre_transform"),
@@ -153,8 +143,8 @@ class Genome:
     def random(cls, key: jax.Array, rule: Rule, *, scale: float = 1.0, **arrays: Any) -> Genome:
         """A genome whose matrices are drawn from N(0, scale^2); everything else at its start value or as given."""
         k = rule.states
-        keys = jax.random.split(key, len(_MATRICES) + len(_SECOND_MATRICES))
-        drawn = {n: scale * jax.random.normal(q, (k, k)) for n, q in zip((*_MATRICES, *_SECOND_MATRICES), keys, strict=True)}
+        keys = jax.random.split(key, len(MATRICES) + len(SECOND_MATRICES))
+        drawn = {n: scale * jax.random.normal(q, (k, k)) for n, q in zip((*MATRICES, *SECOND_MATRICES), keys, strict=True)}
         return cls.from_arrays(**(drawn | arrays))
 
     @classmethod
@@ -168,7 +158,7 @@ class Genome:
         if k < 2:
             raise GenomeError("near_backprop: needs a rule with states >= 2 (got states: 1)")
         swap = np.eye(k)[[1, 0, *range(2, k)]]
-        start = dict.fromkeys((*_MATRICES, *_SECOND_MATRICES), np.eye(k)) | {
+        start = dict.fromkeys((*MATRICES, *SECOND_MATRICES), np.eye(k)) | {
             "post_transform": swap,
             "forward_post_transform": swap,
         }
@@ -238,6 +228,26 @@ def backprop_genome(
     return Genome.from_arrays(**{name: jnp.asarray(value, dtype) for name, value in arrays.items()}), rule
 
 
+def effective_fields(rule: Rule) -> tuple[str, ...]:
+    """The arrays of a genome that have an effect under a rule."""
+    fields = [*MATRICES, "neuron_keep", "neuron_update", "synapse_keep", "synapse_update"]
+    if rule.normalization == "batch":
+        fields += ["forward_scale", "forward_shift"]
+        if rule.backward_update == "additive":
+            fields += ["backward_scale", "backward_shift"]
+    if rule.forward_synapse_update:
+        fields += [f"forward_{name}" for name in ("pre_transform", "post_transform", "synapse_keep", "synapse_update")]
+    if rule.oja != "none":
+        fields.append("oja_multiplier")
+    if rule.rescale:
+        fields.append("rescale")
+    if rule.saturation != "none":
+        fields.append("saturation")
+    if rule.initial_deviation == "genome":
+        fields.append("initial_deviation")
+    return tuple(fields)
+
+
 def _as_floats(value: Any) -> jax.Array:
     """A floating-point array; integers are converted.
 
@@ -254,85 +264,3 @@ def _as_floats(value: Any) -> jax.Array:
     if not jnp.issubdtype(array.dtype, jnp.integer):
         raise TypeError(f"got {array.dtype}")
     return array.astype(jnp.result_type(float))
-
-
-@dataclass(frozen=True)
-class GenomeFile:
-    """What a genome file holds: the genome, the rule it was learned under (or None) and its card (free JSON data)."""
-
-    genome: Genome
-    rule: Rule | None
-    card: dict[str, Any]
-
-
-def save_genome(
-    path: str | os.PathLike[str], genome: Genome, rule: Rule | None = None, card: dict[str, Any] | None = None
-) -> Path:
-    """Write a genome as readable JSON, atomically; returns the path."""
-    path = Path(path)
-    data = {"format": FORMAT, "version": VERSION, "states": genome.states, "card": card or {}}
-    data |= {"rule": rule.to_dict() if rule else None, "arrays": genome.to_dict()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, _dump(data) + "\n")
-    return path
-
-
-def zoo_names() -> list[str]:
-    """Names of the genomes shipped with the package."""
-    return sorted(path.stem for path in ZOO.glob("*.json"))
-
-
-def load_genome_file(source: str | os.PathLike[str]) -> GenomeFile:
-    """Read a genome file, or a genome of the zoo by name.
-
-    Raises:
-      GenomeError: no such file or name, not JSON, another format or version, wrong arrays.
-    """
-    path = Path(source)
-    if not path.suffix and not path.exists():
-        if path.name not in zoo_names():
-            close = difflib.get_close_matches(path.name, zoo_names(), n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise GenomeError(f"{source}: no such file, and no genome of that name; the zoo has: {', '.join(zoo_names())}{hint}")
-        path = ZOO / f"{path.name}.json"
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise GenomeError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise GenomeError(f"{path}: not a JSON file ({error})") from error
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise GenomeError(f'{path}: not a genome file; expected "format": "{FORMAT}"')
-    if data.get("version") != VERSION:
-        raise GenomeError(f"{path}: version {data.get('version')!r} of the format; this neurograph reads version {VERSION}")
-    arrays = data.get("arrays")
-    if not isinstance(arrays, dict) or not arrays:
-        raise GenomeError(f"{path} at arrays: expected an object with the genome's arrays")
-    for name in ("rule", "card"):
-        if not isinstance(data.get(name), (dict, type(None))):
-            raise GenomeError(f"{path} at {name}: got {type(data[name]).__name__}; expected an object, or null")
-    try:
-        genome = Genome.from_arrays(**{str(name): np.asarray(value, dtype=np.float64) for name, value in arrays.items()})
-        rule = Rule.from_dict(data["rule"]) if data.get("rule") else None
-    except (TypeError, ValueError) as error:
-        raise GenomeError(f"{path}: {error}") from error
-    genome = genome.astype(jnp.result_type(float))
-    if rule and rule.states != genome.states:
-        raise GenomeError(f"{path}: the rule has states: {rule.states}, the arrays have {genome.states}")
-    return GenomeFile(genome, rule, data.get("card") or {})
-
-
-def load_genome(source: str | os.PathLike[str]) -> Genome:
-    """The genome of a file or of the zoo; `load_genome_file` also gives its rule and card."""
-    return load_genome_file(source).genome
-
-
-def _dump(data: Any, indent: str = "") -> str:
-    """JSON with one line per matrix row: readable in a diff."""
-    inner = indent + "  "
-    if isinstance(data, dict) and data:
-        rows = [f"{inner}{json.dumps(str(key))}: {_dump(value, inner)}" for key, value in data.items()]
-        return "{\n" + ",\n".join(rows) + f"\n{indent}}}"
-    if isinstance(data, list) and data and isinstance(data[0], (list, dict)):
-        return "[\n" + ",\n".join(f"{inner}{_dump(value, inner)}" for value in data) + f"\n{indent}]"
-    return json.dumps(data, ensure_ascii=False)

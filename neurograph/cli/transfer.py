@@ -1,0 +1,198 @@
+"""`neurograph transfer`: genomes x topologies x tasks, beside gradient descent on the same graphs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from neurograph.errors import ExperimentError
+
+__all__ = ["transfer"]
+
+
+@click.command()
+@click.argument("genomes", metavar="GENOME...", nargs=-1, required=True)
+@click.option(
+    "-t",
+    "--topology",
+    "topologies",
+    multiple=True,
+    required=True,
+    metavar="T",
+    help="File or shipped name; repeatable, or with commas.",
+)
+@click.option(
+    "-k", "--task", "tasks", multiple=True, required=True, metavar="K", help="Name, with options after it in quotes; repeatable."
+)
+@click.option("--steps", default="0,1,2,5,10,20,50", show_default=True, help="Step counts at which accuracy is judged.")
+@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Runs per cell.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of all randomness.")
+@click.option(
+    "--baselines", default="sgd", show_default=True, metavar="LIST", help="none, or of sgd, momentum, adam with commas between."
+)
+@click.option("--validation-seeds", type=click.IntRange(1), default=3, show_default=True, help="Runs by which rates are chosen.")
+@click.option("--batch-size", type=click.IntRange(1), default=128, show_default=True, help="Rows of a learning step.")
+@click.option("--query-size", type=click.IntRange(1), default=512, show_default=True, help="Rows that accuracy is judged on.")
+@click.option(
+    "--show",
+    "shown",
+    metavar="STEPS",
+    help="Step counts of the table and (the first) of the heat map [default: 10 and the last].",
+)
+@click.option("--data-dir", type=click.Path(), help="Where tensorflow-datasets keeps its data.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("runs/transfer"),
+    show_default=True,
+    help="Folder for cells, tables, pictures.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the cells as JSON instead of tables.")
+@click.option("--quiet", is_flag=True, help="No line per cell.")
+def transfer(
+    genomes: tuple[str, ...],
+    topologies: tuple[str, ...],
+    tasks: tuple[str, ...],
+    steps: str,
+    seeds: int,
+    seed: int,
+    baselines: str,
+    validation_seeds: int,
+    batch_size: int,
+    query_size: int,
+    shown: str | None,
+    data_dir: str | None,
+    out: Path,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Test every GENOME on every topology and task, beside gradient descent on the same graphs and batches.
+
+    GENOME is a file or a name of the zoo. Learning rates of the baselines are chosen on validation data for every graph and step
+    count; what is shown comes from test data, touched once. Finished cells are kept under --out and never computed twice: a run
+    that was stopped goes on with the same command, one that asks for more computes what is new. Pairs of task and topology whose
+    widths do not fit are told, not run.
+
+    \b
+    neurograph transfer digits --topology mlp,residual,connectome --task digits
+    neurograph transfer digits runs/a/genome.json -t my.graphml -t ring -k digits --baselines sgd,adam --seeds 10
+    neurograph transfer digits -t my.yaml -k "mnist size=8 classes=0-4" --baselines none --steps 0,10,100
+    """
+    at, show = _numbers("--steps", steps), None if shown is None else _numbers("--show", shown)
+    if missing := [step for step in show or () if step not in at]:
+        raise ExperimentError(f"--show: {', '.join(map(str, missing))} not among --steps {steps}")
+    optimizers = [] if baselines.strip() == "none" else [part.strip() for part in baselines.split(",")]
+    from neurograph.genome import load_genome_file
+    from neurograph.tasks import get_task
+
+    named_genomes: dict[str, Any] = {}
+    for source in genomes:
+        file = load_genome_file(source)
+        if file.rule is None:
+            raise ExperimentError(
+                f"{source}: the file has no rule, so it cannot be tested; save it with the rule it was learned under"
+            )
+        named_genomes[_unused(_name(source), named_genomes)] = (file.genome, file.rule)
+    from neurograph.experiment import find_topology
+
+    named_topologies: dict[str, Any] = {}
+    for source in _split(topologies):
+        named_topologies[_unused(_name(source), named_topologies)] = find_topology(source)
+    named_tasks: dict[str, Any] = {}
+    for text in tasks:
+        for part in [text] if "=" in text or " " in text.strip() or ":" in text else text.split(","):
+            name, options = _task(part, data_dir)
+            named_tasks[_unused(part.strip(), named_tasks)] = get_task(name, **options)
+
+    from neurograph.transfer_matrix import transfer_matrix
+
+    try:
+        matrix = transfer_matrix(
+            named_genomes,
+            named_topologies,
+            named_tasks,
+            out,
+            at=at,
+            seeds=seeds,
+            seed=seed,
+            batch_size=batch_size,
+            query_size=query_size,
+            optimizers=optimizers,
+            validation_seeds=validation_seeds,
+            progress=None if quiet else lambda text: click.echo(text, err=True),
+        )
+    except KeyboardInterrupt:
+        click.echo(f"finished cells are kept in {out / 'cells'}; the same command goes on from there", err=True)
+        raise
+    from neurograph.transfer_map import save_figures
+
+    paths = [*matrix.save(out, show), *save_figures(matrix, out, show[0] if show else None)]
+    if as_json:
+        cells = [cell for step in show or matrix.shown_steps() for cell in matrix.cells(step)]
+        summary = matrix.summary(show[0] if show else None)
+        click.echo(
+            json.dumps({"cells": cells, "problems": list(matrix.problems), "summary": summary, "notes": matrix.notes}, indent=2)
+        )
+        return
+    import shutil
+
+    click.echo(matrix.text(show, width=max(80, shutil.get_terminal_size((120, 20)).columns)))
+    click.echo(click.wrap_text(matrix.summary(show[0] if show else None), 110))
+    click.echo(f"\nwritten: {', '.join(path.name for path in paths)} in {out}")
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    try:
+        found = sorted({int(part) for part in text.split(",")})
+    except ValueError as error:
+        raise ExperimentError(f"{option}: got {text!r}; expected whole numbers with commas between, such as 0,10,50") from error
+    if found[0] < 0:
+        raise ExperimentError(f"{option}: got {text!r}; expected numbers >= 0")
+    return found
+
+
+def _split(texts: tuple[str, ...]) -> list[str]:
+    """Names with commas between, but a file may have commas in its name."""
+    return [part.strip() for text in texts for part in ([text] if Path(text).exists() else text.split(","))]
+
+
+def _name(source: str) -> str:
+    path = Path(source)
+    return path.parent.name if path.stem == "genome" and path.parent.name else path.stem
+
+
+def _unused(name: str, taken: dict[str, Any]) -> str:
+    number = 2
+    found = name
+    while found in taken:
+        found, number = f"{name} ({number})", number + 1
+    return found
+
+
+def _task(text: str, data_dir: str | None) -> tuple[str, dict[str, Any]]:
+    """ "mnist size=10 classes=0-4" to a name and options."""
+    import shlex
+
+    import yaml
+
+    from neurograph.tasks.registry import task_entry
+
+    try:
+        name, *parts = shlex.split(text)
+    except ValueError as error:
+        raise ExperimentError(f"--task: got {text!r}; expected a name and options, such as 'mnist size=10'") from error
+    options: dict[str, Any] = {}
+    for part in parts:
+        key, equals, value = part.partition("=")
+        if not equals or not key.isidentifier():
+            raise ExperimentError(f"--task {text!r}: got {part!r}; expected KEY=VALUE, such as size=10")
+        try:
+            options[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            options[key] = value
+    if data_dir is not None and "data_dir" in task_entry(name).options():
+        options.setdefault("data_dir", data_dir)
+    return name, options

@@ -1,0 +1,117 @@
+"""A picture of a genome: annotated heat maps of its matrices, moments and gates. Needs matplotlib."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurograph.errors import GenomeError
+from neurograph.genome.files import GenomeFile
+from neurograph.genome.layers import AnyGenome, LayeredGenome
+from neurograph.genome.model import MATRICES, SECOND_MATRICES, VECTORS, effective_fields
+from neurograph.rule import Rule
+
+__all__ = ["draw_genome", "genome_picture"]
+
+ENDINGS = (".png", ".pdf", ".svg")
+TITLES = {
+    "forward_transform": ("ν  forward_transform", "from state d", "into state c"),
+    "backward_transform": ("μ  backward_transform", "from state d", "into state c"),
+    "pre_transform": ("ν~  pre_transform", "into channel c", "state e of the sender"),
+    "post_transform": ("μ~  post_transform", "state d of the receiver", "into channel c"),
+    "forward_pre_transform": ("second ν~", "into channel c", "state e of the sender"),
+    "forward_post_transform": ("second μ~", "state d of the receiver", "into channel c"),
+}
+SYMBOLS = {"neuron_keep": "f", "neuron_update": "η", "synapse_keep": "f~", "synapse_update": "η~"}
+
+
+def draw_genome(genome: AnyGenome | GenomeFile, path: str | Path, rule: Rule | None = None, *, title: str = "") -> Path:
+    """Write the picture of `genome_picture`; the ending says how.
+
+    Raises:
+      GenomeError: an ending that is not .png, .pdf or .svg.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in ENDINGS:
+        raise GenomeError(f"{path}: the ending {path.suffix!r} is not known; allowed: {', '.join(ENDINGS)}")
+    figure = genome_picture(genome, rule, title=title)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=160)
+    return path
+
+
+def genome_picture(genome: AnyGenome | GenomeFile, rule: Rule | None = None, *, title: str = "") -> Any:
+    """A matplotlib `Figure`: one row of heat maps per layer, one colour scale for all (orange negative, purple positive).
+
+    Args:
+      genome: shared or per layer, or a file's content.
+      rule: what has no effect under it is left out; entries of a Hebbian channel without effect are drawn pale.
+    """
+    from matplotlib.figure import Figure
+
+    if isinstance(genome, GenomeFile):
+        genome, rule = genome.genome, rule or genome.rule
+    shown = effective_fields(rule) if rule else tuple(f for f in (*MATRICES, *VECTORS, *SYMBOLS))
+    matrices = [name for name in (*MATRICES, *SECOND_MATRICES) if name in shown]
+    vectors = [name for name in VECTORS if name in shown]
+    gates = [name for name in shown if name not in VECTORS and "transform" not in name]
+    layers = genome.layers if isinstance(genome, LayeredGenome) else {"": genome}
+    k, columns = genome.states, len(matrices) + bool(vectors)
+    values = [np.asarray(getattr(g, name), float) for g in layers.values() for name in (*matrices, *vectors)]
+    limit = max(1e-6, *(float(np.abs(v).max()) for v in values))
+    cell = 0.5 if k <= 6 else 0.36
+    width, height = max(2.3, k * cell + 1.0), max(2.0, k * cell + 1.2)
+    figure = Figure(figsize=(width * columns, height * len(layers) + 0.35 * bool(title)), layout="constrained")
+    parts = np.atleast_1d(figure.subfigures(len(layers), 1))
+    for part, (layer, one) in zip(parts, layers.items()):
+        axes = part.subplots(1, columns, squeeze=False)[0]
+        for axis, name in zip(axes, matrices):
+            _map(axis, np.asarray(getattr(one, name), float), limit, _pale(name, k, rule))
+            axis.set_title(TITLES[name][0], fontsize=9)
+            axis.set_xlabel(TITLES[name][1], fontsize=8)
+            axis.set_ylabel(TITLES[name][2], fontsize=8)
+        if vectors:
+            axis = axes[len(matrices)]
+            _map(axis, np.stack([np.asarray(getattr(one, name), float) for name in vectors]), limit, None)
+            axis.set_yticks(range(len(vectors)), [name.replace("_", "\n") for name in vectors], fontsize=7)
+            axis.set_title("moments of normalization", fontsize=9)
+            axis.set_xlabel("state", fontsize=8)
+        text = "   ".join(f"{SYMBOLS.get(n, n)} = {float(getattr(one, n)):.4g}" for n in gates)
+        part.suptitle(f"{layer + ':  ' if layer else ''}{text}", fontsize=9, x=0.01, ha="left")
+    if title:
+        figure.suptitle(title, fontsize=11, x=0.01, ha="left")
+    return figure
+
+
+def _pale(name: str, k: int, rule: Rule | None) -> np.ndarray | None:
+    """[k, k] bool: entries without effect under the rule."""
+    if rule is None:
+        return None
+    unused = np.arange(k) >= rule.synapse_channels
+    if name.endswith("pre_transform"):
+        return np.broadcast_to(unused, (k, k))
+    if name.endswith("post_transform"):
+        return np.broadcast_to(unused[:, None], (k, k))
+    if name == "backward_transform" and rule.backward_update == "multiplicative_second_state":
+        return np.broadcast_to((np.arange(k) == 0)[:, None], (k, k))
+    return None
+
+
+def _map(axis: Any, array: np.ndarray, limit: float, pale: np.ndarray | None) -> None:
+    rows, columns = array.shape
+    faded = np.zeros(array.shape, bool) if pale is None else pale
+    edges = np.arange(columns + 1) - 0.5, np.arange(rows + 1) - 0.5
+    axis.pcolormesh(*edges, np.ma.masked_array(array, faded), cmap="PuOr", vmin=-limit, vmax=limit, edgecolors="white", lw=1)
+    for (i, j), value in np.ndenumerate(array):
+        colour = "#b5b5b5" if faded[i, j] else "white" if abs(value) > 0.65 * limit else "black"
+        axis.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=7.5 if columns <= 6 else 5.5, color=colour)
+    axis.set_xlim(-0.5, columns - 0.5)
+    axis.set_ylim(rows - 0.5, -0.5)
+    axis.set_aspect("equal")
+    axis.set_xticks(range(columns))
+    axis.set_yticks(range(rows))
+    axis.tick_params(length=0, labelsize=8)
+    for spine in axis.spines.values():
+        spine.set_visible(False)

@@ -1,0 +1,138 @@
+"""Genome files: readable, versioned JSON; and the zoo of genomes shipped with the package."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from neurograph.errors import GenomeError
+from neurograph.files import write_atomically
+from neurograph.genome.layers import AnyGenome, LayeredGenome
+from neurograph.genome.model import Genome
+from neurograph.rule import Rule
+
+__all__ = ["GenomeFile", "load_genome", "load_genome_file", "save_genome", "zoo_names"]
+
+FORMAT = "neurograph-genome"
+VERSION, LAYERED_VERSION = 1, 2
+ZOO = Path(__file__).parent.parent / "zoo"
+
+
+@dataclass(frozen=True)
+class GenomeFile:
+    """What a genome file holds: the genome, the rule it was learned under (or None) and its card (free JSON data)."""
+
+    genome: AnyGenome
+    rule: Rule | None
+    card: dict[str, Any]
+
+
+def save_genome(
+    path: str | os.PathLike[str], genome: AnyGenome, rule: Rule | None = None, card: dict[str, Any] | None = None
+) -> Path:
+    """Write a genome as readable JSON, atomically; returns the path."""
+    path = Path(path)
+    version = LAYERED_VERSION if isinstance(genome, LayeredGenome) else VERSION
+    data = {"format": FORMAT, "version": version, "states": genome.states, "card": card or {}}
+    data["rule"] = rule.to_dict() if rule else None
+    if isinstance(genome, LayeredGenome):
+        data["layers"] = {"by": genome.by, "genomes": genome.to_dict()}
+    else:
+        data["arrays"] = genome.to_dict()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, _dump(data) + "\n")
+    return path
+
+
+def zoo_names() -> list[str]:
+    """Names of the genomes shipped with the package."""
+    return sorted(path.stem for path in ZOO.glob("*.json"))
+
+
+def load_genome_file(source: str | os.PathLike[str]) -> GenomeFile:
+    """Read a genome file, or a genome of the zoo by name.
+
+    Raises:
+      GenomeError: no such file or name, not JSON, another format or version, wrong arrays.
+    """
+    path = Path(source)
+    if not path.suffix and not path.exists():
+        if path.name not in zoo_names():
+            close = difflib.get_close_matches(path.name, zoo_names(), n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise GenomeError(f"{source}: no such file, and no genome of that name; the zoo has: {', '.join(zoo_names())}{hint}")
+        path = ZOO / f"{path.name}.json"
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise GenomeError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise GenomeError(f"{path}: not a JSON file ({error})") from error
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise GenomeError(f'{path}: not a genome file; expected "format": "{FORMAT}"')
+    if data.get("version") not in (VERSION, LAYERED_VERSION):
+        raise GenomeError(
+            f"{path}: version {data.get('version')!r} of the format; this neurograph reads versions {VERSION} and"
+            f" {LAYERED_VERSION}"
+        )
+    for name in ("rule", "card"):
+        if not isinstance(data.get(name), (dict, type(None))):
+            raise GenomeError(f"{path} at {name}: got {type(data[name]).__name__}; expected an object, or null")
+    try:
+        genome = (
+            _layered(data["layers"]) if data["version"] == LAYERED_VERSION and "layers" in data else _shared(data.get("arrays"))
+        )
+        rule = Rule.from_dict(data["rule"]) if data.get("rule") else None
+    except _Misplaced as error:
+        raise GenomeError(f"{path}{error}") from error
+    except (TypeError, ValueError) as error:
+        raise GenomeError(f"{path}: {error}") from error
+    genome = genome.astype(jnp.result_type(float))
+    if rule and rule.states != genome.states:
+        raise GenomeError(f"{path}: the rule has states: {rule.states}, the arrays have {genome.states}")
+    return GenomeFile(genome, rule, data.get("card") or {})
+
+
+class _Misplaced(ValueError):
+    """A fault whose text begins with its place in the file."""
+
+
+def _shared(arrays: Any, where: str = "arrays") -> Genome:
+    if not isinstance(arrays, dict) or not arrays:
+        raise _Misplaced(f" at {where}: expected an object with the genome's arrays")
+    return Genome.from_arrays(**{str(name): np.asarray(value, dtype=np.float64) for name, value in arrays.items()})
+
+
+def _layered(layers: Any) -> LayeredGenome:
+    if not isinstance(layers, dict) or not isinstance(layers.get("genomes"), dict) or not isinstance(layers.get("by"), str):
+        raise _Misplaced(' at layers: expected {"by": "depth", "role" or "population", "genomes": {name: arrays}}')
+    genomes = {}
+    for name, arrays in layers["genomes"].items():
+        try:
+            genomes[str(name)] = _shared(arrays, f"layers.genomes.{name}")
+        except GenomeError as error:
+            raise _Misplaced(f" at layers.genomes.{name}: {error}") from error
+    return LayeredGenome.from_genomes(genomes, layers["by"])
+
+
+def load_genome(source: str | os.PathLike[str]) -> AnyGenome:
+    """The genome of a file or of the zoo; `load_genome_file` also gives its rule and card."""
+    return load_genome_file(source).genome
+
+
+def _dump(data: Any, indent: str = "") -> str:
+    """JSON with one line per matrix row: readable in a diff."""
+    inner = indent + "  "
+    if isinstance(data, dict) and data:
+        rows = [f"{inner}{json.dumps(str(key))}: {_dump(value, inner)}" for key, value in data.items()]
+        return "{\n" + ",\n".join(rows) + f"\n{indent}}}"
+    if isinstance(data, list) and data and isinstance(data[0], (list, dict)):
+        return "[\n" + ",\n".join(f"{inner}{_dump(value, inner)}" for value in data) + f"\n{indent}]"
+    return json.dumps(data, ensure_ascii=False)

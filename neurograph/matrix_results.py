@@ -1,0 +1,227 @@
+"""Results of a transfer matrix as plain data: cells, tables, a summary. No JAX."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurograph.errors import ExperimentError
+from neurograph.files import write_atomically
+from neurograph.results import GENOME, Row, Transfer, aggregate, best_baselines, label
+
+__all__ = ["TransferMatrix", "load_transfer_matrix"]
+
+COLUMNS = ("genome", "method", "activation", "batch_norm", "learning_rate", "topology", "task", "step", "seed")
+COLUMNS = (*COLUMNS, "accuracy", "loss", "failed")
+
+
+@dataclass(frozen=True)
+class TransferMatrix:
+    """`rows` and `chosen` as in `results`, every row with "genome" (a name, or None for a baseline); `problems`: cells that did
+    not run, {"genome", "method", "topology", "task", "reason"} (genome and method None: no cell of that pair fits); `notes`."""
+
+    rows: tuple[Row, ...]
+    chosen: tuple[Row, ...] = ()
+    problems: tuple[Row, ...] = ()
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def genomes(self) -> list[str]:
+        return list(self.notes["genomes"])
+
+    @property
+    def steps(self) -> list[int]:
+        return list(self.notes["at"])
+
+    def of(self, genome: str) -> Transfer:
+        """One genome beside all baselines, as a `Transfer` (for `comparison`, `text`, reports)."""
+        mine = tuple(row for row in self.rows if row["genome"] in (genome, None))
+        return Transfer(mine, self.chosen, self.notes)
+
+    def shown_steps(self) -> list[int]:
+        """10 and the last, where there."""
+        return sorted({10, self.steps[-1]} & {*self.steps}) or self.steps[-1:]
+
+    def cells(self, step: int) -> list[Row]:
+        """One entry per task, topology and genome: {"task", "topology", "genome", "step", "median", "low", "high", "seeds",
+        "failures", "baseline", "baseline_median", "learning_rate", "difference", "reason"}.
+
+        The baseline is the one that was best on validation data after so many steps; `reason` says why a cell is empty.
+
+        Raises:
+          ExperimentError: a step count that was not judged.
+        """
+        if step not in self.steps:
+            raise ExperimentError(f"step: got {step}; judged were {', '.join(map(str, self.steps))}")
+        best = best_baselines((row for row in self.rows if row["genome"] is None), self.chosen)
+        scores: dict[tuple[str, str, str], Row] = {}
+        for name in self.genomes:
+            for entry in aggregate(row for row in self.rows if row["genome"] == name and row["step"] == step):
+                scores[entry["task"], entry["topology"], name] = entry
+        reasons = {(p["task"], p["topology"], p["genome"], p["method"]): p["reason"] for p in self.problems}
+        table = []
+        for task in self.notes["tasks"]:
+            for topology in self.notes["topologies"]:
+                baseline = best.get((topology, task, step))
+                for name in self.genomes:
+                    entry = scores.get((task, topology, name))
+                    row: Row = {"task": task, "topology": topology, "genome": name, "step": step}
+                    row |= {key: entry[key] if entry else None for key in ("median", "low", "high", "seeds", "failures")}
+                    row |= {"baseline": label(baseline) if baseline else None}
+                    row |= {"baseline_median": baseline["median"] if baseline else None}
+                    row |= {"learning_rate": baseline["learning_rate"] if baseline else None}
+                    row["difference"] = entry["median"] - baseline["median"] if entry and baseline else None
+                    missing = reasons.get((task, topology, name, GENOME)) or reasons.get((task, topology, None, None))
+                    row["reason"] = None if entry else missing or "not run"
+                    table.append(row)
+        return table
+
+    def text(self, steps: Sequence[int] | None = None, *, width: int = 120) -> str:
+        """Tables for the terminal, one per task: topologies and steps by genomes, beside the best baseline."""
+        from rich.console import Console
+        from rich.table import Table
+
+        stream = io.StringIO()
+        console = Console(file=stream, width=width, highlight=False, color_system=None)
+        steps = self.shown_steps() if steps is None else list(steps)
+        by_step = {step: self.cells(step) for step in steps}
+        for task in self.notes["tasks"]:
+            table = Table(title=f"{task}: test accuracy, median (quartiles) over {self.notes['seeds']} seeds")
+            table.add_column("topology", overflow="fold")
+            table.add_column("steps", justify="right")
+            for name in self.genomes:
+                table.add_column(name, justify="right", overflow="fold")
+            if self.notes["baselines"]:
+                table.add_column("best baseline", justify="right", overflow="fold")
+            for topology in self.notes["topologies"]:
+                for i, step in enumerate(steps):
+                    mine = [c for c in by_step[step] if (c["task"], c["topology"]) == (task, topology)]
+                    cells = [_spread(cell) for cell in mine]
+                    if all(cell["median"] is None for cell in mine) and len({cell["reason"] for cell in mine}) == 1 and i:
+                        continue  # the reason once is enough
+                    if self.notes["baselines"]:
+                        first = mine[0]
+                        known = first["baseline_median"] is not None
+                        cells.append(
+                            f"{first['baseline_median']:.3f} {first['baseline']}, {first['learning_rate']:.3g}"
+                            if known
+                            else self._why_no_baseline(task, topology)
+                        )
+                    table.add_row(topology if i == 0 else "", str(step), *cells)
+                table.add_section()
+            console.print(table)
+        return stream.getvalue()
+
+    def _why_no_baseline(self, task: str, topology: str) -> str:
+        for problem in self.problems:
+            if (problem["task"], problem["topology"]) == (task, topology) and problem["method"] not in (None, GENOME):
+                return f"- ({problem['reason'].splitlines()[0]})"
+        return "-"
+
+    def csv(self) -> str:
+        """All rows, one line per judged network."""
+        return _csv(COLUMNS, self.rows)
+
+    def cells_csv(self) -> str:
+        """The cells of every step count above 0."""
+        cells = [cell for step in self.steps if step > 0 or len(self.steps) == 1 for cell in self.cells(step)]
+        return _csv(list(cells[0]), cells)
+
+    def summary(self, step: int | None = None) -> str:
+        """A paragraph: what ran, where genomes are ahead of the best baseline, how many seeds, failures and configurations."""
+        step = self.shown_steps()[0] if step is None else step
+        cells, notes = self.cells(step), self.notes
+        ran = [cell for cell in cells if cell["median"] is not None]
+        some = lambda count, noun: f"{count:,} {noun}{'s' * (count != 1)}"  # noqa: E731
+        size = some(len(self.genomes), "genome") + f" on {some(len(notes['topologies']), 'topology').replace('ys', 'ies')}"
+        parts = [f"{size} and {some(len(notes['tasks']), 'task')}: {len(ran)} of {len(cells)} cells ran."]
+        misfits = sum(cell["median"] is None and str(cell["reason"]).startswith("does not fit") for cell in cells)
+        if misfits:
+            parts.append(f"In {misfits} the widths of task and topology do not fit.")
+        if others := len(cells) - len(ran) - misfits:
+            parts.append(f"{others} could not run (see the problems).")
+        for name in self.genomes:
+            mine = [cell for cell in ran if cell["genome"] == name]
+            if not mine:
+                parts.append(f"{name} ran nowhere.")
+                continue
+            ordered = sorted(mine, key=lambda cell: cell["median"])
+            at = lambda cell: f"{cell['median']:.3f} on {cell['topology']} ({cell['task']})"  # noqa: E731
+            span = f"from {at(ordered[0])} to {at(ordered[-1])}" if len(mine) > 1 else at(mine[0])
+            text = f"After {some(step, 'step')} {name} has median accuracies {span}"
+            judged = [cell["difference"] for cell in mine if cell["difference"] is not None]
+            if judged:
+                ahead = sum(d > 0 for d in judged)
+                middle = f"{np.median(judged):+.3f} in the median"
+                text += f"; it is ahead of the best baseline in {ahead} of {len(judged)} cells ({middle})"
+            parts.append(text + ".")
+        own = [row for row in self.rows if row["genome"] is not None and row["step"] == self.steps[-1]]
+        parts.append(
+            f"{some(notes['seeds'], 'seed')} per cell; {sum(row['failed'] for row in own)} of {len(own)} genome runs failed."
+        )
+        if notes["baselines"]:
+            parts.append(
+                f"Baselines ({', '.join(notes['baselines'])}): activation, batch norm and learning rate chosen on validation data"
+                f" for every graph and step count, {notes['configurations']:,} configurations in {notes['runs']:,} runs, of which"
+                f" {notes['baseline_failures']:,} diverged; test data touched once."
+            )
+        return " ".join(parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {"rows": list(self.rows), "chosen": list(self.chosen), "problems": list(self.problems), "notes": self.notes}
+
+    def save(self, folder: Path | str, steps: Sequence[int] | None = None) -> list[Path]:
+        """Write matrix.json (all), rows.csv, cells.csv and matrix.txt (tables and summary); returns the paths."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        text = self.text(steps) + "\n" + self.summary(None if steps is None else steps[0]) + "\n"
+        files = {
+            "matrix.json": json.dumps(self.to_dict(), indent=1) + "\n",
+            "rows.csv": self.csv(),
+            "cells.csv": self.cells_csv(),
+        }
+        for name, content in (files | {"matrix.txt": text}).items():
+            write_atomically(folder / name, content)
+        return [folder / name for name in (*files, "matrix.txt")]
+
+
+def load_transfer_matrix(path: Path | str) -> TransferMatrix:
+    """Read `matrix.json`.
+
+    Raises:
+      ExperimentError: no such file, not JSON, or another content.
+    """
+    path = Path(path)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        parts = [tuple(data[name]) for name in ("rows", "chosen", "problems")]
+        found = TransferMatrix(*parts, data["notes"])
+        found.cells(found.steps[-1])
+        return found
+    except OSError as error:
+        raise ExperimentError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+        raise ExperimentError(f"{path}: not the results of a transfer matrix ({type(error).__name__}: {error})") from error
+
+
+def _spread(cell: Row) -> str:
+    if cell["median"] is None:
+        return f"- ({cell['reason'].splitlines()[0]})"
+    failed = f" {cell['failures']} failed" if cell["failures"] else ""
+    return f"{cell['median']:.3f} ({cell['low']:.3f}-{cell['high']:.3f}){failed}"
+
+
+def _csv(columns: Sequence[str], rows: Sequence[Row]) -> str:
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()

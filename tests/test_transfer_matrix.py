@@ -1,0 +1,159 @@
+"""Genomes by topologies by tasks: cells, the store, misfits, tables, pictures, the command."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from test_transfer import GENOME, RULE, given, layered
+
+import neurograph as ng
+import neurograph.transfer_matrix as module
+from neurograph.cli.transfer import transfer as command
+from neurograph.matrix_results import load_transfer_matrix
+from neurograph.transfer_map import curves_figure, heat_map
+
+OPTIONS = {"at": (0, 2, 3), "seeds": 2, "batch_size": 16, "query_size": 32, "learning_rates": [0.1, 0.3], "validation_seeds": 1}
+
+
+def run(folder, *, genomes=("slow", "fast"), progress=None, **changes):
+    known = {"slow": (GENOME.replace(synapse_update=-0.01), RULE), "fast": (GENOME, RULE)}
+    topologies = {
+        "narrow": given(layered(2, 4, 2)),
+        "wide": layered(3, 4, 2),
+        "loop": given(layered(2, 4, 2)).with_schedule("synchronous", 2),
+    }
+    tasks = {"xor": ng.get_task("xor")}
+    chosen = {name: known[name] for name in genomes}
+    return ng.transfer_matrix(chosen, topologies, tasks, folder, progress=progress, **(OPTIONS | changes))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("matrix")
+    return folder, run(folder)
+
+
+def test_cells_are_those_of_single_transfers(store):
+    folder, matrix = store
+    single = ng.transfer(
+        GENOME,
+        RULE,
+        {"narrow": given(layered(2, 4, 2))},
+        [ng.get_task("xor")],
+        settings=(),
+        **{k: OPTIONS[k] for k in ("at", "seeds", "batch_size", "query_size")},
+    )
+    mine = [row for row in matrix.rows if (row["genome"], row["topology"]) == ("fast", "narrow")]
+    assert [{k: v for k, v in row.items() if k != "genome"} for row in mine] == list(single.rows)
+    assert len(list((folder / "cells").iterdir())) == matrix.notes["cells"]["all"] - 3 - sum(
+        p["method"] is not None for p in matrix.problems
+    )
+
+
+def test_misfits_are_told_and_do_not_stop_the_rest(store):
+    matrix = store[1]
+    cells = {(cell["topology"], cell["genome"]): cell for cell in matrix.cells(3)}
+    assert cells["wide", "fast"]["reason"] == "does not fit: 3 inputs and 2 outputs; the task has 2 and 2"
+    assert cells["narrow", "fast"]["median"] is not None
+    assert cells["narrow", "fast"]["difference"] == pytest.approx(
+        cells["narrow", "fast"]["median"] - cells["narrow", "fast"]["baseline_median"]
+    )
+    assert cells["loop", "fast"]["median"] is not None
+    best = [row for row in matrix.chosen if row["best"]]
+    assert len(best) == 3 * len({row["topology"] for row in matrix.chosen})
+    for one in best:
+        rivals = [row["accuracy"] for row in matrix.chosen if all(row[k] == one[k] for k in ("topology", "task", "step"))]
+        assert one["accuracy"] == max(rivals)
+
+
+def test_a_run_that_is_stopped_loses_one_cell(store, tmp_path, monkeypatch):
+    """Killed at the third cell, then again: what was finished is not computed again, and the result is the same."""
+    real, calls = module.transfer, []
+
+    def counted(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(module, "transfer", counted)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, optimizers=())
+    kept = sorted((tmp_path / "cells").iterdir())
+    assert len(kept) == 2
+    kept[0].write_text(kept[0].read_text()[:-20])  # a damaged file is computed anew
+    matrix = run(tmp_path, optimizers=())
+    assert len(calls) == 3 + 3
+    genome_rows = lambda m: [row for row in m.rows if row["genome"]]  # noqa: E731
+    assert genome_rows(matrix) == genome_rows(store[1])
+    again = run(tmp_path, optimizers=(), genomes=("fast",))
+    assert len(calls) == 6
+    assert again.notes["cells"]["found"] == 2
+    run(tmp_path, optimizers=(), genomes=("fast",), seeds=1)  # another question has other cells
+    assert len(calls) == 8
+
+
+def test_tables_files_and_pictures(store, tmp_path):
+    matrix = store[1]
+    names = {path.name for path in matrix.save(tmp_path)}
+    assert names == {"matrix.json", "rows.csv", "cells.csv", "matrix.txt"}
+    assert load_transfer_matrix(tmp_path / "matrix.json") == matrix
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "rows.csv").read_text())))
+    assert len(rows) == len(matrix.rows)
+    assert float(rows[0]["accuracy"]) == matrix.rows[0]["accuracy"]
+    cells = list(csv.DictReader(io.StringIO((tmp_path / "cells.csv").read_text())))
+    assert len(cells) == 2 * 2 * 3
+    text = (tmp_path / "matrix.txt").read_text()
+    assert "2 genomes on 3 topologies and 1 task: 4 of 6 cells ran. In 2 the widths of task and topology do not fit." in text
+    assert "configurations in" in text
+    figure = heat_map(matrix)
+    assert {text.get_text().split("\n")[0] for text in figure.axes[0].texts} >= {
+        f"{cell['median']:.2f}" for cell in matrix.cells(3) if cell["median"] is not None
+    }
+    assert len([axis for axis in curves_figure(matrix).axes if axis.get_visible()]) == 2
+    with pytest.raises(ng.ExperimentError, match="step: got 7; judged were 0, 2, 3"):
+        matrix.cells(7)
+    for content, expected in (("{", "not the results"), ('{"rows": []}', "not the results")):
+        (tmp_path / "matrix.json").write_text(content)
+        with pytest.raises(ng.ExperimentError, match=expected):
+            load_transfer_matrix(tmp_path / "matrix.json")
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"genomes": ()}, "genomes of the transfer matrix: got none"),
+        ({"at": (-1,)}, r"got steps \[-1\]"),
+        ({"seeds": 0}, "seeds 0"),
+        ({"optimizers": ("sdg",)}, "baselines: got sdg; allowed: sgd, momentum, adam"),
+    ],
+)
+def test_wrong_questions(changes, text):
+    with pytest.raises(ng.ExperimentError, match=text):
+        run(None, **changes)
+
+
+def test_command(tmp_path):
+    genome = ng.save_genome(tmp_path / "a" / "genome.json", GENOME, RULE)
+    arguments = [str(genome), "-t", "mlp_2d_classes,mlp", "-k", "xor", "--baselines", "none", "--steps", "0,2", "--seeds", "2"]
+    arguments += ["--batch-size", "8", "--query-size", "16", "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "1 genome on 2 topologies and 1 task: 1 of 2 cells ran." in " ".join(result.stdout.split())
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"heat_map.png", "curves.png", "matrix.txt", "cells"}
+    data = json.loads(CliRunner().invoke(command, [*arguments, "--json", "--quiet"]).stdout)
+    assert [cell["genome"] for cell in data["cells"]] == ["a", "a"]
+    assert data["notes"]["cells"]["found"] == 1
+    assert np.isfinite(data["cells"][0]["median"])
+    for extra, text in (
+        (["--steps", "a"], "--steps: got 'a'; expected whole numbers"),
+        (["--show", "7"], "--show: 7 not among --steps"),
+        (["-k", "xor noise"], "got 'noise'; expected KEY=VALUE"),
+    ):
+        with pytest.raises(ng.ExperimentError, match=text):
+            CliRunner().invoke(command, arguments + extra, catch_exceptions=False)
