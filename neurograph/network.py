@@ -17,7 +17,7 @@ import numpy as np
 
 from neurograph.errors import PlanError, ShapeError
 from neurograph.genome import Genome
-from neurograph.kernels import FORWARD, BlockKernel, Kernel
+from neurograph.kernels import FORWARD, BlockKernel, Kernel, native
 from neurograph.plan import compile_plan
 from neurograph.rule import Rule
 from neurograph.step import Moments, clamped, frozen_norms, learning_step, output_values, sweep
@@ -26,11 +26,17 @@ from neurograph.types import Synapses, Trace
 
 __all__ = ["KERNELS", "Network"]
 
-KERNELS = ("auto", "batched", "blocks", "gather", "levels", "reference")
+KERNELS = ("auto", "batched", "blocks", "gather", "levels", "native", "reference")
 
 
 def _make_kernel(topology: Topology, name: str) -> Kernel:
-    if name in ("auto", "blocks"):
+    if name == "auto":
+        return BlockKernel.build(compile_plan(topology, native=native.available()))
+    if name == "native":
+        if not native.available():
+            raise PlanError(f"kernel: native cannot run here ({native.description()}); use auto")
+        return BlockKernel.build(compile_plan(topology, blocks=False, levels="always", native=True))
+    if name == "blocks":
         return BlockKernel.build(compile_plan(topology))
     if name == "gather":
         return BlockKernel.build(compile_plan(topology, blocks=False))

@@ -26,6 +26,7 @@ from neurograph.kernels.batched import Batched
 from neurograph.kernels.bilinear import accumulator, flow, product
 from neurograph.kernels.gather import Gather
 from neurograph.kernels.levels import Levels
+from neurograph.kernels.sparse import Sparse
 from neurograph.plan import FIXED, OWN, SHARED, Block, Plan
 from neurograph.types import Weights
 
@@ -90,9 +91,9 @@ class BlockKernel(Kernel):
             for block in plan.blocks:
                 ends = plan.stages[block.source_stage].size, plan.stages[block.target_stage].size
                 if block.kind == "gather":
-                    parts.append(Gather.build(block.source, block.target, *ends))
+                    parts.append((Sparse if plan.native else Gather).build(block.source, block.target, *ends))
                 elif block.kind == "levels":
-                    parts.append(Levels.build(block, ends[0]))
+                    parts.append(Levels.build(block, ends[0], plan.native))
                 elif block.kind in ("batched", "conv"):
                     parts.append(Batched.build(block, *ends))
                 else:

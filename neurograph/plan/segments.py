@@ -20,6 +20,8 @@ MIN_DENSITY = 0.25
 MIN_LEVEL = 1024
 # A step of a scan costs about as much as this many slots of its tables (loop overhead against 128 multiply-adds x 2 states).
 STEP_COST = 160
+# The update of one row, in the same measure.
+ROW_COST = 10
 MAX_TILE = 512
 
 
@@ -82,7 +84,9 @@ def _grouped_share(topology: Topology, phase_of: IntArray, count: int) -> IntArr
     return np.bincount(target, good, count) / total
 
 
-def order_segment(topology: Topology, neurons: IntArray, level_of: IntArray) -> tuple[IntArray, IntArray, int]:
+def order_segment(
+    topology: Topology, neurons: IntArray, level_of: IntArray, native: bool
+) -> tuple[IntArray, IntArray, int]:
     """Order of a segment's neurons, where its tiles start [tiles + 1], and its number of levels.
 
     Levels follow one another; a level is dealt into tiles of at most one size, such that long rows are spread over them.
@@ -94,7 +98,7 @@ def order_segment(topology: Topology, neurons: IntArray, level_of: IntArray) -> 
     degree = np.bincount(topology.receivers[both], minlength=topology.num_neurons)[neurons]
     by = np.lexsort((-degree, level))
     _, size = np.unique(level, return_counts=True)
-    tile = _tile_size(size, max(float(degree.mean()), 1.0))
+    tile = _tile_size(size, 0.0 if native else max(float(degree.mean()), 1.0))
     number = -(-size // tile)
     starts = np.concatenate([[0], np.cumsum(size)])[:-1]
     # Deal the sorted rows of a level round its tiles; then rows of one tile are neighbours.
@@ -106,8 +110,8 @@ def order_segment(topology: Topology, neurons: IntArray, level_of: IntArray) -> 
 
 
 def _tile_size(size: IntArray, degree: float) -> int:
-    """Rows per step: padding of small levels against the number of steps."""
+    """Rows per step: padding of small levels, which costs `degree` slots a row, against the number of steps."""
     options = [2**i for i in range(10) if 2**i <= max(MAX_TILE, 1)]
     options = sorted({min(o, int(size.max())) for o in options})
-    cost = [np.sum(-(-size // t)) * (STEP_COST + t * degree * 1.25) for t in options]
+    cost = [np.sum(-(-size // t)) * (STEP_COST + t * (ROW_COST + degree * 1.25)) for t in options]
     return options[int(np.argmin(cost))]
