@@ -47,13 +47,28 @@ inline void store(T* at, typename Vector<T>::type value) {
   *reinterpret_cast<typename Vector<T>::unaligned*>(at) = value;
 }
 
-template <typename T>
-inline T sum_of(typename Vector<T>::type value) {
-  T lane[Vector<T>::lanes];
-  std::memcpy(lane, &value, sizeof value);
-  for (int width = Vector<T>::lanes / 2; width; width /= 2)
-    for (int i = 0; i < width; ++i) lane[i] += lane[i + width];
-  return lane[0];
+// Halves of every block of 2 * kWidth lanes are added up: a's sums become the first half of the block, b's the second.
+template <int kWidth, typename V, size_t... kLane>
+inline V fold(V a, V b, std::index_sequence<kLane...>) {
+  constexpr int lanes = sizeof...(kLane), block = 2 * kWidth;
+  const V first = __builtin_shufflevector(a, b, (kLane % block < kWidth ? kLane : lanes + kLane - kWidth)...);
+  const V second = __builtin_shufflevector(a, b, (kLane % block < kWidth ? kLane + kWidth : lanes + kLane)...);
+  return first + second;
+}
+
+// The sums over the lanes of N vectors, that of vector i in lane i * lanes / N; always in the same order.
+template <typename T, int N, int kWidth = Vector<T>::lanes / 2>
+inline typename Vector<T>::type sums(typename Vector<T>::type* v) {
+  constexpr auto lanes = std::make_index_sequence<Vector<T>::lanes>{};
+  if constexpr (kWidth == 0) {
+    return v[0];
+  } else if constexpr (N > 1) {
+    for (int i = 0; i < N / 2; ++i) v[i] = fold<kWidth>(v[i], v[i + N / 2], lanes);
+    return sums<T, N / 2, kWidth / 2>(v);
+  } else {
+    v[0] = fold<kWidth>(v[0], v[0], lanes);
+    return sums<T, 1, kWidth / 2>(v);
+  }
 }
 
 struct Table {
@@ -111,8 +126,9 @@ inline void products(const Table& table, int64_t e, const T* pre, const T* post,
     const auto here = load(post + b);
     for (int i = 0; i < N; ++i) total[i] += here * load(from[i] + b);
   }
+  const auto summed = sums<T, N>(total);
   for (int i = 0; i < N; ++i) {
-    T sum = sum_of<T>(total[i]);
+    T sum = summed[i * (lanes / N)];
     for (int64_t rest = b; rest < batch; ++rest) sum += post[rest] * from[i][rest];
     out[table.slot(e + i)] = sum;
   }
@@ -122,7 +138,8 @@ template <typename T>
 void row_products(const Table& table, int64_t row, const T* pre, const T* post, int64_t batch, T* out) {
   int64_t e = table.begin[row];
   const int64_t last = table.begin[row + 1];
-  for (; e + 8 <= last; e += 8) products<T, 8>(table, e, pre, post + row * batch, batch, out);
+  constexpr int many = Vector<T>::lanes < 8 ? Vector<T>::lanes : 8;
+  for (; e + many <= last; e += many) products<T, many>(table, e, pre, post + row * batch, batch, out);
   for (; e + 2 <= last; e += 2) products<T, 2>(table, e, pre, post + row * batch, batch, out);
   for (; e < last; ++e) products<T, 1>(table, e, pre, post + row * batch, batch, out);
 }

@@ -145,6 +145,7 @@ def _compile(compiler: list[str], target: Path) -> None:
 
 
 def _call(name: str, shape: tuple[int, ...], dtype: np.dtype, *operands: jax.Array) -> jax.Array:
+    _load()  # a plan may have been made for native code by somebody who never asked whether it is there
     return jax.ffi.ffi_call(f"neurograph_{name}", jax.ShapeDtypeStruct(shape, dtype), vmap_method="expand_dims")(*operands)
 
 
