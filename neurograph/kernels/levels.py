@@ -12,6 +12,7 @@ Hebbian product for the synapses: memory of a few numbers per neuron, and no sca
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,11 +67,12 @@ class Levels:
 def _spans(bounds: np.ndarray, tile: int, neurons: int, descending: bool) -> dict[str, Any]:
     """In the order of the sweep: `start` [tiles] of every window, and `span` [tiles, 3], it and the rows to sum (native.tile)."""
     first, last = bounds[:-1], bounds[1:]
-    start = np.maximum(last - tile, 0) if descending else np.minimum(first, neurons - tile)
-    span = np.stack([start, np.minimum(first, start) if not descending else first, np.maximum(last, start + tile)], axis=1)
-    if not descending:
-        span[:, 2] = last
-    span = span[::-1] if descending else span
+    if descending:
+        start = np.maximum(last - tile, 0)
+        span = np.stack([start, first, start + tile], axis=1)[::-1]
+    else:
+        start = np.minimum(first, neurons - tile)
+        span = np.stack([start, start, last], axis=1)
     return {"start": jnp.asarray(span[:, 0], jnp.int32), "span": jnp.asarray(span, jnp.int32)}
 
 
@@ -166,9 +168,15 @@ def sweep(
 
         piece = jax.tree.map(lambda a: jax.eval_shape(lambda a: a[:, :tile], a), (brought, outer))
         shapes = jax.eval_shape(step, matrix, params, *piece)
-        state, signal, record = jax.tree.map(lambda s: jnp.zeros((s.shape[0], neurons + margin, s.shape[2]), s.dtype), shapes)
-        carry = (signal if margin else signal.astype(exact), None if matrix is None else state, record)
-        carry = (*carry, jnp.zeros_like(outer) if keep_inflow else None)
+        arrays = itertools.count()
+
+        def array(like, dtype=None):
+            shape, dtype = (like.shape[0], neurons + margin, like.shape[2]), dtype or like.dtype
+            return jnp.zeros(shape, dtype) if margin else native.empty(shape, dtype, next(arrays))
+
+        state, signal, record = shapes
+        carry = (array(signal, None if margin else exact), None if matrix is None else array(state), jax.tree.map(array, record))
+        carry = (*carry, array(outer) if keep_inflow else None)
         for group in tables["against" if against else "along"]:
             carry, _ = jax.lax.scan(body, carry, group)
         signals, states, records, inflows = carry

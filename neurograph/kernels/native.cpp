@@ -241,7 +241,7 @@ void flow(ffi::ThreadPool pool, const int32_t* span, const Table& table, const f
   const int64_t channels = dim(out, 3), rows = dim(out, 2), batch = dim(out, 1), senders = dim(signal, 2);
   const int64_t numbers = dim(values, 1), value_step = dim(values, 2) == 1 ? 0 : numbers;
   const int64_t signal_step = dim(signal, 3) == 1 ? 0 : senders * batch;
-  const int64_t start_rows = start ? dim(*start, 2) : 0;
+  const int64_t start_rows = start ? dim(*start, 2) : 0, start_batch = start ? dim(*start, 1) : batch;
   const Leading of_values(values, 2, lead), of_signal(signal, 3, lead), of_start(start ? *start : out, 3, lead);
   int64_t replicas = 1;
   for (int64_t size : lead) replicas *= size;
@@ -256,17 +256,22 @@ void flow(ffi::ThreadPool pool, const int32_t* span, const Table& table, const f
     const int64_t run = piece % runs, channel = piece / runs % channels, replica = piece / runs / channels;
     const T* v = value_data + of_values.offset(replica) + channel * value_step;
     const T* s = signal_data + of_signal.offset(replica) + channel * signal_step;
-    const T* a = start ? start_data + of_start.offset(replica) + channel * start_rows * batch : nullptr;
+    const T* a = start ? start_data + of_start.offset(replica) + channel * start_rows * start_batch : nullptr;
     T* o = out_data + ((replica * channels + channel) * rows - window) * batch;
     for (int64_t row = cuts[run]; row < cuts[run + 1]; ++row) {
-      const T* begin = a ? a + row * batch : nullptr;
+      T* here = o + row * batch;
+      const T* begin = a ? a + row * start_batch : nullptr;
+      if (start_batch != batch) {  // one number for the whole batch
+        std::fill(here, here + batch, *begin);
+        begin = here;
+      }
       if (row < first || row >= last) {
-        if (begin) std::memcpy(o + row * batch, begin, batch * sizeof(T));
-        else std::memset(o + row * batch, 0, batch * sizeof(T));
+        if (!begin) std::fill(here, here + batch, T(0));
+        else if (begin != here) std::memcpy(here, begin, batch * sizeof(T));
       } else if (table.slots) {
-        row_sum<T, true>(table, row, v, s, batch, begin, o + row * batch);
+        row_sum<T, true>(table, row, v, s, batch, begin, here);
       } else {
-        row_sum<T, false>(table, row, v, s, batch, begin, o + row * batch);
+        row_sum<T, false>(table, row, v, s, batch, begin, here);
       }
     }
   });
@@ -303,11 +308,15 @@ ffi::Error by_type(ffi::DataType type, F run) {
 }
 
 ffi::Error Flow(ffi::ThreadPool pool, ffi::AnyBuffer begin, ffi::AnyBuffer sources, ffi::AnyBuffer slots, ffi::AnyBuffer values,
-                ffi::AnyBuffer signal, ffi::Result<ffi::AnyBuffer> out) {
+                ffi::AnyBuffer signal, ffi::AnyBuffer start, ffi::Result<ffi::AnyBuffer> out) {
+  const ffi::AnyBuffer* first = start.element_count() ? &start : nullptr;
   return by_type(signal.element_type(), [&](auto zero) {
-    flow<decltype(zero)>(pool, nullptr, table_of(begin, sources, slots), values, signal, nullptr, *out);
+    flow<decltype(zero)>(pool, nullptr, table_of(begin, sources, slots), values, signal, first, *out);
   });
 }
+
+// Memory as it is, for arrays of which every number will be written.
+ffi::Error Empty(ffi::Result<ffi::AnyBuffer>, int64_t) { return ffi::Error::Success(); }
 
 ffi::Error Tile(ffi::ThreadPool pool, ffi::AnyBuffer span, ffi::AnyBuffer begin, ffi::AnyBuffer sources, ffi::AnyBuffer slots,
                 ffi::AnyBuffer values, ffi::AnyBuffer signal, ffi::AnyBuffer start, ffi::Result<ffi::AnyBuffer> out) {
@@ -333,7 +342,9 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(neurograph_flow, Flow,
                                   .Arg<ffi::AnyBuffer>()
                                   .Arg<ffi::AnyBuffer>()
                                   .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
                                   .Ret<ffi::AnyBuffer>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(neurograph_empty, Empty, ffi::Ffi::Bind().Ret<ffi::AnyBuffer>().Attr<int64_t>("number"));
 XLA_FFI_DEFINE_HANDLER_SYMBOL(neurograph_tile, Tile,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()

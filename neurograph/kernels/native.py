@@ -21,17 +21,18 @@ from pathlib import Path
 
 import jax
 import jax.ffi
+import jax.numpy as jnp
 import jaxlib.version
 import numpy as np
 
 from neurograph.files import cache_dir, write_atomically
 
-__all__ = ["available", "description", "flow", "product", "tile"]
+__all__ = ["available", "description", "empty", "flow", "product", "tile"]
 
 SOURCE = Path(__file__).with_name("native.cpp")
 # No -ffast-math: sums keep their order, and infinities and NaNs their meaning.
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-DNDEBUG")
-TARGETS = ("flow", "tile", "product")
+TARGETS = ("flow", "tile", "product", "empty")
 
 
 @dataclass(frozen=True)
@@ -149,21 +150,43 @@ def _call(name: str, shape: tuple[int, ...], dtype: np.dtype, *operands: jax.Arr
     return jax.ffi.ffi_call(f"neurograph_{name}", jax.ShapeDtypeStruct(shape, dtype), vmap_method="expand_dims")(*operands)
 
 
-def flow(table: dict[str, jax.Array], values: jax.Array, signal: jax.Array) -> jax.Array:
-    """Sums over the rows of a table: values [channels or 1, m], signal [k, senders, batch] -> [k, rows, batch]."""
+def flow(table: dict[str, jax.Array], values: jax.Array, signal: jax.Array, start: jax.Array | None = None) -> jax.Array:
+    """`start` plus the sums over the rows of a table.
+
+    Args:
+      values: [channels or 1, m].
+      signal: [k, senders, batch].
+      start: [k, rows, batch or 1], or None for 0.
+
+    Returns:
+      [k, rows, batch].
+    """
     shape = (max(values.shape[0], signal.shape[0]), table["begin"].shape[0] - 1, signal.shape[2])
-    return _call("flow", shape, signal.dtype, table["begin"], table["sources"], table["slots"], values, signal)
+    start = jnp.zeros((0, 0, 0), signal.dtype) if start is None else start
+    return _call("flow", shape, signal.dtype, *_parts(table), values, signal, start)
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype, number: int) -> jax.Array:
+    """An array of whatever is in memory, all of which will be written. `number`: the compiler makes equal calls one."""
+    _load()
+    return jax.ffi.ffi_call("neurograph_empty", jax.ShapeDtypeStruct(shape, dtype), vmap_method="expand_dims")(
+        number=np.int64(number)
+    )
+
+
+def _parts(table: dict[str, jax.Array]) -> tuple[jax.Array, ...]:
+    return table["begin"], table["sources"], table["slots"]
 
 
 def tile(
     span: jax.Array, size: int, table: dict[str, jax.Array], values: jax.Array, signal: jax.Array, start: jax.Array
 ) -> jax.Array:
-    """A window of `size` rows of `start` + `flow`, where span [3] says: first row of the window, first and last + 1 row to sum."""
-    shape = (start.shape[0], size, start.shape[2])
-    return _call("tile", shape, signal.dtype, span, table["begin"], table["sources"], table["slots"], values, signal, start)
+    """A window of `size` rows of `flow` from `start` on, where span [3] says: first row of the window, first and last + 1 row to sum."""
+    shape = (start.shape[0], size, signal.shape[2])
+    return _call("tile", shape, signal.dtype, span, *_parts(table), values, signal, start)
 
 
 def product(table: dict[str, jax.Array], pre: jax.Array, post: jax.Array) -> jax.Array:
     """Sum over the batch of both ends of every synapse: pre [k, senders, batch], post [k, rows, batch] -> [k, m]."""
     shape = (pre.shape[0], table["sources"].shape[0])
-    return _call("product", shape, pre.dtype, table["begin"], table["sources"], table["slots"], pre, post)
+    return _call("product", shape, pre.dtype, *_parts(table), pre, post)

@@ -36,10 +36,13 @@ class Sparse:
         tables = {"along": _table(target, source, receivers), "against": _table(source, target, senders)}
         return Sparse(len(source), senders, receivers), tables
 
-    def raw_flow(self, tables: Any, against: bool, values: jax.Array, signal: jax.Array) -> jax.Array:
+    def raw_flow(
+        self, tables: Any, against: bool, values: jax.Array, signal: jax.Array, start: jax.Array | None = None
+    ) -> jax.Array:
         dtype = accumulator(signal.dtype)
         table = tables["against" if against else "along"]
-        return native.flow(table, values.astype(dtype), signal.astype(dtype)).astype(signal.dtype)
+        start = None if start is None else start.astype(dtype)
+        return native.flow(table, values.astype(dtype), signal.astype(dtype), start).astype(signal.dtype)
 
     def raw_product(self, tables: Any, pre: jax.Array, post: jax.Array) -> jax.Array:
         dtype = accumulator(pre.dtype)
