@@ -58,10 +58,10 @@ class Network:
     Args:
       topology: the graph.
       rule: the options of the learning step.
-      kernel: "auto" (dense blocks where they pay, gathers elsewhere), "batched" (many equal small blocks as one
-        product), "gather" (gathers only), "levels" (every run of
-        hidden levels scanned), or "reference" (jraph's segment sums: slow, differentiable in forward mode too, and what
-        every other kernel must equal).
+      kernel: "auto" (dense blocks where they pay, elsewhere native code if a C++ compiler is at hand and the device is a CPU,
+        else gathers), "native" (every synapse by native code), "blocks" (dense blocks and gathers), "batched" (many equal
+        small blocks as one product), "gather" (gathers only), "levels" (every run of hidden levels scanned), or "reference"
+        (jraph's segment sums: slow, differentiable in forward mode too, and what every other kernel must equal).
 
     Raises:
       PlanError: an unknown kernel, or options of the rule that this topology makes meaningless (both are named).
@@ -318,6 +318,8 @@ class Network:
 
 def _numbers(name: str, value: Any, shape: str) -> jax.Array:
     """Anything that is an array of real numbers, or a ShapeError that names the argument."""
+    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.floating):
+        return value  # the usual case, in a loop over small steps
     try:
         array = jnp.asarray(value)
     except (TypeError, ValueError) as error:

@@ -1,7 +1,7 @@
 """Blocks that are bilinear maps with their own derivatives: `flow` along and against synapses, and the `product` of both ends.
 
 The three are closed under differentiation: the derivative of a flow is the opposite flow and a product, that of a product is two
-flows. No derivative scatters, and none keeps messages.
+flows. No derivative scatters, and none keeps messages; rules call the functions themselves, so that they differentiate again.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def flow(
         return block.raw_flow(tables, against, values, signal, start)
 
     def forward(tables, values, signal, start):
-        return block.raw_flow(tables, against, values, signal, start), (tables, values, signal, start)
+        return flow(block, tables, against, values, signal, start), (tables, values, signal, start)
 
     def backward(saved, inflow):
         tables, values, signal, start = saved
@@ -104,7 +104,7 @@ def product(block: Bilinear, tables: Any, pre: jax.Array, post: jax.Array) -> ja
         return block.raw_product(tables, pre, post)
 
     def forward(tables, pre, post):
-        return block.raw_product(tables, pre, post), (tables, pre, post)
+        return product(block, tables, pre, post), (tables, pre, post)
 
     def backward(saved, change):
         tables, pre, post = saved

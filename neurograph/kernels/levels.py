@@ -140,7 +140,7 @@ def sweep(
         state = jax.lax.optimization_barrier(state)
         return state, state if matrix is None else mix_states(matrix, state), record
 
-    def ahead(tables, values, matrix, params, external, rows, keep_inflow):
+    def ahead(tables, values, matrix, params, external, rows):
         dtype, exact = external.dtype, accumulator(external.dtype)
         # What a neuron brings along is 1 in the margin: its update must be finite, whatever it divides by.
         outer, brought = pad(external, 0.0), jax.tree.map(lambda a: pad(a, 1.0), rows)
@@ -158,13 +158,13 @@ def sweep(
                 return native.tile(group["span"], tile, table, held, signals, start).astype(dtype)
 
         def body(carry, group):
-            signals, states, records, inflows = carry
+            signals, states, records = carry
             at = group["start"]
             z = inflow(group, signals)
             state, signal, record = step(matrix, params, jax.tree.map(lambda a: _window(a, at, tile), brought), z)
             states = None if matrix is None else _write(states, state, at)
             records = jax.tree.map(lambda full, part: _write(full, part, at), records, record)
-            return (_write(signals, signal, at), states, records, _write(inflows, z, at) if keep_inflow else None), None
+            return (_write(signals, signal, at), states, records), None
 
         piece = jax.tree.map(lambda a: jax.eval_shape(lambda a: a[:, :tile], a), (brought, outer))
         shapes = jax.eval_shape(step, matrix, params, *piece)
@@ -176,21 +176,25 @@ def sweep(
 
         state, signal, record = shapes
         carry = (array(signal, None if margin else exact), None if matrix is None else array(state), jax.tree.map(array, record))
-        carry = (*carry, array(outer) if keep_inflow else None)
         for group in tables["against" if against else "along"]:
             carry, _ = jax.lax.scan(body, carry, group)
-        signals, states, records, inflows = carry
+        signals, states, records = carry
         signals = crop(signals).astype(dtype)
-        out = signals if matrix is None else crop(states), signals, jax.tree.map(crop, records)
-        return out, crop(inflows) if keep_inflow else None
+        return signals if matrix is None else crop(states), signals, jax.tree.map(crop, records)
 
     @jax.custom_vjp
     def run(tables, values, matrix, params, external, rows):
-        return ahead(tables, values, matrix, params, external, rows, False)[0]
+        return ahead(tables, values, matrix, params, external, rows)
+
+    def noting(params, rows, z):
+        """The update, with the inflow in its record: the derivative needs it."""
+        state, record = update(params, rows, z)
+        return state, (record, z)
 
     def forward(tables, values, matrix, params, external, rows):
-        out, inflows = ahead(tables, values, matrix, params, external, rows, True)
-        return out, (tables, values, matrix, params, rows, inflows, out[1])
+        out = sweep(stage, tables, against, noting, values, matrix, params, external, rows)
+        states, signals, (record, inflows) = out
+        return (states, signals, record), (tables, values, matrix, params, rows, inflows, signals)
 
     def adjoint(params, rows, arriving):
         """The derivative of a tile's update as the update of the opposite sweep, whose states are derivatives by inflow."""

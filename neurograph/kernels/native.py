@@ -1,7 +1,7 @@
 """The native code of irregular synapses: compiled on first use, kept in the user's cache, called through `jax.ffi`.
 
-Where it cannot be had (no C++ compiler, NEUROGRAPH_NATIVE=0, another device than a CPU) the kernels gather by XLA's means instead:
-the same results to rounding, several times slower. `description()` says which.
+Where it cannot be had (no C++ compiler, NEUROGRAPH_NATIVE=0, another device than a CPU) the kernels gather by XLA's means: the
+same results to rounding, several times slower. `description()` says which.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def _parts(table: dict[str, jax.Array]) -> tuple[jax.Array, ...]:
 def tile(
     span: jax.Array, size: int, table: dict[str, jax.Array], values: jax.Array, signal: jax.Array, start: jax.Array
 ) -> jax.Array:
-    """A window of `size` rows of `flow` from `start` on, where span [3] says: first row of the window, first and last + 1 row to sum."""
+    """A window of `size` rows of `flow`; span [3]: its first row, and the first and last + 1 row to sum (others are `start`)."""
     shape = (start.shape[0], size, signal.shape[2])
     return _call("tile", shape, signal.dtype, span, *_parts(table), values, signal, start)
 

@@ -60,7 +60,7 @@ def _compile(key: _ByDigest, blocks: bool, levels: str, batched: bool, native: b
     topology = key.topology
     phase_of, ticks, cyclic = _phases(topology)
     sort = np.where(topology.fixed, 2, np.where(topology.group >= 0, 1, 0))
-    segments = find_segments(topology, phase_of, np.asarray(cyclic), blocks=blocks, levels=levels)
+    segments = find_segments(topology, phase_of, np.asarray(cyclic), blocks=blocks, levels=levels, native=native)
     # From here on a segment is one phase: that of its first level.
     level_of = phase_of
     phase_of = segments.phase[phase_of]
@@ -85,7 +85,17 @@ def _compile(key: _ByDigest, blocks: bool, levels: str, batched: bool, native: b
 
     group = _dense_ids(topology.group, ~topology.fixed)
     cutter = Cutter(
-        rank[topology.senders], rank[topology.receivers], stage_of, offsets, sort, group, stage_phase, cyclic, tiles, scanned
+        rank[topology.senders],
+        rank[topology.receivers],
+        stage_of,
+        offsets,
+        sort,
+        group,
+        stage_phase,
+        cyclic,
+        tiles,
+        scanned,
+        native,
     )
     if blocks:
         cutter.cut_groups(groups)
