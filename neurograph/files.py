@@ -1,12 +1,25 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and where those that can be made again are kept."""
 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 
-__all__ = ["write_atomically"]
+__all__ = ["cache_dir", "write_atomically"]
+
+
+def cache_dir() -> Path:
+    """$NEUROGRAPH_CACHE, or `neurograph` in the user's cache directory of this system."""
+    chosen = os.environ.get("NEUROGRAPH_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "neurograph"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "neurograph" / "cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "neurograph"
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from neurograph.errors import PlanError, ShapeError
 from neurograph.genome import AnyGenome, LayeredGenome, genome_of_neurons
-from neurograph.kernels import FORWARD, BlockKernel, Kernel
+from neurograph.kernels import FORWARD, BlockKernel, Kernel, native
 from neurograph.plan import compile_plan
 from neurograph.rule import Rule
 from neurograph.step import Moments, clamped, frozen_norms, learning_step, output_values, sweep
@@ -26,11 +26,17 @@ from neurograph.types import Synapses, Trace
 
 __all__ = ["KERNELS", "Network"]
 
-KERNELS = ("auto", "batched", "blocks", "gather", "levels", "reference")
+KERNELS = ("auto", "batched", "blocks", "gather", "levels", "native", "reference")
 
 
 def _make_kernel(topology: Topology, name: str) -> Kernel:
-    if name in ("auto", "blocks"):
+    if name == "auto":
+        return BlockKernel.build(compile_plan(topology, native=native.available()))
+    if name == "native":
+        if not native.available():
+            raise PlanError(f"kernel: native cannot run here ({native.description()}); use auto")
+        return BlockKernel.build(compile_plan(topology, blocks=False, levels="always", native=True))
+    if name == "blocks":
         return BlockKernel.build(compile_plan(topology))
     if name == "gather":
         return BlockKernel.build(compile_plan(topology, blocks=False))
@@ -52,10 +58,10 @@ class Network:
     Args:
       topology: the graph.
       rule: the options of the learning step.
-      kernel: "auto" (dense blocks where they pay, gathers elsewhere), "batched" (many equal small blocks as one
-        product), "gather" (gathers only), "levels" (every run of
-        hidden levels scanned), or "reference" (jraph's segment sums: slow, differentiable in forward mode too, and what
-        every other kernel must equal).
+      kernel: "auto" (dense blocks where they pay, elsewhere native code if a C++ compiler is at hand and the device is a CPU,
+        else gathers), "native" (every synapse by native code), "blocks" (dense blocks and gathers), "batched" (many equal
+        small blocks as one product), "gather" (gathers only), "levels" (every run of hidden levels scanned), or "reference"
+        (jraph's segment sums: slow, differentiable in forward mode too, and what every other kernel must equal).
 
     Raises:
       PlanError: an unknown kernel, or options of the rule that this topology makes meaningless (both are named).
@@ -317,6 +323,8 @@ class Network:
 
 def _numbers(name: str, value: Any, shape: str) -> jax.Array:
     """Anything that is an array of real numbers, or a ShapeError that names the argument."""
+    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.floating):
+        return value  # the usual case, in a loop over small steps
     try:
         array = jnp.asarray(value)
     except (TypeError, ValueError) as error:

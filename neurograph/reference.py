@@ -93,7 +93,15 @@ class ReferenceKernel(Kernel):
         return jnp.concatenate(filled, axis=1).transpose(1, 2, 0)[self.plan.rank]
 
     def aggregate(
-        self, direction: str, stage: int, weights: Weights, signals: Signals, part: str = ALL, *, square: bool = False
+        self,
+        direction: str,
+        stage: int,
+        weights: Weights,
+        signals: Signals,
+        part: str = ALL,
+        *,
+        square: bool = False,
+        start: jax.Array | None = None,
     ) -> jax.Array | None:
         plan, t = self.plan, self.plan.topology
         sources, targets = (t.senders, t.receivers) if direction == FORWARD else (t.receivers, t.senders)
@@ -104,13 +112,14 @@ class ReferenceKernel(Kernel):
             arriving &= internal if part == INTERNAL else ~internal
         chosen = np.flatnonzero(arriving).astype(np.int32)
         if not len(chosen):
-            return None
+            return start
         edges = self._edges(weights)[chosen]
         edges = edges * edges if square else edges
         graph = self.tables._replace(nodes=self._nodes(signals), edges=edges)
         messages = graph.nodes[sources[chosen]] * graph.edges[:, None, :]  # [edges, batch, channels]
         inflow = jraph.segment_sum(messages, jnp.asarray(targets[chosen]), t.num_neurons)
-        return inflow[plan.stages[stage].neurons].transpose(2, 0, 1)
+        inflow = inflow[plan.stages[stage].neurons].transpose(2, 0, 1)
+        return inflow if start is None else inflow + start
 
     def correlate(self, at_senders: Signals, at_receivers: Signals) -> Weights:
         own, shared, _ = self._sorts()

@@ -174,15 +174,13 @@ def sweep(
     outer: dict[int, jax.Array] = {}
 
     def inflow(stage: int, part: str) -> jax.Array | None:
-        z = kernel.aggregate(direction, stage, weights, signals, part)
-        if forward and part != INTERNAL:
-            bias = kernel.bias_values(weights, stage)
-            if bias is not None:
-                constant = matrices[stage].sum(axis=1)  # what the constant neuron's states (all 1) become
-                constant = constant[:, None] if constant.ndim == 1 else constant
-                drive = (bias * constant.astype(bias.dtype))[:, :, None]
-                z = drive if z is None else z + drive
-        return z
+        bias = kernel.bias_values(weights, stage) if forward and part != INTERNAL else None
+        drive = None
+        if bias is not None:
+            constant = matrices[stage].sum(axis=1)  # what the constant neuron's states (all 1) become
+            constant = constant[:, None] if constant.ndim == 1 else constant
+            drive = (bias * constant.astype(bias.dtype))[:, :, None]
+        return kernel.aggregate(direction, stage, weights, signals, part, start=drive)
 
     def full(z: jax.Array | None, a: jax.Array) -> jax.Array:
         return jnp.zeros_like(a) if z is None else jnp.broadcast_to(z, a.shape)

@@ -19,7 +19,7 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kernel", default="auto", help="kernel that the tests run on: auto, blocks, gather, reference")
+    parser.addoption("--kernel", default="auto", help="kernel that the tests run on: see neurograph.network.KERNELS")
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,10 @@ import numpy as np
 
 import neurograph as ng
 import neurograph.network
+from neurograph.kernels import native
 
-KERNELS = tuple(name for name in ng.network.KERNELS if name != "auto")
+# Every kernel that can run here: the native one needs a C++ compiler.
+KERNELS = tuple(name for name in ng.network.KERNELS if name != "auto" and (name != "native" or native.available()))
 
 
 @jax.jit

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,9 +15,11 @@ from jax.flatten_util import ravel_pytree
 
 import neurograph as ng
 from benchmarks import workloads
+from neurograph.kernels import native
 from neurograph.kernels.batched import Batched
 from neurograph.kernels.bilinear import flow, product
 from neurograph.kernels.gather import Gather
+from neurograph.kernels.sparse import Sparse
 from neurograph.network import KERNELS
 
 GRAPHS = {
@@ -32,6 +39,7 @@ RULES = {
         backward_update="multiplicative_second_state",
     ),
 }
+NATIVE = ("native",) if native.available() else ()
 CASES = [("irregular", "plain"), ("irregular", "full"), ("local", "plain"), ("conv", "plain")]
 
 
@@ -60,8 +68,8 @@ def _results(topology: ng.Topology, rule: ng.Rule, kernel: str) -> list[np.ndarr
 def test_kernels_equal_the_reference(graph: str, rule: str, x64):
     topology = GRAPHS[graph]()
     expected = _results(topology, RULES[rule], "reference")
-    kernels = ("auto",) if graph == "irregular" else ("gather", "batched")
-    for kernel in kernels:
+    kernels = ("auto", "blocks") if graph == "irregular" else ("gather", "batched")
+    for kernel in (*kernels, *NATIVE):
         for ours, theirs in zip(_results(topology, RULES[rule], kernel), expected, strict=True):
             assert np.max(np.abs(ours - theirs)) < 1e-12 * max(1.0, np.max(np.abs(theirs))), kernel
 
@@ -71,30 +79,152 @@ def test_the_graphs_reach_every_kind_of_block():
         block.kind
         for make in GRAPHS.values()
         for kernel in KERNELS
-        if kernel != "reference"
+        if kernel != "reference" and (kernel != "native" or NATIVE)
         for block in ng.Network(make(), RULES["plain"], kernel=kernel).plan.blocks
     }
     assert {"gather", "levels", "batched", "conv"} <= kinds
 
 
+needs_native = pytest.mark.skipif(not NATIVE, reason=native.description())
+BLOCKS = [Gather, pytest.param(Sparse, marks=needs_native)]
+
+
+def _irregular(seed: int, senders: int = 7, receivers: int = 9) -> tuple[np.ndarray, np.ndarray]:
+    """Targets and sources of random synapses; some neurons on both sides have none."""
+    present = np.random.default_rng(seed).random((receivers, senders)) < 0.4
+    present[2] = present[:, 3] = False
+    return np.nonzero(present)
+
+
+@pytest.mark.parametrize("kind", BLOCKS)
 @pytest.mark.parametrize("seed", range(3))
-def test_flow_and_product_against_loops(seed: int, x64):
+def test_flow_and_product_against_loops(kind, seed: int, x64):
     random = np.random.default_rng(seed)
     senders, receivers, batch = 7, 9, (5, 16, 300)[seed]
-    where = np.flatnonzero(random.random(senders * receivers) < 0.4)
-    target, source = np.divmod(where, senders)
-    block, tables = Gather.build(source, target, senders, receivers)
-    values, signal = random.normal(size=(2, len(where))), random.normal(size=(2, senders, batch))
-    back = random.normal(size=(2, receivers, batch))
+    target, source = _irregular(seed)
+    block, tables = kind.build(source, target, senders, receivers)
+    values, signal = random.normal(size=(2, len(target))), random.normal(size=(2, senders, batch))
+    back, start = random.normal(size=(2, receivers, batch)), random.normal(size=(2, receivers, 1 if seed else batch))
     matrix = np.zeros((2, receivers, senders))
     matrix[:, target, source] = values
     run = jax.jit(
-        lambda v, s, b: (flow(block, tables, False, v, s), flow(block, tables, True, v, b), product(block, tables, s, b))
+        lambda v, s, b, a: (flow(block, tables, False, v, s, a), flow(block, tables, True, v, b), product(block, tables, s, b))
     )
-    along, against, hebbian = run(values, signal, back)
-    np.testing.assert_allclose(along, np.einsum("krs,ksb->krb", matrix, signal), atol=1e-12)
+    along, against, hebbian = run(values, signal, back, start)
+    np.testing.assert_allclose(along, start + np.einsum("krs,ksb->krb", matrix, signal), atol=1e-12)
     np.testing.assert_allclose(against, np.einsum("krs,krb->ksb", matrix, back), atol=1e-12)
     np.testing.assert_allclose(hebbian, np.einsum("krb,ksb->krs", back, signal)[:, target, source], atol=1e-11)
+
+
+@needs_native
+@pytest.mark.parametrize("channels", [1, 3])
+def test_native_derivatives_are_those_of_a_matrix(channels: int, x64):
+    """First and second derivatives, one number for all states or one each, against einsum on a dense matrix."""
+    random, (target, source) = np.random.default_rng(channels), _irregular(4)
+    block, tables = Sparse.build(source, target, 7, 9)
+    values, signal = random.normal(size=(channels, len(target))), random.normal(size=(3, 7, 21))
+    start, weight = random.normal(size=(3, 9, 1)), random.normal(size=(3, 9, 21))
+
+    def dense(values, signal, start):
+        matrix = jnp.zeros((channels, 9, 7)).at[:, target, source].set(values)
+        return start + jnp.einsum("krs,ksb->krb", jnp.broadcast_to(matrix, (3, 9, 7)), signal)
+
+    def loss(run, values, signal, start):
+        return jnp.sum(weight * jnp.tanh(run(values, signal, start)))
+
+    def derivatives(run):
+        first = jax.grad(loss, argnums=(1, 2, 3))
+        second = jax.grad(lambda *a: sum(jnp.sum(jnp.sin(d)) for d in first(run, *a)), argnums=(0, 1, 2))
+        return jax.jit(lambda *a: (first(run, *a), second(*a)))(values, signal, start)
+
+    ours = derivatives(lambda v, s, a: flow(block, tables, False, v, s, a))
+    for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(derivatives(dense)), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-11)
+
+
+@needs_native
+@pytest.mark.parametrize("axes", [(0, None), (None, 0), (0, 0)])
+def test_native_under_nested_vmap(axes, x64):
+    """Some operands mapped and some not, twice: every pairing is that of single calls."""
+    random, (target, source) = np.random.default_rng(0), _irregular(1)
+    block, tables = Sparse.build(source, target, 7, 9)
+    values, signal, back = (random.normal(size=(3, 3, 2, *n)) for n in ((len(target),), (7, 4), (9, 4)))
+
+    def run(v, s, b):
+        return flow(block, tables, False, v, s), flow(block, tables, True, v, b), product(block, tables, s, b)
+
+    first, second = axes
+    mapped = jax.vmap(jax.vmap(run, in_axes=(second, 0, None)), in_axes=(first, None, 0))
+    for _ in range(sum(axis is None for axis in axes)):
+        values = values[0]
+    ours = jax.jit(mapped)(values, signal[0], back[0])
+    for i in range(3):
+        for j in range(3):
+            v = values if first is None else values[i]
+            v = v if second is None else v[j]
+            for one, other in zip(ours, run(v, signal[0, j], back[0, i]), strict=True):
+                np.testing.assert_array_equal(one[i, j], other)
+
+
+@needs_native
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_native_sums_in_float32(dtype: str):
+    """Sixteen-bit numbers are summed in float32 and rounded once."""
+    random, (target, source) = np.random.default_rng(0), _irregular(2)
+    block, tables = Sparse.build(source, target, 7, 9)
+    values, signal = (jnp.asarray(random.normal(size=(2, *n)), dtype) for n in ((len(target),), (7, 33)))
+    out = flow(block, tables, False, values, signal)
+    exact = flow(block, tables, False, values.astype(jnp.float32), signal.astype(jnp.float32))
+    assert out.dtype == dtype
+    np.testing.assert_array_equal(out, exact.astype(dtype))
+
+
+STEP = """
+import jax, numpy as np, neurograph as ng
+from benchmarks import workloads
+from neurograph.kernels import native
+topology = workloads.random_dag(16, 34, inputs=4, outputs=3, seed=3)
+network = ng.Network(topology, ng.Rule())
+genome = ng.Genome.random(jax.random.key(0), ng.Rule())
+x, y = np.ones((2, 4), np.float32), np.ones((2, 3), np.float32)
+outputs = network.step(genome, network.init(genome, key=jax.random.key(1)), x, y)[1]
+print(native.description())
+print(*np.asarray(outputs).ravel())
+"""
+
+
+def _process(code: str, **environment: str) -> subprocess.Popen:
+    root = Path(__file__).parent.parent
+    path = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
+    everything = {**os.environ, "PYTHONPATH": path, **environment}
+    return subprocess.Popen(
+        [sys.executable, "-c", code], env=everything, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_without_a_compiler_everything_runs_and_says_so(tmp_path: Path):
+    absent = _process(STEP, CXX="no-such-compiler", NEUROGRAPH_CACHE=str(tmp_path / "a"))
+    broken = _process(STEP, CXX="false", NEUROGRAPH_CACHE=str(tmp_path / "b"))
+    off = _process(STEP, NEUROGRAPH_NATIVE="0")
+    texts = ["CXX=no-such-compiler is not found", "false failed", "NEUROGRAPH_NATIVE switches it off"]
+    results = []
+    for process, text in zip((absent, broken, off), texts, strict=True):
+        out, error = process.communicate(timeout=120)
+        assert process.returncode == 0, error
+        assert out.splitlines()[0].startswith(f"none: {text}")
+        results.append(np.array(out.splitlines()[1].split(), float))
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
+
+
+@needs_native
+def test_compiling_twice_at_once_is_safe(tmp_path: Path):
+    code = "from neurograph.kernels import native; print(native.description())"
+    processes = [_process(code, NEUROGRAPH_CACHE=str(tmp_path)) for _ in range(2)]
+    for process in processes:
+        out, error = process.communicate(timeout=120)
+        assert out.startswith("native, "), error
+    assert len(list((tmp_path / "native").iterdir())) == 1
 
 
 def test_convolution_shares_one_kernel():

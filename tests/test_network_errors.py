@@ -5,7 +5,6 @@ from __future__ import annotations
 import jax
 import numpy as np
 import pytest
-from harness import KERNELS
 from random_graphs import batch, small
 from random_rules import random_genome
 
@@ -106,7 +105,7 @@ def test_a_genome_of_other_states_is_refused(net, synapses):
 
 def test_an_unknown_kernel_is_refused():
     text = refusal(ng.PlanError, ng.Network, small(), ng.Rule(), kernel="quick")
-    assert text == f"kernel: got 'quick'; allowed: auto, {', '.join(KERNELS)}"
+    assert text == f"kernel: got 'quick'; allowed: {', '.join(ng.network.KERNELS)}"
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 import neurograph as ng
 from benchmarks import workloads
 from neurograph.errors import PlanError
+from neurograph.plan.describe import block_costs
 from neurograph.plan.tables import cut_pieces, make_table, tile_groups
 
-OPTIONS = [{}, {"blocks": False}, {"levels": "always"}, {"batched": True}, {"blocks": False, "levels": "never"}]
+OPTIONS = [{}, {"blocks": False}, {"levels": "always"}, {"batched": True}, {"blocks": False, "levels": "never"}, {"native": True}]
 
 
 @settings(deadline=None, max_examples=25)
@@ -81,3 +82,28 @@ def test_plans_are_cached_and_options_checked():
     assert ng.compile_plan(topology) is ng.compile_plan(workloads.layered((4, 8, 3)))
     with pytest.raises(PlanError, match="levels: got 'often'; allowed: auto, always, never"):
         ng.compile_plan(topology, levels="often")
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_costs_are_told_level_by_level(native: bool):
+    plan = ng.compile_plan(workloads.deep_dag(300, 3000, seed=1), native=native)
+    costs = block_costs(plan, states=2)
+    assert sum(cost.synapses for cost in costs) == plan.topology.num_synapses
+    scanned = next(cost for cost in costs if cost.kind == ("native levels" if native else "levels"))
+    first, last = map(int, scanned.level.split("-"))
+    block = next(block for block in plan.blocks if block.kind == "levels")
+    assert last - first + 1 == block.levels
+    assert scanned.operations == 2 * 3 * block.synapses
+    assert scanned.bytes == block.synapses * (8 + (12 if native else 40))
+    assert f"{block.levels} irregular levels" in scanned.why
+    assert ("summed by native code" in scanned.why) == native
+    assert all(cost.why for cost in costs)
+
+
+def test_native_rows_beat_products_at_a_higher_density():
+    def kinds(native: bool) -> set[str]:
+        topology = workloads.layered_sparse(2, 64, 64 * 64 * 2 // 5)
+        return {block.kind for block in ng.compile_plan(topology, native=native).blocks}
+
+    assert kinds(False) == {"masked"}
+    assert kinds(True) == {"gather"}

@@ -15,29 +15,29 @@ def plan(file: str, states: int, batch: int, rows: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from neurograph.kernels import native
     from neurograph.plan import compile_plan
     from neurograph.plan.describe import block_costs
     from neurograph.topology import load_topology
 
     topology = load_topology(file)
-    made = compile_plan(topology)
+    made = compile_plan(topology, native=native.available())
     costs = block_costs(made, states)
     console = Console()
     console.print(
         f"{topology.num_neurons:,} neurons, {topology.num_synapses:,} synapses in {len(made.stages)} stages, "
-        f"{len(made.phases)} phases; {made.dense_share:.0%} of the synapses in products",
+        f"{len(made.phases)} phases; {made.dense_share:.0%} of the synapses in products; irregular ones: {native.description()}",
         highlight=False,
     )
     table = Table(box=None, pad_edge=False)
-    for name in ("runs as", "from", "to"):
+    for name in ("level", "runs as", "from", "to"):
         table.add_column(name)
     for name in ("synapses", "Mflop/step", "MB"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("why")
     for c in costs[:rows]:
-        table.add_row(
-            c.kind, c.source, c.target, f"{c.synapses:,}", f"{2e-6 * c.operations * batch:,.1f}", f"{c.bytes / 1e6:,.2f}", c.why
-        )
+        cost = f"{c.synapses:,}", f"{2e-6 * c.operations * batch:,.1f}", f"{c.bytes / 1e6:,.2f}"
+        table.add_row(c.level, c.kind, c.source, c.target, *cost, c.why)
     console.print(table)
     if len(costs) > rows:
         console.print(f"... and {len(costs) - rows} more blocks (--rows {len(costs)} shows all)", highlight=False)

@@ -64,9 +64,17 @@ class Kernel:
     # -- primitives ------------------------------------------------------------------------------------------------------
 
     def aggregate(
-        self, direction: str, stage: int, weights: Weights, signals: Signals, part: str = ALL, *, square: bool = False
+        self,
+        direction: str,
+        stage: int,
+        weights: Weights,
+        signals: Signals,
+        part: str = ALL,
+        *,
+        square: bool = False,
+        start: jax.Array | None = None,
     ) -> jax.Array | None:
-        """Inflow into one stage [states, neurons, batch], or None where no synapse of that part arrives there.
+        """`start` plus the inflow into one stage [states, neurons, batch]; `start` alone where no synapse of that part arrives.
 
         Args:
           direction: "forward" (along the synapses) or "backward" (against them).
@@ -75,6 +83,7 @@ class Kernel:
           signals: one array [states, neurons, batch] per stage; only the senders' are read.
           part: "all", or in cyclic phases "internal" (from the same phase) and "external" (from the others).
           square: use the squares of the weights (norms, Oja).
+          start: [states, neurons, batch or 1], or None for nothing.
         """
         raise NotImplementedError
 

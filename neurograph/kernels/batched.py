@@ -68,7 +68,13 @@ class Batched:
             return signal.reshape(signal.shape[0], self.groups, self.width, signal.shape[2])
         return take(signal, tables["target"])
 
-    def raw_flow(self, tables: Any, against: bool, values: jax.Array, signal: jax.Array) -> jax.Array:
+    def raw_flow(
+        self, tables: Any, against: bool, values: jax.Array, signal: jax.Array, start: jax.Array | None = None
+    ) -> jax.Array:
+        inflow = self._flow(tables, against, values, signal)
+        return inflow if start is None else inflow + start
+
+    def _flow(self, tables: Any, against: bool, values: jax.Array, signal: jax.Array) -> jax.Array:
         dtype = accumulator(signal.dtype)
         single = values.shape[0] == 1
         values = values[0] if single else values

@@ -1,7 +1,7 @@
 """Blocks that are bilinear maps with their own derivatives: `flow` along and against synapses, and the `product` of both ends.
 
 The three are closed under differentiation: the derivative of a flow is the opposite flow and a product, that of a product is two
-flows. No derivative scatters, and none keeps messages.
+flows. No derivative scatters, and none keeps messages; rules call the functions themselves, so that they differentiate again.
 """
 
 from __future__ import annotations
@@ -21,11 +21,14 @@ MAX_TERMS = 8
 class Bilinear(Protocol):
     """Static part of a block; `tables` holds its index arrays.
 
-    `raw_flow(tables, against, values, signal)`: [channels or 1, *], [k, neurons, batch] -> [k, neurons, batch];
+    `raw_flow(tables, against, values, signal, start)`: [channels or 1, *], [k, neurons, batch] -> [k, neurons, batch], where
+    `start` [k, neurons, batch or 1] (or None) is what it begins with;
     `raw_product(tables, pre, post)`: sum over the batch of pre at senders times post at receivers, [k, *].
     """
 
-    def raw_flow(self, tables: Any, against: bool, values: jax.Array, signal: jax.Array) -> jax.Array: ...
+    def raw_flow(
+        self, tables: Any, against: bool, values: jax.Array, signal: jax.Array, start: jax.Array | None = None
+    ) -> jax.Array: ...
 
     def raw_product(self, tables: Any, pre: jax.Array, post: jax.Array) -> jax.Array: ...
 
@@ -68,26 +71,31 @@ def take(signal: jax.Array, index: jax.Array) -> jax.Array:
     return signal.at[:, index].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
-def flow(block: Bilinear, tables: Any, against: bool, values: jax.Array, signal: jax.Array) -> jax.Array:
-    """Inflow along synapses, or against them."""
+def flow(
+    block: Bilinear, tables: Any, against: bool, values: jax.Array, signal: jax.Array, start: jax.Array | None = None
+) -> jax.Array:
+    """`start` plus the inflow along synapses, or against them."""
 
     @jax.custom_vjp
-    def run(tables, values, signal):
-        return block.raw_flow(tables, against, values, signal)
+    def run(tables, values, signal, start):
+        return block.raw_flow(tables, against, values, signal, start)
 
-    def forward(tables, values, signal):
-        return block.raw_flow(tables, against, values, signal), (tables, values, signal)
+    def forward(tables, values, signal, start):
+        return flow(block, tables, against, values, signal, start), (tables, values, signal, start)
 
     def backward(saved, inflow):
-        tables, values, signal = saved
+        tables, values, signal, start = saved
         ends = (inflow, signal) if against else (signal, inflow)
         change = product(block, tables, *ends)
         if values.shape[0] == 1 and change.shape[0] > 1:
             change = jnp.sum(change, axis=0, keepdims=True)
-        return None, change.astype(values.dtype), flow(block, tables, not against, values, inflow)
+        d_start = None
+        if start is not None:
+            d_start = inflow if start.shape == inflow.shape else jnp.sum(inflow, axis=2, keepdims=True)
+        return None, change.astype(values.dtype), flow(block, tables, not against, values, inflow), d_start
 
     run.defvjp(forward, backward)
-    return run(tables, values, signal)
+    return run(tables, values, signal, start)
 
 
 def product(block: Bilinear, tables: Any, pre: jax.Array, post: jax.Array) -> jax.Array:
@@ -98,7 +106,7 @@ def product(block: Bilinear, tables: Any, pre: jax.Array, post: jax.Array) -> ja
         return block.raw_product(tables, pre, post)
 
     def forward(tables, pre, post):
-        return block.raw_product(tables, pre, post), (tables, pre, post)
+        return product(block, tables, pre, post), (tables, pre, post)
 
     def backward(saved, change):
         tables, pre, post = saved

@@ -27,6 +27,7 @@ from neurograph.kernels.batched import Batched
 from neurograph.kernels.bilinear import accumulator, flow, mix_states, product
 from neurograph.kernels.gather import Gather
 from neurograph.kernels.levels import Levels
+from neurograph.kernels.sparse import Sparse
 from neurograph.plan import FIXED, OWN, SHARED, Block, Plan
 from neurograph.types import Weights
 
@@ -91,9 +92,9 @@ class BlockKernel(Kernel):
             for block in plan.blocks:
                 ends = plan.stages[block.source_stage].size, plan.stages[block.target_stage].size
                 if block.kind == "gather":
-                    parts.append(Gather.build(block.source, block.target, *ends))
+                    parts.append((Sparse if plan.native else Gather).build(block.source, block.target, *ends))
                 elif block.kind == "levels":
-                    parts.append(Levels.build(block, ends[0]))
+                    parts.append(Levels.build(block, ends[0], plan.native))
                 elif block.kind in ("batched", "conv"):
                     parts.append(Batched.build(block, *ends))
                 else:
@@ -159,9 +160,17 @@ class BlockKernel(Kernel):
     # -- primitives ------------------------------------------------------------------------------------------------------
 
     def aggregate(
-        self, direction: str, stage: int, weights: Weights, signals: Signals, part: str = ALL, *, square: bool = False
+        self,
+        direction: str,
+        stage: int,
+        weights: Weights,
+        signals: Signals,
+        part: str = ALL,
+        *,
+        square: bool = False,
+        start: jax.Array | None = None,
     ) -> jax.Array | None:
-        plan, total, against = self.plan, None, direction == BACKWARD
+        plan, total, against = self.plan, start, direction == BACKWARD
         numbers = self._parts.arriving.get((direction, stage), [])
         if square and stage in self._parts.scanned:
             numbers = [*numbers, self._parts.scanned[stage]]
@@ -184,8 +193,7 @@ class BlockKernel(Kernel):
             static, tables = self._parts.parts[number][0], self.tables[number]["part"]
             if block.kind == "levels":
                 static, tables = static.synapses, tables["whole"]
-            inflow = flow(static, tables, against, values, signal)
-            total = inflow if total is None else total + inflow
+            total = flow(static, tables, against, values, signal, total)
         return total
 
     def sweep_levels(
@@ -261,8 +269,8 @@ def _take(signal: jax.Array, index: slice | np.ndarray, size: int) -> jax.Array:
 def _accumulate(total: jax.Array | None, inflow: jax.Array, index: slice | np.ndarray, size: int) -> jax.Array:
     if isinstance(index, slice) and (index.start, index.stop) == (0, size):
         return inflow if total is None else total + inflow
-    if total is None:
-        total = jnp.zeros((inflow.shape[0], size, inflow.shape[2]), inflow.dtype)
+    shape = (inflow.shape[0], size, inflow.shape[2])
+    total = jnp.zeros(shape, inflow.dtype) if total is None else jnp.broadcast_to(total, shape)
     return total.at[:, index].add(inflow, unique_indices=True)
 
 

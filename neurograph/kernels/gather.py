@@ -129,9 +129,12 @@ class Gather:
         tables = {"along": device_table(along, 0), "against": device_table(against, 0), "back": jnp.asarray(back)}
         return Gather(len(source), senders, receivers), tables
 
-    def raw_flow(self, tables: Any, against: bool, values: jax.Array, signal: jax.Array) -> jax.Array:
+    def raw_flow(
+        self, tables: Any, against: bool, values: jax.Array, signal: jax.Array, start: jax.Array | None = None
+    ) -> jax.Array:
         rows = self.senders if against else self.receivers
-        return pieces_sum(tables["against" if against else "along"], padded(values), signal, rows)
+        inflow = pieces_sum(tables["against" if against else "along"], padded(values), signal, rows)
+        return inflow if start is None else inflow + start
 
     def raw_product(self, tables: Any, pre: jax.Array, post: jax.Array) -> jax.Array:
         table = tables["along"]

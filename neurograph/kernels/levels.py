@@ -2,14 +2,17 @@
 
 Tiles are updated in order; the step of a tile gathers what its neurons receive from signals that are final, updates them and
 writes a window of as many rows as the largest tile has. A smaller tile's window reaches into rows that come later in the order:
-they are overwritten when their turn comes. So every array stays as it is, without padding between the levels.
+they are overwritten when their turn comes. So every array stays as it is, without padding between the levels. By native code,
+the last windows are pushed back inside the array and update some rows a second time, to the same values; gather tables cannot do
+that, and the arrays have the rows of one more tile.
 
-The derivative of the sweep is the opposite sweep over the transposed tables, and one Hebbian product for the synapses: memory of
-a few numbers per neuron, and no scatter.
+The derivative of a sweep is the opposite sweep over the transposed tables (its update the derivative of the update), and one
+Hebbian product for the synapses: memory of a few numbers per neuron, and no scatter.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +20,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from neurograph.kernels import native
 from neurograph.kernels.base import Update, own_matrix
-from neurograph.kernels.bilinear import flow, mix_states, product
+from neurograph.kernels.bilinear import accumulator, flow, mix_states, product
 from neurograph.kernels.gather import Gather, device_table, materialise, padded, pieces_sum
+from neurograph.kernels.sparse import Sparse
 from neurograph.plan import Block
 from neurograph.plan.tables import make_table, tile_groups
 
@@ -31,25 +36,44 @@ MAX_PIECES = 2
 
 @dataclass(frozen=True)
 class Levels:
-    """A scanned stage of `neurons` neurons in tiles of at most `tile` rows; `synapses` is its block as a plain gather."""
+    """A scanned stage of `neurons` neurons in tiles of at most `tile` rows; `synapses` is its block as a plain one."""
 
     neurons: int
     tile: int
-    synapses: Gather
+    synapses: Gather | Sparse
 
     @staticmethod
-    def build(block: Block, neurons: int) -> tuple[Levels, dict[str, Any]]:
+    def build(block: Block, neurons: int, native: bool) -> tuple[Levels, dict[str, Any]]:
         """The stage and its tables: tiles in both directions, and those of the whole block for its product."""
         source, target, bounds = np.asarray(block.source), np.asarray(block.target), np.asarray(block.tiles)
         size = np.diff(bounds)
         tile = int(size.max())
-        gather, whole = Gather.build(source, target, neurons, neurons)
-        tables = {
-            "whole": whole,
-            "along": _tiles(target, source, bounds, size, tile, False),
-            "against": _tiles(source, target, bounds, size, tile, True),
-        }
-        return Levels(neurons, tile, gather), tables
+        synapses, whole = (Sparse if native else Gather).build(source, target, neurons, neurons)
+        tables: dict[str, Any] = {"whole": whole}
+        for name, descending in (("along", False), ("against", True)):
+            if native:
+                tables[name] = [_spans(bounds, tile, neurons, descending)]
+            else:
+                ends = (source, target) if descending else (target, source)
+                tables[name] = _tiles(*ends, bounds, size, tile, descending)
+        return Levels(neurons, tile, synapses), tables
+
+    @property
+    def margin(self) -> int:
+        """Rows that arrays have beyond the neurons."""
+        return 0 if isinstance(self.synapses, Sparse) else self.tile
+
+
+def _spans(bounds: np.ndarray, tile: int, neurons: int, descending: bool) -> dict[str, Any]:
+    """In the order of the sweep: `start` [tiles] of every window, and `span` [tiles, 3], it and the rows to sum (native.tile)."""
+    first, last = bounds[:-1], bounds[1:]
+    if descending:
+        start = np.maximum(last - tile, 0)
+        span = np.stack([start, first, start + tile], axis=1)[::-1]
+    else:
+        start = np.minimum(first, neurons - tile)
+        span = np.stack([start, start, last], axis=1)
+    return {"start": jnp.asarray(span[:, 0], jnp.int32), "span": jnp.asarray(span, jnp.int32)}
 
 
 def _tiles(targets, sources, bounds, size, tile, descending) -> list[dict[str, Any]]:
@@ -92,93 +116,109 @@ def sweep(
     against: bool,
     update: Update,
     values: jax.Array,
-    matrix: jax.Array,
+    matrix: jax.Array | None,
     params: Any,
     external: jax.Array,
     rows: Any,
 ) -> tuple[jax.Array, jax.Array, Any]:
-    """See `Kernel.sweep_levels`; `values` [channels, m] in the order of the block, `external` [states, neurons, batch]."""
-    tile, neurons = stage.tile, stage.neurons
+    """See `Kernel.sweep_levels`; `values` [channels, m] in the order of the block, `external` [states, neurons, batch].
 
-    def pad(array: jax.Array, descending: bool, value: float) -> jax.Array:
-        sides = (tile, 0) if descending else (0, tile)
-        return jnp.pad(array, ((0, 0), sides, (0, 0)), constant_values=value)
+    Without a `matrix`, and where the rows bring none along, the signals are the states.
+    """
+    tile, margin, neurons = stage.tile, stage.margin, stage.neurons
 
-    def crop(array: jax.Array, descending: bool) -> jax.Array:
-        return array[:, tile:] if descending else array[:, :neurons]
+    def pad(array: jax.Array, value: float) -> jax.Array:
+        sides = (margin, 0) if against else (0, margin)
+        return jnp.pad(array, ((0, 0), sides, (0, 0)), constant_values=value) if margin else array
+
+    def crop(array: jax.Array) -> jax.Array:
+        return (array[:, margin:] if against else array[:, :neurons]) if margin else array
+
+    own = matrix is None and isinstance(rows, dict) and "matrix" in rows
+    plain = matrix is None and not own  # signals are the states
+
+    def mixed(matrix, rows, state):
+        if matrix is None and isinstance(rows, dict) and "matrix" in rows:
+            matrix = own_matrix(rows, state.shape[0])
+        return state if matrix is None else mix_states(matrix, state)
 
     def step(matrix, params, rows, z):
         # Barriers: the compiler would otherwise compute a sum of gathers again in each of its consumers.
         state, record = update(params, rows, jax.lax.optimization_barrier(z))
         state = jax.lax.optimization_barrier(state)
-        mixed = own_matrix(rows, state.shape[0]) if matrix is None else matrix
-        return state, mix_states(mixed, state), record
+        return state, mixed(matrix, rows, state), record
 
-    def empty(shapes: Any) -> Any:
-        return jax.tree.map(lambda s: jnp.zeros((s.shape[0], neurons + tile, s.shape[2]), s.dtype), shapes)
+    def ahead(tables, values, matrix, params, external, rows):
+        dtype, exact = external.dtype, accumulator(external.dtype)
+        # What a neuron brings along is 1 in the margin: its update must be finite, whatever it divides by.
+        outer, brought = pad(external, 0.0), jax.tree.map(lambda a: pad(a, 1.0), rows)
+        if margin:
+            held = padded(values)
 
-    def ahead(tables, values, matrix, params, external, rows, keep_inflow):
-        table = tables["against" if against else "along"]
-        values = padded(values)
-        # What a neuron brings along is 1 in the padding: its update must be finite, whatever it divides by.
-        outer, brought = pad(external, against, 0.0), jax.tree.map(lambda a: pad(a, against, 1.0), rows)
-        piece = jax.tree.map(lambda a: jax.eval_shape(lambda a: a[:, :tile], a), (brought, outer))
-        state, signal, record = jax.eval_shape(step, matrix, params, *piece)
-        start = (empty(signal), empty(state), empty(record), empty(piece[1]) if keep_inflow else None)
+            def inflow(group, signals):
+                z = pieces_sum(group, held, signals, tile, group["size"]) + _window(outer, group["start"], tile)
+                return materialise(z, group["size"])
+        else:
+            held, start = values.astype(exact), outer.astype(exact)
+
+            def inflow(group, signals):
+                table = tables["whole"]["against" if against else "along"]
+                return native.tile(group["span"], tile, table, held, signals, start).astype(dtype)
 
         def body(carry, group):
-            signals, states, records, inflows = carry
+            signals, states, records = carry
             at = group["start"]
-            z = pieces_sum(group, values, signals, tile, group["size"]) + _window(outer, at, tile)
+            z = inflow(group, signals)
             state, signal, record = step(matrix, params, jax.tree.map(lambda a: _window(a, at, tile), brought), z)
-            write = lambda full, part: _write(full, part, at)  # noqa: E731
-            inflows = write(inflows, z) if keep_inflow else None
-            return (write(signals, signal), write(states, state), jax.tree.map(write, records, record), inflows), None
+            states = None if plain else _write(states, state, at)
+            records = jax.tree.map(lambda full, part: _write(full, part, at), records, record)
+            return (_write(signals, signal, at), states, records), None
 
-        for group in table:
-            start, _ = jax.lax.scan(body, start, group)
-        signals, states, records, inflows = start
-        out = crop(states, against), crop(signals, against), jax.tree.map(lambda a: crop(a, against), records)
-        return out, crop(inflows, against) if keep_inflow else None
+        piece = jax.tree.map(lambda a: jax.eval_shape(lambda a: a[:, :tile], a), (brought, outer))
+        shapes = jax.eval_shape(step, matrix, params, *piece)
+        arrays = itertools.count()
 
-    def back(tables, values, matrix, params, inflows, rows, change):
-        """The opposite sweep; gives the derivative by inflow, matrix, params and rows."""
-        descending = not against
-        table = tables["against" if descending else "along"]
-        d_state, d_signal, d_record = jax.tree.map(lambda a: pad(a, descending, 0.0), change)
-        z, held = pad(inflows, descending, 0.0), padded(values)
-        brought = jax.tree.map(lambda a: pad(a, descending, 1.0), rows)
+        def array(like, dtype=None):
+            shape, dtype = (like.shape[0], neurons + margin, like.shape[2]), dtype or like.dtype
+            return jnp.zeros(shape, dtype) if margin else native.empty(shape, dtype, next(arrays))
 
-        def body(d_inflow, group):
-            at = group["start"]
-            window = lambda array: _window(array, at, tile)  # noqa: E731
-            arriving = materialise(pieces_sum(group, held, d_inflow, tile, group["size"]), group["size"])
-            seeds = window(d_state), window(d_signal) + arriving, jax.tree.map(window, d_record)
-            mine = jax.tree.map(window, brought)
-            _, pull = jax.vjp(lambda z: step(matrix, params, mine, z), window(z))
-            return _write(d_inflow, pull(seeds)[0], at), None
-
-        d_inflow = jnp.zeros_like(z)
-        for group in table:
-            d_inflow, _ = jax.lax.scan(body, d_inflow, group)
-        d_inflow = crop(d_inflow, descending)
-        # With the derivative by every neuron's inflow known, what is common to all needs no scan.
-        arriving = flow(stage.synapses, tables["whole"], descending, values, d_inflow)
-        _, pull = jax.vjp(lambda matrix, params, rows: step(matrix, params, rows, inflows), matrix, params, rows)
-        d_matrix, d_params, d_rows = pull((change[0], change[1] + arriving, change[2]))
-        return d_inflow, d_rows, d_params, d_matrix
+        state, signal, record = shapes
+        carry = (array(signal, None if margin else exact), None if plain else array(state), jax.tree.map(array, record))
+        for group in tables["against" if against else "along"]:
+            carry, _ = jax.lax.scan(body, carry, group)
+        signals, states, records = carry
+        signals = crop(signals).astype(dtype)
+        return signals if plain else crop(states), signals, jax.tree.map(crop, records)
 
     @jax.custom_vjp
     def run(tables, values, matrix, params, external, rows):
-        return ahead(tables, values, matrix, params, external, rows, False)[0]
+        return ahead(tables, values, matrix, params, external, rows)
+
+    def noting(params, rows, z):
+        """The update, with the inflow in its record: the derivative needs it."""
+        state, record = update(params, rows, z)
+        return state, (record, z)
 
     def forward(tables, values, matrix, params, external, rows):
-        out, inflows = ahead(tables, values, matrix, params, external, rows, True)
-        return out, (tables, values, matrix, params, rows, inflows, out[1])
+        out = sweep(stage, tables, against, noting, values, matrix, params, external, rows)
+        states, signals, (record, inflows) = out
+        return (states, signals, record), (tables, values, matrix, params, rows, inflows, signals)
+
+    def adjoint(params, rows, arriving):
+        """The derivative of a tile's update as the update of the opposite sweep, whose states are derivatives by inflow."""
+        mine, z, d_state, d_record = rows
+        _, pull = jax.vjp(lambda z: step(*params, mine, z), z)
+        return pull((d_state, arriving, d_record))[0], {}
 
     def backward(saved, change):
         tables, values, matrix, params, rows, inflows, signals = saved
-        d_inflow, d_rows, d_params, d_matrix = back(tables, values, matrix, params, inflows, rows, change)
+        d_state, d_signal, d_record = change
+        brought = rows, inflows, d_state, d_record
+        d_inflow = sweep(stage, tables, not against, adjoint, values, None, (matrix, params), d_signal, brought)[0]
+        # With the derivative by every neuron's inflow known, what is common to all needs no scan.
+        arriving = d_signal + flow(stage.synapses, tables["whole"], not against, values, d_inflow)
+        _, pull = jax.vjp(lambda matrix, params, rows: step(matrix, params, rows, inflows), matrix, params, rows)
+        d_matrix, d_params, d_rows = pull((d_state, arriving, d_record))
         ends = (d_inflow, signals) if against else (signals, d_inflow)
         d_values = product(stage.synapses, tables["whole"], *ends)
         if values.shape[0] == 1 and d_values.shape[0] > 1:

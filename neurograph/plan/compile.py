@@ -20,7 +20,9 @@ LEVELS = ("auto", "always", "never")
 MIN_STAGE = 8
 
 
-def compile_plan(topology: Topology, *, blocks: bool = True, levels: str = "auto", batched: bool = False) -> Plan:
+def compile_plan(
+    topology: Topology, *, blocks: bool = True, levels: str = "auto", batched: bool = False, native: bool = False
+) -> Plan:
     """Make the plan of a topology; the same topology (by content) gives the same cached plan.
 
     Args:
@@ -30,13 +32,14 @@ def compile_plan(topology: Topology, *, blocks: bool = True, levels: str = "auto
         "always" (from two levels on), "never".
       batched: many equal small complete groups (locally connected maps, convolutions) become one batched product; on CPU their
         gathers were measured faster, because the product has to write out every group's senders.
+      native: irregular synapses are to run by native code (kernels/native.py), which moves the thresholds.
 
     Raises:
       PlanError: an unknown option, or the schedule cannot run on this graph.
     """
     if levels not in LEVELS:
         raise PlanError(f"levels: got {levels!r}; allowed: {', '.join(LEVELS)}")
-    return _compile(_ByDigest(topology), blocks, levels, batched)
+    return _compile(_ByDigest(topology), blocks, levels, batched, native)
 
 
 class _ByDigest:
@@ -53,11 +56,11 @@ class _ByDigest:
 
 
 @lru_cache(maxsize=64)
-def _compile(key: _ByDigest, blocks: bool, levels: str, batched: bool) -> Plan:
+def _compile(key: _ByDigest, blocks: bool, levels: str, batched: bool, native: bool) -> Plan:
     topology = key.topology
     phase_of, ticks, cyclic = _phases(topology)
     sort = np.where(topology.fixed, 2, np.where(topology.group >= 0, 1, 0))
-    segments = find_segments(topology, phase_of, np.asarray(cyclic), blocks=blocks, levels=levels)
+    segments = find_segments(topology, phase_of, np.asarray(cyclic), blocks=blocks, levels=levels, native=native)
     # From here on a segment is one phase: that of its first level.
     level_of = phase_of
     phase_of = segments.phase[phase_of]
@@ -72,7 +75,7 @@ def _compile(key: _ByDigest, blocks: bool, levels: str, batched: bool) -> Plan:
     tiles: dict[int, tuple[IntArray, int]] = {}
     for number, phase in enumerate(stage_phase):
         if segments.is_segment[phase]:
-            stage_neurons[number], bounds, depth = order_segment(topology, stage_neurons[number], level_of)
+            stage_neurons[number], bounds, depth = order_segment(topology, stage_neurons[number], level_of, native)
             tiles[number] = (bounds, depth)
     order = np.concatenate(stage_neurons) if stage_neurons else np.zeros(0, np.int64)
     rank = np.empty(len(order), np.int64)
@@ -82,7 +85,17 @@ def _compile(key: _ByDigest, blocks: bool, levels: str, batched: bool) -> Plan:
 
     group = _dense_ids(topology.group, ~topology.fixed)
     cutter = Cutter(
-        rank[topology.senders], rank[topology.receivers], stage_of, offsets, sort, group, stage_phase, cyclic, tiles, scanned
+        rank[topology.senders],
+        rank[topology.receivers],
+        stage_of,
+        offsets,
+        sort,
+        group,
+        stage_phase,
+        cyclic,
+        tiles,
+        scanned,
+        native,
     )
     if blocks:
         cutter.cut_groups(groups)
@@ -109,7 +122,7 @@ def _compile(key: _ByDigest, blocks: bool, levels: str, batched: bool) -> Plan:
         offsets,
         stage_of,
         _int32(group),
-        (blocks, levels, batched),
+        (blocks, levels, batched, native),
     )
 
 

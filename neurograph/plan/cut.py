@@ -7,13 +7,13 @@ import numpy as np
 from neurograph.plan.groups import MIN_DENSE, Groups
 from neurograph.plan.model import FIXED, OWN, SHARED, Block, Index, IntArray
 
-__all__ = ["Cutter"]
+__all__ = ["MIN_DENSITY", "MIN_DENSITY_NATIVE", "Cutter"]
 
 _SORTS = (OWN, SHARED, FIXED)
 
 # Remaining synapses between two stages become a product with zeros from this share on: measured on CPU, a gathered
-# multiply-add costs three to four times one inside a matrix product.
-MIN_DENSITY = 0.25
+# multiply-add costs three to four times one inside a matrix product, a native one twice.
+MIN_DENSITY, MIN_DENSITY_NATIVE = 0.25, 0.5
 # More such blocks than this cost more compile time than they save; the smallest are gathered instead.
 MAX_BLOCKS = 64
 
@@ -21,7 +21,7 @@ MAX_BLOCKS = 64
 class Cutter:
     """`blocks` grows; `left` is cleared where a synapse has found one. Positions are in plan order."""
 
-    def __init__(self, plan_s, plan_r, stage_of, offsets, sort, group, stage_phase, phase_cyclic, tiles, scanned):
+    def __init__(self, plan_s, plan_r, stage_of, offsets, sort, group, stage_phase, phase_cyclic, tiles, scanned, native):
         self.plan_s, self.plan_r, self.sort, self.group = plan_s, plan_r, sort, group
         self.stage_s, self.stage_r = stage_of[plan_s], stage_of[plan_r]
         self.offsets, self.tiles = offsets, tiles
@@ -30,6 +30,7 @@ class Cutter:
         self.blocks: list[Block] = []
         self.left = np.ones(len(plan_s), bool)
         self.scanned = scanned
+        self.min_density = MIN_DENSITY_NATIVE if native else MIN_DENSITY
 
     def _bundles(self, chosen: IntArray, key: IntArray) -> list[IntArray]:
         """`chosen` cut by equal keys, in order of key."""
@@ -65,7 +66,7 @@ class Cutter:
             senders, receivers = _distinct(self.plan_s[edges]), _distinct(self.plan_r[edges])
             if len(edges) == senders == receivers:
                 self._diagonal(edges)
-            elif len(edges) >= MIN_DENSITY * senders * receivers:
+            elif len(edges) >= self.min_density * senders * receivers:
                 self._matrix(edges, "masked")
 
     def cut_gathers(self) -> None:

@@ -6,25 +6,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from neurograph.plan.cut import MIN_DENSITY, MIN_DENSITY_NATIVE
+from neurograph.plan.groups import MIN_DENSE
 from neurograph.plan.model import Block, Plan
 
 __all__ = ["BlockCost", "block_costs"]
 
-_WHY = {
-    "dense": "every sender meets every receiver: one matrix product",
-    "masked": "dense enough that a product with zeros beats gathering",
-    "diagonal": "one to one: elementwise",
-    "batched": "equal small complete groups: one batched product",
-    "conv": "equal groups with shared numbers: one product over positions",
-    "gather": "irregular: gathered row by row",
-    "levels": "irregular levels: one scan over tiles of neurons",
-}
+# Bytes of index tables per synapse: padded gathers hold a sender and a slot both ways and a way back; native rows a sender both
+# ways and one slot.
+_TABLES, _TABLES_NATIVE = 20, 12
 
 
 @dataclass(frozen=True)
 class BlockCost:
-    """One block: names of its ends, synapses, predicted multiply-adds per sample of a step and bytes of synapses and tables."""
+    """One block: its level (or first to last), names of its ends, synapses, predicted multiply-adds per sample of a step, and
+    bytes of synapses and tables."""
 
+    level: str
     kind: str
     source: str
     target: str
@@ -35,12 +33,22 @@ class BlockCost:
 
 
 def block_costs(plan: Plan, states: int = 2, itemsize: int = 4) -> list[BlockCost]:
-    """Costs in the order of the sweep.
+    """Costs in the order of the forward sweep.
 
     Args:
       states: k of the rule.
       itemsize: bytes per number.
     """
+    depth = [1] * len(plan.phases)
+    for block in plan.blocks:
+        if block.kind == "levels":
+            depth[int(plan.phase_of_stage[block.target_stage])] = block.levels
+    first = np.concatenate([[0], np.cumsum(depth)])
+
+    def level(stage: int) -> str:
+        phase = int(plan.phase_of_stage[stage])
+        low, high = int(first[phase]), int(first[phase + 1]) - 1
+        return str(low) if low == high else f"{low}-{high}"
 
     def end(stage: int) -> str:
         return f"{plan.stages[stage].kind} {stage} ({plan.stages[stage].size})"
@@ -49,16 +57,44 @@ def block_costs(plan: Plan, states: int = 2, itemsize: int = 4) -> list[BlockCos
         places = block.edges.size
         inputs = plan.stages[block.source_stage].kind == "input"
         passes = (2 if inputs else 3) - (block.sort == "fixed")
-        tables = 0 if block.kind in ("dense", "masked", "diagonal") else 20 * places
-        why = _WHY[block.kind]
-        if block.kind == "levels" and block.tiles is not None:
-            why += f" ({block.levels} levels in {len(block.tiles) - 1} tiles of up to {int(np.diff(block.tiles).max())})"
-        elif block.kind == "masked":
-            why += f" ({block.synapses / places:.0%} filled)"
-        size = places * states * itemsize + (tables if block.kind != "levels" else 2 * tables)
-        return BlockCost(
-            block.kind, end(block.source_stage), end(block.target_stage), block.synapses, places * states * passes, size, why
-        )
+        gathered = block.kind in ("gather", "levels")
+        tables = 0 if block.kind in ("dense", "masked", "diagonal") else _TABLES * places
+        if gathered and plan.native:
+            tables = _TABLES_NATIVE * places
+        elif block.kind == "levels":
+            tables *= 2
+        kind = f"native {'rows' if block.kind == 'gather' else 'levels'}" if gathered and plan.native else block.kind
+        ends = end(block.source_stage), end(block.target_stage)
+        size = places * states * itemsize + tables
+        operations = places * states * passes
+        return BlockCost(level(block.target_stage), kind, *ends, block.synapses, operations, size, _why(plan, block))
 
     ordered = sorted(plan.blocks, key=lambda b: (b.target_stage, b.source_stage, b.kind))
     return [cost(block) for block in ordered]
+
+
+def _why(plan: Plan, block: Block) -> str:
+    """Why a block runs as it does, with the numbers that decided."""
+    if block.kind == "dense":
+        return "{}x{}: every sender meets every receiver: one matrix product".format(*block.edges.shape)
+    if block.kind == "diagonal":
+        return "one to one: elementwise"
+    if block.kind in ("batched", "conv"):
+        also = " with shared numbers" if block.kind == "conv" else ""
+        return f"{len(block.edges)} equal complete groups{also}: one batched product"
+    least = MIN_DENSITY_NATIVE if plan.native else MIN_DENSITY
+    if block.kind == "masked":
+        return f"{block.synapses / block.edges.size:.0%} filled, at least {least:.0%}: a product with zeros beats gathering"
+    if block.kind == "levels" and block.tiles is not None:
+        tiles = np.diff(block.tiles)
+        run = f"{block.levels} irregular levels: one scan over {len(tiles)} tiles of up to {tiles.max()} rows"
+        return f"{run}, {'summed by native code' if plan.native else 'gathered'}"
+    how = "rows summed by native code" if plan.native else "gathered row by row"
+    if not plan.options[0]:
+        return f"products are switched off: {how}"
+    if block.synapses < MIN_DENSE:
+        return f"fewer than {MIN_DENSE} synapses: {how}"
+    share = block.synapses / (len(np.unique(np.asarray(block.source))) * len(np.unique(np.asarray(block.target))))
+    if share < least:
+        return f"{share:.0%} filled, less than {least:.0%}: {how}"
+    return f"{share:.0%} filled, but of several sorts or one of too many blocks: {how}"

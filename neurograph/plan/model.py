@@ -90,11 +90,16 @@ class Plan:
     offsets: IntArray  # [stages + 1] plan position at which each stage starts
     stage_of: IntArray = field(repr=False)  # [n] stage of the neuron at plan position p
     group: IntArray = field(repr=False)  # [E] in topology order: dense id of the shared number, -1 for own and fixed
-    options: tuple[bool, str, bool] = (True, "auto", False)
+    options: tuple[bool, str, bool, bool] = (True, "auto", False, False)
 
     @property
     def digest(self) -> str:
         return self.topology.digest
+
+    @property
+    def native(self) -> bool:
+        """Whether irregular synapses are to run by native code."""
+        return self.options[3]
 
     @property
     def dense_share(self) -> float:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from neurograph.plan.cut import MIN_DENSITY, MIN_DENSITY_NATIVE
 from neurograph.topology.graph import Topology
 
 __all__ = ["Segments", "find_segments", "order_segment"]
@@ -14,12 +15,13 @@ IntArray = np.ndarray
 
 # Unrolled levels cost compile time per pair of levels that exchange synapses by gathers; up to this many pairs it is worth it.
 MAX_PAIRS = 6
-# A level is dense, and so not scanned, if half its arriving synapses fill this share of the pairs of levels they lie in ...
-MIN_DENSITY = 0.25
-# ... and there are this many of them: a product smaller than this is no faster than its gathers.
+# A level is dense, and so not scanned, if half its arriving synapses fill the share of the pairs of levels they lie in that makes
+# a product of them (cut.py), and there are this many of them: a product smaller than this is no faster than its gathers.
 MIN_LEVEL = 1024
 # A step of a scan costs about as much as this many slots of its tables (loop overhead against 128 multiply-adds x 2 states).
 STEP_COST = 160
+# The update of one row, in the same measure.
+ROW_COST = 10
 MAX_TILE = 512
 
 
@@ -31,7 +33,9 @@ class Segments:
     is_segment: IntArray
 
 
-def find_segments(topology: Topology, phase_of: IntArray, cyclic: IntArray, *, blocks: bool, levels: str) -> Segments:
+def find_segments(
+    topology: Topology, phase_of: IntArray, cyclic: IntArray, *, blocks: bool, levels: str, native: bool
+) -> Segments:
     """Maximal runs of consecutive irregular levels of hidden neurons; see `compile_plan` for `levels`."""
     count = len(cyclic)
     own, no = np.arange(count), np.zeros(count, bool)
@@ -46,7 +50,8 @@ def find_segments(topology: Topology, phase_of: IntArray, cyclic: IntArray, *, b
     source, target = pairs // count, pairs % count
     dense = np.zeros(count)
     if blocks and levels != "always":
-        filled = (edges >= MIN_DENSITY * size[source] * size[target]) & (edges >= MIN_LEVEL)
+        least = MIN_DENSITY_NATIVE if native else MIN_DENSITY
+        filled = (edges >= least * size[source] * size[target]) & (edges >= MIN_LEVEL)
         dense = np.bincount(target, edges * filled, count) / np.maximum(np.bincount(target, edges, count), 1)
         grouped = _grouped_share(topology, phase_of, count)
         dense = np.maximum(dense, grouped)
@@ -82,7 +87,7 @@ def _grouped_share(topology: Topology, phase_of: IntArray, count: int) -> IntArr
     return np.bincount(target, good, count) / total
 
 
-def order_segment(topology: Topology, neurons: IntArray, level_of: IntArray) -> tuple[IntArray, IntArray, int]:
+def order_segment(topology: Topology, neurons: IntArray, level_of: IntArray, native: bool) -> tuple[IntArray, IntArray, int]:
     """Order of a segment's neurons, where its tiles start [tiles + 1], and its number of levels.
 
     Levels follow one another; a level is dealt into tiles of at most one size, such that long rows are spread over them.
@@ -94,7 +99,7 @@ def order_segment(topology: Topology, neurons: IntArray, level_of: IntArray) -> 
     degree = np.bincount(topology.receivers[both], minlength=topology.num_neurons)[neurons]
     by = np.lexsort((-degree, level))
     _, size = np.unique(level, return_counts=True)
-    tile = _tile_size(size, max(float(degree.mean()), 1.0))
+    tile = _tile_size(size, 0.0 if native else max(float(degree.mean()), 1.0))
     number = -(-size // tile)
     starts = np.concatenate([[0], np.cumsum(size)])[:-1]
     # Deal the sorted rows of a level round its tiles; then rows of one tile are neighbours.
@@ -106,8 +111,8 @@ def order_segment(topology: Topology, neurons: IntArray, level_of: IntArray) -> 
 
 
 def _tile_size(size: IntArray, degree: float) -> int:
-    """Rows per step: padding of small levels against the number of steps."""
+    """Rows per step: padding of small levels, which costs `degree` slots a row, against the number of steps."""
     options = [2**i for i in range(10) if 2**i <= max(MAX_TILE, 1)]
     options = sorted({min(o, int(size.max())) for o in options})
-    cost = [np.sum(-(-size // t)) * (STEP_COST + t * degree * 1.25) for t in options]
+    cost = [np.sum(-(-size // t)) * (STEP_COST + t * (ROW_COST + degree * 1.25)) for t in options]
     return options[int(np.argmin(cost))]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import sys
 import tempfile
 import time
 import warnings
@@ -16,21 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from neurograph.files import cache_dir
+
 __all__ = ["cache_dir", "cached"]
 
 _INDEX = "index.json"
-
-
-def cache_dir() -> Path:
-    """$NEUROGRAPH_CACHE, or `neurograph` in the user's cache directory of this system."""
-    chosen = os.environ.get("NEUROGRAPH_CACHE")
-    if chosen:
-        return Path(chosen).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "neurograph"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "neurograph" / "cache"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "neurograph"
 
 
 def cached(label: str, facts: Mapping[str, Any], make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -1,0 +1,367 @@
+// Irregular synapses on a CPU: sums over rows of a compressed sparse table, and the product of both ends of every synapse.
+//
+// Arrays are [..., channels, neurons, batch], row-major, batch innermost. A table has one row per receiving neuron: its synapses e
+// lie in begin[row] .. begin[row + 1], sources[e] is the sender and slots[e] where the synapse's number stands (no slots: at e).
+// Leading axes are those of jax.vmap; an axis of size 1 serves all. Every row (every product) is computed by one thread in one
+// fixed order, so results do not depend on the number of threads.
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "xla/ffi/api/ffi.h"
+
+namespace ffi = xla::ffi;
+
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kBytes = 64;
+#elif defined(__AVX__)
+constexpr int kBytes = 32;
+#else
+constexpr int kBytes = 16;
+#endif
+
+template <typename T>
+struct Vector {
+  typedef T type __attribute__((vector_size(kBytes)));
+  typedef T unaligned __attribute__((vector_size(kBytes), aligned(sizeof(T)), may_alias));
+  static constexpr int lanes = kBytes / sizeof(T);
+};
+
+template <typename T>
+inline typename Vector<T>::type load(const T* at) {
+  return *reinterpret_cast<const typename Vector<T>::unaligned*>(at);
+}
+
+template <typename T>
+inline void store(T* at, typename Vector<T>::type value) {
+  *reinterpret_cast<typename Vector<T>::unaligned*>(at) = value;
+}
+
+// Halves of every block of 2 * kWidth lanes are added up: a's sums become the first half of the block, b's the second.
+template <int kWidth, typename V, size_t... kLane>
+inline V fold(V a, V b, std::index_sequence<kLane...>) {
+  constexpr int lanes = sizeof...(kLane), block = 2 * kWidth;
+  const V first = __builtin_shufflevector(a, b, (kLane % block < kWidth ? kLane : lanes + kLane - kWidth)...);
+  const V second = __builtin_shufflevector(a, b, (kLane % block < kWidth ? kLane + kWidth : lanes + kLane)...);
+  return first + second;
+}
+
+// The sums over the lanes of N vectors, that of vector i in lane i * lanes / N; always in the same order.
+template <typename T, int N, int kWidth = Vector<T>::lanes / 2>
+inline typename Vector<T>::type sums(typename Vector<T>::type* v) {
+  constexpr auto lanes = std::make_index_sequence<Vector<T>::lanes>{};
+  if constexpr (kWidth == 0) {
+    return v[0];
+  } else if constexpr (N > 1) {
+    for (int i = 0; i < N / 2; ++i) v[i] = fold<kWidth>(v[i], v[i + N / 2], lanes);
+    return sums<T, N / 2, kWidth / 2>(v);
+  } else {
+    v[0] = fold<kWidth>(v[0], v[0], lanes);
+    return sums<T, 1, kWidth / 2>(v);
+  }
+}
+
+struct Table {
+  const int32_t* begin;
+  const int32_t* sources;
+  const int32_t* slots;  // null: the number of synapse e stands at e
+  int64_t slot(int64_t e) const { return slots ? slots[e] : e; }
+};
+
+// One row over `N` vectors of the batch: out = start (or 0) + sum of number * signal of the sender.
+template <typename T, int N, bool kSlots>
+inline void row_lanes(const Table& table, int64_t first, int64_t last, const T* values, const T* signal, int64_t batch,
+                      const T* start, T* out) {
+  constexpr int lanes = Vector<T>::lanes;
+  typename Vector<T>::type total[N];
+  for (int i = 0; i < N; ++i) total[i] = start ? load(start + i * lanes) : typename Vector<T>::type{};
+  for (int64_t e = first; e < last; ++e) {
+    const T* from = signal + table.sources[e] * batch;
+    const T number = values[kSlots ? table.slots[e] : e];
+    for (int i = 0; i < N; ++i) total[i] += number * load(from + i * lanes);
+  }
+  for (int i = 0; i < N; ++i) store(out + i * lanes, total[i]);
+}
+
+template <typename T, bool kSlots>
+void row_sum(const Table& table, int64_t row, const T* values, const T* signal, int64_t batch, const T* start, T* out) {
+  constexpr int lanes = Vector<T>::lanes;
+  const int64_t first = table.begin[row], last = table.begin[row + 1];
+  int64_t b = 0;
+  auto take = [&](auto count) {
+    constexpr int n = decltype(count)::value;
+    for (; b + n * lanes <= batch; b += n * lanes)
+      row_lanes<T, n, kSlots>(table, first, last, values, signal + b, batch, start ? start + b : nullptr, out + b);
+  };
+  take(std::integral_constant<int, 8>{});
+  take(std::integral_constant<int, 4>{});
+  take(std::integral_constant<int, 2>{});
+  take(std::integral_constant<int, 1>{});
+  for (; b < batch; ++b) {
+    T total = start ? start[b] : T(0);
+    for (int64_t e = first; e < last; ++e) total += values[kSlots ? table.slots[e] : e] * signal[table.sources[e] * batch + b];
+    out[b] = total;
+  }
+}
+
+// N synapses of one row: the sum over the batch of the sender's number times the receiver's.
+template <typename T, int N>
+inline void products(const Table& table, int64_t e, const T* pre, const T* post, int64_t batch, T* out) {
+  constexpr int lanes = Vector<T>::lanes;
+  typename Vector<T>::type total[N] = {};
+  const T* from[N];
+  for (int i = 0; i < N; ++i) from[i] = pre + table.sources[e + i] * batch;
+  int64_t b = 0;
+  for (; b + lanes <= batch; b += lanes) {
+    const auto here = load(post + b);
+    for (int i = 0; i < N; ++i) total[i] += here * load(from[i] + b);
+  }
+  const auto summed = sums<T, N>(total);
+  for (int i = 0; i < N; ++i) {
+    T sum = summed[i * (lanes / N)];
+    for (int64_t rest = b; rest < batch; ++rest) sum += post[rest] * from[i][rest];
+    out[table.slot(e + i)] = sum;
+  }
+}
+
+template <typename T>
+void row_products(const Table& table, int64_t row, const T* pre, const T* post, int64_t batch, T* out) {
+  int64_t e = table.begin[row];
+  const int64_t last = table.begin[row + 1];
+  constexpr int many = Vector<T>::lanes < 8 ? Vector<T>::lanes : 8;
+  for (; e + many <= last; e += many) products<T, many>(table, e, pre, post + row * batch, batch, out);
+  for (; e + 2 <= last; e += 2) products<T, 2>(table, e, pre, post + row * batch, batch, out);
+  for (; e < last; ++e) products<T, 1>(table, e, pre, post + row * batch, batch, out);
+}
+
+// An operand under jax.vmap: where its part for one index of the leading axes begins.
+class Leading {
+ public:
+  Leading(const ffi::AnyBuffer& buffer, size_t rank, ffi::Span<const int64_t> lead) {
+    const auto dims = buffer.dimensions();
+    size_ = 1;
+    for (size_t i = dims.size() - rank; i < dims.size(); ++i) size_ *= dims[i];
+    strides_.assign(lead.size(), 0);
+    int64_t stride = size_;
+    const size_t mine = dims.size() - rank;
+    for (size_t i = 0; i < mine && i < lead.size(); ++i) {
+      const int64_t dim = dims[mine - 1 - i];
+      if (dim != 1) strides_[lead.size() - 1 - i] = stride;
+      stride *= dim;
+    }
+    lead_.assign(lead.begin(), lead.end());
+  }
+
+  int64_t offset(int64_t index) const {
+    int64_t out = 0;
+    for (size_t i = lead_.size(); i-- > 0;) {
+      out += (index % lead_[i]) * strides_[i];
+      index /= lead_[i];
+    }
+    return out;
+  }
+
+ private:
+  int64_t size_;
+  std::vector<int64_t> strides_, lead_;
+};
+
+int64_t dim(const ffi::AnyBuffer& buffer, int back) { return buffer.dimensions()[buffer.dimensions().size() - back]; }
+
+// Calls work(piece) for all pieces, by as many threads as the pool has. The caller takes pieces as well and waits only for those
+// that another thread has begun: no thread waits for one that has not started, so a busy pool cannot lock up.
+template <typename Work>
+void share(ffi::ThreadPool pool, int64_t pieces, Work work) {
+  const int64_t helpers = std::min<int64_t>(pool.num_threads(), pieces) - 1;
+  if (helpers <= 0) {
+    for (int64_t i = 0; i < pieces; ++i) work(i);
+    return;
+  }
+  struct Shared {
+    std::atomic<int64_t> next{0};
+    int64_t done = 0;
+    std::mutex mutex;
+    std::condition_variable all;
+  };
+  auto shared = std::make_shared<Shared>();
+  const Work* job = &work;  // alive until the last piece is done; whoever finds no piece left does not touch it
+  auto run = [shared, job, pieces] {
+    int64_t mine = 0;
+    for (int64_t i; (i = shared->next.fetch_add(1)) < pieces; ++mine) (*job)(i);
+    if (!mine) return;
+    std::lock_guard<std::mutex> lock(shared->mutex);
+    if ((shared->done += mine) == pieces) shared->all.notify_all();
+  };
+  for (int64_t i = 0; i < helpers; ++i) {
+    auto copy = run;
+    pool.Schedule(std::move(copy));
+  }
+  run();
+  std::unique_lock<std::mutex> lock(shared->mutex);
+  shared->all.wait(lock, [&] { return shared->done == pieces; });
+}
+
+// Multiply-adds that are worth handing to another thread.
+constexpr int64_t kPiece = 1 << 18;
+
+// Rows cut into runs of about equal numbers of synapses.
+std::vector<int64_t> cut_rows(const int32_t* begin, int64_t first, int64_t last, int64_t per_synapse, int64_t per_row) {
+  std::vector<int64_t> cuts{first};
+  int64_t cost = 0;
+  for (int64_t row = first; row < last; ++row) {
+    cost += (begin[row + 1] - begin[row]) * per_synapse + per_row;
+    if (cost >= kPiece) cuts.push_back(row + 1), cost = 0;
+  }
+  if (cuts.back() != last) cuts.push_back(last);
+  return cuts;
+}
+
+const int32_t* ints(const ffi::AnyBuffer& buffer) { return static_cast<const int32_t*>(buffer.untyped_data()); }
+
+Table table_of(const ffi::AnyBuffer& begin, const ffi::AnyBuffer& sources, const ffi::AnyBuffer& slots) {
+  return {ints(begin), ints(sources), slots.element_count() ? ints(slots) : nullptr};
+}
+
+// Rows span[1] .. span[2] of the window that starts at span[0]; other rows of the window are only their start.
+template <typename T>
+void flow(ffi::ThreadPool pool, const int32_t* span, const Table& table, const ffi::AnyBuffer& values, const ffi::AnyBuffer& signal,
+          const ffi::AnyBuffer* start, ffi::AnyBuffer out) {
+  const auto dims = out.dimensions();
+  const auto lead = dims.first(dims.size() - 3);
+  const int64_t channels = dim(out, 3), rows = dim(out, 2), batch = dim(out, 1), senders = dim(signal, 2);
+  const int64_t numbers = dim(values, 1), value_step = dim(values, 2) == 1 ? 0 : numbers;
+  const int64_t signal_step = dim(signal, 3) == 1 ? 0 : senders * batch;
+  const int64_t start_rows = start ? dim(*start, 2) : 0, start_batch = start ? dim(*start, 1) : batch;
+  const Leading of_values(values, 2, lead), of_signal(signal, 3, lead), of_start(start ? *start : out, 3, lead);
+  int64_t replicas = 1;
+  for (int64_t size : lead) replicas *= size;
+  const T* value_data = static_cast<const T*>(values.untyped_data());
+  const T* signal_data = static_cast<const T*>(signal.untyped_data());
+  const T* start_data = start ? static_cast<const T*>(start->untyped_data()) : nullptr;
+  T* out_data = static_cast<T*>(out.untyped_data());
+  const int64_t window = span ? span[0] : 0, first = span ? span[1] : 0, last = span ? span[2] : rows;
+  const auto cuts = cut_rows(table.begin, window, window + rows, batch, batch);
+  const int64_t runs = cuts.size() - 1;
+  share(pool, replicas * channels * runs, [&](int64_t piece) {
+    const int64_t run = piece % runs, channel = piece / runs % channels, replica = piece / runs / channels;
+    const T* v = value_data + of_values.offset(replica) + channel * value_step;
+    const T* s = signal_data + of_signal.offset(replica) + channel * signal_step;
+    const T* a = start ? start_data + of_start.offset(replica) + channel * start_rows * start_batch : nullptr;
+    T* o = out_data + ((replica * channels + channel) * rows - window) * batch;
+    for (int64_t row = cuts[run]; row < cuts[run + 1]; ++row) {
+      T* here = o + row * batch;
+      const T* begin = a ? a + row * start_batch : nullptr;
+      if (start_batch != batch) {  // one number for the whole batch
+        std::fill(here, here + batch, *begin);
+        begin = here;
+      }
+      if (row < first || row >= last) {
+        if (!begin) std::fill(here, here + batch, T(0));
+        else if (begin != here) std::memcpy(here, begin, batch * sizeof(T));
+      } else if (table.slots) {
+        row_sum<T, true>(table, row, v, s, batch, begin, here);
+      } else {
+        row_sum<T, false>(table, row, v, s, batch, begin, here);
+      }
+    }
+  });
+}
+
+template <typename T>
+void product(ffi::ThreadPool pool, const Table& table, int64_t rows, const ffi::AnyBuffer& pre, const ffi::AnyBuffer& post,
+             ffi::AnyBuffer out) {
+  const auto dims = out.dimensions();
+  const auto lead = dims.first(dims.size() - 2);
+  const int64_t channels = dim(out, 2), numbers = dim(out, 1), batch = dim(pre, 1), senders = dim(pre, 2);
+  const Leading of_pre(pre, 3, lead), of_post(post, 3, lead);
+  int64_t replicas = 1;
+  for (int64_t size : lead) replicas *= size;
+  const T* pre_data = static_cast<const T*>(pre.untyped_data());
+  const T* post_data = static_cast<const T*>(post.untyped_data());
+  T* out_data = static_cast<T*>(out.untyped_data());
+  const auto cuts = cut_rows(table.begin, 0, rows, batch, 0);
+  const int64_t runs = cuts.size() - 1;
+  share(pool, replicas * channels * runs, [&](int64_t piece) {
+    const int64_t run = piece % runs, channel = piece / runs % channels, replica = piece / runs / channels;
+    const T* a = pre_data + of_pre.offset(replica) + channel * senders * batch;
+    const T* b = post_data + of_post.offset(replica) + channel * rows * batch;
+    T* o = out_data + (replica * channels + channel) * numbers;
+    for (int64_t row = cuts[run]; row < cuts[run + 1]; ++row) row_products<T>(table, row, a, b, batch, o);
+  });
+}
+
+template <typename F>
+ffi::Error by_type(ffi::DataType type, F run) {
+  if (type == ffi::F32) return run(float{}), ffi::Error::Success();
+  if (type == ffi::F64) return run(double{}), ffi::Error::Success();
+  return ffi::Error(ffi::ErrorCode::kInvalidArgument, "neurograph: only float32 and float64 run natively");
+}
+
+ffi::Error Flow(ffi::ThreadPool pool, ffi::AnyBuffer begin, ffi::AnyBuffer sources, ffi::AnyBuffer slots, ffi::AnyBuffer values,
+                ffi::AnyBuffer signal, ffi::AnyBuffer start, ffi::Result<ffi::AnyBuffer> out) {
+  const ffi::AnyBuffer* first = start.element_count() ? &start : nullptr;
+  return by_type(signal.element_type(), [&](auto zero) {
+    flow<decltype(zero)>(pool, nullptr, table_of(begin, sources, slots), values, signal, first, *out);
+  });
+}
+
+// Memory as it is, for arrays of which every number will be written.
+ffi::Error Empty(ffi::Result<ffi::AnyBuffer>, int64_t) { return ffi::Error::Success(); }
+
+ffi::Error Tile(ffi::ThreadPool pool, ffi::AnyBuffer span, ffi::AnyBuffer begin, ffi::AnyBuffer sources, ffi::AnyBuffer slots,
+                ffi::AnyBuffer values, ffi::AnyBuffer signal, ffi::AnyBuffer start, ffi::Result<ffi::AnyBuffer> out) {
+  return by_type(signal.element_type(), [&](auto zero) {
+    flow<decltype(zero)>(pool, ints(span), table_of(begin, sources, slots), values, signal, &start, *out);
+  });
+}
+
+ffi::Error Product(ffi::ThreadPool pool, ffi::AnyBuffer begin, ffi::AnyBuffer sources, ffi::AnyBuffer slots, ffi::AnyBuffer pre,
+                   ffi::AnyBuffer post, ffi::Result<ffi::AnyBuffer> out) {
+  return by_type(pre.element_type(), [&](auto zero) {
+    product<decltype(zero)>(pool, table_of(begin, sources, slots), dim(begin, 1) - 1, pre, post, *out);
+  });
+}
+
+}  // namespace
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(neurograph_flow, Flow,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Ret<ffi::AnyBuffer>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(neurograph_empty, Empty, ffi::Ffi::Bind().Ret<ffi::AnyBuffer>().Attr<int64_t>("number"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(neurograph_tile, Tile,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Ret<ffi::AnyBuffer>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(neurograph_product, Product,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Ret<ffi::AnyBuffer>());

@@ -1,0 +1,192 @@
+"""The native code of irregular synapses: compiled on first use, kept in the user's cache, called through `jax.ffi`.
+
+Where it cannot be had (no C++ compiler, NEUROGRAPH_NATIVE=0, another device than a CPU) the kernels gather by XLA's means: the
+same results to rounding, several times slower. `description()` says which.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import jax
+import jax.ffi
+import jax.numpy as jnp
+import jaxlib.version
+import numpy as np
+
+from neurograph.files import cache_dir, write_atomically
+
+__all__ = ["available", "description", "empty", "flow", "product", "tile"]
+
+SOURCE = Path(__file__).with_name("native.cpp")
+# No -ffast-math: sums keep their order, and infinities and NaNs their meaning.
+FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-DNDEBUG")
+TARGETS = ("flow", "tile", "product", "empty")
+
+
+@dataclass(frozen=True)
+class _Status:
+    ready: bool
+    text: str
+
+
+def available() -> bool:
+    """Whether irregular synapses can run natively: on a CPU, with the code compiled (which this call does if need be)."""
+    return _status().ready
+
+
+def description() -> str:
+    """For reports: `"native, g++ (Debian 12.2.0-14) 12.2.0"`, or `"none: "` and why."""
+    return _status().text
+
+
+def _status() -> _Status:
+    if os.environ.get("NEUROGRAPH_NATIVE", "1").lower() in ("0", "false", "no", "off"):
+        return _Status(False, "none: NEUROGRAPH_NATIVE switches it off")
+    if jax.default_backend() != "cpu":
+        return _Status(False, f"none: the device is a {jax.default_backend()}, not a CPU")
+    return _load()
+
+
+@lru_cache(maxsize=1)
+def _load() -> _Status:
+    if sys.platform == "win32":
+        return _Status(False, "none: not written for Windows")
+    try:
+        compiler = _compiler()
+        version = subprocess.run([*compiler, "--version"], capture_output=True, text=True, timeout=60, check=True).stdout
+        version = version.splitlines()[0].strip() if version.strip() else compiler[0]
+        library = _library(compiler, version)
+        for name in TARGETS:
+            symbol = getattr(library, f"neurograph_{name}")
+            jax.ffi.register_ffi_target(f"neurograph_{name}", jax.ffi.pycapsule(symbol), platform="cpu")
+    except _Unavailable as error:
+        return _Status(False, f"none: {error}")
+    except subprocess.CalledProcessError as error:
+        return _Status(False, f"none: {error.cmd[0]} failed: {_last_line(error.stderr)}")
+    except Exception as error:  # a foreign toolchain may fail in any way; the fallback gives the same results
+        return _Status(False, f"none: {type(error).__name__}: {error}")
+    return _Status(True, f"native, {version}")
+
+
+class _Unavailable(Exception):
+    pass
+
+
+def _compiler() -> list[str]:
+    chosen = os.environ.get("CXX")
+    for command in [shlex.split(chosen)] if chosen else [["g++"], ["clang++"], ["c++"]]:
+        if command and shutil.which(command[0]):
+            return command
+    raise _Unavailable(f"CXX={chosen} is not found" if chosen else "no C++ compiler is found (g++, clang++, c++, or set CXX)")
+
+
+def _last_line(text: str | None) -> str:
+    lines = [line for line in (text or "").splitlines() if "error" in line] or (text or "").splitlines()
+    return lines[0].strip() if lines else "it said nothing"
+
+
+def _processor() -> str:
+    """What -march=native depends on."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith(("flags", "Features")):
+                return line
+    except OSError:
+        pass
+    return platform.processor()
+
+
+def _library(compiler: list[str], version: str) -> ctypes.CDLL:
+    """From the cache, else compiled into it; into a private folder that is forgotten where the cache cannot be written."""
+    source = SOURCE.read_bytes()
+    facts = (*compiler, version, *FLAGS, jaxlib.version.__version__, platform.machine(), _processor())
+    key = hashlib.sha256(source + "\0".join(facts).encode()).hexdigest()[:32]
+    place = cache_dir() / "native" / f"neurograph-{key}.so"
+    # What another user wrote is not run.
+    if place.is_file() and place.stat().st_uid == os.getuid():
+        try:
+            return ctypes.CDLL(str(place))
+        except OSError:
+            pass  # damaged: made anew
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "neurograph.so"
+        _compile(compiler, made)
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(place, made.read_bytes())
+            return ctypes.CDLL(str(place))
+        except OSError:
+            return ctypes.CDLL(str(made))
+
+
+def _compile(compiler: list[str], target: Path) -> None:
+    command = [*compiler, *FLAGS, f"-I{jax.ffi.include_dir()}", str(SOURCE), "-o", str(target)]
+    run = lambda *more: subprocess.run(  # noqa: E731
+        [*command, *more], capture_output=True, text=True, timeout=300, check=True
+    )
+    try:
+        run("-march=native")
+    except subprocess.CalledProcessError:
+        run()  # a compiler that cannot tell what it runs on
+
+
+# -- calls: operands may have leading axes under vmap, see native.cpp --------------------------------------------------------
+
+
+def _call(name: str, shape: tuple[int, ...], dtype: np.dtype, *operands: jax.Array) -> jax.Array:
+    _load()  # a plan may have been made for native code by somebody who never asked whether it is there
+    return jax.ffi.ffi_call(f"neurograph_{name}", jax.ShapeDtypeStruct(shape, dtype), vmap_method="expand_dims")(*operands)
+
+
+def flow(table: dict[str, jax.Array], values: jax.Array, signal: jax.Array, start: jax.Array | None = None) -> jax.Array:
+    """`start` plus the sums over the rows of a table.
+
+    Args:
+      values: [channels or 1, m].
+      signal: [k, senders, batch].
+      start: [k, rows, batch or 1], or None for 0.
+
+    Returns:
+      [k, rows, batch].
+    """
+    shape = (max(values.shape[0], signal.shape[0]), table["begin"].shape[0] - 1, signal.shape[2])
+    start = jnp.zeros((0, 0, 0), signal.dtype) if start is None else start
+    return _call("flow", shape, signal.dtype, *_parts(table), values, signal, start)
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype, number: int) -> jax.Array:
+    """An array of whatever is in memory, all of which will be written. `number`: the compiler makes equal calls one."""
+    _load()
+    return jax.ffi.ffi_call("neurograph_empty", jax.ShapeDtypeStruct(shape, dtype), vmap_method="expand_dims")(
+        number=np.int64(number)
+    )
+
+
+def _parts(table: dict[str, jax.Array]) -> tuple[jax.Array, ...]:
+    return table["begin"], table["sources"], table["slots"]
+
+
+def tile(
+    span: jax.Array, size: int, table: dict[str, jax.Array], values: jax.Array, signal: jax.Array, start: jax.Array
+) -> jax.Array:
+    """A window of `size` rows of `flow`; span [3]: its first row, and the first and last + 1 row to sum (others are `start`)."""
+    shape = (start.shape[0], size, signal.shape[2])
+    return _call("tile", shape, signal.dtype, span, *_parts(table), values, signal, start)
+
+
+def product(table: dict[str, jax.Array], pre: jax.Array, post: jax.Array) -> jax.Array:
+    """Sum over the batch of both ends of every synapse: pre [k, senders, batch], post [k, rows, batch] -> [k, m]."""
+    shape = (pre.shape[0], table["sources"].shape[0])
+    return _call("product", shape, pre.dtype, *_parts(table), pre, post)

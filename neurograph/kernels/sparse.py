@@ -1,0 +1,49 @@
+"""Irregular synapses by native code: one compressed table by receiver, one by sender, over the same stored numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from neurograph.kernels import native
+from neurograph.kernels.bilinear import accumulator
+
+__all__ = ["Sparse"]
+
+
+def _table(targets: np.ndarray, sources: np.ndarray, rows: int) -> dict[str, jax.Array]:
+    """Row pointers [rows + 1], senders [m] in order of rows, and slots [m] of the synapses' numbers (empty: in that order)."""
+    by = np.argsort(targets, kind="stable")
+    begin = np.concatenate([[0], np.cumsum(np.bincount(targets, minlength=rows))])
+    slots = by if (np.diff(by) != 1).any() else by[:0]
+    return {name: jnp.asarray(a, jnp.int32) for name, a in (("begin", begin), ("sources", sources[by]), ("slots", slots))}
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """`m` synapses from a stage of `senders` neurons to one of `receivers`; see `Bilinear`."""
+
+    m: int
+    senders: int
+    receivers: int
+
+    @staticmethod
+    def build(source: np.ndarray, target: np.ndarray, senders: int, receivers: int) -> tuple[Sparse, dict[str, Any]]:
+        tables = {"along": _table(target, source, receivers), "against": _table(source, target, senders)}
+        return Sparse(len(source), senders, receivers), tables
+
+    def raw_flow(
+        self, tables: Any, against: bool, values: jax.Array, signal: jax.Array, start: jax.Array | None = None
+    ) -> jax.Array:
+        dtype = accumulator(signal.dtype)
+        table = tables["against" if against else "along"]
+        start = None if start is None else start.astype(dtype)
+        return native.flow(table, values.astype(dtype), signal.astype(dtype), start).astype(signal.dtype)
+
+    def raw_product(self, tables: Any, pre: jax.Array, post: jax.Array) -> jax.Array:
+        dtype = accumulator(pre.dtype)
+        return native.product(tables["along"], pre.astype(dtype), post.astype(dtype)).astype(pre.dtype)
