@@ -64,7 +64,7 @@ def _timed(run: Callable[[], Any]) -> tuple[float, float]:
 
 
 def resident_bytes(run: Callable[[], Any]) -> int | None:
-    """By how much the resident set grows at its highest while `run` runs: memory of programs that cannot be asked (Linux only)."""
+    """By how much the resident set grows at its highest while `run` runs: for programs that cannot be asked (Linux only)."""
     status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
     if not status.exists() or not os.access(reset, os.W_OK):
         return None

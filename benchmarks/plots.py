@@ -96,13 +96,10 @@ def _scaling(plt: Any, found: dict[str, Any], populations: dict[str, Any] | None
         for where, style in (("one device", "o-"), ("all cores", "s--")):
             points = [(int(key.split(",")[0]), v["wall ms"]) for key, v in row.items() if key.endswith(where)]
             if points:
-                x = [1, *(p[0] for p in points)] if where == "one device" else [p[0] for p in points]
-                y = (
-                    [row["one"]["wall ms"], *(p[1] / p[0] for p in points)]
-                    if where == "one device"
-                    else [p[1] / p[0] for p in points]
-                )
-                axis.semilogx(x, y, style, color=color, label=f"{LABELS[name]}, {where}", base=2, markersize=4)
+                points = [(1, row["one"]["wall ms"]), *points] if where == "one device" else points
+                x, y = [p[0] for p in points], [p[1] / p[0] for p in points]
+                axis.plot(x, y, style, color=color, label=f"{LABELS[name]}, {where}", markersize=4)
+    axis.set_xscale("log", base=2)
     axis.set_ylim(bottom=0)
     _finish(axis, "genomes at once", "wall ms per genome and step", False)
     return figure

@@ -1,7 +1,7 @@
 """Measure neurograph beside its peers: `python -m benchmarks.run --out docs/performance`.
 
-Writes OUT.json, the generated part of OUT.md (between its markers) and the pictures OUT/../images/performance-*.png; without --out
-it prints the tables. All methods of a workload live in one process and run in turn. Pin it:
+Writes OUT.json, the generated part of OUT.md (between its markers) and pictures beside it, in images/performance-*.png; without
+--out it prints the tables. All methods of a workload live in one process and run in turn. Pin it:
 
     GLIBC_TUNABLES=glibc.malloc.hugetlb=1 taskset -c 0 python -m benchmarks.run --out docs/performance
 

@@ -1,7 +1,7 @@
 """The graphs that everything here is measured on: seeded generators, arrays only, a name for each.
 
-`WORKLOADS[name].topology()` gives a `neurograph.Topology` without biases, which not every peer has; `states` and `batch` are those
-at which the bars are stated.
+`WORKLOADS[name].topology()` gives a `neurograph.Topology` without biases, which not every peer has; `states` and `batch` are
+those at which the bars are stated.
 """
 
 from __future__ import annotations

@@ -150,6 +150,8 @@ def sweep(
     moving = ("hidden", "output") if forward else ("hidden",)
     norms = _column_norms(network, genome, weights, direction) if rule.synapse_normalization == "in_pass" else None
     states = list(states)
+    # States of another type than the synapses (Network's `precision`): a pass sees the synapses in the states' type.
+    weights, norms = _cast((weights, norms), states[0].dtype)
     signals: States = [None if s is None else mix_states(matrix, s) for s in states]
     constant = matrix.sum(axis=1)  # what the constant neuron's states (all 1) become
     fresh = forward and rule.reset_states  # states are zero: f a vanishes on the first tick
@@ -231,10 +233,14 @@ def sweep(
     return _Pass(states, moments, outer)
 
 
+def _cast(tree: Any, dtype: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), tree)
+
+
 def clamped(network: Network, synapses: Synapses, x: jax.Array) -> States:
     """States before the forward pass: zero or carried over, with the inputs clamped."""
     plan, k = network.plan, network.rule.states
-    dtype = jax.tree.leaves(synapses.forward)[0].dtype if jax.tree.leaves(synapses.forward) else x.dtype
+    dtype = network.state_dtype or jax.tree.leaves(synapses.forward)[0].dtype
     x = x.astype(dtype).T
     states: States = []
     for stage, info in enumerate(plan.stages):
@@ -243,7 +249,7 @@ def clamped(network: Network, synapses: Synapses, x: jax.Array) -> States:
         elif network.rule.reset_states or synapses.neurons is None:
             states.append(jnp.zeros((k, info.size, x.shape[1]), dtype))
         else:
-            states.append(synapses.neurons[stage])
+            states.append(synapses.neurons[stage].astype(dtype))
     return states
 
 
@@ -280,7 +286,8 @@ def output_values(network: Network, states: States) -> jax.Array:
     stages = [s for s, info in enumerate(network.plan.stages) if info.kind == "output"]
     order = np.concatenate([network.plan.stages[s].neurons for s in stages])
     place = _places(order, network.topology.outputs)
-    return jnp.concatenate([states[s][0] for s in stages], axis=0)[place].T
+    outputs = jnp.concatenate([states[s][0] for s in stages], axis=0)[place].T
+    return outputs if network.state_dtype is None else outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32))
 
 
 def _learn(network: Network, genome: Genome, weights: Weights, before: States, after: States, twin: str, second: bool) -> Weights:
@@ -294,6 +301,8 @@ def _learn(network: Network, genome: Genome, weights: Weights, before: States, a
     )
     channels = slice(0, rule.synapse_channels)
     pre, post = pre.T[channels], post[channels]
+    # Sums over the batch, and what is added to synapses, in the synapses' own type: 16-bit states do not reach their steps.
+    before, after = _cast((list(before), list(after)), jax.tree.leaves(weights)[0].dtype)
     # The forward synapse's pre-synaptic neuron is its sender, the backward twin's is its receiver.
     sender_matrix, receiver_matrix = (pre, post) if forward else (post, pre)
     at_senders = [mix_states(sender_matrix, a) for a in before]
