@@ -50,6 +50,8 @@ def measure(name: str, counts: tuple[int, ...], seconds: float, gradient: bool) 
             runs[f"{count}, all cores"] = lambda spread=spread: jax.block_until_ready(
                 ng.population_map(member, spread, devices=devices)
             )
+    for run in runs.values():
+        run()  # compiles
     return interleave(runs, seconds=seconds, most=30)
 
 

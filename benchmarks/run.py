@@ -51,6 +51,8 @@ def main() -> None:
     if given.quick and given.workloads is None:
         names = ["mlp-100-64-64-10", "dag-2k"]
     path = given.out.with_suffix(".json") if given.out else None
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path and path.exists() else {}
     if not given.render:
         warn_if_unpinned()

@@ -21,9 +21,10 @@ __all__ = ["check_memory", "compiled_bytes", "device_budget", "measured_bytes", 
 
 # Share of what is free that a run may take: the rest is for the program itself, fragmentation and other processes.
 DEVICE_SHARE, HOST_SHARE = 0.9, 0.5
-# Copies of all neurons' states that are alive at once: states, signals and mixed states of a pass and of the synapse update; a
-# gradient also holds those of the pass that it goes back through.
-STATE_COPIES, GRADIENT_STATE_COPIES = 4.0, 12.0
+# Copies of all neurons' states that are alive at once (measured): states, signals and mixed states of a pass and of the synapse
+# update; a gradient also holds those of the pass that it goes back through. A scan over levels keeps more of its neurons.
+STATE_COPIES, GRADIENT_STATE_COPIES = 2.5, 11.0
+SCANNED_COPIES, GRADIENT_SCANNED_COPIES = 2.5, 14.0
 # Copies of the stored synapses: the change and the learned ones; a gradient also has their derivatives.
 SYNAPSE_COPIES, GRADIENT_SYNAPSE_COPIES = 2.0, 5.0
 
@@ -80,9 +81,13 @@ def predicted_bytes(network: Network, batch_size: int, steps: int = 1, *, gradie
     if batch_size < 1 or steps < 1:
         raise PlanError(f"batch_size: {batch_size}, steps: {steps}; expected integers > 0")
     states, synapses, messages = _parts(network, batch_size, itemsize)
+    plan = network.plan
+    scanned = sum(plan.stages[stage].size for phase in plan.phases if phase.scanned for stage in phase.stages)
+    share = scanned / network.topology.num_neurons
     if not gradient:
-        return int(STATE_COPIES * states + SYNAPSE_COPIES * synapses + messages)
-    return int(GRADIENT_STATE_COPIES * states + (GRADIENT_SYNAPSE_COPIES + steps) * synapses + 2 * messages)
+        return int((STATE_COPIES + SCANNED_COPIES * share) * states + SYNAPSE_COPIES * synapses + messages)
+    copies = GRADIENT_STATE_COPIES + GRADIENT_SCANNED_COPIES * share
+    return int(copies * states + (GRADIENT_SYNAPSE_COPIES + steps) * synapses + 2 * messages)
 
 
 def _parts(network: Network, batch_size: int, itemsize: int) -> tuple[int, int, int]:

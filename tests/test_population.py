@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import neurograph as ng
-from neurograph.memory import measured_bytes
+from benchmarks import workloads
+from neurograph.memory import compiled_bytes, measured_bytes, predicted_bytes
 from neurograph.population import population_map
 
 MEMBERS = 5
@@ -88,3 +89,34 @@ def test_what_a_function_takes_is_read_from_its_program():
     inside = []
     jax.jit(lambda m: inside.append(measured_bytes(lambda x: m @ chain(x), jnp.ones((64, 1000)))))(matrix)
     assert inside[0] >= used
+
+
+GRAPHS = {
+    "layered": lambda: workloads.layered((40, 30, 20, 5)),
+    "residual": lambda: workloads.residual((30, *[20] * 4, 5)),
+    "sparse levels": lambda: workloads.layered_sparse(4, 60, 1500),
+    "irregular": lambda: workloads.random_dag(120, 600, inputs=20),
+    "local": lambda: workloads.local(side=7, channels=(1, 4), outputs=5),
+}
+
+
+@pytest.mark.parametrize("gradient", [False, True])
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_memory_is_predicted_within_a_factor_of_two_and_a_half(graph, gradient):
+    rule, steps, batch = ng.Rule(), 4, 128
+    network = ng.Network(GRAPHS[graph](), rule)
+    genome = ng.Genome.from_arrays()
+    synapses = network.init(genome, key=jax.random.key(0))
+    xs = jnp.ones((steps, batch, len(network.topology.inputs)))
+    ys = jnp.ones((steps, batch, len(network.topology.outputs)))
+
+    def learned(genome, network, synapses, xs, ys):
+        return network.unroll(genome, synapses, xs, ys)[0]
+
+    def loss(genome, network, *rest):
+        return jnp.sum(network.predict(genome, learned(genome, network, *rest), xs[0]) ** 2)
+
+    function = jax.grad(loss) if gradient else learned
+    used = compiled_bytes(jax.jit(function).lower(genome, network, synapses, xs, ys).compile())
+    predicted = predicted_bytes(network, batch, steps, gradient=gradient)
+    assert used / 2.5 <= predicted <= 2.5 * used, predicted / used

@@ -1,8 +1,8 @@
 """The same learning step by other means.
 
 Every peer is `make(case) -> Run`, or None where it cannot run the graph: one step (forward, backward, synapse update) of the
-additive rule with tanh everywhere, without biases, on the numbers of the case. A peer keeps its own layout between steps, so that no
-conversion is timed. Peers other than JAX are the `benchmark` extra; a missing one raises ImportError here, when it is made.
+additive rule with tanh everywhere, without biases, on the numbers of the case. A peer keeps its own layout between steps, so that
+no conversion is timed. Peers other than JAX are the `benchmark` extra; a missing one raises ImportError here, when it is made.
 """
 
 from __future__ import annotations
