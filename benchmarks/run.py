@@ -1,7 +1,11 @@
-"""The table of docs/performance.md: `python -m benchmarks.run [WORKLOAD ...]`.
+"""Measure neurograph beside its peers: `python -m benchmarks.run --out docs/performance`.
 
-All methods of a workload live in one process and run in turn; medians of CPU time of the process, and of wall time. Pin it to one
-core (`taskset -c 0`) and set GLIBC_TUNABLES=glibc.malloc.hugetlb=1: the baselines' large arrays otherwise pay for page faults.
+Writes OUT.json, the generated part of OUT.md (between its markers) and pictures beside it, in images/performance-*.png; without
+--out it prints the tables. All methods of a workload live in one process and run in turn. Pin it:
+
+    GLIBC_TUNABLES=glibc.malloc.hugetlb=1 taskset -c 0 python -m benchmarks.run --out docs/performance
+
+Peers are the `benchmark` extra (torch, torch_geometric, numba); missing ones are left out, with a line that says so.
 """
 
 from __future__ import annotations
@@ -11,70 +15,80 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
+from benchmarks import sections
+from benchmarks.measure import gemm_rate, machine, warn_if_unpinned
 from benchmarks.peers import PEERS
 from benchmarks.workloads import WORKLOADS
 
-FLOOR = 37e9  # multiply-adds per second of a large matrix product on one core of the reference machine
+SECTIONS = ("steps", "gradients", "scaling", "populations", "precision")
 
 
-def measure(name: str, rounds: int, seed: int = 0) -> dict[str, dict[str, float]]:
-    """Median milliseconds of one learning step by every peer that can run the workload."""
-    workload = WORKLOADS[name]
-    topology = workload.make()
-    runs, results = {}, {}
-    for peer, make in PEERS.items():
-        start = time.perf_counter()
-        try:
-            run = make(workload, topology, seed)
-        except ImportError as error:
-            print(f"  {peer}: left out ({error})", file=sys.stderr)
-            continue
-        if run is None:
-            continue
-        run()
-        runs[peer] = run
-        results[peer] = {"first call s": time.perf_counter() - start}
-    wall: dict[str, list[float]] = {peer: [] for peer in runs}
-    used: dict[str, list[float]] = {peer: [] for peer in runs}
-    for _ in range(rounds):
-        for peer, run in runs.items():
-            before, start = time.process_time(), time.perf_counter()
-            run()
-            wall[peer].append(time.perf_counter() - start)
-            used[peer].append(time.process_time() - before)
-    for peer in runs:
-        results[peer] |= {"wall ms": 1e3 * float(np.median(wall[peer])), "cpu ms": 1e3 * float(np.median(used[peer]))}
-    return results
+def _chosen(parser: argparse.ArgumentParser, what: str, given: str | None, allowed: tuple[str, ...]) -> list[str]:
+    names = list(allowed) if given is None else [name.strip() for name in given.split(",")]
+    if unknown := [name for name in names if name not in allowed]:
+        parser.error(f"--{what}: {unknown[0]!r} is unknown; allowed: {', '.join(allowed)}")
+    return names
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("workloads", nargs="*", default=list(WORKLOADS), metavar="WORKLOAD", help=", ".join(WORKLOADS))
-    parser.add_argument("--rounds", type=int, default=9, help="interleaved rounds (9)")
-    parser.add_argument("--out", type=Path, help="write the figures as JSON")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", metavar="SECTION,...", help=f"of {', '.join(SECTIONS)}; what OUT.json has of others is kept")
+    parser.add_argument("--workloads", metavar="NAME,...", help=f"of {', '.join(WORKLOADS)}")
+    parser.add_argument("--peers", metavar="NAME,...", help=f"of {', '.join(PEERS)}")
+    parser.add_argument("--seconds", type=float, default=2.0, help="per peer and workload (2); slow peers run once")
+    parser.add_argument("--quick", action="store_true", help="small workloads, short curves, half a second each")
+    parser.add_argument("--out", type=Path, metavar="OUT", help="such as docs/performance")
+    parser.add_argument("--render", action="store_true", help="measure nothing: tables and pictures anew from OUT.json")
     given = parser.parse_args()
-    if unknown := [w for w in given.workloads if w not in WORKLOADS]:
-        parser.error(f"{unknown[0]}: no such workload; allowed: {', '.join(WORKLOADS)}")
-    table = {}
-    print("| workload | " + " | ".join(PEERS) + " | ours / best other | segment_sum / ours | first call s |")
-    print("|---" * (len(PEERS) + 4) + "|")
-    for name in given.workloads:
-        row = table[name] = measure(name, given.rounds)
-        cells = [f"{row[p]['cpu ms']:.1f}" if p in row else "" for p in PEERS]
-        mine = row["ours"]["cpu ms"]
-        best = min((row[p]["cpu ms"] for p in row if p not in ("ours", "segment_sum")), default=float("nan"))
-        slow = row.get("segment_sum", {}).get("cpu ms", float("nan"))
-        print(
-            f"| {name} | "
-            + " | ".join(cells)
-            + f" | {mine / best:.2f} | {slow / mine:.1f} | {row['ours']['first call s']:.1f} |",
-            flush=True,
-        )
-    if given.out:
-        given.out.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    chosen = _chosen(parser, "only", given.only, SECTIONS)
+    names = _chosen(parser, "workloads", given.workloads, tuple(WORKLOADS))
+    peers = _chosen(parser, "peers", given.peers, tuple(PEERS))
+    if given.render and given.out is None:
+        parser.error("--render: say where the figures are: --out OUT")
+    seconds = 0.5 if given.quick else given.seconds
+    if given.quick and given.workloads is None:
+        names = ["mlp-100-64-64-10", "dag-2k"]
+    path = given.out.with_suffix(".json") if given.out else None
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path and path.exists() else {}
+    if not given.render:
+        warn_if_unpinned()
+        start = time.perf_counter()
+        results |= {"machine": machine(), "multiply-adds per second": gemm_rate()}
+        for section in chosen:
+            if section in ("steps", "gradients"):
+                made = getattr(sections, section)(names, peers, seconds)
+                # A run of some workloads or peers only replaces those.
+                for name, row in made.items():
+                    known = results.setdefault(section, {}).get(name, {}).get("peers", {})
+                    results[section][name] = row | {"peers": known | row["peers"]}
+            else:
+                results[section] = getattr(sections, section)(seconds, given.quick)
+            if path:
+                _write(path, json.dumps(results, indent=1) + "\n")
+        print(f"measured in {time.perf_counter() - start:.0f} s", file=sys.stderr)
+    from benchmarks import tables
+
+    text = tables.render(results)
+    if given.out is None:
+        print(text)
+        return
+    from benchmarks import plots
+
+    for picture in plots.draw(results, given.out.parent / "images"):
+        print(f"wrote {picture}", file=sys.stderr)
+    page = given.out.with_suffix(".md")
+    _write(page, tables.insert(page.read_text(encoding="utf-8") if page.exists() else "", text))
+    print(f"wrote {path} and {page}", file=sys.stderr)
+
+
+def _write(path: Path, text: str) -> None:
+    from neurograph.files import write_atomically
+
+    write_atomically(path, text)
 
 
 if __name__ == "__main__":

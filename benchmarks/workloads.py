@@ -1,13 +1,14 @@
 """The graphs that everything here is measured on: seeded generators, arrays only, a name for each.
 
-`WORKLOADS[name]()` gives a `neurograph.Topology`; k and B are the states and batch at which the bars are stated.
+`WORKLOADS[name].topology()` gives a `neurograph.Topology` without biases, which not every peer has; `states` and `batch` are
+those at which the bars are stated.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,6 +27,10 @@ class Workload:
     batch: int = 128
     dense: tuple[int, ...] | None = None
     skips: str = ""
+
+    def topology(self) -> Topology:
+        made = self.make()
+        return replace(made, bias=np.zeros(made.num_neurons, bool))
 
 
 def _topology(n: int, senders: np.ndarray, receivers: np.ndarray, inputs: int, outputs: int, **fields: object) -> Topology:

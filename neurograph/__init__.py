@@ -44,6 +44,8 @@ _NAMES: dict[str, tuple[str, ...]] = {
     ),
     "neurograph.types": ("Synapses", "Trace", "Weights"),
     "neurograph.network": ("Network",),
+    "neurograph.memory": ("predicted_bytes",),
+    "neurograph.population": ("population_map",),
     "neurograph.reference": ("from_graphs_tuple", "to_graphs_tuple"),
     "neurograph.learner": ("Problem", "accuracy", "learning_curve", "meta_loss", "query_loss"),
     "neurograph.meta.vector": ("GenomeVector",),

@@ -27,6 +27,7 @@ from neurograph.types import Synapses, Trace
 __all__ = ["KERNELS", "Network"]
 
 KERNELS = ("auto", "batched", "blocks", "gather", "levels", "native", "reference")
+PRECISIONS = ("float32", "float64", "bfloat16", "float16")
 
 
 def _make_kernel(topology: Topology, name: str) -> Kernel:
@@ -62,13 +63,16 @@ class Network:
         else gathers), "native" (every synapse by native code), "blocks" (dense blocks and gathers), "batched" (many equal
         small blocks as one product), "gather" (gathers only), "levels" (every run of hidden levels scanned), or "reference"
         (jraph's segment sums: slow, differentiable in forward mode too, and what every other kernel must equal).
+      precision: type of neurons' states and of what passes between them: None (the synapses' own type, which is the genome's),
+        "float32", "float64", or "bfloat16" and "float16", which halve the memory of states. Sums at neurons and over the batch
+        are taken in float32 at least; synapses, their updates, and outputs keep the genome's type (float32 at least).
 
     Raises:
       PlanError: an unknown kernel, or options of the rule that this topology makes meaningless (both are named).
     """
 
-    def __init__(self, topology: Topology, rule: Rule, kernel: str = "auto"):
-        self.topology, self.rule = topology, rule
+    def __init__(self, topology: Topology, rule: Rule, kernel: str = "auto", *, precision: str | None = None):
+        self.topology, self.rule, self.precision = topology, rule, precision
         self._check()
         self.kernel_name = kernel
         self.kernel = _make_kernel(topology, kernel)
@@ -77,6 +81,10 @@ class Network:
     def _check(self) -> None:
         topology, rule = self.topology, self.rule
         faults = []
+        if self.precision not in (None, *PRECISIONS):
+            faults.append(f"precision: got {self.precision!r}; allowed: {', '.join(PRECISIONS)}, or None for the synapses' type")
+        elif self.precision == "float64" and not jax.config.jax_enable_x64:  # pyright: ignore[reportAttributeAccessIssue]
+            faults.append('precision: float64 needs 64-bit types: jax.config.update("jax_enable_x64", True) first')
         if rule.feedback == "softmax_cross_entropy" and len(topology.outputs) < 2:
             faults.append("feedback: softmax_cross_entropy needs at least two outputs; the topology has one (use mse or labels)")
         if rule.synapse_normalization == "stored":
@@ -90,13 +98,18 @@ class Network:
         if faults:
             raise PlanError("\n".join(faults))
 
+    @property
+    def state_dtype(self) -> Any:
+        """Type of neurons' states; None: that of the synapses."""
+        return None if self.precision is None else jnp.dtype(self.precision)
+
     def tree_flatten(self):
-        return (self.kernel,), (self.topology.digest, self.rule, self.kernel_name, _Same(self.topology))
+        return (self.kernel,), (self.topology.digest, self.rule, self.kernel_name, self.precision, _Same(self.topology))
 
     @classmethod
     def tree_unflatten(cls, aux, children):
         network = object.__new__(cls)
-        _, network.rule, network.kernel_name, same = aux
+        _, network.rule, network.kernel_name, network.precision, same = aux
         network.topology, network.kernel = same.value, children[0]
         network.plan = getattr(children[0], "plan", None)
         return network

@@ -168,6 +168,8 @@ def sweep(
     moving = ("hidden", "output") if forward else ("hidden",)
     norms = _column_norms(network, genome, weights, direction) if rule.synapse_normalization == "in_pass" else None
     states = list(states)
+    # States of another type than the synapses (Network's `precision`): a pass sees the synapses in the states' type.
+    weights, norms = _cast((weights, norms), states[0].dtype)
     signals: States = [None if s is None else mix_states(m, s) for m, s in zip(matrices, states, strict=True)]
     fresh = forward and rule.reset_states  # states are zero: f a vanishes on the first tick
     moments: list[Any] = [None] * len(plan.phases)
@@ -252,10 +254,14 @@ def sweep(
     return _Pass(states, moments, outer)
 
 
+def _cast(tree: Any, dtype: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), tree)
+
+
 def clamped(network: Network, synapses: Synapses, x: jax.Array) -> States:
     """States before the forward pass: zero or carried over, with the inputs clamped."""
     plan, k = network.plan, network.rule.states
-    dtype = jax.tree.leaves(synapses.forward)[0].dtype if jax.tree.leaves(synapses.forward) else x.dtype
+    dtype = network.state_dtype or jax.tree.leaves(synapses.forward)[0].dtype
     x = x.astype(dtype).T
     states: States = []
     for stage, info in enumerate(plan.stages):
@@ -264,7 +270,7 @@ def clamped(network: Network, synapses: Synapses, x: jax.Array) -> States:
         elif network.rule.reset_states or synapses.neurons is None:
             states.append(jnp.zeros((k, info.size, x.shape[1]), dtype))
         else:
-            states.append(synapses.neurons[stage])
+            states.append(synapses.neurons[stage].astype(dtype))
     return states
 
 
@@ -301,7 +307,8 @@ def output_values(network: Network, states: States) -> jax.Array:
     stages = [s for s, info in enumerate(network.plan.stages) if info.kind == "output"]
     order = np.concatenate([network.plan.stages[s].neurons for s in stages])
     place = _places(order, network.topology.outputs)
-    return jnp.concatenate([states[s][0] for s in stages], axis=0)[place].T
+    outputs = jnp.concatenate([states[s][0] for s in stages], axis=0)[place].T
+    return outputs if network.state_dtype is None else outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32))
 
 
 def _learn(
@@ -314,6 +321,8 @@ def _learn(
     pre = [jnp.swapaxes(getattr(own, f"{prefix}pre_transform"), 0, 1)[channels] for own in local]
     post = [getattr(own, f"{prefix}post_transform")[channels] for own in local]
     eta = [getattr(own, f"{prefix}synapse_update") for own in local]
+    # Sums over the batch, and what is added to synapses, in the synapses' own type: 16-bit states do not reach their steps.
+    before, after = _cast((list(before), list(after)), jax.tree.leaves(weights)[0].dtype)
     # The forward synapse's pre-synaptic neuron is its sender, the backward twin's is its receiver.
     sender_matrices, receiver_matrices = (pre, post) if forward else (post, pre)
     at_senders = [mix_states(m, a) for m, a in zip(sender_matrices, before, strict=True)]

@@ -73,6 +73,8 @@ FLOORS = (
     ("reference",),
     ("step",),
     ("network",),
+    ("memory",),
+    ("population",),
 )
 
 

@@ -1,0 +1,175 @@
+"""`population_map`: a function of one genome, mapped over a population and its replicas within a memory budget."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from neurograph.errors import PlanError, ShapeError
+from neurograph.memory import compiled_bytes, device_budget, measured_bytes, readable_bytes
+
+__all__ = ["population_map"]
+
+
+def population_map(
+    function: Callable[..., Any],
+    genomes: Any,
+    *,
+    keys: jax.Array | None = None,
+    budget_bytes: int | None = None,
+    chunk: int | None = None,
+    member_bytes: int | None = None,
+    devices: Sequence[Any] | None = None,
+) -> Any:
+    """`function(genome, key)` for every member of a population, in chunks that fit the memory.
+
+    On a CPU members run one after another: side by side they leave the cache, which costs more than the calls that are saved.
+    On an accelerator as many run side by side as the budget allows. Results do not depend on the chunk, but for rounding.
+    Called outside of `jax.jit`, the program is compiled here, kept for the same `function` object, and its memory checked
+    before it runs; inside, it joins the program that calls it.
+
+    Args:
+      function: of one member (and one key); anything that JAX can trace.
+      genomes: pytree whose leaves lead with the population, [G, ...]: genomes, or tuples of what belongs to each of them.
+      keys: PRNG keys [G], one each, or [G, R] for R replicas of every member; None: the function takes the genome alone.
+      budget_bytes: what temporaries and results may take on one device; default: `device_budget`.
+      chunk: members side by side on one device; default: chosen as above.
+      member_bytes: what one member takes (`predicted_bytes`); default: found by compiling the function once, where a chunk
+        has to be chosen.
+      devices: `jax.Device`s; members are shared out among them, equally; default: no sharding. On a CPU with several cores,
+        ask JAX for several devices before it starts: `jax.config.update("jax_num_cpu_devices", 2)`.
+
+    Returns:
+      The function's results, stacked: leaves [G, ...], or [G, R, ...] with replicas.
+
+    Raises:
+      ShapeError: leaves or keys that do not lead with one common G.
+      PlanError: not even one member fits the budget, or the given chunk does not.
+    """
+    members, lead = _members(genomes, keys)
+    count = int(np.prod(lead))
+    devices = tuple(devices) if devices is not None and len(devices) > 1 else ()
+    share = -(-count // max(len(devices), 1))
+    if chunk is not None and chunk < 1:
+        raise PlanError(f"chunk: got {chunk}; expected an integer > 0")
+    platform = (devices[0] if devices else jax.local_devices()[0]).platform
+    budget = device_budget(devices[0] if devices else None) if budget_bytes is None else budget_bytes
+    size = chunk
+    if size is None:
+        if member_bytes is None and platform != "cpu":
+            member_bytes = measured_bytes(function, *jax.tree.map(lambda leaf: leaf[0], members))
+        fits = share if member_bytes is None else budget // max(member_bytes, 1)
+        if not fits:
+            raise PlanError(_too_large(member_bytes or 0, budget, 1))
+        size = 1 if platform == "cpu" else _even(share, min(share, fits))
+    size = min(size, share)
+    held = _Held(function)
+    if not _tracing(members):
+        while True:
+            used = compiled_bytes(_run.lower(held, size, devices, members).compile())
+            used = used // max(len(devices), 1) if devices else used
+            if used <= budget:
+                break
+            if chunk is not None or size == 1:
+                raise PlanError(_too_large(used, budget, size))
+            size = _even(share, max(size // 2, 1))  # the prediction was too small
+    results = _run(held, size, devices, members)
+    return jax.tree.map(lambda leaf: leaf.reshape(*lead, *leaf.shape[1:]), results)
+
+
+def _members(genomes: Any, keys: jax.Array | None) -> tuple[tuple[Any, ...], tuple[int, ...]]:
+    """Arguments of every call, leading with all members and replicas in one axis; and the shape of that axis."""
+    sizes = {np.shape(leaf)[0] if np.ndim(leaf) else 0 for leaf in jax.tree.leaves(genomes)}
+    if len(sizes) != 1 or 0 in sizes:
+        shapes = sorted({str(list(np.shape(leaf))) for leaf in jax.tree.leaves(genomes)})
+        raise ShapeError(f"genomes: leaves of shape {', '.join(shapes) or 'none'}; expected one leading population axis for all")
+    (count,) = sizes
+    if keys is None:
+        return (genomes,), (count,)
+    keys = jnp.asarray(keys)
+    assert keys is not None  # asarray may give None in its type, for None
+    typed = jnp.issubdtype(keys.dtype, jax.dtypes.prng_key)
+    lead = keys.shape if typed else keys.shape[:-1]
+    if len(lead) not in (1, 2) or lead[0] != count or 0 in lead:
+        raise ShapeError(f"keys: {list(lead)} keys; expected [{count}] or [{count}, replicas]: one population of {count} genomes")
+    if len(lead) == 2:
+        genomes = jax.tree.map(lambda leaf: jnp.repeat(leaf, lead[1], axis=0), genomes)
+    return (genomes, keys.reshape(-1, *keys.shape[len(lead) :])), lead
+
+
+def _even(count: int, most: int) -> int:
+    """A chunk of at most `most` that leaves the least for the last one, at no more rounds than needed."""
+    return -(-count // -(-count // most))
+
+
+def _too_large(used: int, budget: int, size: int) -> str:
+    what = "one member" if size == 1 else f"a chunk of {size} members"
+    remedy = f"a batch of at most {budget / used:.2g} times the size" if size == 1 else f"a chunk of {budget * size // used}"
+    if size > 1 and not budget * size // used:
+        remedy = f"a chunk of 1 with a batch of at most {budget * size / used:.2g} times the size"
+    return f"{what} takes {readable_bytes(used)}, the budget is {readable_bytes(budget)}: would fit about {remedy}"
+
+
+def _tracing(members: Any) -> bool:
+    """Whether this call is part of a program that someone else compiles."""
+    return any(isinstance(leaf, Tracer) for leaf in (*jax.tree.leaves(members), jnp.zeros(())))
+
+
+class _Held:
+    """A function as a static argument: the same object is the same program, whatever its own equality says."""
+
+    def __init__(self, function: Callable[..., Any]):
+        self.function = function
+
+    def __hash__(self) -> int:
+        return id(self.function)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Held) and self.function is other.function
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _run(held: _Held, chunk: int, devices: tuple[Any, ...], members: tuple[Any, ...]) -> Any:
+    run = partial(_chunks, held.function, chunk)
+    if not devices:
+        return run(members)
+    count, axis = jax.tree.leaves(members)[0].shape[0], jax.sharding.PartitionSpec("members")
+    mesh = jax.sharding.Mesh(np.array(devices), ("members",))
+    results = _shard_map(run, mesh, axis)(_padded(members, -count % len(devices)))
+    return jax.tree.map(lambda leaf: leaf[:count], results)
+
+
+def _shard_map(run: Callable[..., Any], mesh: Any, axis: Any) -> Callable[..., Any]:
+    shard_map = getattr(jax, "shard_map", None)
+    if shard_map is None:
+        from jax.experimental.shard_map import shard_map  # pyright: ignore[reportMissingImports]
+    # Members know nothing of each other: there is no replication to check. The option's name has changed once.
+    name = "check_vma" if "check_vma" in inspect.signature(shard_map).parameters else "check_rep"
+    return shard_map(run, mesh=mesh, in_specs=(axis,), out_specs=axis, **{name: False})
+
+
+def _padded(members: Any, extra: int) -> Any:
+    """`extra` more members, which repeat the last one: every device and chunk gets equally many."""
+    if not extra:
+        return members
+    return jax.tree.map(lambda leaf: jnp.concatenate([leaf, jnp.repeat(leaf[-1:], extra, axis=0)]), members)
+
+
+def _chunks(function: Callable[..., Any], chunk: int, members: tuple[Any, ...]) -> Any:
+    count = jax.tree.leaves(members)[0].shape[0]
+    if chunk == 1:
+        return jax.lax.map(lambda args: function(*args), members)
+    if chunk >= count:
+        return jax.vmap(function)(*members)
+    rounds = -(-count // chunk)
+    # By hand: lax.map's own batch_size stops at arrays without elements, which packed synapses may have.
+    cut = jax.tree.map(lambda leaf: leaf.reshape(rounds, chunk, *leaf.shape[1:]), _padded(members, rounds * chunk - count))
+    results = jax.lax.map(lambda args: jax.vmap(function)(*args), cut)
+    return jax.tree.map(lambda leaf: leaf.reshape(rounds * chunk, *leaf.shape[2:])[:count], results)

@@ -1,0 +1,105 @@
+"""Every peer of the benchmarks computes the step that neurograph computes, and the same meta-gradient."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks import workloads
+from benchmarks.peers import ETA, GRADIENTS, PEERS, make_case
+from benchmarks.workloads import Workload
+
+SMALL = {
+    w.name: w
+    for w in (
+        Workload("layered", lambda: workloads.layered((7, 6, 5, 3)), states=3, batch=8, dense=(7, 6, 5, 3)),
+        Workload("residual", lambda: workloads.residual((6, 5, 4, 5, 4, 3)), batch=8, dense=(6, 5, 4, 5, 4, 3), skips="dense"),
+        Workload(
+            "identity",
+            lambda: workloads.residual((6, *[5] * 4, 3), skips="identity"),
+            batch=8,
+            dense=(6, *[5] * 4, 3),
+            skips="identity",
+        ),
+        Workload("irregular", lambda: workloads.random_dag(14, 30, inputs=4, outputs=3, seed=3), batch=8),
+        Workload("convolution", lambda: workloads.local(side=4, channels=(1, 2), outputs=2, shared=True), batch=8),
+    )
+}
+CASES = [(graph, peer) for graph in SMALL for peer in PEERS if peer != "ours"]
+
+
+@pytest.fixture(scope="module")
+def expected():
+    """Every case, and the weights that neurograph learns on it."""
+    out = {}
+    for name, workload in SMALL.items():
+        case = make_case(workload, deviation=0.6)
+        run = PEERS["ours"](case)
+        out[name] = case, run.weights(run.step())
+    return out
+
+
+def by_loops(case) -> np.ndarray:
+    """One step by loops over neurons, float64; oracle of all peers at once."""
+    t, k = case.topology, case.states
+    forward, backward, pre, post = case.matrices.astype(float)
+    weights = case.weights.astype(float)
+    state = np.zeros((t.num_neurons, k, case.batch))
+    state[t.inputs, 0] = case.x[0].T
+    order = np.argsort(t.levels, kind="stable")
+    for j in order:
+        if j not in t.inputs:
+            edges = np.flatnonzero(t.receivers == j)
+            state[j] = np.tanh(sum(weights[e][:, None] * (forward @ state[t.senders[e]]) for e in edges))
+    state[t.outputs, 1:] = 0
+    state[t.outputs, 1] = case.y[0].T
+    for i in order[::-1]:
+        if case.inner[i]:
+            edges = np.flatnonzero(t.senders == i)
+            state[i] = np.tanh(state[i] + sum(weights[e][:, None] * (backward @ state[t.receivers[e]]) for e in edges))
+    product = np.einsum("ecb,ecb->ec", (pre @ state)[t.senders], (post @ state)[t.receivers])
+    for group in range(t.group.max(initial=-1) + 1):
+        product[t.group == group] = product[t.group == group].sum(axis=0)
+    product[t.fixed] = 0
+    return product
+
+
+def change(case, learned) -> np.ndarray:
+    """The Hebbian product that a step has added."""
+    return (np.asarray(learned, float) - case.weights) / ETA
+
+
+@pytest.mark.parametrize("graph", SMALL)
+def test_our_step_is_that_of_plain_loops(graph, expected):
+    case, learned = expected[graph]
+    product = by_loops(case)
+    assert np.abs(product).max() > 0.2  # else the tolerance, some roundings of the weights, would hide a fault
+    np.testing.assert_allclose(change(case, learned), product, atol=1e-3)
+
+
+@pytest.mark.parametrize(("graph", "peer"), CASES)
+def test_every_peer_takes_the_same_step(graph, peer, expected):
+    case, learned = expected[graph]
+    try:
+        run = PEERS[peer](case)
+    except ImportError as error:
+        pytest.skip(str(error))
+    if run is None:
+        assert case.shared or not case.workload.dense
+        return
+    result = run.weights(run.step())
+    assert result.shape == learned.shape
+    np.testing.assert_allclose(change(case, result), change(case, learned), atol=1e-3)
+    np.testing.assert_array_equal(run.weights(run.step()), result)  # a step starts from the same numbers every time
+
+
+@pytest.mark.parametrize("graph", ["layered", "irregular"])
+def test_every_peer_has_the_same_meta_gradient(graph):
+    case = make_case(SMALL[graph], deviation=0.6)
+    runs = {name: made for name, make in GRADIENTS.items() if (made := make(case)) is not None}
+    assert len(runs) == (3 if case.workload.dense else 2)
+    gradients = {name: run.weights(run.step()) for name, run in runs.items()}
+    size = np.abs(gradients["ours"]).max()
+    assert size > 1e-5
+    for name, gradient in gradients.items():
+        np.testing.assert_allclose(gradient, gradients["ours"], atol=1e-4 * size, err_msg=name)
