@@ -207,8 +207,11 @@ def sweep(
     def adjoint(params, rows, arriving):
         """The derivative of a tile's update as the update of the opposite sweep, whose states are derivatives by inflow."""
         mine, z, d_state, d_record = rows
-        _, pull = jax.vjp(lambda z: step(*params, mine, z), z)
-        return pull((d_state, arriving, d_record))[0], {}
+        matrix, shared = params
+        # Mixing by the transpose, written out: the transpose of a mixture would be reductions, a call each for every tile.
+        d_state = d_state + (arriving if matrix is None else mix_states(matrix.T, arriving))
+        _, pull = jax.vjp(lambda z: update(shared, mine, z), z)
+        return pull((d_state, d_record))[0], {}
 
     def backward(saved, change):
         tables, values, matrix, params, rows, inflows, signals = saved
