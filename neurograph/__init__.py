@@ -49,8 +49,6 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "neurograph.reference": ("from_graphs_tuple", "to_graphs_tuple"),
     "neurograph.learner": ("Problem", "accuracy", "learning_curve", "meta_loss", "query_loss"),
     "neurograph.meta.vector": ("GenomeVector",),
-    "neurograph.transfer": ("transfer",),
-    "neurograph.transfer_matrix": ("TransferMatrix", "transfer_matrix"),
     "neurograph.report": ("write_report",),
     "neurograph.tasks": (
         "Episode",

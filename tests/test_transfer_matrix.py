@@ -15,6 +15,7 @@ import neurograph as ng
 import neurograph.transfer_matrix as module
 from neurograph.cli.transfer import transfer as command
 from neurograph.matrix_results import load_transfer_matrix
+from neurograph.transfer import transfer
 from neurograph.transfer_map import curves_figure, heat_map
 
 OPTIONS = {"at": (0, 2, 3), "seeds": 2, "batch_size": 16, "query_size": 32, "learning_rates": [0.1, 0.3], "validation_seeds": 1}
@@ -29,7 +30,7 @@ def run(folder, *, genomes=("slow", "fast"), progress=None, **changes):
     }
     tasks = {"xor": ng.get_task("xor")}
     chosen = {name: known[name] for name in genomes}
-    return ng.transfer_matrix(chosen, topologies, tasks, folder, progress=progress, **(OPTIONS | changes))
+    return module.transfer_matrix(chosen, topologies, tasks, folder, progress=progress, **(OPTIONS | changes))
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def store(tmp_path_factory):
 
 def test_cells_are_those_of_single_transfers(store):
     folder, matrix = store
-    single = ng.transfer(
+    single = transfer(
         GENOME,
         RULE,
         {"narrow": given(layered(2, 4, 2))},
