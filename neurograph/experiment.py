@@ -13,15 +13,25 @@ from typing import Any
 
 import jax
 import numpy as np
+from pydantic import ValidationError
 
 from neurograph.baselines import SETTINGS
 from neurograph.checkpoint import load_checkpoint, save_checkpoint
 from neurograph.errors import ExperimentError, NeurographError
-from neurograph.experiment_spec import ExperimentSpec, ProblemSpec, dump_experiment
+from neurograph.experiment_spec import ExperimentSpec, GradientSpec, ProblemSpec, dump_experiment
 from neurograph.files import write_atomically
 from neurograph.genome import Genome, load_genome_file, save_genome
 from neurograph.learner import Problem
-from neurograph.meta import GradientOptimizer, GradientState, Objective, best_member, screen, select, start_genomes
+from neurograph.meta import (
+    EvolutionOptimizer,
+    GradientOptimizer,
+    Objective,
+    best_member,
+    screen,
+    searched_fields,
+    select,
+    start_genomes,
+)
 from neurograph.meta.population import evaluate, member, stack
 from neurograph.network import Network
 from neurograph.results import Transfer
@@ -93,16 +103,39 @@ class Experiment:
                 networks[topology.digest] = _located(where, lambda topology=topology: Network(topology, self.rule))
             network = networks[topology.digest]
             problems.append(_located(where, lambda network=network, task=task: Problem(network, task)))
-        unroll, training = spec.unroll, spec.training
-        self.objective = Objective(tuple(problems), unroll.longest, unroll.batch_size, unroll.query_size, unroll.replicas)
-        self.validation = dataclasses.replace(self.objective, query_split="validation")
-        self.optimizer = GradientOptimizer(
-            training.learning_rate, training.final_learning_rate, max(training.meta_steps, 1), training.clip
+        unroll = spec.unroll
+        self.objective = Objective(
+            tuple(problems),
+            unroll.longest,
+            unroll.batch_size,
+            unroll.query_size,
+            unroll.replicas,
+            query_batches=unroll.query_batches,
         )
+        self.validation = dataclasses.replace(self.objective, query_split="validation")
+        self.optimizer = self._optimizer()
         keys = jax.random.split(jax.random.key(spec.seed), 5)
         self.keys = dict(zip(("start", "screen", "train", "validate", "transfer"), keys, strict=True))
 
-    def initial_state(self) -> GradientState:
+    def _optimizer(self) -> GradientOptimizer | EvolutionOptimizer:
+        training = self.spec.training
+        if isinstance(training, GradientSpec):
+            return GradientOptimizer(
+                training.learning_rate, training.final_learning_rate, max(training.meta_steps, 1), training.clip
+            )
+        return EvolutionOptimizer(
+            training.method,
+            training.population,
+            training.sigma,
+            self.spec.seed,
+            searched_fields(self.rule) if training.fields is None else tuple(training.fields),
+            tuple(training.scales.items()),
+            training.episodes,
+            training.fitness,
+            training.options,
+        )
+
+    def initial_state(self) -> Any:
         """Start genomes, screened if the experiment says so."""
         spec, start = self.spec, self.spec.start
         count = max(spec.training.screen, spec.training.genomes)
@@ -115,7 +148,7 @@ class Experiment:
             )
             if count > spec.training.genomes:
                 genomes = screen(self.objective, genomes, spec.training.genomes, key=self.keys["screen"])
-        return self.optimizer.init(genomes, key=self.keys["train"])
+        return _located("training", lambda: self.optimizer.init(genomes, key=self.keys["train"]))
 
     def validate(self, genomes: Genome, steps: int) -> dict[str, np.ndarray]:
         """Every genome on the same validation episodes: {"loss", "accuracy"}, [G, problems]."""
@@ -158,7 +191,7 @@ def meta_train(
     state = experiment.initial_state()
     done, elapsed = 0, 0.0
     if resume and checkpoint.exists():
-        state, extra = load_checkpoint(checkpoint, state, config=config)
+        state, extra = load_checkpoint(checkpoint, state, config=config, upgrade=_completed)
         done, elapsed = extra["step"], extra["seconds"]
         lines = metrics.read_text(encoding="utf-8").splitlines()[: extra["lines"]]
         write_atomically(metrics, "".join(f"{line}\n" for line in lines))
@@ -195,7 +228,7 @@ def meta_train(
             | {"skipped": np.asarray(state.skipped).tolist()}
         )
         if done % training.validate_every == 0 or done == training.meta_steps:
-            scores = experiment.validate(state.genomes, length)
+            scores = experiment.validate(experiment.optimizer.genomes(state), length)
             result = {"step": done, "validation": {name: _rounded(v.mean(axis=1)) for name, v in scores.items()}}
             if training.replace and done < training.meta_steps:
                 kept, parents = select((state.genomes, state.optimizer), scores, training.replace)
@@ -204,12 +237,13 @@ def meta_train(
             record(result)
         save()
     if scores is None or unroll.length(training.meta_steps) != length:
-        scores = experiment.validate(state.genomes, unroll.length(training.meta_steps))
+        scores = experiment.validate(experiment.optimizer.genomes(state), unroll.length(training.meta_steps))
     best = best_member(scores)
-    genome = member(state.genomes, best)
+    genome = member(experiment.optimizer.genomes(state), best)
     seconds = round(time.perf_counter() - start, 1)
     summary = {
         "name": spec.name,
+        "method": training.method,
         "meta_steps": done,
         "seconds": seconds,
         "chosen": best,
@@ -219,7 +253,8 @@ def meta_train(
         "skipped": np.asarray(state.skipped).tolist(),
         "tasks": [problem.task.name for problem in experiment.objective.problems],
     }
-    card = {"experiment": spec.name, "description": spec.description, "seed": spec.seed, "meta_steps": done, "seconds": seconds}
+    card = {"experiment": spec.name, "description": spec.description, "seed": spec.seed}
+    card |= {"method": training.method, "meta_steps": done, "seconds": seconds}
     card |= {"tasks": sorted({p.task for p in spec.problems}), "topologies": sorted({p.topology for p in spec.problems})}
     card |= {"validation_accuracy": summary["validation"]["accuracy"], "chosen_of": training.genomes}
     save_genome(folder / "genome.json", genome, experiment.rule, card)
@@ -300,6 +335,15 @@ def environment() -> dict[str, Any]:
             packages[name] = None
     devices = [f"{d.platform}: {d.device_kind}" for d in jax.devices()]
     return {"python": platform.python_version(), "system": platform.platform(), "devices": devices, "packages": packages}
+
+
+def _completed(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration of an older version with today's defaults for the keys that it does not know."""
+    try:
+        spec = ExperimentSpec.model_validate(config)
+    except ValidationError:
+        return config
+    return spec.model_dump(mode="json", exclude={"transfer"})
 
 
 def _rounded(values: Any) -> list[float | None]:

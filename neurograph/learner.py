@@ -15,7 +15,7 @@ from neurograph.errors import ShapeError
 from neurograph.genome import Genome
 from neurograph.network import Network
 from neurograph.step import clamped, learning_step
-from neurograph.tasks import Episode, Task
+from neurograph.tasks import Batch, Episode, Task
 from neurograph.types import Synapses
 
 __all__ = ["Problem", "accuracy", "learn", "learning_curve", "meta_loss", "query_loss"]
@@ -97,7 +97,7 @@ def _rested(synapses: Synapses) -> Synapses:
 
 
 def meta_loss(
-    network: Network, genome: Genome, episode: Episode, *, key: jax.Array, steps: Any = None
+    network: Network, genome: Genome, episode: Episode, *, key: jax.Array, steps: Any = None, query_batches: int = 1
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Query loss of a network with fresh synapses after learning on the support batches.
 
@@ -106,18 +106,32 @@ def meta_loss(
       episode: support [U, B, ...] and query [Q, ...].
       key: draws the synapses (and noise).
       steps: learn on the first so many batches only; may be traced.
+      query_batches: the query is cut into so many equal batches, each normalised by itself.
 
     Returns:
-      `(loss, {"loss", "accuracy"})`, scalars, of the query batch.
+      `(loss, {"loss", "accuracy"})`, scalars, means over the query.
     """
     init_key, noise_key = jax.random.split(key)
     synapses = network.init(genome, key=init_key)
     if not network.rule.noise:
         noise_key = None
     synapses = learn(network, genome, synapses, *episode.support, steps, key=noise_key)
-    outputs = network.predict(genome, _rested(synapses), episode.query.x)
-    loss = query_loss(outputs, episode.query.y)
-    return loss, {"loss": loss, "accuracy": accuracy(outputs, episode.query.y)}
+    metrics = judge(network, genome, synapses, episode.query, query_batches)
+    return metrics["loss"], metrics
+
+
+def judge(network: Network, genome: Genome, synapses: Synapses, query: Batch, query_batches: int = 1) -> dict[str, jax.Array]:
+    """{"loss", "accuracy"} of a query [Q, ...], in `query_batches` batches one after another."""
+    synapses = _rested(synapses)
+
+    def one(batch: Batch) -> dict[str, jax.Array]:
+        outputs = network.predict(genome, synapses, batch.x)
+        return {"loss": query_loss(outputs, batch.y), "accuracy": accuracy(outputs, batch.y)}
+
+    if query_batches == 1:
+        return one(query)
+    batches = jax.tree.map(lambda leaf: leaf.reshape(query_batches, -1, *leaf.shape[1:]), query)
+    return jax.tree.map(jnp.mean, jax.lax.map(one, batches))
 
 
 def learning_curve(

@@ -9,7 +9,8 @@ import pytest
 import neurograph as ng
 from neurograph.learner import Problem
 from neurograph.meta import Objective
-from neurograph.meta.evolution import CMA, AntitheticES, Evolution
+from neurograph.meta.evolution import CMA, AntitheticES
+from neurograph.meta.search import Evolution
 from neurograph.meta.vector import GenomeVector, searched_fields
 
 STRATEGIES = {

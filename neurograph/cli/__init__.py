@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "quickstart": ("neurograph.cli.train", "quickstart", "Meta-learn, transfer, compare, report: the whole in minutes."),
     "topology": ("neurograph.cli.topology", "topology", "Check, show, draw and convert graphs."),
     "meta-train": ("neurograph.cli.train", "meta_train", "Meta-learn a genome as an experiment file says."),
+    "evolve": ("neurograph.cli.train", "evolve", "The same without gradients: an experiment of method cma, es or pes."),
     "task": ("neurograph.cli.task", "task", "List tasks, look at samples, prepare data."),
 }
 

@@ -1,7 +1,8 @@
-"""`neurograph meta-train` and `neurograph quickstart`: from an experiment to a run folder with a genome and a report."""
+"""`neurograph meta-train`, `evolve` and `quickstart`: from an experiment to a run folder with a genome and a report."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -9,12 +10,22 @@ import click
 _SET = "Override one value of the experiment, such as training.meta_steps=50; repeatable."
 
 
+def _run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What `meta-train` and `evolve` have in common."""
+    out = click.Path(path_type=Path, file_okay=False)
+    for option in (
+        click.option("--no-transfer", is_flag=True, help="Stop after meta-training: no final test, no report."),
+        click.option("--resume", is_flag=True, help="Continue a run that was stopped."),
+        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=_SET),
+        click.option("--out", type=out, help="Run folder [default: runs/NAME]."),
+        click.argument("experiment"),
+    ):
+        command = option(command)
+    return command
+
+
 @click.command("meta-train")
-@click.argument("experiment")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Run folder [default: runs/NAME].")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=_SET)
-@click.option("--resume", is_flag=True, help="Continue a run that was stopped.")
-@click.option("--no-transfer", is_flag=True, help="Stop after meta-training: no final test, no report.")
+@_run_options
 def meta_train(experiment: str, out: Path | None, overrides: tuple[str, ...], resume: bool, no_transfer: bool) -> None:
     """Meta-learn a genome as EXPERIMENT says (a YAML file, or the name of a shipped experiment), then test how it transfers.
 
@@ -23,6 +34,25 @@ def meta_train(experiment: str, out: Path | None, overrides: tuple[str, ...], re
     neurograph meta-train my.yaml --out runs/a --set seed=1 --set training.meta_steps=100
     neurograph meta-train my.yaml --out runs/a --resume
     """
+    _run(experiment, out, overrides, resume, not no_transfer)
+
+
+@click.command()
+@_run_options
+def evolve(experiment: str, out: Path | None, overrides: tuple[str, ...], resume: bool, no_transfer: bool) -> None:
+    """Search a genome without gradients, as EXPERIMENT says (training.method: cma, es or pes), then test how it transfers.
+
+    \b
+    neurograph evolve mnist_cma --set training.meta_steps=60
+    neurograph evolve my.yaml --out runs/b --resume
+    """
+    from neurograph.errors import ExperimentError
+    from neurograph.experiment_spec import METHODS, load_experiment
+
+    method = load_experiment(experiment, overrides).training.method
+    if method == "gradient":
+        others = ", ".join(name for name in METHODS if name != "gradient")
+        raise ExperimentError(f"{experiment}: training.method is gradient; evolve runs {others} (use meta-train)")
     _run(experiment, out, overrides, resume, not no_transfer)
 
 

@@ -76,6 +76,10 @@ class GradientOptimizer:
         """
         return _advance(self, objective, state, objective.steps if steps is None else steps, count)
 
+    def genomes(self, state: GradientState) -> Genome:
+        """The population, leaves [G, ...]."""
+        return state.genomes
+
 
 @partial(jax.jit, static_argnums=(0, 4))
 def _advance(settings: GradientOptimizer, objective: Objective, state: GradientState, steps: Any, count: int):

@@ -23,8 +23,9 @@ class Objective:
     Args:
       problems: every problem counts the same.
       steps: U, support batches per episode; calls may use fewer (a traced number) without a new compilation.
-      batch_size: B, rows per support batch; query_size: rows of the query batch.
+      batch_size: B, rows per support batch; query_size: rows of a query batch.
       replicas: independent episodes and initial synapses per problem and call.
+      query_batches: query batches per episode, each normalised by itself; section 4.4 has 20.
       split: where support rows come from; query_split: where query rows do, if elsewhere.
     """
 
@@ -35,6 +36,7 @@ class Objective:
     replicas: int = field(default=1, metadata={"static": True})
     split: str = field(default="train", metadata={"static": True})
     query_split: str | None = field(default=None, metadata={"static": True})
+    query_batches: int = field(default=1, metadata={"static": True})
 
     def __call__(self, genome: Genome, key: jax.Array, steps: Any = None) -> tuple[jax.Array, dict[str, jax.Array]]:
         """`(loss, {"loss", "accuracy"})`: the mean, and each problem's own [problems]."""
@@ -47,7 +49,7 @@ class Objective:
             keys = jnp.stack([init for _, init in pairs])
 
             def one(pair, network=network):
-                return meta_loss(network, genome, pair[0], key=pair[1], steps=steps)[1]
+                return meta_loss(network, genome, pair[0], key=pair[1], steps=steps, query_batches=self.query_batches)[1]
 
             # One episode after another would lower the peak of memory; side by side is faster for the small nets of 2-D tasks.
             metrics = jax.vmap(one)((episodes, keys)) if len(pairs) > 1 else jax.tree.map(lambda m: m[None], one(pairs[0]))
@@ -68,4 +70,5 @@ class Objective:
     def _episode(self, number: int, replica: int, key: jax.Array) -> tuple[Episode, jax.Array]:
         data, init = jax.random.split(jax.random.fold_in(jax.random.fold_in(key, number), replica))
         task = self.problems[number].task
-        return task.episode(data, self.steps, self.batch_size, self.query_size, self.split, self.query_split), init
+        query_size = self.query_size * self.query_batches
+        return task.episode(data, self.steps, self.batch_size, query_size, self.split, self.query_split), init
