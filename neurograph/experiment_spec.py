@@ -43,7 +43,8 @@ class ProblemSpec(_Spec):
 class UnrollSpec(_Spec):
     """Inner loop: `steps` batches of `batch_size`; `grow_by` more every `grow_every` meta-steps, to `max_steps` (4.2).
 
-    Judged on `query_batches` batches of `query_size` rows.
+    Judged on `query_batches` batches of `query_size` rows. `truncation` cuts it into windows that meta-steps go through one by
+    one; `loss` says what counts: the query after the last step, after all `steps`, or after all `truncations`.
     """
 
     steps: int = Field(10, ge=1, le=100_000)
@@ -54,6 +55,22 @@ class UnrollSpec(_Spec):
     grow_by: int = Field(0, ge=0)
     grow_every: int = Field(0, ge=0)
     max_steps: int | None = Field(None, ge=1)
+    truncation: int | None = Field(None, ge=1)
+    loss: Literal["final", "steps", "truncations"] | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> UnrollSpec:
+        for name, value in (("steps", self.steps), ("grow_by", self.grow_by), ("max_steps", self.longest)):
+            if self.truncation and value % self.truncation:
+                raise ValueError(f"truncation: {self.truncation} does not divide {name}: {value}")
+        if self.longest < self.steps:
+            raise ValueError(f"max_steps: {self.longest} is less than steps: {self.steps}")
+        return self
+
+    @property
+    def counted(self) -> str:
+        """The loss: every truncation's where there are any, unless the experiment says otherwise."""
+        return self.loss or ("truncations" if self.truncation else "final")
 
     @property
     def longest(self) -> int:
@@ -78,6 +95,23 @@ class GradientSpec(_TrainingSpec):
 
     method: Literal["gradient"] = "gradient"
     genomes: int = Field(3, ge=1)
+    learning_rate: float = Field(1e-2, gt=0)
+    final_learning_rate: float | None = Field(None, gt=0)
+    clip: float = Field(10.0, gt=0)
+    interval: int = Field(10, ge=1)
+    validate_every: int = Field(50, ge=1)
+    replace: int = Field(0, ge=0)
+
+
+class PESSpec(_TrainingSpec):
+    """Persistent evolution strategies: `population` particles per genome, each a window of its episode further per meta-step."""
+
+    method: Literal["pes"]
+    genomes: int = Field(1, ge=1)
+    population: int = Field(40, ge=2)
+    sigma: float = Field(0.05, gt=0)
+    fields: list[str] | None = None
+    scales: dict[str, float] = {}
     learning_rate: float = Field(1e-2, gt=0)
     final_learning_rate: float | None = Field(None, gt=0)
     clip: float = Field(10.0, gt=0)
@@ -136,7 +170,7 @@ class ESSpec(_EvolutionSpec):
         return self
 
 
-METHODS: dict[str, type[_TrainingSpec]] = {"gradient": GradientSpec, "cma": CMASpec, "es": ESSpec}
+METHODS: dict[str, type[_TrainingSpec]] = {"gradient": GradientSpec, "cma": CMASpec, "es": ESSpec, "pes": PESSpec}
 
 
 def _method(training: Any) -> str | None:
@@ -148,7 +182,10 @@ def _method(training: Any) -> str | None:
 
 
 TrainingSpec = Annotated[
-    Annotated[GradientSpec, Tag("gradient")] | Annotated[CMASpec, Tag("cma")] | Annotated[ESSpec, Tag("es")],
+    Annotated[GradientSpec, Tag("gradient")]
+    | Annotated[CMASpec, Tag("cma")]
+    | Annotated[ESSpec, Tag("es")]
+    | Annotated[PESSpec, Tag("pes")],
     Discriminator(_method),
 ]
 
@@ -167,7 +204,10 @@ class TransferSpec(_Spec):
 
 
 class ExperimentSpec(_Spec):
-    """A whole experiment: what is learned, on what, how, and what is tested at the end."""
+    """A whole experiment: what is learned, on what, how, and what is tested at the end.
+
+    `devices` share a population; `tensorboard` writes event files as well.
+    """
 
     name: str = Field("experiment", min_length=1, max_length=100)
     description: str = ""
@@ -178,6 +218,17 @@ class ExperimentSpec(_Spec):
     unroll: UnrollSpec = UnrollSpec()
     training: TrainingSpec = GradientSpec()
     transfer: TransferSpec = TransferSpec()
+    devices: int | None = Field(None, ge=1)
+    tensorboard: bool = False
+
+    @model_validator(mode="after")
+    def _sensible(self) -> ExperimentSpec:
+        unroll, method = self.unroll, self.training.method
+        if unroll.truncation and method in ("cma", "es"):
+            raise ValueError(f"unroll.truncation: has no meaning for training.method: {method}, which judges whole episodes")
+        if method == "pes" and unroll.grow_every and not unroll.truncation:
+            raise ValueError("unroll.grow_every: with training.method: pes it needs unroll.truncation, the steps of a window")
+        return self
 
 
 def experiment_names() -> list[str]:

@@ -152,8 +152,8 @@ class EvolutionOptimizer:
         if self.strategy not in STRATEGIES:
             raise GenomeError(f"strategy: got {self.strategy!r}; allowed: {', '.join(STRATEGIES)}")
 
-    def init(self, genomes: Genome, *, key: jax.Array) -> EvolutionState:
-        """A search that begins at `genomes`, leaves [1, ...].
+    def init(self, genomes: Genome, *, key: jax.Array, objective: Objective | None = None) -> EvolutionState:
+        """A search that begins at `genomes`, leaves [1, ...]; it does not depend on the objective.
 
         Raises:
           GenomeError: more than one genome, or fields and scales that do not fit.
