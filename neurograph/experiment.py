@@ -22,7 +22,6 @@ from neurograph.meta import (
     GradientOptimizer,
     Objective,
     best_member,
-    connect_hosts,
     device_mesh,
     screen,
     searched_fields,
@@ -87,7 +86,6 @@ class Experiment:
     """
 
     def __init__(self, spec: ExperimentSpec, base: Path | None = None):
-        connect_hosts()
         mesh = device_mesh(spec.devices)
         self.spec = spec
         start = spec.start
@@ -204,7 +202,7 @@ def meta_train(
                 count = min(count, unroll.grow_every - done % unroll.grow_every)
             length = unroll.length(done)
             state, numbers = optimizer.advance(experiment.objective, state, count, length)
-            state = on_this_host(state)
+            state = on_this_host(state, experiment.objective.mesh)
             done += count
             means = {name: _rounded(_mean_of_finite(value)) for name, value in numbers.items()}
             times = {"step": done, "seconds": round(run.seconds, 3), "unroll": length}

@@ -68,14 +68,15 @@ def connect_hosts(environment: dict[str, str] | None = None) -> bool:
 
 
 def device_mesh(count: int | None = None) -> Mesh | None:
-    """A mesh of `count` devices (default: one per process; all of them if there are several processes), None for a single one.
+    """A mesh of `count` devices (of several processes: all that they have), None for a single one.
 
-    On a CPU the devices are made: `count` of them share its cores. That has to happen before JAX computes anything.
+    Joins the other processes first, if there are any: see `connect_hosts`. On a CPU the devices are made: `count` of them share
+    its cores. Both have to happen before JAX computes anything.
 
     Raises:
       ExperimentError: fewer devices than asked for.
     """
-    if jax.process_count() > 1:
+    if connect_hosts():
         devices = jax.devices()
         if count is not None and count != len(devices):
             raise ExperimentError(
@@ -141,18 +142,24 @@ def replicated(tree: Any, mesh: Mesh | None) -> Any:
     return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, NamedSharding(mesh, PartitionSpec())), tree)
 
 
-def on_this_host(tree: Any) -> Any:
-    """Where several processes hold parts of arrays: all of them, whole, on this one's device; otherwise as they are."""
-    if jax.process_count() == 1:
+def on_this_host(tree: Any, mesh: Mesh | None) -> Any:
+    """What the devices of a mesh hold parts of, whole on this process's first device, as if it had been made there.
+
+    Between two compiled calls: both then see arrays that lie in the same way, and are compiled once.
+    """
+    if mesh is None:
         return tree
-    from jax.experimental import multihost_utils
+    several = jax.process_count() > 1
 
     def one(leaf: Any) -> Any:
         if not isinstance(leaf, jax.Array):
             return leaf
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             return jax.random.wrap_key_data(one(jax.random.key_data(leaf)))
-        whole = leaf.is_fully_addressable or leaf.is_fully_replicated
-        return jnp.asarray(np.asarray(leaf) if whole else multihost_utils.process_allgather(leaf, tiled=True))
+        if several and not (leaf.is_fully_addressable or leaf.is_fully_replicated):
+            from jax.experimental import multihost_utils
+
+            leaf = multihost_utils.process_allgather(leaf, tiled=True)
+        return jnp.asarray(np.asarray(leaf))
 
     return jax.tree.map(one, tree)

@@ -171,6 +171,8 @@ class PES:
             scale = self._deviation(name) / self.sigma  # xi / deviation^2 for an array whose deviation is scale * sigma
             weight = slope.reshape(slope.shape + (1,) * (leaf.ndim - 2)).astype(leaf.dtype)
             estimates[name] = leaf * weight / scale**2 if scale else jnp.zeros_like(leaf)
+        # Whole on every device: each sums all pairs in the same order, and none a part of them.
+        estimates, total = replicated((estimates, total), objective.mesh)
         learning = learning.restarted(failed.any(axis=2, keepdims=True))
         after = replace(state, learning=learning, perturbation=Genome(**total), step=state.step + 1)
         return Genome(**estimates), after, scores | {"failed": failed}
