@@ -27,12 +27,19 @@ def _costs(objective: Any, population: Genome, key: jax.Array, episodes: int, fi
     """{"cost", "loss", "accuracy"}, each [P] float64; NaN where a genome failed."""
     if not isinstance(objective, Objective):
         count = population.neuron_keep.shape[0]
-        cost = np.array([float(np.asarray(objective(member(population, index)))) for index in range(count)])
+        cost = np.array([_number(objective(member(population, index))) for index in range(count)])
         return {"cost": cost, "loss": cost, "accuracy": np.full(count, np.nan)}
     scores = evaluate(objective, population, key, episodes, steps)
     loss, accuracy = (np.asarray(scores[name], float).mean(axis=1) for name in ("loss", "accuracy"))
     cost = np.where(np.isfinite(loss), loss if fitness == "loss" else -accuracy, np.nan)
     return {"cost": cost, "loss": loss, "accuracy": np.where(np.isfinite(loss), accuracy, np.nan)}
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(np.asarray(value))
+    except (TypeError, ValueError) as error:
+        raise GenomeError(f"objective: got a {type(value).__name__}; expected one number, smaller is better") from error
 
 
 def _check_fitness(fitness: str) -> None:
