@@ -110,7 +110,7 @@ def test_any_python_function_of_a_genome_can_be_searched():
     def cost(genome: ng.Genome) -> np.float64:
         matrix = np.asarray(genome.forward_transform, float)
         seen.append(matrix.shape)
-        if matrix[0, 1] < -0.5:
+        if matrix[0, 1] < -0.2:
             return np.float64("nan")
         return np.abs(np.round(matrix, 2) - np.array([[0.5, 0.0], [0.2, 1.0]])).sum()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -185,7 +186,7 @@ def test_a_problem_that_does_not_fit_is_named():
 def test_problems_of_different_depth_and_data_are_one_meta_batch(kernel: str):
     def layers(*sizes: int) -> ng.Topology:
         names = [f"p{number}" for number in range(len(sizes))]
-        connections = [{"kind": "dense", "from": a, "to": b} for a, b in zip(names, names[1:])]
+        connections = [{"kind": "dense", "from": a, "to": b} for a, b in itertools.pairwise(names)]
         populations = dict(zip(names, sizes, strict=True))
         return ng.build_topology(
             {"populations": populations, "inputs": names[0], "outputs": names[-1], "connections": connections}
