@@ -22,7 +22,7 @@ _ALWAYS = (*_ALWAYS, "neuron_keep", "neuron_update", "synapse_keep", "synapse_up
 
 def searched_fields(rule: Rule) -> tuple[str, ...]:
     """The arrays of a genome that have an effect under a rule."""
-    fields = list(_ALWAYS)
+    fields: list[str] = list(_ALWAYS)
     if rule.normalization == "batch":
         fields += ["forward_scale", "forward_shift"]
         if rule.backward_update == "additive":
