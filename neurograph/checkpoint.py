@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,15 @@ def save_checkpoint(path: Path, state: Any, *, config: dict[str, Any], extra: di
     write_atomically(path, json.dumps(header).encode() + b"\n" + body)
 
 
-def load_checkpoint(path: Path, like: Any, *, config: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def load_checkpoint(
+    path: Path, like: Any, *, config: dict[str, Any], upgrade: Callable[[dict[str, Any]], dict[str, Any]] = lambda then: then
+) -> tuple[Any, dict[str, Any]]:
     """Read back what `save_checkpoint` wrote.
 
     Args:
-      like: a pytree of the same structure, whose leaves are replaced.
+      like: a pytree of the same structure, whose leaves are replaced; NumPy leaves come back as NumPy arrays.
       config: must equal the configuration that the checkpoint was written under.
+      upgrade: completes a configuration that an older version wrote, before the two are compared.
 
     Returns:
       `(state, extra)`.
@@ -62,19 +66,22 @@ def load_checkpoint(path: Path, like: Any, *, config: dict[str, Any]) -> tuple[A
         raise ExperimentError(f"{path}: not a checkpoint of version {VERSION}")
     if hashlib.sha256(body).hexdigest() != header["sha256"]:
         raise ExperimentError(f"{path}: damaged (the checksum does not fit); delete it to start anew")
-    if differences := list(_differences(header["config"], json.loads(json.dumps(config)))):
+    if differences := list(_differences(upgrade(header["config"]), json.loads(json.dumps(config)))):
         raise ExperimentError(f"{path}: written under another configuration: {'; '.join(differences)}")
     with np.load(io.BytesIO(body)) as arrays:
         stored = {name: arrays[name] for name in arrays.files}
     leaves = _leaves(like)
     if set(stored) != set(leaves):
         raise ExperimentError(f"{path}: holds other arrays than this version of neurograph writes")
-    restored = [
-        jax.random.wrap_key_data(jnp.asarray(stored[place])) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else stored[place]
-        for place, leaf in leaves.items()
-    ]
-    structure = jax.tree.structure(like)
-    return jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in restored]), header["extra"]
+    restored = [_like(leaf, stored[place]) for place, leaf in leaves.items()]
+    return jax.tree.unflatten(jax.tree.structure(like), restored), header["extra"]
+
+
+def _like(leaf: Any, stored: np.ndarray) -> Any:
+    """As a PRNG key, a JAX array or a NumPy array (which keeps its float64), whichever the leaf is."""
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(jnp.asarray(stored))
+    return stored if isinstance(leaf, np.ndarray) else jnp.asarray(stored)
 
 
 def _leaves(state: Any) -> dict[str, Any]:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import platform
-import time
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +12,28 @@ import jax
 import numpy as np
 
 from neurograph.baselines import SETTINGS
-from neurograph.checkpoint import load_checkpoint, save_checkpoint
 from neurograph.errors import ExperimentError, NeurographError
-from neurograph.experiment_spec import ExperimentSpec, ProblemSpec, dump_experiment
-from neurograph.files import write_atomically
+from neurograph.experiment_spec import ExperimentSpec, GradientSpec, PESSpec, ProblemSpec
 from neurograph.genome import Genome, load_genome_file, save_genome
 from neurograph.learner import Problem
-from neurograph.meta import GradientOptimizer, GradientState, Objective, best_member, screen, select, start_genomes
+from neurograph.meta import (
+    PES,
+    EvolutionOptimizer,
+    GradientOptimizer,
+    Objective,
+    best_member,
+    device_mesh,
+    screen,
+    searched_fields,
+    select,
+    start_genomes,
+)
+from neurograph.meta.devices import on_this_host
 from neurograph.meta.population import evaluate, member, stack
 from neurograph.network import Network
 from neurograph.results import Transfer
 from neurograph.rule import Rule
+from neurograph.run_folder import RunFolder
 from neurograph.tasks import get_task
 from neurograph.topology import Topology, load_topology
 from neurograph.transfer import transfer
@@ -78,6 +86,7 @@ class Experiment:
     """
 
     def __init__(self, spec: ExperimentSpec, base: Path | None = None):
+        mesh = device_mesh(spec.devices)
         self.spec = spec
         start = spec.start
         self.start_file = _located("start.genome", lambda: load_genome_file(start.genome)) if start.genome else None
@@ -93,16 +102,47 @@ class Experiment:
                 networks[topology.digest] = _located(where, lambda topology=topology: Network(topology, self.rule))
             network = networks[topology.digest]
             problems.append(_located(where, lambda network=network, task=task: Problem(network, task)))
-        unroll, training = spec.unroll, spec.training
-        self.objective = Objective(tuple(problems), unroll.longest, unroll.batch_size, unroll.query_size, unroll.replicas)
-        self.validation = dataclasses.replace(self.objective, query_split="validation")
-        self.optimizer = GradientOptimizer(
-            training.learning_rate, training.final_learning_rate, max(training.meta_steps, 1), training.clip
+        unroll = spec.unroll
+        self.objective = Objective(
+            tuple(problems),
+            unroll.longest,
+            unroll.batch_size,
+            unroll.query_size,
+            unroll.replicas,
+            query_batches=unroll.query_batches,
+            loss=unroll.counted,
+            truncation=unroll.truncation,
+            mesh=mesh,
         )
+        self.validation = dataclasses.replace(self.objective, query_split="validation", loss="final")
+        self.optimizer = _located("training", self._optimizer)
         keys = jax.random.split(jax.random.key(spec.seed), 5)
         self.keys = dict(zip(("start", "screen", "train", "validate", "transfer"), keys, strict=True))
 
-    def initial_state(self) -> GradientState:
+    def _optimizer(self) -> GradientOptimizer | PES | EvolutionOptimizer:
+        training = self.spec.training
+        if isinstance(training, (GradientSpec, PESSpec)):
+            adam = (training.learning_rate, training.final_learning_rate, max(training.meta_steps, 1), training.clip)
+            if isinstance(training, GradientSpec):
+                return GradientOptimizer(*adam)
+            return PES(training.population, training.sigma, self._fields(), tuple(training.scales.items()), *adam)
+        return EvolutionOptimizer(
+            training.method,
+            training.population,
+            training.sigma,
+            self.spec.seed,
+            self._fields(),
+            tuple(training.scales.items()),
+            training.episodes,
+            training.fitness,
+            training.options,
+        )
+
+    def _fields(self) -> tuple[str, ...]:
+        fields = getattr(self.spec.training, "fields", None)
+        return searched_fields(self.rule) if fields is None else tuple(fields)
+
+    def initial_state(self) -> Any:
         """Start genomes, screened if the experiment says so."""
         spec, start = self.spec, self.spec.start
         count = max(spec.training.screen, spec.training.genomes)
@@ -115,7 +155,7 @@ class Experiment:
             )
             if count > spec.training.genomes:
                 genomes = screen(self.objective, genomes, spec.training.genomes, key=self.keys["screen"])
-        return self.optimizer.init(genomes, key=self.keys["train"])
+        return _located("training", lambda: self.optimizer.init(genomes, key=self.keys["train"], objective=self.objective))
 
     def validate(self, genomes: Genome, steps: int) -> dict[str, np.ndarray]:
         """Every genome on the same validation episodes: {"loss", "accuracy"}, [G, problems]."""
@@ -143,73 +183,50 @@ def meta_train(
       progress: called with every record that is written.
 
     Returns:
-      The genome that was best on validation data, and its rule.
+      The genome that was best on validation data (of an evolution, the mean genome), and its rule.
 
     Raises:
       ExperimentError: the folder holds another run, or its checkpoint belongs to another configuration.
+      GenomeError: every genome failed.
     """
     experiment = Experiment(spec, base)
-    training, unroll = spec.training, spec.unroll
-    checkpoint, metrics = folder / "checkpoint", folder / "metrics.jsonl"
-    config = spec.model_dump(mode="json", exclude={"transfer"})  # another final test continues the same training
-    if folder.exists() and any(folder.iterdir()) and not resume:
-        raise ExperimentError(f"{folder}: not empty; continue it with --resume, or choose another folder with --out")
-    folder.mkdir(parents=True, exist_ok=True)
-    state = experiment.initial_state()
-    done, elapsed = 0, 0.0
-    if resume and checkpoint.exists():
-        state, extra = load_checkpoint(checkpoint, state, config=config)
-        done, elapsed = extra["step"], extra["seconds"]
-        lines = metrics.read_text(encoding="utf-8").splitlines()[: extra["lines"]]
-        write_atomically(metrics, "".join(f"{line}\n" for line in lines))
-    else:
-        write_atomically(metrics, "")
-    write_atomically(folder / "config.yaml", dump_experiment(spec))
-    write_atomically(folder / "environment.json", json.dumps(environment(), indent=1) + "\n")
-    written = len(metrics.read_text(encoding="utf-8").splitlines())
-    start = time.perf_counter() - elapsed
-
-    def record(data: dict[str, Any]) -> None:
-        nonlocal written
-        with metrics.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(data) + "\n")
-        written += 1
-        progress(data)
-
-    def save() -> None:
-        extra = {"step": done, "seconds": time.perf_counter() - start, "lines": written}
-        save_checkpoint(checkpoint, state, config=config, extra=extra)
-
+    training, unroll, optimizer = spec.training, spec.unroll, experiment.optimizer
+    run = RunFolder(spec, folder, resume=resume, like=experiment.initial_state())
+    state, done = run.state, run.done
     scores: dict[str, np.ndarray] | None = None
-    while done < training.meta_steps:
-        count = min(training.interval, training.meta_steps - done, training.validate_every - done % training.validate_every)
-        if unroll.grow_every:
-            count = min(count, unroll.grow_every - done % unroll.grow_every)
-        length = unroll.length(done)
-        state, numbers = experiment.optimizer.advance(experiment.objective, state, count, length)
-        done += count
-        means = {name: _rounded(np.asarray(value).mean(axis=0)) for name, value in numbers.items()}
-        record(
-            {"step": done, "seconds": round(time.perf_counter() - start, 3), "unroll": length}
-            | means
-            | {"skipped": np.asarray(state.skipped).tolist()}
-        )
-        if done % training.validate_every == 0 or done == training.meta_steps:
-            scores = experiment.validate(state.genomes, length)
-            result = {"step": done, "validation": {name: _rounded(v.mean(axis=1)) for name, v in scores.items()}}
-            if training.replace and done < training.meta_steps:
-                kept, parents = select((state.genomes, state.optimizer), scores, training.replace)
-                state = dataclasses.replace(state, genomes=kept[0], optimizer=kept[1])
-                result["parents"] = parents
-            record(result)
-        save()
-    if scores is None or unroll.length(training.meta_steps) != length:
-        scores = experiment.validate(state.genomes, unroll.length(training.meta_steps))
+    length = unroll.length(done)
+    try:
+        while done < training.meta_steps:
+            count = min(training.interval, training.meta_steps - done, training.validate_every - done % training.validate_every)
+            if unroll.grow_every:
+                count = min(count, unroll.grow_every - done % unroll.grow_every)
+            length = unroll.length(done)
+            state, numbers = optimizer.advance(experiment.objective, state, count, length)
+            state = on_this_host(state, experiment.objective.mesh)
+            done += count
+            means = {name: _rounded(_mean_of_finite(value)) for name, value in numbers.items()}
+            times = {"step": done, "seconds": round(run.seconds, 3), "unroll": length}
+            run.record(times | means | {"skipped": np.asarray(state.skipped).tolist()}, progress)
+            if done % training.validate_every == 0 or done == training.meta_steps:
+                scores = experiment.validate(optimizer.genomes(state), length)
+                result = {"step": done, "validation": {name: _rounded(v.mean(axis=1)) for name, v in scores.items()}}
+                if training.replace and done < training.meta_steps:
+                    kept, parents = select((state.genomes, state.optimizer), scores, training.replace)
+                    state = state.selected(*kept, np.asarray(parents) != np.arange(len(parents)))
+                    result["parents"] = parents
+                run.record(result, progress)
+            run.save(state, done)
+    finally:
+        run.close()
+    last = unroll.length(training.meta_steps)
+    if scores is None or last != length:
+        scores = experiment.validate(optimizer.genomes(state), last)
     best = best_member(scores)
-    genome = member(state.genomes, best)
-    seconds = round(time.perf_counter() - start, 1)
+    genome = member(optimizer.genomes(state), best)
+    seconds = round(run.seconds, 1)
     summary = {
         "name": spec.name,
+        "method": training.method,
         "meta_steps": done,
         "seconds": seconds,
         "chosen": best,
@@ -219,11 +236,13 @@ def meta_train(
         "skipped": np.asarray(state.skipped).tolist(),
         "tasks": [problem.task.name for problem in experiment.objective.problems],
     }
-    card = {"experiment": spec.name, "description": spec.description, "seed": spec.seed, "meta_steps": done, "seconds": seconds}
+    card = {"experiment": spec.name, "description": spec.description, "seed": spec.seed}
+    card |= {"method": training.method, "meta_steps": done, "seconds": seconds}
     card |= {"tasks": sorted({p.task for p in spec.problems}), "topologies": sorted({p.topology for p in spec.problems})}
     card |= {"validation_accuracy": summary["validation"]["accuracy"], "chosen_of": training.genomes}
-    save_genome(folder / "genome.json", genome, experiment.rule, card)
-    write_atomically(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+    if run.writes:
+        save_genome(folder / "genome.json", genome, experiment.rule, card)
+    run.write("summary.json", json.dumps(summary, indent=1) + "\n")
     return genome, experiment.rule
 
 
@@ -274,7 +293,8 @@ def final_test(
             )
         )
     result = _joined(results)
-    result.save(folder / "transfer.json")
+    if jax.process_index() == 0:
+        result.save(folder / "transfer.json")
     return result
 
 
@@ -290,16 +310,11 @@ def _joined(parts: list[Transfer]) -> Transfer:
     return Transfer(tuple(r for p in parts for r in p.rows), tuple(c for p in parts for c in p.chosen), notes)
 
 
-def environment() -> dict[str, Any]:
-    """Versions and devices, for the record."""
-    packages = {}
-    for name in ("neurograph", "jax", "jaxlib", "numpy", "optax", "networkx", "scikit-learn"):
-        try:
-            packages[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            packages[name] = None
-    devices = [f"{d.platform}: {d.device_kind}" for d in jax.devices()]
-    return {"python": platform.python_version(), "system": platform.platform(), "devices": devices, "packages": packages}
+def _mean_of_finite(values: Any) -> np.ndarray:
+    """Over meta-steps [count, G]; NaN where none is finite."""
+    array = np.asarray(values, float)
+    fine = np.isfinite(array)
+    return np.where(fine, array, 0).sum(axis=0) / np.where(fine.any(axis=0), fine.sum(axis=0), np.nan)
 
 
 def _rounded(values: Any) -> list[float | None]:

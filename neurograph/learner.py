@@ -15,10 +15,20 @@ from neurograph.errors import ShapeError
 from neurograph.genome import AnyGenome
 from neurograph.network import Network
 from neurograph.step import clamped, learning_step
-from neurograph.tasks import Episode, Task
+from neurograph.tasks import Batch, Episode, Task
 from neurograph.types import Synapses
 
-__all__ = ["Problem", "accuracy", "learn", "learning_curve", "meta_loss", "query_loss"]
+__all__ = [
+    "Problem",
+    "accuracy",
+    "fresh_synapses",
+    "judge",
+    "learn",
+    "learn_and_judge",
+    "learning_curve",
+    "meta_loss",
+    "query_loss",
+]
 
 
 @jax.tree_util.register_dataclass
@@ -63,25 +73,85 @@ def accuracy(outputs: jax.Array, y: jax.Array) -> jax.Array:
 
 
 def learn(
-    network: Network, genome: AnyGenome, synapses: Synapses, xs: Any, ys: Any, steps: Any = None, *, key: jax.Array | None = None
+    network: Network,
+    genome: AnyGenome,
+    synapses: Synapses,
+    xs: Any,
+    ys: Any,
+    steps: Any = None,
+    *,
+    key: jax.Array | None = None,
+    first: Any = 0,
 ) -> Synapses:
     """The first `steps` of the batches xs [U, B, n_in], ys [U, B, n_out]; differentiable, memory of one step.
 
-    `steps` may be a traced integer: one compiled program serves every unroll up to U.
+    `steps` may be a traced integer: one compiled program serves every unroll up to U. `first` is the number of the first step.
     """
     if steps is None:
-        return network.unroll(genome, synapses, xs, ys, key=key)[0]
+        return network.unroll(genome, synapses, xs, ys, key=key, index=first)[0]
+    synapses = _with_states(network, synapses, xs[0])
+    return _steps(network, genome, synapses, xs, ys, steps, key, first, lambda synapses: ())[0]
+
+
+def _steps(network, genome, synapses, xs, ys, steps, key, first, look):
+    """`(synapses, looks)`: after up to `steps` steps, and what `look` sees after each, leaves [U, ...], zeros past the last."""
 
     def body(synapses: Synapses, batch):
         index, x, y = batch
-        step_key = None if key is None else jax.random.fold_in(key, index)
+        step_key = None if key is None else jax.random.fold_in(key, first + index)
 
-        def one(synapses: Synapses) -> Synapses:
-            return learning_step(network, genome, synapses, x, y, index, step_key, False)[0]
+        def one(synapses: Synapses):
+            synapses = learning_step(network, genome, synapses, x, y, first + index, step_key, False)[0]
+            return synapses, look(synapses)
 
-        return jax.lax.cond(index < steps, one, lambda s: s, synapses), None
+        seen = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(look, synapses))
+        return jax.lax.cond(index < steps, one, lambda synapses: (synapses, seen), synapses)
 
-    return jax.lax.scan(jax.checkpoint(body), _with_states(network, synapses, xs[0]), (jnp.arange(xs.shape[0]), xs, ys))[0]
+    return jax.lax.scan(jax.checkpoint(body), synapses, (jnp.arange(xs.shape[0]), xs, ys))
+
+
+def learn_and_judge(
+    network: Network,
+    genome: AnyGenome,
+    synapses: Synapses,
+    episode: Episode,
+    steps: Any = None,
+    *,
+    key: jax.Array | None = None,
+    first: Any = 0,
+    every_step: bool = False,
+    query_batches: int = 1,
+) -> tuple[Synapses, dict[str, jax.Array]]:
+    """Learn on the support batches, then be judged on the query.
+
+    Args:
+      steps, key, first: as in `learn`.
+      every_step: the loss is the mean over the queries after every step, instead of after the last.
+      query_batches: the query is cut into so many equal batches, each normalised by itself.
+
+    Returns:
+      `(synapses, {"loss", "accuracy"})`; the accuracy is that after the last step.
+    """
+    xs, ys = episode.support
+    if not every_step:
+        synapses = learn(network, genome, synapses, xs, ys, steps, key=key, first=first)
+        return synapses, judge(network, genome, synapses, episode.query, query_batches)
+    count = xs.shape[0] if steps is None else steps
+
+    def look(synapses: Synapses) -> dict[str, jax.Array]:
+        return judge(network, genome, synapses, episode.query, query_batches)
+
+    synapses, seen = _steps(network, genome, _with_states(network, synapses, xs[0]), xs, ys, count, key, first, look)
+    return synapses, {"loss": seen["loss"].sum() / count, "accuracy": seen["accuracy"][count - 1]}
+
+
+def fresh_synapses(network: Network, genome: AnyGenome, batch_size: int, *, key: jax.Array) -> Synapses:
+    """Newly drawn, with states of zero [B, n, k] where the rule carries states over: the same structure as after learning."""
+    synapses = network.init(genome, key=key)
+    if network.rule.reset_states:
+        return synapses
+    dtype = genome.forward_transform.dtype
+    return _with_states(network, synapses, jnp.zeros((batch_size, len(network.topology.inputs)), dtype))
 
 
 def _with_states(network: Network, synapses: Synapses, x: jax.Array) -> Synapses:
@@ -97,7 +167,14 @@ def _rested(synapses: Synapses) -> Synapses:
 
 
 def meta_loss(
-    network: Network, genome: AnyGenome, episode: Episode, *, key: jax.Array, steps: Any = None
+    network: Network,
+    genome: AnyGenome,
+    episode: Episode,
+    *,
+    key: jax.Array,
+    steps: Any = None,
+    query_batches: int = 1,
+    every_step: bool = False,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Query loss of a network with fresh synapses after learning on the support batches.
 
@@ -106,18 +183,32 @@ def meta_loss(
       episode: support [U, B, ...] and query [Q, ...].
       key: draws the synapses (and noise).
       steps: learn on the first so many batches only; may be traced.
+      query_batches, every_step: as in `learn_and_judge`.
 
     Returns:
-      `(loss, {"loss", "accuracy"})`, scalars, of the query batch.
+      `(loss, {"loss", "accuracy"})`, scalars, means over the query.
     """
     init_key, noise_key = jax.random.split(key)
     synapses = network.init(genome, key=init_key)
     if not network.rule.noise:
         noise_key = None
-    synapses = learn(network, genome, synapses, *episode.support, steps, key=noise_key)
-    outputs = network.predict(genome, _rested(synapses), episode.query.x)
-    loss = query_loss(outputs, episode.query.y)
-    return loss, {"loss": loss, "accuracy": accuracy(outputs, episode.query.y)}
+    options: dict[str, Any] = {"key": noise_key, "every_step": every_step, "query_batches": query_batches}
+    metrics = learn_and_judge(network, genome, synapses, episode, steps, **options)[1]
+    return metrics["loss"], metrics
+
+
+def judge(network: Network, genome: AnyGenome, synapses: Synapses, query: Batch, query_batches: int = 1) -> dict[str, jax.Array]:
+    """{"loss", "accuracy"} of a query [Q, ...], in `query_batches` batches one after another."""
+    synapses = _rested(synapses)
+
+    def one(batch: Batch) -> dict[str, jax.Array]:
+        outputs = network.predict(genome, synapses, batch.x)
+        return {"loss": query_loss(outputs, batch.y), "accuracy": accuracy(outputs, batch.y)}
+
+    if query_batches == 1:
+        return one(query)
+    batches = jax.tree.map(lambda leaf: leaf.reshape(query_batches, -1, *leaf.shape[1:]), query)
+    return jax.tree.map(jnp.mean, jax.lax.map(one, batches))
 
 
 def learning_curve(

@@ -9,7 +9,8 @@ import pytest
 import neurograph as ng
 from neurograph.learner import Problem
 from neurograph.meta import Objective
-from neurograph.meta.evolution import CMA, AntitheticES, Evolution
+from neurograph.meta.evolution import CMA, AntitheticES
+from neurograph.meta.search import Evolution
 from neurograph.meta.vector import GenomeVector, searched_fields
 
 STRATEGIES = {
@@ -98,3 +99,29 @@ def test_evolution_improves_a_genome_and_repeats_itself():
     assert records[-1]["accuracy"] > records[0]["accuracy"] + 0.05
     assert records[-1]["generation"] == 8
     assert not np.array_equal(first.genome.forward_transform, start.forward_transform)
+
+
+def test_any_python_function_of_a_genome_can_be_searched():
+    """Not differentiable, in NumPy, and it fails for a part of the space."""
+    rule = ng.Rule(states=2)
+    start = ng.Genome.near_backprop(jax.random.key(0), rule, noise=0.0)
+    seen = []
+
+    def cost(genome: ng.Genome) -> np.float64:
+        matrix = np.asarray(genome.forward_transform, float)
+        seen.append(matrix.shape)
+        if matrix[0, 1] < -0.2:
+            return np.float64("nan")
+        return np.abs(np.round(matrix, 2) - np.array([[0.5, 0.0], [0.2, 1.0]])).sum()
+
+    vector = GenomeVector(start, ("forward_transform",))
+    search = Evolution(cost, vector, CMA(vector.size, 10, 0.3, seed=0), jax.random.key(0))
+    records = [search.advance() for _ in range(40)]
+    assert set(seen) == {(2, 2)}
+    assert records[-1]["best_loss"] < 0.1 < records[0]["best_loss"]
+    assert sum(record["failed"] for record in records) > 0
+    assert np.abs(np.asarray(search.genome.forward_transform) - [[0.5, 0.0], [0.2, 1.0]]).max() < 0.1
+    with pytest.raises(ng.GenomeError, match="all 10 genomes diverged"):
+        Evolution(lambda genome: np.inf, vector, CMA(vector.size, 10, 0.3), jax.random.key(0)).advance()
+    with pytest.raises(ng.GenomeError, match="objective: got a dict; expected one number"):
+        Evolution(lambda genome: {}, vector, CMA(vector.size, 10, 0.3), jax.random.key(0)).advance()

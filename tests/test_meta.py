@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -180,3 +181,27 @@ def test_a_problem_that_does_not_fit_is_named():
         Problem(ng.Network(topology(), RULE), ng.get_task("digits"))
     with pytest.raises(ng.GenomeError, match="start: got 'nowhere'; allowed: near_backprop, random"):
         start_genomes("nowhere", 2, RULE, key=jax.random.key(0))
+
+
+def test_problems_of_different_depth_and_data_are_one_meta_batch(kernel: str):
+    def layers(*sizes: int) -> ng.Topology:
+        names = [f"p{number}" for number in range(len(sizes))]
+        connections = [{"kind": "dense", "from": a, "to": b} for a, b in itertools.pairwise(names)]
+        populations = dict(zip(names, sizes, strict=True))
+        return ng.build_topology(
+            {"populations": populations, "inputs": names[0], "outputs": names[-1], "connections": connections}
+        )
+
+    places = [("digits", (64, 4, 10)), ("digits", (64, 4, 4, 4, 10)), ("xor", (2, 3, 2))]
+    problems = tuple(Problem(ng.Network(layers(*sizes), RULE, kernel), ng.get_task(task)) for task, sizes in places)
+    mixed = Objective(problems, steps=2, batch_size=8, query_size=16, replicas=2)
+    genome, key = member(population(), 0), jax.random.key(3)
+    loss, metrics = mixed(genome, key)
+    assert metrics["loss"].shape == (3,)
+    np.testing.assert_allclose(loss, metrics["loss"].mean(), rtol=1e-6)
+    runs = []
+    for replica in range(2):
+        data, init = jax.random.split(jax.random.fold_in(jax.random.fold_in(key, 1), replica))
+        episode = problems[1].task.episode(data, 2, 8, 16)
+        runs.append(float(meta_loss(problems[1].network, genome, episode, key=init)[0]))
+    np.testing.assert_allclose(metrics["loss"][1], np.mean(runs), rtol=1e-4)

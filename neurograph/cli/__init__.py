@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "topology": ("neurograph.cli.topology", "topology", "Check, show, draw and convert graphs."),
     "meta-train": ("neurograph.cli.train", "meta_train", "Meta-learn a genome as an experiment file says."),
     "transfer": ("neurograph.cli.transfer", "transfer", "Test genomes on topologies and tasks, beside gradient descent."),
+    "evolve": ("neurograph.cli.train", "evolve", "The same without gradients: an experiment of method cma, es or pes."),
     "task": ("neurograph.cli.task", "task", "List tasks, look at samples, prepare data."),
 }
 

@@ -15,24 +15,38 @@ from neurograph.experiment_spec import ExperimentSpec
 
 __all__ = ["RunProgress"]
 
+PRINT_EVERY = 10.0  # seconds between two lines where there is no terminal
+
 
 def _best(values: list[float | None], largest: bool) -> float:
     finite = [v for v in values if v is not None]
     return math.nan if not finite else max(finite) if largest else min(finite)
 
 
+def _per_second(rate: float, unit: str) -> str:
+    return f"{rate:.1f} {unit}/s" if rate >= 1 else f"{1 / rate:.1f} s per {unit.removesuffix('s')}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
 class RunProgress:
     """Use as a context manager; `record` takes the records of `meta_train`, `stage` a line about what runs now."""
 
-    def __init__(self, spec: ExperimentSpec, folder: Path):
+    def __init__(self, spec: ExperimentSpec, folder: Path, silent: bool = False):
         self.spec, self.folder = spec, folder
-        self.console = Console(stderr=True, soft_wrap=True)
+        self.unit = "generations" if spec.training.method in ("cma", "es") else "meta-steps"
+        self.console = Console(stderr=True, soft_wrap=True, quiet=silent)
+        self.before: tuple[int, float] | None = None
+        self.rate = ""
+        self.printed = -math.inf
         self.status: Status | None = None
         self.tested = ""
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.completed}/{task.total} meta-steps"),
+            TextColumn(f"{{task.completed}}/{{task.total}} {self.unit}"),
             TextColumn("{task.fields[numbers]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
@@ -41,9 +55,13 @@ class RunProgress:
         )
 
     def __enter__(self) -> RunProgress:
-        training = self.spec.training
+        training, unroll = self.spec.training, self.spec.unroll
+        size = getattr(training, "population", None)
+        many = {"pes": f", {size} particles each", "cma": f", population {size}", "es": f", population {size}"}
+        what = f"{training.method}: {training.genomes} genome{'s' if training.genomes > 1 else ''}{many.get(training.method, '')}"
+        steps = f"{unroll.steps}" if unroll.longest == unroll.steps else f"{unroll.steps} to {unroll.longest}"
         self.console.print(
-            f"{self.spec.name}: {training.genomes} genomes, {training.meta_steps} meta-steps of {self.spec.unroll.steps} learning"
+            f"{self.spec.name}: {what}, {training.meta_steps} {self.unit} of {steps} learning"
             f" steps on {', '.join(dict.fromkeys(p.task for p in self.spec.problems))}; run folder {self.folder}",
             highlight=False,
         )
@@ -64,10 +82,19 @@ class RunProgress:
             if not self.console.is_terminal:
                 self.console.print(f"step {data['step']}: best accuracy on validation data {best:.3f}", highlight=False)
             return
+        step, seconds = data["step"], data["seconds"]
+        if self.before and seconds > self.before[1]:
+            self.rate = f", {_per_second((step - self.before[0]) / (seconds - self.before[1]), self.unit)}"
         numbers = f"loss {_best(data['loss'], False):.3f}, accuracy {_best(data['accuracy'], True):.3f}{self.validation}"
-        self.bar.update(self.task, completed=data["step"], numbers=numbers)
-        if not self.console.is_terminal and data["step"] % (5 * self.spec.training.interval) == 0:
-            self.console.print(f"step {data['step']} after {data['seconds']:.0f} s: {numbers}", highlight=False)
+        self.bar.update(self.task, completed=step, numbers=numbers + self.rate)
+        if not self.console.is_terminal and (seconds - self.printed >= PRINT_EVERY or step == self.spec.training.meta_steps):
+            left = ""
+            if self.before and step > self.before[0]:
+                left = _duration((self.spec.training.meta_steps - step) * (seconds - self.before[1]) / (step - self.before[0]))
+                left = f", {left} left"
+            self.console.print(f"step {step} after {_duration(seconds)}: {numbers}{self.rate}{left}", highlight=False)
+            self.printed = seconds
+        self.before = self.before or (step, seconds)  # the first interval compiles: the rate is counted from its end
 
     def stage(self, text: str) -> None:
         """What a test is doing: one line that is overwritten; without a terminal one line per task and topology."""

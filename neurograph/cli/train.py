@@ -1,21 +1,35 @@
-"""`neurograph meta-train` and `neurograph quickstart`: from an experiment to a run folder with a genome and a report."""
+"""`neurograph meta-train`, `evolve` and `quickstart`: from an experiment to a run folder with a genome and a report."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
 _SET = "Override one value of the experiment, such as training.meta_steps=50; repeatable."
 
 
+def _run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What `meta-train` and `evolve` have in common."""
+    out = click.Path(path_type=Path, file_okay=False)
+    for option in (
+        click.option("--tensorboard", is_flag=True, help="Write TensorBoard event files too, into the run folder."),
+        click.option("--devices", type=click.IntRange(1), help="Share the population among so many devices [default: 1]."),
+        click.option("--no-transfer", is_flag=True, help="Stop after meta-training: no final test, no report."),
+        click.option("--resume", is_flag=True, help="Continue a run that was stopped."),
+        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=_SET),
+        click.option("--out", type=out, help="Run folder [default: runs/NAME]."),
+        click.argument("experiment"),
+    ):
+        command = option(command)
+    return command
+
+
 @click.command("meta-train")
-@click.argument("experiment")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Run folder [default: runs/NAME].")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=_SET)
-@click.option("--resume", is_flag=True, help="Continue a run that was stopped.")
-@click.option("--no-transfer", is_flag=True, help="Stop after meta-training: no final test, no report.")
-def meta_train(experiment: str, out: Path | None, overrides: tuple[str, ...], resume: bool, no_transfer: bool) -> None:
+@_run_options
+def meta_train(experiment: str, no_transfer: bool, **options: Any) -> None:
     """Meta-learn a genome as EXPERIMENT says (a YAML file, or the name of a shipped experiment), then test how it transfers.
 
     \b
@@ -23,7 +37,26 @@ def meta_train(experiment: str, out: Path | None, overrides: tuple[str, ...], re
     neurograph meta-train my.yaml --out runs/a --set seed=1 --set training.meta_steps=100
     neurograph meta-train my.yaml --out runs/a --resume
     """
-    _run(experiment, out, overrides, resume, not no_transfer)
+    _run(experiment, with_transfer=not no_transfer, **options)
+
+
+@click.command()
+@_run_options
+def evolve(experiment: str, no_transfer: bool, **options: Any) -> None:
+    """Search a genome without gradients, as EXPERIMENT says (training.method: cma, es or pes), then test how it transfers.
+
+    \b
+    neurograph evolve paper_evolution --set training.meta_steps=60
+    neurograph evolve my.yaml --out runs/b --resume
+    """
+    from neurograph.errors import ExperimentError
+    from neurograph.experiment_spec import METHODS, load_experiment
+
+    method = load_experiment(experiment, options["overrides"]).training.method
+    if method == "gradient":
+        others = ", ".join(name for name in METHODS if name != "gradient")
+        raise ExperimentError(f"{experiment}: training.method is gradient; evolve runs {others} (use meta-train)")
+    _run(experiment, with_transfer=not no_transfer, **options)
 
 
 @click.command()
@@ -39,12 +72,24 @@ def quickstart(out: Path, resume: bool) -> None:
         if resume and (out / name / "report.html").exists():
             click.echo(f"report: {out / name / 'report.html'} (already there)")
             continue
-        _run(name, out / name, (), resume, True)
+        _run(name, out / name, resume=resume)
 
 
-def _run(source: str, out: Path | None, overrides: tuple[str, ...], resume: bool, with_transfer: bool) -> None:
+def _run(
+    source: str,
+    out: Path | None = None,
+    overrides: tuple[str, ...] = (),
+    resume: bool = False,
+    with_transfer: bool = True,
+    devices: int | None = None,
+    tensorboard: bool = False,
+) -> None:
     from neurograph.experiment_spec import load_experiment
 
+    if devices is not None:
+        overrides = (*overrides, f"devices={devices}")
+    if tensorboard:
+        overrides = (*overrides, "tensorboard=true")
     spec = load_experiment(source, overrides)
     folder = out or Path("runs") / spec.name
     path = Path(source)
@@ -53,15 +98,23 @@ def _run(source: str, out: Path | None, overrides: tuple[str, ...], resume: bool
     from neurograph.cli.progress import RunProgress
     from neurograph.experiment import final_test
     from neurograph.experiment import meta_train as run
+    from neurograph.meta import device_mesh
 
-    with RunProgress(spec, folder) as progress:
+    device_mesh(spec.devices)  # before JAX is asked anything: it makes devices and joins processes only until then
+    import jax
+
+    first = jax.process_index() == 0  # of several processes one speaks and writes; all compute
+    with RunProgress(spec, folder, silent=not first) as progress:
         genome, rule = run(spec, folder, base=base, resume=resume, progress=progress.record)
     if with_transfer and spec.transfer.topologies:
         try:
             result = final_test(spec, folder, genome, rule, base=base, say=progress.stage)
         finally:
             progress.close()
-        click.echo(result.text())
+        if first:
+            click.echo(result.text())
+    if not first:
+        return
     if with_transfer:
         from neurograph.report import write_report
 

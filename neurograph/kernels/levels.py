@@ -134,19 +134,20 @@ def sweep(
     def crop(array: jax.Array) -> jax.Array:
         return (array[:, margin:] if against else array[:, :neurons]) if margin else array
 
-    own = matrix is None and isinstance(rows, dict) and "matrix" in rows
-    plain = matrix is None and not own  # signals are the states
-
-    def mixed(matrix, rows, state):
+    def mixing(matrix, rows):
+        """The matrix that turns states into signals: common, every neuron's own, or None where signals are the states."""
         if matrix is None and isinstance(rows, dict) and "matrix" in rows:
-            matrix = own_matrix(rows, state.shape[0])
-        return state if matrix is None else mix_states(matrix, state)
+            return own_matrix(rows, external.shape[0])
+        return matrix
+
+    plain = mixing(matrix, rows) is None
 
     def step(matrix, params, rows, z):
         # Barriers: the compiler would otherwise compute a sum of gathers again in each of its consumers.
         state, record = update(params, rows, jax.lax.optimization_barrier(z))
         state = jax.lax.optimization_barrier(state)
-        return state, mixed(matrix, rows, state), record
+        matrix = mixing(matrix, rows)
+        return state, state if matrix is None else mix_states(matrix, state), record
 
     def ahead(tables, values, matrix, params, external, rows):
         dtype, exact = external.dtype, accumulator(external.dtype)
@@ -207,9 +208,9 @@ def sweep(
     def adjoint(params, rows, arriving):
         """The derivative of a tile's update as the update of the opposite sweep, whose states are derivatives by inflow."""
         mine, z, d_state, d_record = rows
-        matrix, shared = params
+        matrix, shared = mixing(params[0], mine), params[1]
         # Mixing by the transpose, written out: the transpose of a mixture would be reductions, a call each for every tile.
-        d_state = d_state + (arriving if matrix is None else mix_states(matrix.T, arriving))
+        d_state = d_state + (arriving if matrix is None else mix_states(jnp.swapaxes(matrix, 0, 1), arriving))
         _, pull = jax.vjp(lambda z: update(shared, mine, z), z)
         return pull((d_state, d_record))[0], {}
 

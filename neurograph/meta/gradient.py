@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import optax
 
 from neurograph.genome import Genome
-from neurograph.meta.objective import Objective
+from neurograph.meta.devices import population_map, replicated
+from neurograph.meta.objective import Learning, Objective
 
-__all__ = ["GradientOptimizer", "GradientState"]
+__all__ = ["GradientOptimizer", "GradientState", "adam", "stepped"]
 
 
 @jax.tree_util.register_dataclass
@@ -21,7 +22,8 @@ __all__ = ["GradientOptimizer", "GradientState"]
 class GradientState:
     """A population in training; every leaf but `key` and `step` leads with the genomes axis G.
 
-    `skipped` [G] int32: updates left out because loss or gradient was not finite. `step` counts meta-steps.
+    `skipped` [G] int32: updates left out because loss or gradient was not finite. `step` counts meta-steps. `learning`: where
+    unrolls are truncated, the learning under way, leaves [G, R, ...].
     """
 
     genomes: Genome
@@ -29,11 +31,39 @@ class GradientState:
     skipped: jax.Array
     key: jax.Array
     step: jax.Array
+    learning: Learning | None = None
+
+    def selected(self, genomes: Genome, optimizer: Any, moved: Any) -> GradientState:
+        """With other genomes; where `moved` [G] says so, learning begins anew."""
+        learning = None if self.learning is None else self.learning.restarted(moved)
+        return replace(self, genomes=genomes, optimizer=optimizer, learning=learning)
+
+
+def adam(learning_rate: float, final_learning_rate: float | None, decay_steps: int, clip: float) -> optax.GradientTransformation:
+    """Adam behind a global-norm clip; the rate falls by a cosine over `decay_steps` if a final one is given."""
+    rate: Any = learning_rate
+    if final_learning_rate is not None:
+        rate = optax.cosine_decay_schedule(learning_rate, max(decay_steps, 1), final_learning_rate / learning_rate)
+    return optax.chain(optax.clip_by_global_norm(clip), optax.adam(rate))
+
+
+def stepped(transform: optax.GradientTransformation, genome: Genome, optimizer: Any, gradient: Genome, fine: Any):
+    """`(genome, optimizer)` one update on, or as they were where not `fine`."""
+    updates, after = transform.update(gradient, optimizer, genome)
+    keep = partial(jax.tree.map, lambda new, old: jnp.where(fine, new, old))
+    return keep(optax.apply_updates(genome, updates), genome), keep(after, optimizer)
+
+
+def norm(gradient: Genome) -> jax.Array:
+    return jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(gradient)))
 
 
 @dataclass(frozen=True)
 class GradientOptimizer:
     """Adam with a global-norm clip on every genome's own meta-gradient.
+
+    Where the objective has a truncation, a meta-step goes one window further in episodes that outlast it, and differentiates
+    through that window alone: biased, but cheap, and gradients cannot explode over hundreds of steps.
 
     Args:
       learning_rate: of Adam; the paper has 5e-4 (appendix C.1), short runs want 1e-2.
@@ -48,18 +78,19 @@ class GradientOptimizer:
     clip: float = 10.0
 
     def _transform(self) -> optax.GradientTransformation:
-        rate: Any = self.learning_rate
-        if self.final_learning_rate is not None:
-            rate = optax.cosine_decay_schedule(
-                self.learning_rate, max(self.decay_steps, 1), self.final_learning_rate / self.learning_rate
-            )
-        return optax.chain(optax.clip_by_global_norm(self.clip), optax.adam(rate))
+        return adam(self.learning_rate, self.final_learning_rate, self.decay_steps, self.clip)
 
-    def init(self, genomes: Genome, *, key: jax.Array) -> GradientState:
-        """A population [G, ...] ready for `advance`."""
+    def init(self, genomes: Genome, *, key: jax.Array, objective: Objective | None = None) -> GradientState:
+        """A population [G, ...] ready for `advance`; where unrolls are truncated, the objective has to be given."""
         count = genomes.neuron_keep.shape[0]
         optimizer = jax.vmap(self._transform().init)(genomes)
-        return GradientState(genomes, optimizer, jnp.zeros(count, jnp.int32), key, jnp.zeros((), jnp.int32))
+        learning = None
+        if objective is not None and objective.truncation:
+            # Replicas begin at different windows, so that their episodes do not all end at once.
+            windows = objective.steps // objective.truncation
+            offset = jnp.arange(objective.replicas) * windows // objective.replicas
+            learning = jax.vmap(lambda genome: objective.begin(genome, offset))(genomes)
+        return GradientState(genomes, optimizer, jnp.zeros(count, jnp.int32), key, jnp.zeros((), jnp.int32), learning)
 
     def advance(
         self, objective: Objective, state: GradientState, count: int, steps: Any = None
@@ -76,27 +107,44 @@ class GradientOptimizer:
         """
         return _advance(self, objective, state, objective.steps if steps is None else steps, count)
 
+    def genomes(self, state: GradientState) -> Genome:
+        """The population, leaves [G, ...]."""
+        return state.genomes
+
 
 @partial(jax.jit, static_argnums=(0, 4))
 def _advance(settings: GradientOptimizer, objective: Objective, state: GradientState, steps: Any, count: int):
     transform = settings._transform()
 
-    def one(args):
-        genome, optimizer, skipped, key = args
-        loss_of = lambda g: objective(g, key, steps)  # noqa: E731
-        (loss, metrics), gradient = jax.value_and_grad(loss_of, has_aux=True)(genome)
-        norm = jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(gradient)))
-        fine = jnp.isfinite(loss) & jnp.isfinite(norm)
-        updates, after = transform.update(gradient, optimizer, genome)
-        moved = optax.apply_updates(genome, updates)
-        keep = partial(jax.tree.map, lambda new, old: jnp.where(fine, new, old))
-        record = {"loss": loss, "accuracy": jnp.mean(metrics["accuracy"]), "gradient_norm": norm}
-        return keep(moved, genome), keep(after, optimizer), skipped + ~fine, record
+    def one(member):
+        genome, optimizer, skipped, key, base, learning = member
+
+        def loss_of(genome: Genome):
+            if learning is None:
+                loss, metrics = objective(genome, key, steps)
+                return loss, (metrics | {"counted": True}, None)
+            loss, metrics, after = objective.window(genome, learning, base, steps)
+            return loss, (metrics, after)
+
+        (loss, (metrics, after)), gradient = jax.value_and_grad(loss_of, has_aux=True)(genome)
+        size = norm(gradient)
+        fine = jnp.isfinite(loss) & jnp.isfinite(size)
+        counted = jnp.asarray(metrics["counted"])
+        genome, optimizer = stepped(transform, genome, optimizer, gradient, fine & counted)
+        if after is not None:
+            after = after.restarted(~fine)
+        nothing = lambda value: jnp.where(counted, value, jnp.nan)  # noqa: E731
+        record = {"loss": nothing(loss), "accuracy": nothing(jnp.mean(metrics["accuracy"])), "gradient_norm": nothing(size)}
+        return (genome, optimizer, skipped + ~fine, after), record
 
     def meta_step(state: GradientState, _):
-        keys = jax.random.split(jax.random.fold_in(state.key, state.step), state.skipped.shape[0])
-        # One genome after another: on CPU this beats a batch of genomes, whose temporaries leave the cache.
-        genomes, optimizer, skipped, record = jax.lax.map(one, (state.genomes, state.optimizer, state.skipped, keys))
-        return GradientState(genomes, optimizer, skipped, state.key, state.step + 1), record
+        count = state.skipped.shape[0]
+        keys = jax.random.split(jax.random.fold_in(state.key, state.step), count)
+        bases = jax.vmap(lambda number: jax.random.fold_in(state.key, number))(jnp.arange(count))
+        members = (state.genomes, state.optimizer, state.skipped, keys, bases, state.learning)
+        ((genomes, optimizer, skipped, learning), record) = population_map(one, members, objective.mesh)
+        return GradientState(genomes, optimizer, skipped, state.key, state.step + 1, learning), record
 
-    return jax.lax.scan(meta_step, state, None, length=count)
+    state, record = jax.lax.scan(meta_step, state, None, length=count)
+    small = replicated((state.genomes, state.optimizer, state.skipped, record), objective.mesh)
+    return replace(state, genomes=small[0], optimizer=small[1], skipped=small[2]), small[3]

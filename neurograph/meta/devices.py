@@ -1,0 +1,165 @@
+"""Populations over several devices, and over several hosts: a mesh with one axis, the members of a population.
+
+Every member is computed by the same program wherever it lies; nothing is summed across devices, so the shares of a population
+come together as if one device had made them all.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from neurograph.errors import ExperimentError
+
+__all__ = ["connect_hosts", "device_mesh", "on_this_host", "population_map", "replicated"]
+
+AXIS = "members"
+_HOST_VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+_SLURM_VARIABLES = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
+
+
+def connect_hosts(environment: dict[str, str] | None = None) -> bool:
+    """Join the other processes of this run (`jax.distributed`), if the environment says that there are any.
+
+    Either all of JAX_COORDINATOR_ADDRESS (host:port of process 0), JAX_NUM_PROCESSES and JAX_PROCESS_ID are set, or SLURM has
+    started several tasks (`srun`). To be called before anything is computed; called again it does nothing.
+
+    Returns:
+      Whether this process is one of several.
+
+    Raises:
+      ExperimentError: only some of the variables are set, one is not a number, or the coordinator is not reached.
+    """
+    known = os.environ if environment is None else environment
+    given = [name for name in _HOST_VARIABLES if known.get(name)]
+    arguments: dict[str, Any] = {}
+    if given:
+        if missing := [name for name in _HOST_VARIABLES if name not in given]:
+            raise ExperimentError(f"{', '.join(given)} set, but not {', '.join(missing)}; expected all three or none")
+        try:
+            count, number = int(known[_HOST_VARIABLES[1]]), int(known[_HOST_VARIABLES[2]])
+        except ValueError as error:
+            raise ExperimentError(f"JAX_NUM_PROCESSES, JAX_PROCESS_ID: expected integers ({error})") from error
+        if not 0 <= number < count:
+            raise ExperimentError(f"JAX_PROCESS_ID: got {number}; expected 0 to {count - 1} (JAX_NUM_PROCESSES is {count})")
+        address = known[_HOST_VARIABLES[0]]
+        if ":" not in address:
+            raise ExperimentError(f"JAX_COORDINATOR_ADDRESS: got {address!r}; expected host:port, such as node1:12345")
+        arguments = {"coordinator_address": address, "num_processes": count, "process_id": number}
+        several = count > 1
+    else:
+        several = all(name in known for name in _SLURM_VARIABLES) and known["SLURM_NTASKS"] != "1"
+        arguments = {"cluster_detection_method": "slurm"}
+    if not several or jax.distributed.is_initialized():
+        return several
+    if jax.config.jax_platforms in ("cpu", None):  # between CPUs something must carry the numbers; other devices bring their own
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    try:
+        jax.distributed.initialize(**arguments)
+    except (RuntimeError, ValueError) as error:
+        raise ExperimentError(f"the other processes of this run were not reached: {error}") from error
+    return True
+
+
+def device_mesh(count: int | None = None) -> Mesh | None:
+    """A mesh of `count` devices (of several processes: all that they have), None for a single one.
+
+    Joins the other processes first, if there are any: see `connect_hosts`. On a CPU the devices are made: `count` of them share
+    its cores. Both have to happen before JAX computes anything.
+
+    Raises:
+      ExperimentError: fewer devices than asked for.
+    """
+    if connect_hosts():
+        devices = jax.devices()
+        if count is not None and count != len(devices):
+            raise ExperimentError(
+                f"devices: got {count}; the {jax.process_count()} processes have {len(devices)} together, and all are used"
+            )
+        return _mesh(devices)
+    if count is None or count == 1:
+        return None
+    make_cpu_devices(count)
+    devices = jax.devices()
+    if len(devices) < count:
+        why = "JAX was already running when they were asked for; start a new process" if devices[0].platform == "cpu" else ""
+        why = why or f"this machine has {len(devices)} of kind {devices[0].platform}"
+        raise ExperimentError(f"devices: got {count}; there {'are' if len(devices) > 1 else 'is'} {len(devices)} ({why})")
+    return _mesh(devices[:count])
+
+
+def _mesh(devices: list[Any]) -> Mesh:
+    return Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
+
+
+def make_cpu_devices(count: int) -> None:
+    """Ask for so many CPU devices, if JAX has not started; no effect on other kinds of device."""
+    try:
+        if int(getattr(jax.config, "jax_num_cpu_devices", -1)) < count and "host_platform_device_count" not in os.environ.get(
+            "XLA_FLAGS", ""
+        ):
+            jax.config.update("jax_num_cpu_devices", count)
+    except RuntimeError:  # already started: whoever counts the devices will tell
+        pass
+
+
+def population_map(function: Callable[[Any], Any], population: Any, mesh: Mesh | None = None) -> Any:
+    """`function` of every member, one after another on a device, the members shared among the devices of a mesh.
+
+    Args:
+      function: of one member; traced once.
+      population: a pytree whose leaves lead with the members [P, ...].
+      mesh: from `device_mesh`. A population that does not divide is filled up with copies of its last member, which are dropped.
+
+    Returns:
+      The results, leaves [P, ...].
+    """
+    # One member after another: on CPU this beats a batch of members, whose temporaries leave the cache.
+    if mesh is None:
+        return jax.lax.map(function, population)
+    count = jax.tree.leaves(population)[0].shape[0]
+    extra = -count % mesh.size
+    if extra:
+        index = jnp.minimum(jnp.arange(count + extra), count - 1)
+        population = jax.tree.map(lambda leaf: leaf[index], population)
+    share = PartitionSpec(AXIS)
+    run = jax.shard_map(
+        lambda members: jax.lax.map(function, members), mesh=mesh, in_specs=share, out_specs=share, check_vma=False
+    )
+    return jax.tree.map(lambda leaf: leaf[:count], run(population))
+
+
+def replicated(tree: Any, mesh: Mesh | None) -> Any:
+    """Inside a compiled function: the same on every device, so that what follows is computed everywhere in the same order."""
+    if mesh is None:
+        return tree
+    return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, NamedSharding(mesh, PartitionSpec())), tree)
+
+
+def on_this_host(tree: Any, mesh: Mesh | None) -> Any:
+    """What the devices of a mesh hold parts of, whole on this process's first device, as if it had been made there.
+
+    Between two compiled calls: both then see arrays that lie in the same way, and are compiled once.
+    """
+    if mesh is None:
+        return tree
+    several = jax.process_count() > 1
+
+    def one(leaf: Any) -> Any:
+        if not isinstance(leaf, jax.Array):
+            return leaf
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(one(jax.random.key_data(leaf)))
+        if several and not (leaf.is_fully_addressable or leaf.is_fully_replicated):
+            from jax.experimental import multihost_utils
+
+            leaf = multihost_utils.process_allgather(leaf, tiled=True)
+        return jnp.asarray(np.asarray(leaf))
+
+    return jax.tree.map(one, tree)

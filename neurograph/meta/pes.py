@@ -1,0 +1,206 @@
+"""Persistent evolution strategies: meta-gradients of long unrolls, without bias, from short pieces, without differentiation.
+
+Source: Vicol, Metz, Sohl-Dickstein, "Unbiased Gradient Estimation in Unrolled Computation Graphs with Persistent Evolution
+Strategies", ICML 2021 (algorithm 2).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from neurograph.errors import GenomeError
+from neurograph.genome import Genome
+from neurograph.meta.devices import population_map, replicated
+from neurograph.meta.evolution import PENALTY
+from neurograph.meta.gradient import adam, norm, stepped
+from neurograph.meta.objective import Learning, Objective
+
+__all__ = ["PES", "PESState"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class PESState:
+    """G searches, each with N/2 mirrored pairs of particles.
+
+    `genomes`, `optimizer`, `skipped` lead with G; `skipped` counts particles whose loss was not finite. `learning`: leaves
+    [G, N/2, 2, R, ...], the second and its mirror image. `perturbation`: leaves [G, N/2, ...], the sum of the perturbations of
+    the first of a pair since its episode began (the second's is its negative).
+    """
+
+    genomes: Genome
+    optimizer: Any
+    skipped: jax.Array
+    key: jax.Array
+    step: jax.Array
+    learning: Learning
+    perturbation: Genome
+
+    def selected(self, genomes: Genome, optimizer: Any, moved: Any) -> PESState:
+        """With other genomes; where `moved` [G] says so, learning begins anew."""
+        return replace(self, genomes=genomes, optimizer=optimizer, learning=self.learning.restarted(moved))
+
+
+@dataclass(frozen=True)
+class PES:
+    """Adam on the persistent evolution strategy's estimate of the meta-gradient.
+
+    Every particle learns on through its episode, one window of the objective's truncation per meta-step, each window under a
+    fresh perturbation of the genome. Its loss is attributed to the sum xi of its perturbations since the episode began:
+    g = mean over particles of xi L / sigma^2, an unbiased estimate of the gradient through the whole unroll, smoothed over sigma.
+    Pairs begin at different windows, so that every meta-step sees all parts of an episode.
+
+    Args:
+      population: N, particles per genome, even.
+      sigma: standard deviation of a perturbation.
+      fields: the arrays that are perturbed, see `searched_fields`; None: all.
+      scales: per array, a factor on sigma.
+      learning_rate, final_learning_rate, decay_steps, clip: as of `GradientOptimizer`.
+
+    Raises:
+      GenomeError: an odd population, sigma not positive, or a field that is none.
+    """
+
+    population: int = 40
+    sigma: float = 0.05
+    fields: tuple[str, ...] | None = None
+    scales: tuple[tuple[str, float], ...] = ()
+    learning_rate: float = 1e-2
+    final_learning_rate: float | None = None
+    decay_steps: int = 1
+    clip: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.population < 2 or self.population % 2 or not self.sigma > 0:
+            raise GenomeError(
+                f"population: {self.population}, sigma: {self.sigma}; expected an even population >= 2 and sigma > 0"
+            )
+        known = [field.name for field in dataclasses.fields(Genome)]
+        if unknown := [name for name in (*(self.fields or ()), *dict(self.scales)) if name not in known]:
+            raise GenomeError(f"{', '.join(unknown)}: no array of a genome; allowed: {', '.join(known)}")
+        if wrong := [f"{name}: {scale}" for name, scale in self.scales if not scale > 0]:
+            raise GenomeError(f"scales: got {', '.join(wrong)}; expected numbers > 0")
+
+    def _transform(self) -> Any:
+        return adam(self.learning_rate, self.final_learning_rate, self.decay_steps, self.clip)
+
+    def _deviation(self, name: str) -> float:
+        searched = self.fields is None or name in self.fields
+        return self.sigma * dict(self.scales).get(name, 1.0) if searched else 0.0
+
+    def init(self, genomes: Genome, *, key: jax.Array, objective: Objective) -> PESState:
+        """Searches [G, ...] ready for `advance`."""
+        count, pairs = genomes.neuron_keep.shape[0], self.population // 2
+        windows = objective.steps // objective.stretch
+
+        def begin(genome: Genome, offset: jax.Array) -> Learning:
+            return jax.vmap(lambda _: objective.begin(genome, offset))(jnp.arange(2))
+
+        offsets = jnp.arange(pairs) * windows // pairs
+        learning = jax.vmap(lambda genome: jax.vmap(lambda offset: begin(genome, offset))(offsets))(genomes)
+        perturbation = jax.tree.map(lambda leaf: jnp.zeros((count, pairs, *leaf.shape[1:]), leaf.dtype), genomes)
+        optimizer = jax.vmap(self._transform().init)(genomes)
+        zero = jnp.zeros((), jnp.int32)
+        return PESState(genomes, optimizer, jnp.zeros(count, jnp.int32), key, zero, learning, perturbation)
+
+    def advance(self, objective: Objective, state: PESState, count: int, steps: Any = None) -> tuple[PESState, dict[str, Any]]:
+        """`count` meta-steps, each one window of every particle; see `GradientOptimizer.advance`."""
+        return _advance(self, objective, state, objective.steps if steps is None else steps, count)
+
+    def genomes(self, state: PESState) -> Genome:
+        """What is perturbed, leaves [G, ...]."""
+        return state.genomes
+
+    def contributions(self, objective: Objective, state: PESState, steps: Any = None) -> tuple[Genome, PESState, dict[str, Any]]:
+        """One window of every particle at fixed genomes, and what each pair says of the gradient.
+
+        Returns:
+          `(estimates, state, scores)`: estimates, leaves [G, N/2, ...], whose mean over the counted pairs estimates the
+          gradient; the state after the window, genomes untouched; scores "loss", "accuracy", "counted", "failed" [G, N/2, 2].
+        """
+        count, pairs = state.skipped.shape[0], self.population // 2
+        noise_key, data_key = jax.random.split(state.key)
+        begins = objective.begins(state.learning, steps)[:, :, 0, 0]
+        noise_key = jax.random.fold_in(noise_key, state.step)
+        fresh, total = {}, {}
+        for number, field in enumerate(dataclasses.fields(Genome)):
+            leaf = getattr(state.perturbation, field.name)
+            drawn = jax.random.normal(jax.random.fold_in(noise_key, number), leaf.shape, leaf.dtype)
+            fresh[field.name] = self._deviation(field.name) * drawn
+            started = begins.reshape(begins.shape + (1,) * (leaf.ndim - 2))
+            total[field.name] = jnp.where(started, 0, leaf) + fresh[field.name]
+        signs = jnp.array([1, -1])
+        keys = jax.vmap(lambda n: jax.random.fold_in(data_key, n))(jnp.arange(count * pairs))
+
+        def particle(member):
+            genome, drawn, sign, key, learning = member
+            moved = jax.tree.map(lambda leaf, noise: leaf + sign.astype(leaf.dtype) * noise, genome, drawn)
+            loss, metrics, after = objective.window(moved, learning, key, steps)
+            scores = {"loss": loss, "accuracy": jnp.mean(metrics["accuracy"]), "counted": metrics["counted"]}
+            return scores, after
+
+        def flat(leaf: jax.Array, lead: int) -> jax.Array:
+            """[G, ...], [G, N/2, ...] or [G, N/2, 2, ...] to [G * N, ...]."""
+            shape = (count, pairs, 2)
+            missing = leaf.reshape(leaf.shape[:lead] + (1,) * (3 - lead) + leaf.shape[lead:])
+            return jnp.broadcast_to(missing, (*shape, *missing.shape[3:])).reshape(2 * count * pairs, *missing.shape[3:])
+
+        members = (
+            jax.tree.map(lambda leaf: flat(leaf, 1), state.genomes),
+            jax.tree.map(lambda leaf: flat(leaf, 2), Genome(**fresh)),
+            jnp.tile(signs, count * pairs),
+            jnp.repeat(keys, 2, axis=0),
+            jax.tree.map(lambda leaf: flat(leaf, 3), state.learning),
+        )
+        scores, learning = population_map(particle, members, objective.mesh)
+        scores = jax.tree.map(lambda leaf: leaf.reshape(count, pairs, 2), replicated(scores, objective.mesh))
+        learning = jax.tree.map(lambda leaf: leaf.reshape(count, pairs, 2, *leaf.shape[1:]), learning)
+        failed = ~jnp.isfinite(scores["loss"])
+        # A particle that diverged loses against every other of its search, and its pair begins a new episode.
+        worst = jnp.max(jnp.where(failed, -jnp.inf, scores["loss"]), axis=(1, 2), keepdims=True)
+        loss = jnp.where(failed, jnp.where(jnp.isfinite(worst), worst, 0) + PENALTY, scores["loss"])
+        slope = jnp.where(scores["counted"][..., 0], (loss[..., 0] - loss[..., 1]) / (2 * self.sigma**2), 0)
+        estimates = {}
+        for name, leaf in total.items():
+            scale = self._deviation(name) / self.sigma  # xi / deviation^2 for an array whose deviation is scale * sigma
+            weight = slope.reshape(slope.shape + (1,) * (leaf.ndim - 2)).astype(leaf.dtype)
+            estimates[name] = leaf * weight / scale**2 if scale else jnp.zeros_like(leaf)
+        # Whole on every device: each sums all pairs in the same order, and none a part of them.
+        estimates, total = replicated((estimates, total), objective.mesh)
+        learning = learning.restarted(failed.any(axis=2, keepdims=True))
+        after = replace(state, learning=learning, perturbation=Genome(**total), step=state.step + 1)
+        return Genome(**estimates), after, scores | {"failed": failed}
+
+
+@partial(jax.jit, static_argnums=(0, 4))
+def _advance(settings: PES, objective: Objective, state: PESState, steps: Any, count: int):
+    transform = settings._transform()
+
+    def meta_step(state: PESState, _):
+        estimates, after, scores = settings.contributions(objective, state, steps)
+        fine = scores["counted"] & ~scores["failed"]
+        counted = scores["counted"][..., 0].sum(axis=1)
+        gradients = jax.tree.map(lambda leaf: _mean(leaf, counted), estimates)
+        sizes = jax.vmap(norm)(gradients)
+        moves = fine.any(axis=(1, 2)) & jnp.isfinite(sizes)
+        genomes, optimizer = jax.vmap(partial(stepped, transform))(state.genomes, state.optimizer, gradients, moves)
+        skipped = state.skipped + scores["failed"].sum(axis=(1, 2), dtype=jnp.int32)
+        share = fine / jnp.maximum(fine.sum(axis=(1, 2), keepdims=True), 1)
+        record = {name: jnp.sum(jnp.where(fine, scores[name] * share, 0), axis=(1, 2)) for name in ("loss", "accuracy")}
+        record = {name: jnp.where(fine.any(axis=(1, 2)), value, jnp.nan) for name, value in record.items()}
+        return replace(after, genomes=genomes, optimizer=optimizer, skipped=skipped), record | {"gradient_norm": sizes}
+
+    state, record = jax.lax.scan(meta_step, state, None, length=count)
+    small = replicated((state.genomes, state.optimizer, state.skipped, state.perturbation, record), objective.mesh)
+    return replace(state, genomes=small[0], optimizer=small[1], skipped=small[2], perturbation=small[3]), small[4]
+
+
+def _mean(leaf: jax.Array, counted: jax.Array) -> jax.Array:
+    """Over pairs [G, N/2, ...], of those that count."""
+    return leaf.sum(axis=1) / jnp.maximum(counted, 1).reshape(-1, *(1,) * (leaf.ndim - 2)).astype(leaf.dtype)

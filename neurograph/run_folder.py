@@ -1,0 +1,131 @@
+"""The folder of a run: configuration, environment, metrics, checkpoint; whatever happens, it can be continued."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+from pydantic import ValidationError
+
+from neurograph.checkpoint import load_checkpoint, save_checkpoint
+from neurograph.errors import ExperimentError
+from neurograph.experiment_spec import ExperimentSpec, dump_experiment
+from neurograph.files import write_atomically
+
+__all__ = ["RunFolder", "environment"]
+
+# What may differ between a run and its continuation: the final test, where it is computed, what else is written.
+FREE = {"transfer", "devices", "tensorboard"}
+
+
+class RunFolder:
+    """Opens, or reopens, the folder of a run.
+
+    Of several processes the first writes; all read, so the folder has to be on a file system that all of them see.
+
+    Args:
+      spec: the experiment.
+      folder: made if missing.
+      resume: go on from the checkpoint, if there is one.
+      like: a state of the run, for its structure.
+
+    Attributes:
+      state: as checkpointed, or `like`.
+      extra: what else the checkpoint says; `done` meta-steps.
+
+    Raises:
+      ExperimentError: the folder holds another run, or its checkpoint is damaged or belongs to another configuration.
+    """
+
+    def __init__(self, spec: ExperimentSpec, folder: Path, *, resume: bool, like: Any):
+        self.folder, self.checkpoint, self.metrics = folder, folder / "checkpoint", folder / "metrics.jsonl"
+        self.config = spec.model_dump(mode="json", exclude=FREE)
+        if folder.exists() and not folder.is_dir():
+            raise ExperimentError(f"{folder}: not a folder")
+        if folder.exists() and any(folder.iterdir()) and not resume:
+            raise ExperimentError(f"{folder}: not empty; continue it with --resume, or choose another folder with --out")
+        self.state, self.extra = like, {"step": 0, "seconds": 0.0, "lines": 0}
+        if resume and self.checkpoint.exists():
+            self.state, self.extra = load_checkpoint(self.checkpoint, like, config=self.config, upgrade=_completed)
+        self.writes = jax.process_index() == 0
+        if jax.process_count() > 1:
+            from jax.experimental import multihost_utils
+
+            multihost_utils.sync_global_devices("all processes have looked at the run folder")
+        self.written = self.extra["lines"]
+        self.tensorboard = None
+        if self.writes:
+            self._open(spec)
+        self.start = time.perf_counter() - self.extra["seconds"]
+
+    def _open(self, spec: ExperimentSpec) -> None:
+        if spec.tensorboard:
+            from neurograph.tensorboard import EventWriter
+
+            self.tensorboard = EventWriter(self.folder / "tensorboard", self.extra["step"])
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lines = self.metrics.read_text(encoding="utf-8").splitlines()[: self.written] if self.written else []
+        write_atomically(self.metrics, "".join(f"{line}\n" for line in lines))  # what came after the checkpoint comes again
+        write_atomically(self.folder / "config.yaml", dump_experiment(spec))
+        write_atomically(self.folder / "environment.json", json.dumps(environment(), indent=1) + "\n")
+
+    @property
+    def done(self) -> int:
+        """Meta-steps of the checkpoint that the run goes on from."""
+        return self.extra["step"]
+
+    @property
+    def seconds(self) -> float:
+        """Of this run and what it continues."""
+        return time.perf_counter() - self.start
+
+    def record(self, data: dict[str, Any], progress: Callable[[dict[str, Any]], None]) -> None:
+        """A line of metrics.jsonl, and whoever else wants to know."""
+        self.written += 1
+        if self.writes:
+            with self.metrics.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(data) + "\n")
+            if self.tensorboard:
+                self.tensorboard.record(data)
+            progress(data)
+
+    def save(self, state: Any, step: int, **extra: Any) -> None:
+        """Checkpoint: from here a run goes on."""
+        if self.writes:
+            extra |= {"step": step, "seconds": self.seconds, "lines": self.written}
+            save_checkpoint(self.checkpoint, state, config=self.config, extra=extra)
+
+    def write(self, name: str, text: str) -> None:
+        if self.writes:
+            write_atomically(self.folder / name, text)
+
+    def close(self) -> None:
+        if self.tensorboard:
+            self.tensorboard.close()
+
+
+def _completed(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration that an older version wrote, with today's defaults for the keys that it did not know."""
+    try:
+        spec = ExperimentSpec.model_validate(config)
+    except ValidationError:
+        return config
+    return spec.model_dump(mode="json", exclude=FREE)
+
+
+def environment() -> dict[str, Any]:
+    """Versions and devices, for the record."""
+    packages = {}
+    for name in ("neurograph", "jax", "jaxlib", "numpy", "optax", "cma", "networkx", "scikit-learn"):
+        try:
+            packages[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            packages[name] = None
+    devices = [f"{d.platform}: {d.device_kind}" for d in jax.devices()]
+    return {"python": platform.python_version(), "system": platform.platform(), "devices": devices, "packages": packages}

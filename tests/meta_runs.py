@@ -1,0 +1,72 @@
+"""Small experiments for tests of runs, and a program that runs them: python meta_runs.py FOLDER DEVICES NAME..."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+COMMON = """
+seed: 3
+rule: {states: 2, normalization: batch, batch_reduction: mean, initial_deviation: fan_in}
+start: {arrays: {synapse_update: 0.3}}
+problems:
+  - {task: xor, topology: two.yaml}
+"""
+TWO = """
+populations: {input: 2, hidden: 6, output: 2}
+inputs: input
+outputs: output
+connections:
+  - {kind: dense, from: input, to: hidden}
+  - {kind: dense, from: hidden, to: output}
+"""
+METHODS = {
+    "gradient": """
+unroll: {steps: 2, batch_size: 8, query_size: 16, grow_by: 1, grow_every: 4, max_steps: 4}
+training: {meta_steps: 12, genomes: 3, interval: 2, validate_every: 4, validation_episodes: 2, replace: 2}
+""",
+    "truncated": """
+unroll: {steps: 4, truncation: 2, batch_size: 8, query_size: 16, replicas: 2}
+training: {meta_steps: 12, genomes: 2, interval: 2, validate_every: 4, validation_episodes: 2, replace: 1}
+""",
+    "pes": """
+unroll: {steps: 4, truncation: 2, batch_size: 8, query_size: 16}
+training: {method: pes, population: 6, meta_steps: 12, interval: 2, validate_every: 4, validation_episodes: 2}
+""",
+    "cma": """
+unroll: {steps: 2, batch_size: 8, query_size: 16, query_batches: 2}
+training: {method: cma, population: 7, meta_steps: 12, interval: 2, validate_every: 4, validation_episodes: 2}
+""",
+}
+
+
+def write_experiments(folder: Path) -> None:
+    """NAME.yaml of every method, and their topology."""
+    (folder / "two.yaml").write_text(TWO)
+    for name, text in METHODS.items():
+        (folder / f"{name}.yaml").write_text(f"name: {name}{COMMON}{text}")
+
+
+def numbers(run: Path) -> list[dict]:
+    """Metrics without the clock."""
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in record.items() if k != "seconds"} for record in records]
+
+
+def genome_of(run: Path) -> dict:
+    return json.loads((run / "genome.json").read_text())["arrays"]
+
+
+def main(folder: Path, devices: int, names: list[str]) -> None:
+    from neurograph.experiment import meta_train
+    from neurograph.experiment_spec import load_experiment
+
+    for name in names:
+        overrides = (f"devices={devices}",) if devices else ()
+        spec = load_experiment(folder / f"{name}.yaml", overrides)
+        meta_train(spec, folder / f"{name}-run", base=folder, resume=True, progress=lambda record: print("record", flush=True))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])

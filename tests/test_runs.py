@@ -1,0 +1,152 @@
+"""Runs that are killed, resumed, watched: nothing is lost, nothing changes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from meta_runs import METHODS, genome_of, numbers, write_experiments
+
+import neurograph as ng
+from neurograph.experiment import meta_train
+from neurograph.experiment_spec import load_experiment
+from neurograph.meta import gradient
+from neurograph.tensorboard import EventWriter
+
+PROGRAM = Path(__file__).parent / "meta_runs.py"
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_experiments(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_stopped_run_resumes_bit_for_bit(name: str, folder: Path):
+    """In one process, so that it is quick: stopped between a record and its checkpoint, where most could go wrong."""
+    spec = load_experiment(folder / f"{name}.yaml")
+    meta_train(spec, folder / "whole", base=folder)
+    for step in (2, 8, 10):
+
+        def stop(record, step=step):
+            if record["step"] == step:
+                raise Stop
+
+        with pytest.raises(Stop):
+            meta_train(spec, folder / "parts", base=folder, resume=True, progress=stop)
+    meta_train(spec, folder / "parts", base=folder, resume=True)
+    assert numbers(folder / "parts") == numbers(folder / "whole")
+    assert genome_of(folder / "parts") == genome_of(folder / "whole")
+
+
+@pytest.mark.parametrize("name", ["gradient", "pes", "cma"])
+def test_kill_minus_nine_at_any_moment_loses_at_most_an_interval(name: str, folder: Path, tmp_path_factory):
+    moments, lines = random.Random(name), 0
+    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.getbasetemp() / "programs")}
+    environment |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0"}
+    run = folder / f"{name}-run"
+    for _ in range(3):
+        command = [sys.executable, str(PROGRAM), str(folder), "0", name]
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        for _ in range(moments.randint(1, 3)):
+            process.stdout.readline()
+        time.sleep(moments.uniform(0, 0.02))
+        process.kill()
+        process.communicate()
+        before = lines
+        if (run / "checkpoint").exists():
+            with (run / "checkpoint").open("rb") as stream:
+                lines = json.loads(stream.readline())["extra"]["lines"]
+            told = (run / "metrics.jsonl").read_text().count("\n")
+            assert told - 2 <= lines <= told  # an interval is a record, with a validation at its end two
+        assert lines >= before
+    spec = load_experiment(folder / f"{name}.yaml")
+    meta_train(spec, run, base=folder, resume=True)
+    meta_train(spec, folder / "whole", base=folder)
+    assert numbers(run) == numbers(folder / "whole")
+    assert genome_of(run) == genome_of(folder / "whole")
+
+
+def test_a_curriculum_compiles_once_and_goes_on_from_the_best(folder: Path):
+    gradient._advance.clear_cache()
+    spec = load_experiment(folder / "gradient.yaml")
+    meta_train(spec, folder / "run", base=folder)
+    records = numbers(folder / "run")
+    assert [r["unroll"] for r in records if "unroll" in r] == [2, 2, 3, 3, 4, 4]
+    assert gradient._advance._cache_size() == 1
+    for record in records:
+        if "parents" in record:
+            assert len(set(record["parents"])) == 1
+            scores = record["validation"]
+            assert record["parents"][0] == int(np.lexsort((scores["loss"], -np.array(scores["accuracy"])))[0])
+
+
+def test_an_older_checkpoint_without_a_key_that_has_a_default_is_continued(folder: Path):
+    spec = load_experiment(folder / "gradient.yaml", ("training.meta_steps=2",))
+    meta_train(spec, folder / "run", base=folder)
+    head, _, body = (folder / "run/checkpoint").read_bytes().partition(b"\n")
+    header = json.loads(head)
+    del header["config"]["training"]["method"], header["config"]["unroll"]["truncation"]
+    (folder / "run/checkpoint").write_bytes(json.dumps(header).encode() + b"\n" + body)
+    meta_train(spec, folder / "run", base=folder, resume=True)
+    other = load_experiment(folder / "gradient.yaml", ("training.meta_steps=2", "unroll.loss=steps"))
+    with pytest.raises(ng.ExperimentError, match=r"unroll\.loss: was null, now \"steps\""):
+        meta_train(other, folder / "run", base=folder, resume=True)
+
+
+def test_event_files_say_what_the_metrics_say(folder: Path):
+    pytest.importorskip("tensorboardX")
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    spec = load_experiment(folder / "cma.yaml", ("tensorboard=true", "training.meta_steps=4"))
+
+    def stop(record):
+        raise Stop
+
+    with pytest.raises(Stop):
+        meta_train(spec, folder / "run", base=folder, progress=stop)
+    time.sleep(1.1)  # the names of event files count seconds
+    meta_train(spec, folder / "run", base=folder, resume=True)
+    events = accumulator.EventAccumulator(str(folder / "run/tensorboard"))
+    events.Reload()
+    records = [r for r in numbers(folder / "run") if "loss" in r]
+    found = {event.step: event.value for event in events.Scalars("training/loss/genome_0")}
+    assert list(found) == [r["step"] for r in records]
+    np.testing.assert_allclose(list(found.values()), [r["loss"][0] for r in records], rtol=1e-6)
+    assert [event.step for event in events.Scalars("validation/accuracy/genome_0")] == [4]
+
+
+def test_without_tensorboardx_the_extra_is_named(tmp_path: Path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(
+        ng.MissingExtraError, match=r"tensorboardX, which is not installed: pip install 'neurograph\[tensorboard\]'"
+    ):
+        EventWriter(tmp_path / "events")
+    assert not (tmp_path / "events").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "override", "message"),
+    [
+        ("cma", "unroll.truncation=2", "unroll.truncation: has no meaning for training.method: cma"),
+        ("pes", "unroll.truncation=3", "truncation: 3 does not divide steps: 4"),
+        ("gradient", "unroll.max_steps=1", "max_steps: 1 is less than steps: 2"),
+        ("pes", "training.population=5", "even population"),
+        ("pes", "training.fields=[keep]", "keep: no array of a genome"),
+        ("cma", "training.scales={keep: 1}", "keep: no array of a genome"),
+    ],
+)
+def test_options_that_do_not_fit_are_named(name: str, override: str, message: str, folder: Path):
+    with pytest.raises(ng.NeurographError, match=message):
+        meta_train(load_experiment(folder / f"{name}.yaml", (override,)), folder / "run", base=folder)
