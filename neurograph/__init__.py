@@ -40,6 +40,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "neurograph.network": ("Network",),
     "neurograph.reference": ("from_graphs_tuple", "to_graphs_tuple"),
     "neurograph.learner": ("Problem", "accuracy", "learning_curve", "meta_loss", "query_loss"),
+    "neurograph.estimator": ("NeurographClassifier",),
     "neurograph.report": ("write_report",),
     "neurograph.tasks": (
         "Episode",
