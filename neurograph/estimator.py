@@ -23,8 +23,8 @@ from neurograph.errors import GenomeError, NeurographError, ShapeError
 from neurograph.genome import Genome, GenomeFile, load_genome_file
 from neurograph.network import Network
 from neurograph.rule import Rule
-from neurograph.topology import build_topology
-from neurograph.topology.graph import Topology
+from neurograph.topology import Topology, build_topology, load_topology
+from neurograph.topology.shipped import topology_file
 from neurograph.types import Synapses
 
 __all__ = ["NeurographClassifier", "layered_topology"]
@@ -87,7 +87,7 @@ class NeurographClassifier(ClassifierMixin, BaseEstimator):
         self,
         genome: str | os.PathLike[str] | Genome | GenomeFile = "digits",
         topology: str | os.PathLike[str] | Topology | None = None,
-        hidden_layers: Sequence[int] = (64, 64),
+        hidden_layers: Sequence[int] = (64,),
         steps: int = 20,
         batch_size: int = 128,
         standardize: bool = True,
@@ -198,7 +198,7 @@ class NeurographClassifier(ClassifierMixin, BaseEstimator):
         if self.topology is None:
             self.topology_ = layered_topology(features, self.hidden_layers, classes)
         else:
-            self.topology_ = self.topology if isinstance(self.topology, Topology) else _read(self.topology)
+            self.topology_ = self.topology if isinstance(self.topology, Topology) else load_topology(topology_file(self.topology))
             found = len(self.topology_.inputs), len(self.topology_.outputs)
             if found[0] != features or found[1] not in ((classes, 1) if classes == 2 else (classes,)):
                 raise ShapeError(
@@ -310,12 +310,6 @@ class NeurographClassifier(ClassifierMixin, BaseEstimator):
         super().__setstate__(state)
         if "_noise_key" in state:
             self._noise_key = jax.random.wrap_key_data(np.asarray(state["_noise_key"]))
-
-
-def _read(source: str | os.PathLike[str]) -> Topology:
-    from neurograph.experiment import find_topology
-
-    return find_topology(os.fspath(source))
 
 
 def _passes(rows: int, count: int, order: np.random.Generator | None) -> np.ndarray:
