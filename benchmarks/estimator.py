@@ -1,7 +1,7 @@
 """`NeurographClassifier` beside scikit-learn's own on the data sets that scikit-learn holds: python -m benchmarks.estimator.
 
-The estimator's defaults were chosen by cross-validation within the training three quarters of each set (`split` below); "held out" is
-the last quarter, "cross-validated" five folds of all rows. Every learner stands behind a `StandardScaler`.
+The estimator's defaults were chosen by cross-validation within the training three quarters of each set; "held out" is the last
+quarter, "cross-validated" five folds of all rows. Every learner stands behind a `StandardScaler`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main(seeds: int = 10) -> None:
                 seconds.append(time.process_time() - started)
                 scores.append(model.score(test_x, test_y))
             folds = StratifiedKFold(5, shuffle=True, random_state=0)
-            crossed = np.mean([cross_val_score(make_pipeline(StandardScaler(), make(s)), X, y, cv=folds).mean() for s in range(3)])
+            crossed = np.mean([cross_val_score(make_pipeline(StandardScaler(), make(s)), X, y, cv=folds) for s in range(3)])
             held = f"{statistics.median(scores):.3f} {min(scores):.3f} {max(scores):.3f}"
             print(f"{load.__name__[5:]:14}{name:20}{held:>34}{crossed:>17.3f}{statistics.median(seconds):>18.2f}", flush=True)
 

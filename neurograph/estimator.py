@@ -1,12 +1,13 @@
 """`NeurographClassifier`: a genome on a graph, as a scikit-learn classifier.
 
 The estimator learns nothing by gradient descent unless the genome is gradient descent: `fit` draws synapses and lets the genome
-change them for `steps` batches. All batches of an estimator have one size, whatever the data's, so that a program is compiled once
-per topology and batch size, and no more.
+change them for `steps` batches. All batches of an estimator have one size, whatever the data's, so that a program is compiled
+once per topology and batch size, and no more.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -46,7 +47,7 @@ def layered_topology(num_inputs: int, hidden_layers: Sequence[int], num_outputs:
     """
     sizes = {"input": num_inputs, **{f"hidden{i}": int(n) for i, n in enumerate(hidden_layers, 1)}, "output": num_outputs}
     names = list(sizes)
-    connections = [{"kind": "dense", "from": a, "to": b} for a, b in zip(names, names[1:])]
+    connections = [{"kind": "dense", "from": a, "to": b} for a, b in itertools.pairwise(names)]
     title = "-".join(str(size) for size in sizes.values())
     return build_topology(
         {"title": title, "populations": sizes, "inputs": "input", "outputs": "output", "connections": connections}
@@ -145,7 +146,7 @@ class NeurographClassifier(ClassifierMixin, BaseEstimator):
         """
         first = not hasattr(self, "classes_")
         if first and classes is None:
-            raise ValueError("classes: the first call of partial_fit needs all labels that will ever come; expected classes=[...]")
+            raise ValueError("classes: the first call of partial_fit needs all labels that will ever come, as classes=[...]")
         X, y = validate_data(self, X, y, dtype=(np.float64, np.float32), reset=first, y_numeric=False)
         check_classification_targets(y)
         if first:

@@ -86,19 +86,22 @@ def _say(text: str) -> None:
 
 def run(arguments: list[str] | None = None) -> None:
     """Entry point: every error is one paragraph on standard error and an exit code, never a traceback unless asked for."""
-    code = OK
+    code: Any = OK
     try:
         main(arguments, prog_name="neurograph", standalone_mode=False)
+        sys.stdout.flush()  # a reader that has left is noticed here, not when Python ends
     except click.exceptions.Exit as error:
         code = error.exit_code
     except click.ClickException as error:
         error.show()
         code = USE if isinstance(error, click.UsageError) else error.exit_code
+    except SystemExit as error:  # of a command; click leaves so as well when nobody reads what is printed
+        code = PIPE if type(sys.stdout).__name__.endswith("PacifyFlushWrapper") else error.code
     except (click.Abort, KeyboardInterrupt):
         _say("stopped.")
         code = STOPPED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it flushes at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it flushes at its end
         code = PIPE
     except NeurographError as error:
         if _debugging():
@@ -120,10 +123,11 @@ def run(arguments: list[str] | None = None) -> None:
         if _debugging():
             raise
         text = " ".join(str(error).split())[:300]
+        command = " ".join(["neurograph", *(sys.argv[1:] if arguments is None else arguments)])
         _say(
-            f"error: neurograph failed in a way that it should not: {type(error).__name__}: {text}\nThis is a fault of neurograph, not"
-            " of yours. Please report it, with this command and what it prints with NEUROGRAPH_DEBUG=1 set:\n"
-            f"  {' '.join(['neurograph', *(sys.argv[1:] if arguments is None else arguments)])}"
+            f"error: neurograph failed in a way that it should not: {type(error).__name__}: {text}\nThis is a fault of"
+            " neurograph, not of yours. Please report it, with this command and what it prints with NEUROGRAPH_DEBUG=1 set:\n"
+            f"  {command}"
         )
         code = BUG
     sys.exit(code)

@@ -15,9 +15,9 @@ from neurograph.cli.options import batch_option, json_option, print_json, seed_o
 @click.argument("topology")
 @click.option("--genome", default="digits", show_default=True, help="A genome of the zoo, or a file; its rule is what runs.")
 @batch_option
-@click.option("--steps", type=click.IntRange(1), default=10, show_default=True, help="Learning steps that the gradient goes through.")
+@click.option("--steps", type=click.IntRange(1), default=10, show_default=True, help="Learning steps under the gradient.")
 @click.option("--repeat", type=click.IntRange(1), default=7, show_default=True, help="Runs, of which the median is told.")
-@click.option("--kernel", default="auto", show_default=True, help="How the graph is executed: auto, blocks, gather, reference, ...")
+@click.option("--kernel", default="auto", show_default=True, help="How the graph runs: auto, blocks, gather, reference, ...")
 @click.option("--no-gradient", is_flag=True, help="Leave out the meta-gradient, which takes longest to compile.")
 @seed_option
 @json_option

@@ -26,7 +26,7 @@ from neurograph.cli.options import batch_option, json_option, out_file_option, p
     help="Where accuracy is measured. Keep the test data for the end.",
 )
 @click.option("--query", type=click.IntRange(1), default=512, show_default=True, help="Rows that accuracy is measured on.")
-@click.option("--kernel", default="auto", show_default=True, help="How the graph is executed: auto, blocks, gather, reference, ...")
+@click.option("--kernel", default="auto", show_default=True, help="How the graph runs: auto, blocks, gather, reference, ...")
 @seed_option
 @out_file_option("Also write the JSON here.")
 @json_option
@@ -81,9 +81,7 @@ def train(
     problem = Problem(Network(graph, file.rule, kernel), made)
     at = _stops(steps)
     keys = jax.random.split(jax.random.key(seed), runs)
-    loss, accuracy = genome_curves(
-        problem, file.genome, keys=keys, at=at, batch_size=batch, judged_on=split, query_size=query
-    )
+    loss, accuracy = genome_curves(problem, file.genome, keys=keys, at=at, batch_size=batch, judged_on=split, query_size=query)
     about = {"task": task, "genome": genome, "topology": graph.title or topology, "digest": graph.digest[:16]}
     about |= {"neurons": graph.num_neurons, "synapses": graph.num_synapses, "batch": batch, "runs": runs, "seed": seed}
     about |= {"on": split, "query": query}

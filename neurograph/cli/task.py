@@ -78,7 +78,9 @@ def show(
     if as_json:
         if picture:
             draw_samples(made, picture, jax.random.key(seed), split)
-        sizes = None if made.kind == "function" else {n: rows for n, (_, rows) in zip(("train", "validation", "test"), made.extents)}
+        sizes = (
+            None if made.kind == "function" else {n: rows for n, (_, rows) in zip(("train", "validation", "test"), made.extents)}
+        )
         defaults = {key: _shown(p.default) for key, p in entry.options().items() if key != "progress"}
         about = {"name": name, "about": entry.summary, "inputs": made.num_inputs, "outputs": made.num_outputs}
         about |= {"classes": made.num_classes, "class_names": list(made.class_names), "image_shape": made.image_shape}
