@@ -21,4 +21,6 @@ network = ng.Network(ng.load_topology("topologies/mlp_2d_classes.yaml"), file.ru
 for frequency in (1.0, 2.0, 4.0):
     problem = ng.Problem(network, ng.get_task("stripes", frequency=frequency))
     curve = ng.learning_curve(problem, file.genome, key=jax.random.key(1), at=(0, 10, 20), batch_size=64)
-    print(f"frequency {frequency}: accuracy " + ", ".join(f"{a:.2f}" for a in curve["accuracy"].tolist()) + " after 0, 10, 20 steps")
+    print(
+        f"frequency {frequency}: accuracy " + ", ".join(f"{a:.2f}" for a in curve["accuracy"].tolist()) + " after 0, 10, 20 steps"
+    )
