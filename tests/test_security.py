@@ -48,7 +48,7 @@ def test_nothing_in_the_package_opens_pickles_or_runs_text():
 def test_a_pickle_inside_npz_is_refused(tmp_path):
     trap, path = tmp_path / "sprung", tmp_path / "data.npz"
     np.savez(path, x=np.zeros((4, 2)), labels=np.array([Trap(trap)] * 4, dtype=object))
-    with pytest.raises(ng.TaskError, match="data.npz"):
+    with pytest.raises(ng.TaskError, match=r"data\.npz"):
         from_npz(path)
     assert not trap.exists()
     pickle.load(io.BytesIO(pickle.dumps(Trap(trap)))).close()
