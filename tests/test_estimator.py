@@ -144,6 +144,7 @@ def test_a_genome_a_rule_and_a_file():
     np.testing.assert_array_equal(classifier(genome=file).fit(X, y).predict(X), classifier().fit(X, y).predict(X))
 
 
+@pytest.mark.slow
 def test_noise_is_drawn_anew_and_repeats():
     X, y = WINE
     rule = ng.load_genome_file("digits").rule.replace(noise=0.3)
@@ -187,7 +188,7 @@ def test_wrong_calls():
 
 
 def test_fixed_random_numbers_of_others_are_left_alone():
-    state = np.random.get_state()[1].copy()
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
     classifier(random_state=np.random.RandomState(0), steps=1).fit(*WINE)
-    np.testing.assert_array_equal(np.random.get_state()[1], state)
+    np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
     assert jax.config.jax_enable_x64 is False
