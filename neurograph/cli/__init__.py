@@ -19,7 +19,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "task": ("neurograph.cli.task", "task", "List tasks, look at samples, prepare data."),
     "train": ("neurograph.cli.learn", "train", "Learn one task by a genome: accuracy over learning steps."),
     "meta-train": ("neurograph.cli.train", "meta_train", "Meta-learn a genome as an experiment file says."),
-    "report": ("neurograph.cli.report", "report", "One page about a run, or about two beside each other."),
+    "report": ("neurograph.cli.report", "report", "Write the page about a run anew from its folder."),
     "bench": ("neurograph.cli.bench", "bench", "Time and memory of a topology on this machine."),
     "completion": ("neurograph.cli.completion", "completion", "Print the completion script of a shell."),
 }
