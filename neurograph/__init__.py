@@ -49,6 +49,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "neurograph.reference": ("from_graphs_tuple", "to_graphs_tuple"),
     "neurograph.learner": ("Problem", "accuracy", "learning_curve", "meta_loss", "query_loss"),
     "neurograph.meta.vector": ("GenomeVector",),
+    "neurograph.estimator": ("NeurographClassifier",),
     "neurograph.report": ("write_report",),
     "neurograph.tasks": (
         "Episode",

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from neurograph.baselines import SETTINGS
-from neurograph.errors import ExperimentError, NeurographError
+from neurograph.errors import ExperimentError, NeurographError, TopologyError
 from neurograph.experiment_spec import ExperimentSpec, GradientSpec, PESSpec, ProblemSpec
 from neurograph.genome import Genome, load_genome_file, save_genome
 from neurograph.learner import Problem
@@ -36,12 +36,10 @@ from neurograph.rule import Rule
 from neurograph.run_folder import RunFolder
 from neurograph.tasks import get_task
 from neurograph.topology import Topology, load_topology
+from neurograph.topology.shipped import topology_file
 from neurograph.transfer import transfer
 
 __all__ = ["Experiment", "final_test", "find_topology", "meta_train"]
-
-SHIPPED_TOPOLOGIES = (Path(__file__).parent / "topologies", Path(__file__).parent.parent / "topologies")
-SUFFIXES = (".yaml", ".yml", ".graphml", ".gml", ".gexf", ".json", ".csv")
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -52,18 +50,11 @@ def find_topology(name: str | Path, beside: Path | None = None) -> Topology:
     Raises:
       ExperimentError: no such file and no such name; the places looked at are named.
     """
-    path = Path(name)
-    for candidate in (path, *([beside / path] if beside else [])):
-        if candidate.is_file():
-            return load_topology(candidate)
-    for folder in SHIPPED_TOPOLOGIES:
-        for candidate in (folder / path.name, *(folder / f"{path.name}{suffix}" for suffix in SUFFIXES)):
-            if candidate.is_file():
-                return load_topology(candidate)
-    names = sorted({p.stem for folder in SHIPPED_TOPOLOGIES if folder.is_dir() for p in folder.iterdir() if p.suffix in SUFFIXES})
-    raise ExperimentError(
-        f"topology {str(name)!r}: no such file, and no shipped topology of that name; there are: {', '.join(names)}"
-    )
+    try:
+        path = topology_file(name, beside)
+    except TopologyError as error:
+        raise ExperimentError(str(error)) from error
+    return load_topology(path)
 
 
 def _located(where: str, make: Callable[[], Any]) -> Any:

@@ -11,7 +11,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SIZES = {"learn_on_your_graph.py": ["2"], "meta_learn_in_python.py": ["2"]}
+SIZES = {
+    "learn_on_your_graph.py": ["2"],
+    "meta_learn_in_python.py": ["2"],
+    "optax_loop.py": ["2"],
+    "plain_jax_loop.py": ["2"],
+    "torch_data_loop.py": ["1"],
+    "transfer.py": ["1"],
+    "cma_evolution.py": ["1"],
+    "sklearn_pipeline.py": ["2"],
+}
+SLOW = {"transfer.py", "cma_evolution.py", "sklearn_pipeline.py", "own_rule.py"}  # tens of seconds of compiling
 
 
 def run(arguments: list[str], folder: Path) -> str:
@@ -26,7 +36,13 @@ def run(arguments: list[str], folder: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
+EXAMPLES = [
+    pytest.param(path, id=path.name, marks=[pytest.mark.slow] if path.name in SLOW else [])
+    for path in sorted((ROOT / "examples").glob("*.py"))
+]
+
+
+@pytest.mark.parametrize("path", EXAMPLES)
 def test_example(path: Path, tmp_path: Path):
     assert run([str(path), *SIZES.get(path.name, [])], tmp_path).strip()
 

@@ -1,10 +1,11 @@
-"""The `neurograph` command: one module per group of subcommands, imported only when it is called."""
+"""The `neurograph` command: one module per group of subcommands, imported only when it is called. Conventions: options.py."""
 
 from __future__ import annotations
 
 import importlib
 import os
 import sys
+from typing import Any
 
 import click
 
@@ -12,16 +13,23 @@ from neurograph.errors import NeurographError
 
 # subcommand -> (module, attribute, help line). The help line stands here so that `neurograph --help` imports nothing.
 COMMANDS: dict[str, tuple[str, str, str]] = {
-    "analyze": ("neurograph.cli.analyze", "analyze", "What kind of rule a genome is: gradient descent or not."),
-    "genome": ("neurograph.cli.genome", "genome", "List, show, draw, compare, extend, average, convert genomes."),
-    "plan": ("neurograph.cli.plan", "plan", "How a topology is executed: products, gathers and scans, with costs."),
     "quickstart": ("neurograph.cli.train", "quickstart", "Meta-learn, transfer, compare, report: the whole in minutes."),
     "topology": ("neurograph.cli.topology", "topology", "Check, show, draw and convert graphs."),
-    "meta-train": ("neurograph.cli.train", "meta_train", "Meta-learn a genome as an experiment file says."),
-    "transfer": ("neurograph.cli.transfer", "transfer", "Test genomes on topologies and tasks, beside gradient descent."),
-    "evolve": ("neurograph.cli.train", "evolve", "The same without gradients: an experiment of method cma, es or pes."),
+    "plan": ("neurograph.cli.plan", "plan", "How a topology is executed: products, native code, gathers, scans; costs and why."),
     "task": ("neurograph.cli.task", "task", "List tasks, look at samples, prepare data."),
+    "genome": ("neurograph.cli.genome", "genome", "List, show, draw, compare, extend, average, convert genomes."),
+    "train": ("neurograph.cli.learn", "train", "Learn one task by a genome: accuracy over learning steps."),
+    "meta-train": ("neurograph.cli.train", "meta_train", "Meta-learn a genome as an experiment file says."),
+    "evolve": ("neurograph.cli.train", "evolve", "The same without gradients: an experiment of method cma, es or pes."),
+    "transfer": ("neurograph.cli.transfer", "transfer", "Test genomes on topologies and tasks, beside gradient descent."),
+    "analyze": ("neurograph.cli.analyze", "analyze", "What kind of rule a genome is: gradient descent or not."),
+    "report": ("neurograph.cli.report", "report", "Write the page about a run anew from its folder."),
+    "bench": ("neurograph.cli.bench", "bench", "Time and memory of a topology on this machine."),
+    "completion": ("neurograph.cli.completion", "completion", "Print the completion script of a shell."),
 }
+
+OK, FAULTS, USE, BUG, STOPPED, PIPE = 0, 1, 2, 3, 130, 141
+"""Exit codes: done; what was checked has faults; wrong use or input; an error that is ours; stopped; nobody reads our output."""
 
 
 class LazyGroup(click.Group):
@@ -36,34 +44,94 @@ class LazyGroup(click.Group):
         module, attribute, _ = COMMANDS[cmd_name]
         return getattr(importlib.import_module(module), attribute)
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        name = args[0] if args else ""
+        if name not in COMMANDS and not name.startswith("-"):
+            import difflib
+
+            close = difflib.get_close_matches(name, COMMANDS, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise click.UsageError(f"No such command {name!r}.{hint} There are: {', '.join(COMMANDS)}.", ctx)
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
 
 
+def _debug(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        os.environ["NEUROGRAPH_DEBUG"] = "1"
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="neurograph")
+@click.option("--debug", is_flag=True, expose_value=False, callback=_debug, help="Show where an error came from (a traceback).")
 def main() -> None:
     """Networks that are arbitrary directed graphs and learn by a small, shared, learned rule.
 
-    Set NEUROGRAPH_TRACEBACK=1 to see where an error came from.
+    \b
+    neurograph quickstart                       the whole in minutes, nothing is downloaded
+    neurograph topology show topologies/mlp.yaml
+    neurograph train digits --topology residual --genome digits
+    neurograph --debug train my.csv             NEUROGRAPH_DEBUG=1 does the same
+
+    Exit codes: 0 done; 1 what was checked has faults; 2 wrong use or input; 3 an error of neurograph itself; 130 stopped.
     """
 
 
-def run() -> None:
-    """Entry point: errors of use are one paragraph on standard error and exit code 2, never a traceback."""
+def _debugging() -> bool:
+    return os.environ.get("NEUROGRAPH_DEBUG", "") not in ("", "0")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def run(arguments: list[str] | None = None) -> None:
+    """Entry point: every error is one paragraph on standard error and an exit code, never a traceback unless asked for."""
+    code: Any = OK
     try:
-        main(standalone_mode=False)
+        main(arguments, prog_name="neurograph", standalone_mode=False)
+        sys.stdout.flush()  # a reader that has left is noticed here, not when Python ends
     except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
+        code = error.exit_code
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        code = USE if isinstance(error, click.UsageError) else error.exit_code
+    except SystemExit as error:  # of a command; click leaves so as well when nobody reads what is printed
+        code = PIPE if type(sys.stdout).__name__.endswith("PacifyFlushWrapper") else error.code
     except (click.Abort, KeyboardInterrupt):
-        print("stopped.", file=sys.stderr)
-        sys.exit(130)
+        _say("stopped.")
+        code = STOPPED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it flushes at its end
+        code = PIPE
     except NeurographError as error:
-        if os.environ.get("NEUROGRAPH_TRACEBACK"):
+        if _debugging():
             raise
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _say(f"error: {error}")
+        code = USE
+    except MemoryError:
+        if _debugging():
+            raise
+        _say("error: out of memory; a smaller --batch, topology or population needs less.")
+        code = USE
+    except OSError as error:  # a full disk, a folder that may not be written to
+        if _debugging():
+            raise
+        what = f"{error.filename}: " if error.filename else ""
+        _say(f"error: {what}{error.strerror or error}")
+        code = USE
+    except Exception as error:
+        if _debugging():
+            raise
+        text = " ".join(str(error).split())[:300]
+        command = " ".join(["neurograph", *(sys.argv[1:] if arguments is None else arguments)])
+        _say(
+            f"error: neurograph failed in a way that it should not: {type(error).__name__}: {text}\nThis is a fault of"
+            " neurograph, not of yours. Please report it, with this command and what it prints with NEUROGRAPH_DEBUG=1 set:\n"
+            f"  {command}"
+        )
+        code = BUG
+    sys.exit(code)

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import click
+
+from neurograph.cli.options import json_option, print_json
 
 
 @click.command()
-@click.argument("file", type=click.Path(dir_okay=False))
+@click.argument("file")
 @click.option("--states", default=2, show_default=True, type=click.IntRange(min=1), help="Numbers per neuron and synapse.")
 @click.option("--batch", default=128, show_default=True, type=click.IntRange(min=1), help="Samples per step.")
 @click.option("--rows", default=30, show_default=True, type=click.IntRange(min=1), help="Show at most this many blocks.")
-def plan(file: str, states: int, batch: int, rows: int) -> None:
-    """Show how the topology in FILE is executed: which synapses run as products, gathers or scans, at what cost, and why."""
+@json_option
+def plan(file: str, states: int, batch: int, rows: int, as_json: bool) -> None:
+    """Show how the topology in FILE is executed: which synapses run as products, gathers or scans, at what cost, and why.
+
+    FILE is a file, or the name of a shipped topology.
+
+    \b
+    neurograph plan residual
+    neurograph plan my.graphml --states 4 --batch 32 --json
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -19,10 +31,18 @@ def plan(file: str, states: int, batch: int, rows: int) -> None:
     from neurograph.plan import compile_plan
     from neurograph.plan.describe import block_costs
     from neurograph.topology import load_topology
+    from neurograph.topology.shipped import topology_file
 
-    topology = load_topology(file)
+    topology = load_topology(topology_file(file))
     made = compile_plan(topology, native=native.available())
     costs = block_costs(made, states)
+    if as_json:
+        blocks = [dataclasses.asdict(cost) for cost in costs]
+        sizes = {"neurons": topology.num_neurons, "synapses": topology.num_synapses}
+        sizes |= {"stages": len(made.stages), "phases": len(made.phases), "dense_share": made.dense_share}
+        sizes |= {"states": states, "batch": batch, "state_bytes": 4 * topology.num_neurons * states * batch}
+        print_json({"file": file, **sizes, "blocks": blocks})
+        return
     console = Console()
     console.print(
         f"{topology.num_neurons:,} neurons, {topology.num_synapses:,} synapses in {len(made.stages)} stages, "

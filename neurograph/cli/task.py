@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from neurograph.cli.options import json_option, print_json
 from neurograph.errors import TaskError
 
 _OPTION_HELP = "An option of the task, such as size=10, classes=0-4 or radius=0.5 (YAML values); repeatable."
@@ -17,12 +18,19 @@ def task() -> None:
     """List tasks, look at samples, prepare data.
 
     A task is named by a word (`neurograph task list`) or by tfds:NAME, csv:FILE, parquet:FILE, npz:FILE, folder:FOLDER.
+
+    \b
+    neurograph task list --kind images
+    neurograph task show xor --picture xor.png
+    neurograph task show csv:flowers.csv -o label=species
+    neurograph task prepare mnist
     """
 
 
 @task.command("list")
 @click.option("--kind", help="Only tasks of this kind (a part of the heading).")
-def list_tasks(kind: str | None) -> None:
+@json_option
+def list_tasks(kind: str | None, as_json: bool) -> None:
     """List the names of all tasks."""
     from neurograph.tasks.registry import schemes, task_entry, task_names
 
@@ -33,6 +41,9 @@ def list_tasks(kind: str | None) -> None:
         if not headings:
             kinds = ", ".join(dict.fromkeys(entry.kind for entry in entries))
             raise TaskError(f"--kind: nothing is called {kind!r}; there are: {kinds}.")
+    if as_json:
+        print_json([{"name": e.name, "kind": e.kind, "about": e.summary} for e in entries if e.kind in headings])
+        return
     width = max(len(entry.name) for entry in entries)
     for heading in headings:
         click.echo(f"{heading}:")
@@ -48,7 +59,10 @@ def list_tasks(kind: str | None) -> None:
 @click.option("--split", type=click.Choice(["train", "validation", "test"]), default="train", show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Chooses the samples.")
 @click.option("--picture", type=click.Path(dir_okay=False), help="Write samples as an image (.png, .pdf, .svg) to this file.")
-def show(name: str, options: tuple[str, ...], data_dir: str | None, split: str, seed: int, picture: str | None) -> None:
+@json_option
+def show(
+    name: str, options: tuple[str, ...], data_dir: str | None, split: str, seed: int, picture: str | None, as_json: bool
+) -> None:
     """Show sizes, splits, options and samples of the task NAME."""
     given = _parse(options, data_dir)
     import jax
@@ -61,6 +75,17 @@ def show(name: str, options: tuple[str, ...], data_dir: str | None, split: str, 
     started = time.perf_counter()
     made: Any = get_task(name, **given)
     seconds = time.perf_counter() - started
+    if as_json:
+        if picture:
+            draw_samples(made, picture, jax.random.key(seed), split)
+        sizes = (
+            None if made.kind == "function" else {n: rows for n, (_, rows) in zip(("train", "validation", "test"), made.extents)}
+        )
+        defaults = {key: _shown(p.default) for key, p in entry.options().items() if key != "progress"}
+        about = {"name": name, "about": entry.summary, "inputs": made.num_inputs, "outputs": made.num_outputs}
+        about |= {"classes": made.num_classes, "class_names": list(made.class_names), "image_shape": made.image_shape}
+        print_json(about | {"rows": sizes, "options": defaults, "seconds": seconds, "picture": picture})
+        return
     classes = f"{made.num_classes} classes" if made.num_classes else "regression"
     click.echo(f"{name}: {entry.summary}")
     click.echo(f"  network     {made.num_inputs} inputs, {made.num_outputs} outputs ({classes})")

@@ -14,6 +14,7 @@ import click
 
 from neurograph.errors import NeurographError, SpecError, TopologyError
 from neurograph.topology import BUILDERS, FORMATS, Limits, Topology, load_topology, save_topology
+from neurograph.topology.shipped import shipped_folder, topology_file
 from neurograph.topology.summary import summarize
 
 __all__ = ["topology"]
@@ -23,8 +24,15 @@ __all__ = ["topology"]
 def topology() -> None:
     """Check, show, draw and convert graphs.
 
-    FILE is .yaml, .graphml, .gml, .gexf, .json (node-link) or .csv (edge list). A graph file that does not say which neurons are
-    inputs and outputs needs --inputs and --outputs: sources, sinks, ATTRIBUTE=VALUE or names with commas between.
+    FILE is .yaml, .graphml, .gml, .gexf, .json (node-link) or .csv (edge list), or the name of a shipped topology. A graph file
+    that does not say which neurons are inputs and outputs needs --inputs and --outputs: sources, sinks, ATTRIBUTE=VALUE or names
+    with commas between.
+
+    \b
+    neurograph topology show mlp
+    neurograph topology check my.yaml other.graphml --inputs sources --outputs sinks
+    neurograph topology draw residual -o residual.svg
+    neurograph topology convert my.gexf my.csv
     """
 
 
@@ -54,8 +62,9 @@ def reading(command: Callable[..., Any]) -> Callable[..., Any]:
         **others: Any,
     ) -> Any:
         def load(path: str) -> Topology:
+            named = not Path(path).suffix and not Path(path).exists()
             return load_topology(
-                path,
+                topology_file(path) if named else path,
                 inputs=_rule(inputs),
                 outputs=_rule(outputs),
                 weight=weight or None,
@@ -240,11 +249,11 @@ def convert(file: str, target: str, force: bool, load: Callable[[str], Topology]
 
 
 @topology.command("list")
-@click.argument("folder", default="topologies")
+@click.argument("folder", required=False)
 @click.option("--builders", is_flag=True, help="The kinds of connections and their keys, instead of files.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def list_(folder: str, builders: bool, as_json: bool) -> None:
-    """List the topologies in FOLDER, or with --builders the kinds of connections."""
+def list_(folder: str | None, builders: bool, as_json: bool) -> None:
+    """List the topologies in FOLDER (default: those shipped), or with --builders the kinds of connections."""
     if builders:
         kinds = [
             {
@@ -273,15 +282,16 @@ def list_(folder: str, builders: bool, as_json: bool) -> None:
                 default = "required" if about["required"] else f"default {json.dumps(about['default'])}"
                 print(f"    {key:14}{about['about']} ({default})" if about["about"] else f"    {key:14}({default})")
         return
+    shipped = folder is None
+    folder = str(shipped_folder()) if folder is None else folder
     if not Path(folder).is_dir():
         raise TopologyError(f"{folder}: there is no such folder.")
     rows = []
     for path in sorted(p for p in Path(folder).iterdir() if p.suffix.lower() in FORMATS):
         try:
             t = load_topology(path)
-            rows.append(
-                {"file": str(path), "title": t.title, "neurons": t.num_neurons, "synapses": t.num_synapses, "levels": t.depth + 1}
-            )
+            size = {"neurons": t.num_neurons, "synapses": t.num_synapses, "levels": t.depth + 1}
+            rows.append({"file": path.stem if shipped else str(path), "title": t.title, **size})
         except NeurographError as error:
             rows.append({"file": str(path), "fault": str(error).splitlines()[0]})
     if as_json:

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
-from scipy.spatial import KDTree
 
 from neurograph.errors import TopologyError
 from neurograph.topology import sampling
@@ -125,6 +124,8 @@ class Local(Projection):
         if box is not None:
             there = there % box
         power = {"euclidean": 2.0, "chebyshev": np.inf, "manhattan": 1.0}[self.metric]
+        from scipy.spatial import KDTree  # a third of a second that most graphs do not need
+
         near, far = KDTree(here, boxsize=box), KDTree(there, boxsize=box)
         radius = self.radius * (1 + 1e-12)
         canvas.reserve(int(near.count_neighbors(far, radius, p=power)))

@@ -1,0 +1,319 @@
+"""`NeurographClassifier`: a genome on a graph, as a scikit-learn classifier.
+
+The estimator learns nothing by gradient descent unless the genome is gradient descent: `fit` draws synapses and lets the genome
+change them for `steps` batches. All batches of an estimator have one size, whatever the data's, so that a program is compiled
+once per topology and batch size, and no more.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from neurograph.errors import GenomeError, NeurographError, ShapeError
+from neurograph.genome import Genome, GenomeFile, load_genome_file
+from neurograph.network import Network
+from neurograph.rule import Rule
+from neurograph.topology import Topology, build_topology, load_topology
+from neurograph.topology.shipped import topology_file
+from neurograph.types import Synapses
+
+__all__ = ["NeurographClassifier", "layered_topology"]
+
+CHUNK = 256  # rows per call of `predict`; the last chunk is filled up
+SAMPLES = (1024, 4096)  # rows whose moments are frozen: the first for data up to that many rows, else the second
+
+
+def layered_topology(num_inputs: int, hidden_layers: Sequence[int], num_outputs: int) -> Topology:
+    """A net of complete layers, as wide as some data.
+
+    Args:
+      num_inputs: neurons that are clamped to x.
+      hidden_layers: neurons of each hidden layer, from the inputs on; () for none.
+      num_outputs: neurons of the last layer.
+
+    Raises:
+      SpecError: a width below 1.
+    """
+    sizes = {"input": num_inputs, **{f"hidden{i}": int(n) for i, n in enumerate(hidden_layers, 1)}, "output": num_outputs}
+    names = list(sizes)
+    connections = [{"kind": "dense", "from": a, "to": b} for a, b in itertools.pairwise(names)]
+    title = "-".join(str(size) for size in sizes.values())
+    return build_topology(
+        {"title": title, "populations": sizes, "inputs": "input", "outputs": "output", "connections": connections}
+    )
+
+
+class NeurographClassifier(ClassifierMixin, BaseEstimator):
+    """A classifier that learns by a genome, for scikit-learn's pipelines and searches.
+
+    Args:
+      genome: a name of the zoo, a file, a `GenomeFile`, or a `Genome` (which needs `rule`).
+      topology: a `Topology`, a file, or the name of a shipped one, whose inputs and outputs are as many as the data's features
+        and classes (two classes may share one output). Default: complete layers, as wide as the data needs.
+      hidden_layers: neurons per hidden layer of the default topology; without effect where a topology is given.
+      steps: learning steps of `fit`, one batch each.
+      batch_size: rows per learning step. Smaller data are repeated until they fill a batch.
+      standardize: subtract each feature's mean and divide by its standard deviation. Genomes expect inputs of about that size;
+        say False if yours are.
+      rule: replaces the rule of the genome's file.
+      kernel: how the graph is executed; see `Network`.
+      random_state: seed of the synapses and batches. An integer makes results repeatable.
+
+    Attributes:
+      classes_: the labels, sorted, `[n_classes]`.
+      n_features_in_, feature_names_in_: of the data that `fit` saw; the names only where they were given.
+      topology_, genome_, rule_: what the estimator runs on.
+      scaler_: the fitted `StandardScaler`, or None.
+      n_steps_: learning steps taken so far.
+
+    Example:
+      >>> from sklearn.datasets import load_wine
+      >>> X, y = load_wine(return_X_y=True)
+      >>> NeurographClassifier(random_state=0).fit(X, y).score(X, y) > 0.9
+      True
+    """
+
+    def __init__(
+        self,
+        genome: str | os.PathLike[str] | Genome | GenomeFile = "digits",
+        topology: str | os.PathLike[str] | Topology | None = None,
+        hidden_layers: Sequence[int] = (64,),
+        steps: int = 20,
+        batch_size: int = 128,
+        standardize: bool = True,
+        rule: Rule | None = None,
+        kernel: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+    ):
+        self.genome = genome
+        self.topology = topology
+        self.hidden_layers = hidden_layers
+        self.steps = steps
+        self.batch_size = batch_size
+        self.standardize = standardize
+        self.rule = rule
+        self.kernel = kernel
+        self.random_state = random_state
+
+    # -- learning ----------------------------------------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any) -> NeurographClassifier:
+        """Draw synapses and learn for `steps` batches, which go through the rows in a random order, again and again.
+
+        Args:
+          X: `[n_samples, n_features]` finite numbers; an array or a data frame.
+          y: `[n_samples]` labels, numbers or text, at least two different ones.
+
+        Raises:
+          ValueError: malformed data, or one class only (scikit-learn's messages).
+          ShapeError: the topology's inputs or outputs do not fit the data.
+          NeurographError: a genome, rule, topology or kernel that does not exist or does not fit, or learning that diverged.
+        """
+        steps = self._count("steps", self.steps)
+        X, y = validate_data(self, X, y, dtype=(np.float64, np.float32), y_numeric=False)
+        check_classification_targets(y)
+        self._start(np.unique(y))
+        if self.scaler_ is not None:
+            self.scaler_.fit(X)
+        rows, targets = self._inputs(X), self._targets(y)
+        self._learn(rows, targets, steps)
+        self._freeze(rows)
+        return self
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> NeurographClassifier:
+        """Go on learning: one pass through the rows, in batches of `batch_size`, in the order given.
+
+        Means and deviations of the features go on as well. What normalization needs at prediction is measured over the rows seen
+        last, up to 1,024 of them. Batches need a mix of classes and some tens of rows to be worth a step.
+
+        Args:
+          X, y: as in `fit`.
+          classes: all labels that will ever come; needed in the first call.
+
+        Raises:
+          ValueError: as `fit`; also the first call without `classes`, or a label that is not among them.
+        """
+        first = not hasattr(self, "classes_")
+        if first and classes is None:
+            raise ValueError("classes: the first call of partial_fit needs all labels that will ever come, as classes=[...]")
+        X, y = validate_data(self, X, y, dtype=(np.float64, np.float32), reset=first, y_numeric=False)
+        check_classification_targets(y)
+        if first:
+            self._start(np.unique(np.asarray(classes)))
+        elif classes is not None and not np.array_equal(self.classes_, np.unique(np.asarray(classes))):
+            raise ValueError(f"classes: got {list(classes)}; the first call was given {self.classes_.tolist()}")
+        targets = self._targets(y)
+        if self.scaler_ is not None:
+            self.scaler_.partial_fit(X)
+        rows = self._inputs(X)
+        size = self._count("batch_size", self.batch_size)
+        self._learn(rows, targets, -(-len(rows) // size), shuffle=False)
+        self._freeze(np.concatenate([self._recent, rows]) if self._recent is not None else rows)
+        return self
+
+    def _count(self, name: str, value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+            raise ValueError(f"{name}: got {value!r}; expected an integer >= 1")
+        return int(value)
+
+    def _start(self, classes: np.ndarray) -> None:
+        """Everything that does not depend on the rows: network, fresh synapses, random numbers."""
+        self._count("batch_size", self.batch_size)
+        if len(classes) < 2:
+            raise ValueError(f"y: got 1 class ({classes.tolist()[0]!r}); a classifier needs at least 2 classes")
+        self.classes_ = classes
+        self._resolve()
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        key, self._noise_key = jax.random.split(jax.random.key(seed))
+        self._order = np.random.default_rng(seed)
+        self._synapses = self._network.init(self.genome_, key=key)
+        self._statistics: Any = None
+        self._recent: np.ndarray | None = None
+        self.scaler_ = StandardScaler() if self.standardize else None
+        self.n_steps_ = 0
+
+    def _resolve(self) -> None:
+        given: Any = self.genome
+        if isinstance(given, Genome):
+            if self.rule is None:
+                raise GenomeError("rule: a Genome does not know its rule; expected rule=Rule(...), or a GenomeFile")
+            given = GenomeFile(given, self.rule, {})
+        elif not isinstance(given, GenomeFile):
+            given = load_genome_file(given)
+        rule = self.rule or given.rule
+        if rule is None:
+            raise GenomeError(f"rule: the genome file {self.genome} holds none; expected rule=Rule(...)")
+        self.genome_, self.rule_ = given.genome, rule
+        features, classes = int(self.n_features_in_), len(self.classes_)
+        if self.topology is None:
+            self.topology_ = layered_topology(features, self.hidden_layers, classes)
+        else:
+            self.topology_ = self.topology if isinstance(self.topology, Topology) else load_topology(topology_file(self.topology))
+            found = len(self.topology_.inputs), len(self.topology_.outputs)
+            if found[0] != features or found[1] not in ((classes, 1) if classes == 2 else (classes,)):
+                raise ShapeError(
+                    f"topology {self.topology_.title or 'given'!r} has {found[0]} inputs and {found[1]} outputs; the data has"
+                    f" {features} features and {classes} classes"
+                )
+        self._network_ = Network(self.topology_, self.rule_, self.kernel)
+
+    @property
+    def _network(self) -> Network:
+        if not hasattr(self, "_network_"):  # after unpickling
+            self._network_ = Network(self.topology_, self.rule_, self.kernel)
+        return self._network_
+
+    def _inputs(self, X: np.ndarray) -> np.ndarray:
+        return np.asarray(X if self.scaler_ is None else self.scaler_.transform(X), np.float32)
+
+    def _targets(self, y: np.ndarray) -> np.ndarray:
+        """Labels as +1 and -1, `[n_samples, n_outputs]`; a single output is +1 for the second class."""
+        place = np.searchsorted(self.classes_, y)
+        place = np.minimum(place, len(self.classes_) - 1)
+        if strange := np.unique(y[self.classes_[place] != y]).tolist():
+            raise ValueError(f"y: got {strange[:5]}, which the first call's classes lack: {self.classes_.tolist()}")
+        if len(self.topology_.outputs) == 1:
+            return np.where(place == 1, 1.0, -1.0).astype(np.float32)[:, None]
+        return np.where(place[:, None] == np.arange(len(self.classes_)), 1.0, -1.0).astype(np.float32)
+
+    def _learn(self, rows: np.ndarray, targets: np.ndarray, steps: int, shuffle: bool = True) -> None:
+        size = self.batch_size
+        taken = _passes(len(rows), steps * size, self._order if shuffle else None).reshape(steps, size)
+        noisy = self.rule_.noise > 0
+        for batch in taken:
+            key = jax.random.fold_in(self._noise_key, self.n_steps_) if noisy else None
+            # One program per topology and batch size, however many steps.
+            self._synapses, _ = self._network.step(
+                self.genome_, self._synapses, rows[batch], targets[batch], index=self.n_steps_, key=key
+            )
+            self.n_steps_ += 1
+        if not all(bool(np.isfinite(leaf).all()) for leaf in jax.tree.leaves(self._synapses)):
+            raise NeurographError(
+                f"learning diverged: a synapse is not finite after {self.n_steps_} steps of batch_size {size}; try fewer steps,"
+                " fewer hidden layers, standardize=True or another genome"
+            )
+
+    def _freeze(self, rows: np.ndarray) -> None:
+        """Moments for predicting single rows, from so many of the rows that one or two programs serve all data."""
+        size = SAMPLES[0] if len(rows) <= SAMPLES[0] else SAMPLES[1]
+        if self._recent is not None:  # in partial_fit the newest count
+            rows = rows[-SAMPLES[0] :]
+            size = SAMPLES[0]
+        sample = rows[_passes(len(rows), size, np.random.default_rng(0))]
+        self._recent = rows[-SAMPLES[0] :]
+        self._statistics = self._network.statistics(self.genome_, self._rested(), sample)
+
+    def _rested(self) -> Synapses:
+        return Synapses(self._synapses.forward, self._synapses.backward)
+
+    # -- predicting --------------------------------------------------------------------------------------------------------
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """State 0 of the outputs: `[n_samples, n_classes]`; for two classes `[n_samples]`, above 0 for `classes_[1]`."""
+        outputs = self._outputs(X)
+        if outputs.shape[1] == 1:
+            return outputs[:, 0]
+        return outputs[:, 1] - outputs[:, 0] if outputs.shape[1] == 2 else outputs
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """`[n_samples, n_classes]`, rows sum to 1: the softmax of the outputs, which is what genomes are meta-learned to make
+        good; of a single output h, (1 + h) / 2 within 0 and 1. The values are not calibrated."""
+        outputs = self._outputs(X)
+        if outputs.shape[1] == 1:
+            second = np.clip((1 + outputs) / 2, 0, 1)
+            return np.hstack([1 - second, second])
+        shifted = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        return shifted / shifted.sum(axis=1, keepdims=True)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Labels, `[n_samples]`, each row by itself: the largest output, or the sign of a single one."""
+        scores = self.decision_function(X)
+        return self.classes_[(scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)]
+
+    def _outputs(self, X: Any) -> np.ndarray:
+        check_is_fitted(self, "classes_")
+        X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
+        rows = self._inputs(X)
+        padded = np.zeros((-(-len(rows) // CHUNK) * CHUNK, rows.shape[1]), np.float32)
+        padded[: len(rows)] = rows
+        network, genome, synapses = self._network, self.genome_, self._rested()
+        chunks = [
+            np.asarray(network.predict(genome, synapses, part, statistics=self._statistics), np.float64)
+            for part in padded.reshape(-1, CHUNK, rows.shape[1])
+        ]
+        return np.concatenate(chunks)[: len(rows)]
+
+    # -- housekeeping ------------------------------------------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Plain arrays instead of a device's; the network is built again when it is needed."""
+        state = dict(super().__getstate__())
+        state.pop("_network_", None)
+        for name in ("_synapses", "_statistics"):
+            if name in state:
+                state[name] = jax.tree.map(np.asarray, state[name])
+        if "_noise_key" in state:
+            state["_noise_key"] = np.asarray(jax.random.key_data(state["_noise_key"]))
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "_noise_key" in state:
+            self._noise_key = jax.random.wrap_key_data(np.asarray(state["_noise_key"]))
+
+
+def _passes(rows: int, count: int, order: np.random.Generator | None) -> np.ndarray:
+    """`count` row numbers that go through all rows again and again, each time in a new order, or in the given one."""
+    passes = -(-count // rows)
+    return np.concatenate([np.arange(rows) if order is None else order.permutation(rows) for _ in range(passes)])[:count]

@@ -1,0 +1,249 @@
+"""The command as a user meets it: names, help, exit codes, JSON, errors in one paragraph, start-up."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from neurograph import cli
+from neurograph.cli import COMMANDS, main, run
+from neurograph.errors import NeurographError
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def call(capsys, monkeypatch):
+    """Runs the entry point in this process: (exit code, standard output, standard error)."""
+    monkeypatch.delenv("NEUROGRAPH_DEBUG", raising=False)
+    monkeypatch.chdir(ROOT)
+
+    def invoke(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stopped:
+            run(list(arguments))
+        out, err = capsys.readouterr()
+        return int(stopped.value.code or 0), out, err
+
+    return invoke
+
+
+def commands(group: click.Group, path: tuple[str, ...] = ()):
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None, name
+        yield (*path, name), command
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+
+
+ALL = dict(commands(main))
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_every_command_has_help_and_every_option_says_what_it_does(path):
+    command = ALL[path]
+    assert command.help
+    speaking = ("detail", "split", "max_neurons", "max_synapses", "out")  # names that say it all
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help or parameter.name in speaking, parameter.name
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_every_command_has_an_example(name, call):
+    code, out, _ = call(name, "--help")
+    assert code == 0
+    if name != "quickstart":  # it is one
+        assert f"neurograph {name}" in out.split("\n", 1)[1], "no example below the usage line"
+
+
+def test_options_of_one_meaning_have_one_name():
+    known = {
+        "as_json": "--json",
+        "seed": "--seed",
+        "out": "--out",
+        "batch": "--batch",
+        "overrides": "--set",
+        "resume": "--resume",
+    }
+    for path, command in ALL.items():
+        for parameter in command.params:
+            if isinstance(parameter, click.Option) and parameter.name in known:
+                assert known[parameter.name] in parameter.opts, (path, parameter.opts)
+
+
+def test_help_lists_all_commands_and_imports_none(call):
+    code, out, _ = call("--help")
+    assert code == 0
+    for name, (_, _, line) in COMMANDS.items():
+        assert name in out
+        assert line.split()[0] in out
+    assert "Exit codes" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["trian"], 2, "No such command 'trian'. Did you mean 'train'?"),
+        (["train"], 2, "Missing argument 'TASK'"),
+        (["train", "digits", "--steps", "0"], 2, "--steps"),
+        (["train", "digts"], 2, "digts"),
+        (["train", "xor", "--genome", "functoins"], 2, "did you mean 'functions'"),
+        (["train", "xor", "--topology", "mlp"], 2, "2 inputs"),
+        (["train", "xor", "--out", "no/such/folder/a.json"], 2, "there is no folder"),
+        (["topology", "show", "nosuch"], 2, "there are: bottleneck"),
+        (["topology", "check", "nosuch.yaml"], 1, "nosuch.yaml"),
+        (["plan", "nosuch"], 2, "no shipped topology"),
+        (["report", "nosuch"], 2, "no such folder"),
+        (["completion", "tcsh"], 2, "tcsh"),
+    ],
+)
+def test_wrong_use_is_one_paragraph(call, arguments, code, message):
+    found, out, err = call(*arguments)
+    assert (found, out) == (code, "")
+    assert message in err
+    assert "Traceback" not in err
+    assert "\n\n" not in err.strip().replace("for help.\n\nError", "")
+
+
+def broken(error: BaseException) -> click.Command:
+    @click.command()
+    def command() -> None:
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (NeurographError("that is wrong"), cli.USE, "error: that is wrong\n"),
+        (ZeroDivisionError("one by\nzero"), cli.BUG, "ZeroDivisionError: one by zero"),
+        (KeyboardInterrupt(), cli.STOPPED, "stopped.\n"),
+        (MemoryError(), cli.USE, "out of memory"),
+        (PermissionError(13, "Permission denied", "here.json"), cli.USE, "error: here.json: Permission denied\n"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_what_goes_wrong_inside(call, monkeypatch, error, code, message):
+    monkeypatch.setattr(cli.LazyGroup, "get_command", lambda self, ctx, name: broken(error))
+    found, out, err = call("plan")
+    assert (found, out) == (code, "")
+    assert message in err
+    assert "Traceback" not in err
+    if code == cli.BUG:
+        assert "Please report it" in err
+        assert "neurograph plan" in err
+
+
+@pytest.mark.parametrize("how", ["option", "environment"])
+def test_a_traceback_when_asked_for(monkeypatch, how):
+    monkeypatch.setenv("NEUROGRAPH_DEBUG", "1" if how == "environment" else "0")
+    monkeypatch.setattr(cli.LazyGroup, "get_command", lambda self, ctx, name: broken(ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        run([*(["--debug"] if how == "option" else []), "plan"])
+
+
+JSON = [
+    (["topology", "show", "tiny", "--json"], "neurons"),
+    (["topology", "list", "--json"], None),
+    (["topology", "check", "topologies/tiny.yaml", "--json"], None),
+    (["plan", "tiny", "--json"], "blocks"),
+    (["task", "list", "--json"], None),
+    (["task", "show", "xor", "--json"], "inputs"),
+    (
+        ["train", "xor", "--genome", "functions", "--steps", "2", "--runs", "2", "--batch", "16", "--query", "16", "--json"],
+        "curve",
+    ),
+    (["bench", "mlp_2d_classes", "--batch", "8", "--repeat", "2", "--no-gradient", "--json"], "measured"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "key"), JSON, ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "")
+def test_json_is_all_that_is_printed(call, arguments, key):
+    code, out, _ = call(*arguments)
+    assert code == 0
+    data = json.loads(out, parse_constant=lambda text: pytest.fail(f"{text} is no JSON"))
+    assert key is None or key in data
+
+
+def test_train_prints_a_curve_and_writes_it(call, tmp_path):
+    path = tmp_path / "curve.json"
+    small = ("--genome", "functions", "--topology", "mlp_2d_classes", "--steps", "12", "--runs", "2", "--batch", "64")
+    code, out, _ = call("train", "circle", *small, "--out", str(path))
+    assert code == 0
+    data = json.loads(path.read_text())
+    assert [row["step"] for row in data["curve"]] == [0, 1, 2, 5, 10, 12]
+    assert all(len(row["accuracy"]) == 2 for row in data["curve"])
+    assert min(data["curve"][-1]["accuracy"]) > max(0.8, *data["curve"][0]["accuracy"])
+    shown = re.findall(r"^ +(\d+) +(\d\.\d+)", out, flags=re.MULTILINE)
+    assert [int(step) for step, _ in shown] == [0, 1, 2, 5, 10, 12]
+    assert data["on"] == "validation"
+    again = tmp_path / "again.json"
+    call("train", "circle", *small, "--out", str(again))
+    assert again.read_text() == path.read_text()
+
+
+@pytest.mark.slow  # compiles a meta-gradient
+def test_bench_measures_what_it_says(call):
+    code, out, _ = call("bench", "mlp_2d_classes", "--batch", "8", "--steps", "2", "--repeat", "2")
+    assert code == 0
+    assert re.search(r"^learning step +\d", out, flags=re.MULTILINE)
+    assert re.search(r"^meta-gradient \(2\) +\d", out, flags=re.MULTILINE)
+    assert "memory foretold" in out
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_printed(call, shell):
+    code, out, _ = call("completion", shell)
+    assert code == 0
+    assert "_NEUROGRAPH_COMPLETE" in out
+
+
+def test_completion_completes():
+    from click.shell_completion import ShellComplete
+
+    complete = ShellComplete(main, {}, "neurograph", "_NEUROGRAPH_COMPLETE")
+    assert {item.value for item in complete.get_completions([], "t")} >= {"topology", "task", "train"}
+    assert "--topology" in {item.value for item in complete.get_completions(["train"], "--")}
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    code = "from neurograph.cli import run; run(['topology', 'list', '--builders', '--json'])"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        complaints = process.stderr.read()
+    assert (process.returncode, complaints) in ((cli.OK, b""), (cli.PIPE, b""))
+
+
+HEAVY = {"jax", "jaxlib", "optax", "sklearn", "matplotlib", "cma", "scipy.optimize", "pandas"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["topology", "show", "mlp"], ["topology", "list"], ["plan", "--help"], ["train", "-h"]],
+)
+def test_commands_that_need_no_jax_load_none(arguments):
+    code = (
+        f"import sys\nfrom neurograph.cli import run\ntry: run({arguments})\nexcept SystemExit: pass\n"
+        f"print(sorted({HEAVY} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stderr.strip() == "[]"
+
+
+def test_every_module_of_the_table_exists():
+    for name, (module, attribute, line) in COMMANDS.items():
+        command = getattr(importlib.import_module(module), attribute)
+        assert command.name == name
+        assert line.endswith(".")

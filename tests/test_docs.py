@@ -1,0 +1,123 @@
+"""The documentation is true: every Python block runs, so does every shell block marked `<!-- run -->`, and all commands exist."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+OWN = ("tutorial", "howto/topology", "howto/task", "howto/rule", "howto/kernel", "howto/scikit_learn", "howto/hosts")
+PAGES = [*OWN, "mathematics", "command_line"]
+
+RUNNER = """
+import contextlib, io, json, sys, traceback
+pages = json.load(sys.stdin)
+for name, pieces in pages.items():
+    space = {"__name__": "__main__"}
+    for kind, text in pieces:
+        with contextlib.redirect_stdout(io.StringIO()):
+            if kind == "python":
+                exec(compile(text, name, "exec"), space)
+            else:
+                from neurograph.cli import main
+                for line in text.strip().splitlines():
+                    words = line.split()
+                    assert words[0] == "neurograph", line
+                    code = 0
+                    try:
+                        code = main(words[1:], standalone_mode=False)
+                    except SystemExit as stopped:
+                        code = stopped.code
+                    assert not code, (name, line, code)
+    print("ran", name)
+"""
+
+
+def pieces(page: str) -> list[tuple[str, str]]:
+    text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
+    found = re.findall(r"(<!-- run -->\n)?```(python|sh)\n(.*?)```", text, flags=re.DOTALL)
+    return [(kind, code) for marked, kind, code in found if kind == "python" or marked]
+
+
+def test_blocks_of_the_pages_run(tmp_path: Path):
+    import json
+
+    (tmp_path / "topologies").symlink_to(ROOT / "topologies")
+    given = {page: pieces(page) for page in PAGES}
+    assert all(given.values())
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", RUNNER],
+        input=json.dumps(given),
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [word for page in PAGES for word in ("ran", page)]
+
+
+@pytest.mark.parametrize("path", sorted([*DOCS.rglob("*.md"), ROOT / "CONTRIBUTING.md"]), ids=lambda path: path.stem)
+def test_commands_named_exist(path: Path):
+    from neurograph.cli import COMMANDS
+
+    blocks = "\n".join(re.findall(r"```(?:sh)?\n(.*?)```", path.read_text(encoding="utf-8"), flags=re.DOTALL))
+    named = set(re.findall(r"^(?:[A-Z_]+=\S+ )?neurograph ([a-z][a-z-]+)", blocks, flags=re.MULTILINE))
+    assert named <= set(COMMANDS), named - set(COMMANDS)
+
+
+def pages_of(nav) -> list[str]:
+    if isinstance(nav, str):
+        return [nav]
+    return [page for entry in (nav.values() if isinstance(nav, dict) else nav) for page in pages_of(entry)]
+
+
+def test_the_site_has_every_page_once():
+    listed = pages_of(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"])
+    assert sorted(listed) == sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md"))
+
+
+def test_links_between_pages_lead_somewhere():
+    for path in DOCS.rglob("*.md"):
+        for target in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
+            assert (path.parent / target).exists(), (path, target)
+
+
+def test_names_of_the_reference_exist():
+    import importlib
+
+    for name in re.findall(r"^::: (\S+)", (DOCS / "api" / "index.md").read_text(), flags=re.MULTILINE):
+        module, _, attribute = name.rpartition(".")
+        found = importlib.import_module(module)
+        value = getattr(found, attribute, None) or importlib.import_module(name)
+        assert value.__doc__, name
+
+
+@pytest.mark.parametrize("module", ["neurograph.estimator", "neurograph.topology.build"])
+def test_examples_of_docstrings_run(module: str):
+    import doctest
+    import importlib
+
+    result = doctest.testmod(importlib.import_module(module))
+    assert result.attempted
+    assert not result.failed
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_warnings(tmp_path: Path):
+    pytest.importorskip("mkdocs")
+    pytest.importorskip("material")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "NeurographClassifier" in (tmp_path / "site" / "api" / "index.html").read_text(encoding="utf-8")
