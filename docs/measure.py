@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -35,7 +36,7 @@ TESTS = {
     "mnist-depth": [(f"depth {depth}", "mnist/10x10") for depth in range(1, 11)],
     "digits": [("mlp", "digits")],
 }
-AT = (1, 10, 20, 50, 100)
+AT = (1, 10, 15, 20, 50, 100)
 SEEDS = 5  # initial synapses and batches per genome
 
 
@@ -43,7 +44,7 @@ def plain(depth: int) -> ng.Topology:
     """100-64-...-64-10 with so many hidden layers."""
     layers = ["input", *(f"hidden{n}" for n in range(depth)), "output"]
     sizes = dict(zip(layers, (100, *[64] * depth, 10), strict=True))
-    connections = [{"kind": "dense", "from": a, "to": b} for a, b in zip(layers, layers[1:])]
+    connections = [{"kind": "dense", "from": a, "to": b} for a, b in pairwise(layers)]
     return build_topology({"populations": sizes, "inputs": "input", "outputs": "output", "connections": connections})
 
 
