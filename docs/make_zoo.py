@@ -1,9 +1,8 @@
 """Fills neurograph/zoo from run folders of the shipped experiments, and the one genome that is not learned.
 
-Usage: python docs/make_zoo.py RUN [RUN ...]
+Usage: python docs/make_zoo.py NAME=RUN [NAME=RUN ...]
 
-A run folder has been tested by `neurograph meta-train` (transfer.json) or by docs/measure.py (test.json); its experiment's name says
-under which name the genome is kept.
+A run folder has been tested by `neurograph meta-train` (transfer.json) or by docs/measure.py (test.json).
 """
 
 import json
@@ -15,7 +14,6 @@ from typing import Any
 import neurograph as ng
 
 ZOO = Path(__file__).parent.parent / "neurograph" / "zoo"
-NAMES = {"mnist-long": "mnist-4state"}
 
 
 def figures(folder: Path) -> dict[str, Any]:
@@ -33,23 +31,23 @@ def figures(folder: Path) -> dict[str, Any]:
     return {"test_accuracy_after_10_steps_median": found, "test_seeds": results["notes"]["seeds"]}
 
 
-def from_run(folder: Path) -> None:
+def from_run(zoo_name: str, folder: Path) -> None:
     """The run's genome, its card completed with the test figures."""
     file = ng.load_genome_file(folder / "genome.json")
     name, seed = file.card["experiment"], file.card["seed"]
     card = file.card | figures(folder) | {"retrain": f"neurograph meta-train {name} --set seed={seed}"}
     card |= {"environment": json.loads((folder / "environment.json").read_text())["packages"]}
-    ng.save_genome(ZOO / f"{NAMES.get(name, name)}.json", file.genome, file.rule, card)
+    ng.save_genome(ZOO / f"{zoo_name}.json", file.genome, file.rule, card)
 
 
-def main(folders: list[Path]) -> None:
+def main(folders: dict[str, Path]) -> None:
     genome, rule = ng.backprop_genome(learning_rate=0.01, activation="tanh", loss="softmax_cross_entropy")
     card = {"description": "Plain gradient descent on the summed cross-entropy, rate 0.01; not learned.", "retrain": None}
     ng.save_genome(ZOO / "backprop.json", genome, rule, card)
-    for folder in folders:
-        from_run(folder)
+    for name, folder in folders.items():
+        from_run(name, folder)
     print("zoo:", ", ".join(ng.zoo_names()))
 
 
 if __name__ == "__main__":
-    main([Path(argument) for argument in sys.argv[1:]])
+    main({name: Path(folder) for name, _, folder in (argument.partition("=") for argument in sys.argv[1:])})
