@@ -19,7 +19,7 @@ from benchmarks.workloads import WORKLOADS, Workload
 __all__ = ["gradients", "populations", "precision", "scaling", "steps"]
 
 # Workloads on which the meta-gradient of the segment sums takes a minute or more to compile or run once.
-SLOW_GRADIENTS = {name: ("segment sums",) for name in ("residual-identity", "conv", "dag-20k")}
+SLOW_GRADIENTS = dict.fromkeys(("residual-identity", "conv", "dag-20k"), ("segment sums",))
 
 
 def _make(case: Case, makers: dict[str, Callable[[Case], Run | None]], peers: Iterable[str]) -> tuple[dict[str, Run], dict]:
