@@ -64,7 +64,7 @@ def genome_picture(genome: AnyGenome | GenomeFile, rule: Rule | None = None, *, 
     cell = 0.5 if k <= 6 else 0.36
     width, height = max(2.3, k * cell + 1.0), max(2.0, k * cell + 1.2)
     figure = Figure(figsize=(width * columns, height * len(layers) + 0.35 * bool(title)), layout="constrained")
-    parts = np.atleast_1d(figure.subfigures(len(layers), 1))
+    parts: Any = figure.subfigures(len(layers), 1, squeeze=False)[:, 0]
     for part, (layer, one) in zip(parts, layers.items()):
         axes = part.subplots(1, columns, squeeze=False)[0]
         for axis, name in zip(axes, matrices):

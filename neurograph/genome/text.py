@@ -67,7 +67,7 @@ def format_rule(rule: Rule) -> str:
     """The options that are not at their default: "symmetric: false, normalization: batch, ..."."""
     parts = []
     for field in dataclasses.fields(Rule):
-        value = getattr(rule, field.name)
+        value: Any = getattr(rule, field.name)
         if value != field.default and field.name != "states":
             text = str(value).lower() if isinstance(value, bool) else getattr(value, "__name__", None) or str(value)
             if hasattr(value, "activation"):
