@@ -314,7 +314,7 @@ def rivals_figure(
             points = [(i, best[*place, step]["median"]) for i, step in enumerate(steps) if (*place, step) in best]
             if points:
                 axis.plot(
-                    *zip(*points), color=colour, linestyle=("--", ":")[number % 2], linewidth=1.3, label=f"{words}, baseline"
+                    *zip(*points), color=colour, linestyle=("--", "-.")[number % 2], linewidth=1.3, label=f"{words}, baseline"
                 )
         if chance is not None:
             axis.axhline(chance, color=GREY, linestyle=":", linewidth=1.2, label="commonest answer")

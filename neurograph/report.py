@@ -13,7 +13,7 @@ from typing import Any
 from neurograph.errors import ExperimentError, NeurographError
 from neurograph.files import write_atomically
 from neurograph.report_data import Run, mapping, read_run
-from neurograph.report_page import block, contents, details, document, drawing, paragraph, table
+from neurograph.report_page import block, commands, contents, details, document, drawing, paragraph, table
 from neurograph.results import GENOME, Row, Transfer, aggregate, label
 
 __all__ = ["write_report"]
@@ -348,4 +348,4 @@ def _rerun(run: Run) -> str:
         "From where the run was started; the same versions on the same device give the same numbers. Topology files are looked up"
         " from the current folder and beside config.yaml. The second command compares both runs."
     )
-    return paragraph(text) + f"<pre>{escape(chr(10).join(rerun_commands(run)))}</pre>"
+    return paragraph(text) + commands(rerun_commands(run))

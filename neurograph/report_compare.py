@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from neurograph.errors import ExperimentError, GenomeError
 from neurograph.report import environment_rows, facts, faults, finish, genome, rerun_commands, spread
-from neurograph.report_data import Run, flatten, read_run
-from neurograph.report_page import block, details, drawing, paragraph, table
+from neurograph.report_data import Run, flatten, mapping, read_run
+from neurograph.report_page import block, commands, details, drawing, paragraph, table
 from neurograph.results import GENOME, Row
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def write_comparison(first: Path | str, second: Path | str, path: Path | str | N
         "Genomes": _genomes(runs, names),
         "Differences of configuration": _differences([dict(flatten(run.config)) for run in runs], names, "config.yaml"),
         "Differences of environment": _differences([dict(environment_rows(run)) for run in runs], names, "environment.json"),
-        "How to rerun": "".join(f"<pre>{escape(chr(10).join(rerun_commands(r)[:1]))}</pre>" for r in runs if r.config),
+        "How to rerun": commands([rerun_commands(run)[0] for run in runs]) if all(run.config for run in runs) else "",
     }
     top = block("", _facts(runs, names)) + faults(runs)
     return finish(path, f"{names[0]} and {names[1]}", top, sections)
@@ -65,7 +65,7 @@ def _names(runs: list[Run]) -> list[str]:
 def _facts(runs: list[Run], names: list[str]) -> str:
     found = [{"experiment": run.title} | dict(facts(run)) for run in runs]
     keys = dict.fromkeys(key for one in found for key in one)
-    return table(["", *names], [[key, *(one.get(key, ABSENT) for one in found)] for key in keys])
+    return table(["", *names], [[key, *(one.get(key, ABSENT) for one in found)] for key in keys], wrap=True)
 
 
 def _differences(values: list[dict[str, Any]], names: list[str], file: str) -> str:
@@ -76,7 +76,8 @@ def _differences(values: list[dict[str, Any]], names: list[str], file: str) -> s
     keys = dict.fromkeys(key for one in values for key in one)
     rows = [[key, *(_value(one, key) for one in values)] for key in keys if _value(values[0], key) != _value(values[1], key)]
     same = f"{len(keys) - len(rows)} of {len(keys)} entries of {file} are the same in both."
-    return (table(["key", *names], rows) if rows else "") + paragraph(same)
+    same += f" A dash: not in that {file}." if any(ABSENT in row for row in rows) else ""
+    return (table(["key", *names], rows, wrap=True) if rows else "") + paragraph(same)
 
 
 def _value(values: dict[str, Any], key: str) -> str:
@@ -140,18 +141,26 @@ def _transfer(runs: list[Run], names: list[str]) -> str:
         drawings.append(drawing(None, f"learning-{index}", figure, f"{task} on {topology}"))
     parts.append(f'<div class="grid">{"".join(drawings)}</div>')
     if rows:
-        head = ["topology", "task", "steps", *names, "difference", *(["seeds ahead"] if not unlike else [])]
-        parts.append(table([*head, *(f"best baseline, {name}" for name in names)], rows))
-        told = f"Difference: the median of {names[1]} minus that of {names[0]}."
-        told += f" Seeds ahead: in how many of the seeds that both were tested with {names[1]} has the higher accuracy."
-        parts.append(paragraph(told if not unlike else told.split(" Seeds")[0]))
+        place = ["topology", *(["task"] if _several_tasks(common) else []), "steps"]
+        ahead = [] if unlike else ["seeds ahead"]
+        parts.append(table([*place, *names, "difference", *ahead, *(f"best baseline, {name}" for name in names)], rows))
+        parts.append(paragraph(f"Difference: the median of {names[1]} minus that of {names[0]}."))
+        if ahead:
+            text = f"Seeds ahead: in how many of the seeds that both were tested with {names[1]} has the higher accuracy."
+            parts.append(paragraph(text))
     return "".join(parts)
+
+
+def _several_tasks(places: list[tuple[str, str]]) -> bool:
+    return len({task for _, task in places}) > 1
 
 
 def _unlike_tests(runs: list[Run]) -> list[str]:
     """What makes the batches of two transfer tests differ."""
     notes = [run.transfer.notes if run.transfer else {} for run in runs]
     found = [name.replace("_", " ") for name in ("seeds", "batch_size", "query_size") if notes[0].get(name) != notes[1].get(name)]
+    sizes = [mapping(one.get("topologies")) for one in notes]
+    found += [f"the graph called {name}" for name in sizes[0] if name in sizes[1] and sizes[0][name] != sizes[1][name]]
     return found + (["seed"] if runs[0].config.get("seed") != runs[1].config.get("seed") else [])
 
 
@@ -159,7 +168,7 @@ def _side_by_side(
     runs: list[Run], tables: list[dict[tuple[Any, ...], Row]], common: list[tuple[str, str]], *, paired: bool
 ) -> tuple[list[list[str]], list[Row]]:
     """Rows of the table, and the same as rows for `difference_map`: the second run's genome against the first's."""
-    rows, cells = [], []
+    several, rows, cells = _several_tasks(common), [], []
     for place, first in tables[0].items():
         second = tables[1].get(place)
         if place[:2] not in common or second is None:
@@ -167,7 +176,8 @@ def _side_by_side(
         difference = second["genome"]["median"] - first["genome"]["median"]
         ahead = [_ahead(runs, place)] if paired else []
         scores = [spread(first["genome"]), spread(second["genome"]), f"{difference:+.3f}"]
-        rows.append([place[0], place[1], str(place[2]), *scores, *ahead, spread(first["baseline"]), spread(second["baseline"])])
+        where = [place[0], *([place[1]] if several else []), str(place[2])]
+        rows.append([*where, *scores, *ahead, spread(first["baseline"]), spread(second["baseline"])])
         cells.append(second | {"baseline": first["genome"], "difference": difference})
     return rows, cells
 
@@ -193,9 +203,9 @@ def _genomes(runs: list[Run], names: list[str]) -> str:
     rule = rules[0] if rules[0] == rules[1] else None
     parts = []
     if rule is None and all(rules):
-        text = "Their rules differ, so that only the names of states are free in the comparison and all arrays count:"
-        options = _differences([r.to_dict() for r in rules if r], names, "the rules")
-        parts.append(paragraph(text) + options)
+        parts.append(
+            paragraph("They learn under different rules:") + _differences([r.to_dict() for r in rules if r], names, "rule")
+        )
     try:
         found = compare_genomes(files[0].genome, files[1].genome, rule)
         parts.append(_distances(found, names, files[0].genome, rule))
@@ -212,10 +222,13 @@ def _distances(found: Comparison, names: list[str], like: Any, rule: Any) -> str
     from neurograph.genome.draw import genome_picture
 
     renamed = found.permutation != tuple(range(len(found.permutation)))
-    text = (
-        f"Distance {found.distance:.4g} ({found.relative:.1%} of the larger norm) after what no behaviour can tell apart is taken"
-        f" away; {found.unaligned:.4g} as they stand."
+    free = (
+        "what no behaviour under their rule can tell apart"
+        if rule
+        else "the names of states (all that is free without a common rule)"
     )
+    text = f"Distance {found.distance:.4g} ({found.relative:.1%} of the larger norm) apart from {free};"
+    text += f" {found.unaligned:.4g} as they stand."
     if renamed:
         text += f" State c of {names[0]} corresponds to state {list(found.permutation)} of {names[1]}."
     rows = [

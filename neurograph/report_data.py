@@ -96,7 +96,7 @@ def mapping(value: Any) -> dict[str, Any]:
 
 def flatten(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
     """Leaves of nested configuration by their dotted keys, such as `problems[0].task`."""
-    if isinstance(value, dict) and value:
+    if isinstance(value, dict) and (value or not place):
         for key, inner in value.items():
             yield from flatten(inner, f"{place}.{key}" if place else str(key))
     elif isinstance(value, list) and any(isinstance(inner, (dict, list)) for inner in value):

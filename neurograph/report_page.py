@@ -14,7 +14,7 @@ from typing import Any
 
 from neurograph.errors import ExperimentError
 
-__all__ = ["block", "contents", "details", "document", "drawing", "paragraph", "table"]
+__all__ = ["block", "commands", "contents", "details", "document", "drawing", "paragraph", "table"]
 
 STYLE = """
 :root { color-scheme: light; }
@@ -36,11 +36,13 @@ table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabu
 th, td { text-align: left; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid #e8e8e8; vertical-align: top; }
 th, td { white-space: nowrap; }
 th { font-weight: 600; }
+.wrap th, .wrap td { white-space: normal; overflow-wrap: anywhere; min-width: 4rem; }
 .facts td:first-child { color: #555; }
 .facts td:last-child { white-space: normal; overflow-wrap: break-word; }
 pre { overflow-x: auto; background: #f5f5f5; padding: .8rem; font-size: .8rem; line-height: 1.4; }
 h3 { font-size: 1rem; margin: 1rem 0 .3rem; overflow-wrap: anywhere; }
 summary { cursor: pointer; padding: .3rem 0; }
+pre.commands { white-space: pre-wrap; overflow-wrap: anywhere; }
 nav { font-size: .9rem; line-height: 1.9; }
 nav a { margin-right: 1rem; white-space: nowrap; }
 a { color: #005a93; }
@@ -85,13 +87,20 @@ def details(summary: str, body: str) -> str:
     return f"<details><summary>{escape(summary)}</summary>{body}</details>"
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, head_row: bool = True) -> str:
-    """A table that scrolls by itself where the page is narrow; without a head row, pairs of a name and a value."""
+def commands(lines: Sequence[str]) -> str:
+    """Lines to copy into a terminal."""
+    return f'<pre class="commands">{escape(chr(10).join(lines))}</pre>'
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, head_row: bool = True, wrap: bool = False) -> str:
+    """A table that scrolls by itself where the page is narrow; without a head row, pairs of a name and a value.
+
+    `wrap` breaks long cells instead: for free text and long names.
+    """
     top = f"<thead><tr>{''.join(f'<th>{escape(cell)}</th>' for cell in head)}</tr></thead>" if head_row else ""
     lines = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return (
-        f'<div class="scroll" tabindex="0"><table{"" if head_row else " class=facts"}>{top}<tbody>{lines}</tbody></table></div>'
-    )
+    kind = ' class="wrap"' if wrap else "" if head_row else ' class="facts"'
+    return f'<div class="scroll" tabindex="0"><table{kind}>{top}<tbody>{lines}</tbody></table></div>'
 
 
 def drawing(folder: Path | None, name: str, figure: Any, caption: str, *, natural: bool = False) -> str:

@@ -79,7 +79,13 @@ def genome_picture(genome: AnyGenome | GenomeFile, rule: Rule | None = None, *, 
             axis.set_ylabel(TITLES[name][2], fontsize=8)
         if vectors:
             axis = axes[len(matrices)]
-            _map(axis, np.stack([np.asarray(getattr(one, name), float) for name in vectors]), limit, None, size)
+            _map(
+                axis,
+                np.stack([np.asarray(getattr(one, name), float) for name in vectors]),
+                limit,
+                None,
+                size if k > 3 else size - 1.5,
+            )
             axis.set_yticks(range(len(vectors)), [name.replace("_", "\n") for name in vectors], fontsize=7)
             axis.set_title("moments of normalization", fontsize=9)
             axis.set_xlabel("state", fontsize=8)
