@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from neurograph.results import GENOME, Row, aggregate, best_baselines, label
 
-__all__ = ["difference_map", "genome_figure", "learning_figure", "training_figure"]
+__all__ = ["comparison_figure", "difference_map", "learning_figure", "rivals_figure", "training_figure"]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -34,6 +34,7 @@ STYLE: Any = {
     "legend.frameon": False,
     "legend.fontsize": 9,
     "svg.fonttype": "none",
+    "text.parse_math": False,  # names may hold dollars
 }
 
 
@@ -55,7 +56,12 @@ def _column(records: Sequence[Row], name: str) -> np.ndarray:
 
 
 def training_figure(
-    records: Sequence[Row], validations: Sequence[Row], *, selected: int | None = None, chance: float | None = None
+    records: Sequence[Row],
+    validations: Sequence[Row],
+    *,
+    selected: int | None = None,
+    chance: float | None = None,
+    evolved: bool = False,
 ) -> Figure:
     """Loss and accuracy of every genome over the meta-steps, and their median where there are several.
 
@@ -64,6 +70,7 @@ def training_figure(
       validations: {"step", "accuracy"}: accuracies on validation data.
       selected: the genome that was taken in the end; its line is drawn strong.
       chance: accuracy of the commonest answer, drawn as a dotted line.
+      evolved: the records tell of generations: "loss" and "accuracy" of their median, "best_loss" and "best_accuracy".
     """
     with matplotlib.rc_context(STYLE):
         figure, axes = _figure(5.4, 2, sharex=True)
@@ -79,11 +86,15 @@ def training_figure(
                         color=COLOURS[genome % len(COLOURS)],
                         linewidth=1.8 if strong else 1.1,
                         alpha=0.95 if strong or values.shape[1] < 5 else 0.6,
-                        label=f"genome {genome}" + (" (chosen)" if strong else "") if values.shape[1] <= 8 else None,
+                        label="median of the generation" if evolved else _genome_name(genome, strong, values.shape[1]),
                     )
                 if values.shape[1] > 2:
                     middle = np.nanmedian(np.where(np.isfinite(values).any(1, keepdims=True), values, 0), axis=1)
                     axis.plot(steps, middle, color=GREY, linewidth=1.2, linestyle="--", label="median")
+            fittest = [record for record in records if record.get(f"best_{name}")]
+            if fittest:
+                best = _column(fittest, f"best_{name}")[:, 0]
+                axis.plot([r["step"] for r in fittest], best, color=COLOURS[1], linewidth=1.2, linestyle="--", label="fittest")
             axis.set_ylabel(f"{'query loss' if name == 'loss' else 'query accuracy'}")
         _log_if_wide(axes[0])
         validations = [record for record in validations if record.get("accuracy")]
@@ -107,6 +118,11 @@ def training_figure(
         if axes[1].get_legend_handles_labels()[0]:
             figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=3)
         return figure
+
+
+def _genome_name(genome: int, chosen: bool, count: int) -> str | None:
+    """Its entry in a legend that has room for it."""
+    return f"genome {genome}{' (chosen)' if chosen else ''}" if count <= 8 else None
 
 
 def _log_if_wide(axis: Any) -> None:
@@ -173,10 +189,13 @@ def _best_settings(chosen: Sequence[Row], topology: str, task: str) -> list[str]
     return [max(settings, key=lambda name: float(np.mean(settings[name]))) for settings in scores.values()]
 
 
-def difference_map(comparison: Sequence[Row], *, task: str | None = None) -> Figure:
+def difference_map(
+    comparison: Sequence[Row], *, task: str | None = None, who: str = "the genome", other: str = "the best baseline"
+) -> Figure:
     """Heat map, topologies by step counts: the genome's median test accuracy, coloured by its difference to the best baseline.
 
-    Without baselines the colour is the accuracy itself. Several tasks are stacked, unless `task` names one.
+    Without baselines the colour is the accuracy itself. Several tasks are stacked, unless `task` names one. `who` and `other` are
+    what the title calls them.
     """
     cells = [row for row in comparison if task is None or row["task"] == task]
     tasks = list(dict.fromkeys(row["task"] for row in cells))
@@ -209,8 +228,8 @@ def difference_map(comparison: Sequence[Row], *, task: str | None = None) -> Fig
         axis.spines[:].set_visible(False)
         axis.set_xlabel("learning steps")
         bar = figure.colorbar(picture, ax=axis, fraction=0.05, pad=0.02)
-        accuracy_words = "median test accuracy of the genome"
-        words = f"{accuracy_words};\nbelow and in colour: minus that of the best baseline" if compared else accuracy_words
+        accuracy_words = f"median test accuracy of {who}"
+        words = f"{accuracy_words};\nbelow and in colour: minus that of {other}" if compared else accuracy_words
         axis.set_title(words, fontsize=10, loc="left")
         bar.outline.set_visible(False)  # type: ignore[operator]
         return figure
@@ -225,38 +244,83 @@ def _cells(axis: Any, values: np.ndarray, colours: str, low: float, high: float)
     return picture
 
 
-def genome_figure(matrices: dict[str, Any]) -> Figure:
-    """The genome's matrices as annotated heat maps, one colour scale for all: orange is negative, purple positive."""
-    arrays = {name: np.atleast_2d(np.asarray(value, float)) for name, value in matrices.items()}
-    size = max(max(a.shape) for a in arrays.values())
-    columns = 2 if size <= 5 else 1
-    rows = -(-len(arrays) // columns)
-    limit = max([1e-6, *(float(np.abs(a[np.isfinite(a)]).max(initial=0)) for a in arrays.values())])
-    with matplotlib.rc_context(STYLE | {"axes.grid": False}):
-        figure = Figure(figsize=(WIDTH, rows * (WIDTH / columns) * 0.95), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False).ravel()
-        for axis in axes[len(arrays) :]:
-            axis.set_visible(False)
-        for axis, (name, array) in zip(axes, arrays.items()):
-            _cells(axis, array, "PuOr", -limit, limit)
-            axis.set_aspect("equal")
-            for (i, j), value in np.ndenumerate(array):
-                shade = "white" if abs(value) > 0.65 * limit else "black"
-                axis.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=9 if size <= 5 else 7, color=shade)
-            axis.set_title(name)
-            axis.set_xticks(range(array.shape[1]))
-            axis.set_yticks(range(array.shape[0]))
-            axis.tick_params(length=0)
-            axis.spines[:].set_visible(False)
-            axis.set_xlabel(AXES.get(name, ("input state d", ""))[0])
-            axis.set_ylabel(AXES.get(name, ("", "output state c"))[1])
+def comparison_figure(runs: Sequence[tuple[str, Sequence[Row], Sequence[Row], int | None]], *, over: str = "step") -> Figure:
+    """Meta-training of several runs on the same axes, a colour each.
+
+    Args:
+      runs: (label, records, validations, chosen genome) as for `training_figure`; the chosen genome is drawn strong, or the
+        median where none was chosen; all others pale.
+      over: "step", or "seconds" for the time that the records tell.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _figure(5.4, 2, sharex=True)
+        for axis, name in zip(axes, ("loss", "accuracy")):
+            for number, (words, records, validations, chosen) in enumerate(runs):
+                colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+                usable = [record for record in records if record.get(name) and over in record]
+                clock = {record["step"]: record[over] for record in usable}
+                if usable:
+                    at, values = [record[over] for record in usable], _column(usable, name)
+                    strong = values[:, chosen] if chosen is not None and chosen < values.shape[1] else _median(values)
+                    if values.shape[1] > 1:
+                        axis.plot(at, values, color=colour, linewidth=0.9, alpha=0.3)
+                    axis.plot(at, strong, color=colour, linewidth=1.8, label=words)
+                judged = [record for record in validations if record.get(name) and record["step"] in clock]
+                if judged:
+                    values = _column(judged, name)
+                    points = values[:, chosen] if chosen is not None and chosen < values.shape[1] else _median(values)
+                    at = [clock[record["step"]] for record in judged]
+                    axis.plot(
+                        at, points, marker, color=colour, markeredgecolor="white", markersize=7, label=f"{words}, validation"
+                    )
+            axis.set_ylabel(f"query {name}")
+        _log_if_wide(axes[0])
+        axes[1].set_xlabel("meta-step" if over == "step" else "seconds of meta-training")
+        axes[1].set_ylim(top=min(1.02, axes[1].get_ylim()[1]))
+        axes[1].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        if axes[1].get_legend_handles_labels()[0]:
+            figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
         return figure
 
 
-AXES = {
-    "pre_transform": ("channel c", "sender's state e"),
-    "post_transform": ("receiver's state d", "channel c"),
-    "forward_pre_transform": ("channel c", "sender's state e"),
-    "forward_post_transform": ("receiver's state d", "channel c"),
-}
-"""(columns, rows) of matrices that are not [output state, input state]."""
+def _median(values: np.ndarray) -> np.ndarray:
+    """[records] of [records, genomes]; NaN where no genome has a number."""
+    fine = np.isfinite(values).any(axis=1)
+    middle = np.full(len(values), math.nan)
+    middle[fine] = np.nanmedian(values[fine], axis=1)
+    return middle
+
+
+def rivals_figure(
+    runs: Sequence[tuple[str, Sequence[Row], Sequence[Row]]], topology: str, task: str, *, chance: float | None = None
+) -> Figure:
+    """Test accuracy over learning steps on one topology: the genomes of several runs, dashed the best baseline of each run.
+
+    Args:
+      runs: (label, rows, chosen) of their transfer tests.
+    """
+    place = topology, task
+    here = [(w, [r for r in rows if (r["topology"], r["task"]) == place], chosen) for w, rows, chosen in runs]
+    steps = sorted({row["step"] for _, rows, _ in here for row in rows})
+    with matplotlib.rc_context(STYLE):
+        figure, (axis,) = _figure(3.9)
+        for number, (words, rows, chosen) in enumerate(here):
+            colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+            line = sorted((e for e in aggregate(rows) if e["method"] == GENOME), key=lambda entry: entry["step"])
+            at = [steps.index(entry["step"]) for entry in line]
+            axis.fill_between(at, [e["low"] for e in line], [e["high"] for e in line], color=colour, alpha=0.18, linewidth=0)
+            axis.plot(at, [e["median"] for e in line], marker=marker, color=colour, markersize=5, linewidth=2, label=words)
+            best = best_baselines(rows, chosen)
+            points = [(i, best[*place, step]["median"]) for i, step in enumerate(steps) if (*place, step) in best]
+            if points:
+                axis.plot(
+                    *zip(*points), color=colour, linestyle=("--", "-.")[number % 2], linewidth=1.3, label=f"{words}, baseline"
+                )
+        if chance is not None:
+            axis.axhline(chance, color=GREY, linestyle=":", linewidth=1.2, label="commonest answer")
+        axis.set_xticks(range(len(steps)), [str(step) for step in steps])
+        axis.set_xlabel("learning steps")
+        axis.set_ylabel("test accuracy")
+        axis.set_ylim(bottom=0, top=1.02)
+        figure.legend(loc="outside lower center", ncols=2)
+        return figure

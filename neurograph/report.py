@@ -1,168 +1,79 @@
-"""`write_report`: one page about a run, made from its folder alone.
+"""`write_report`: one page about a run, made from its folder alone. `report_compare.write_comparison` puts two on one page.
 
 `report.html` holds everything (drawings, style, numbers) and loads nothing; the drawings also lie in `plots/` as SVG and PNG.
-What the folder lacks, the page says; what is broken in it, the page names, and shows the rest. No JAX.
+What the folder lacks, the page says; what is broken in it, the page names, and shows the rest.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from neurograph.errors import ExperimentError
+from neurograph.errors import ExperimentError, NeurographError
 from neurograph.files import write_atomically
-from neurograph.report_page import block, details, document, drawing, paragraph, table
-from neurograph.results import Row, Transfer, label, load_transfer
+from neurograph.report_data import Run, mapping, read_run
+from neurograph.report_page import block, commands, contents, details, document, drawing, paragraph, table
+from neurograph.results import GENOME, Row, Transfer, aggregate, label
 
 __all__ = ["write_report"]
 
-FILES = ("config.yaml", "environment.json", "metrics.jsonl", "genome.json", "transfer.json", "summary.json")
-
-_MATRICES = ("forward_transform", "backward_transform", "pre_transform", "post_transform")
-_SECOND = ("forward_pre_transform", "forward_post_transform")
-_MOMENTS = ("forward_scale", "forward_shift", "backward_scale", "backward_shift")
-_GATES = ("neuron_keep", "neuron_update", "synapse_keep", "synapse_update")
+# Topologies that a page draws: of larger ones, or more of them, it gives the sizes only.
+MAX_DRAWINGS, MAX_NEURONS, MAX_SYNAPSES = 12, 200_000, 5_000_000
 
 
-@dataclass
-class _Run:
-    """What was found in a run folder, and what was wrong with it."""
-
-    folder: Path
-    config: dict[str, Any] = field(default_factory=dict)
-    config_text: str = ""
-    environment: dict[str, Any] = field(default_factory=dict)
-    summary: dict[str, Any] = field(default_factory=dict)
-    genome: dict[str, Any] = field(default_factory=dict)
-    records: list[Row] = field(default_factory=list)
-    validations: list[Row] = field(default_factory=list)
-    transfer: Transfer | None = None
-    faults: list[str] = field(default_factory=list)
-    plots: list[str] = field(default_factory=list)
-
-    @property
-    def chosen(self) -> int | None:
-        """The genome that was taken, if the summary says so."""
-        chosen = self.summary.get("chosen")
-        return chosen if isinstance(chosen, int) and not isinstance(chosen, bool) else None
-
-
-def write_report(folder: Path | str) -> Path:
+def write_report(folder: Path | str, *, base: Path | None = None) -> Path:
     """Draw and describe the run in `folder`; returns the path of its `report.html`, written beside what was read.
+
+    Args:
+      folder: of the run.
+      base: where topology files are looked up too, after the current folder and before the run's.
 
     Raises:
       ExperimentError: no such folder, nothing of a run in it, or it cannot be written to.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise ExperimentError(f"{folder}: no such folder; expected the folder of a run")
-    if not any((folder / name).is_file() for name in FILES):
-        raise ExperimentError(f"{folder}: nothing to report; a run folder holds {', '.join(FILES)} (any of them will do)")
-    run = _read(folder)
-    parts = [section(run) for section in (_overview, _training, _transfer, _genome, _configuration, _environment, _rerun)]
-    if run.faults:
-        faults = "".join(f"<li>{escape(fault)}</li>" for fault in run.faults)
-        parts.insert(1, block("What could not be read", f"<ul>{faults}</ul>"))
-    title = str(run.summary.get("name") or run.config.get("name") or folder.resolve().name)
-    path = folder / "report.html"
+    run = read_run(folder)
+    plots = run.folder / "plots"
+    sections = {
+        "Meta-training": training(run, plots),
+        "Transfer": transfer_curves(run, plots),
+        "Comparison with gradient descent": _baselines(run),
+        "Genome": genome(run, plots),
+        "Topologies": topologies(run, plots, base),
+        "Configuration": _configuration(run),
+        "Environment": _environment(run),
+        "How to rerun": _rerun(run),
+    }
+    return finish(run.folder / "report.html", run.title, overview(run) + faults([run]), sections)
+
+
+def finish(path: Path, title: str, top: str, sections: dict[str, str]) -> Path:
+    """Write the page of these sections, less those that are empty.
+
+    Raises:
+      ExperimentError: it cannot be written.
+    """
+    sections = {heading: body for heading, body in sections.items() if body}
+    body = contents(list(sections)) + top + "".join(block(heading, body) for heading, body in sections.items())
     try:
-        write_atomically(path, document(title, "".join(parts)))
+        write_atomically(path, document(title, body))
     except OSError as error:
         raise ExperimentError(f"{path}: cannot be written ({error.strerror})") from error
     return path
 
 
-# -- reading -------------------------------------------------------------------------------------------------------------------
-
-
-def _read(folder: Path) -> _Run:
-    run = _Run(folder)
-
-    def load(name: str, parse: Callable[[str], Any]) -> Any:
-        path = folder / name
-        if not path.is_file():
-            return None
-        try:
-            return parse(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            run.faults.append(f"{name}: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
-            return None
-
-    def mapping(name: str, parse: Callable[[str], Any]) -> dict[str, Any]:
-        data = load(name, parse)
-        if data is not None and not isinstance(data, dict):
-            run.faults.append(f"{name}: expected an object, got {type(data).__name__}")
-        return _mapping(data)
-
-    run.config_text = load("config.yaml", str) or ""
-    run.config = mapping("config.yaml", _yaml)
-    run.environment = mapping("environment.json", json.loads)
-    run.summary = mapping("summary.json", json.loads)
-    run.genome = mapping("genome.json", json.loads)
-    for number, line in enumerate((load("metrics.jsonl", str) or "").splitlines(), 1):
-        _record(run, number, line)
-    if (folder / "transfer.json").is_file():
-        try:
-            run.transfer = load_transfer(folder / "transfer.json")
-        except ExperimentError as error:
-            run.faults.append(str(error).replace(str(folder / "transfer.json"), "transfer.json"))
-    return run
-
-
-def _yaml(text: str) -> Any:
-    import yaml
-
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(str(error)) from error
-
-
-def _record(run: _Run, number: int, line: str) -> None:
-    """One line of metrics.jsonl: of training, of validation, or a fault (a run that was cut off ends in half a line)."""
-    if not line.strip():
-        return
-    try:
-        data = json.loads(line)
-        step = data["step"]
-        validation = data.get("validation")
-        scores = validation if validation is not None else data
-        kept = {name: _floats(scores[name]) for name in ("loss", "accuracy") if name in scores}
-        if isinstance(step, bool) or not isinstance(step, (int, float)) or not kept:
-            raise ValueError("expected a step, and loss or accuracy")
-        extra = {name: data[name] for name in ("seconds", "skipped") if name in data}
-        (run.records if validation is None else run.validations).append({"step": step, **kept, **extra})
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        run.faults.append(f"metrics.jsonl, line {number}: skipped ({type(error).__name__}: {error})")
-
-
-def _floats(values: Any) -> list[float | None]:
-    values = values if isinstance(values, list) else [values]
-    if not values or any(isinstance(v, bool) or not isinstance(v, (int, float, type(None))) for v in values):
-        raise ValueError("expected a list of numbers")
-    return [None if v is None or not math.isfinite(v) else float(v) for v in values]
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    """The value if it is a mapping, else an empty one."""
-    return value if isinstance(value, dict) else {}
-
-
-def _chance(run: _Run, task: str | None = None) -> float | None:
-    chance = _mapping(run.transfer.notes.get("chance")) if run.transfer else {}
-    found = [v for name, v in chance.items() if task in (None, name) and isinstance(v, (int, float))]
-    return sum(found) / len(found) if found else None
+def faults(runs: list[Run]) -> str:
+    """What could not be read, if anything."""
+    found = [f"{run.folder.name}: {fault}" if len(runs) > 1 else fault for run in runs for fault in run.faults]
+    lines = "".join(f"<li>{escape(fault)}</li>" for fault in found)
+    return block("What could not be read", f"<ul>{lines}</ul>") if found else ""
 
 
 # -- sections ------------------------------------------------------------------------------------------------------------------
 
 
-def _number(value: Any, digits: int = 3) -> str:
+def number(value: Any, digits: int = 3) -> str:
+    """A number for people; "-" for None."""
     if isinstance(value, bool) or value is None:
         return "-" if value is None else str(value).lower()
     if isinstance(value, int):
@@ -172,188 +83,269 @@ def _number(value: Any, digits: int = 3) -> str:
     return str(value)
 
 
-def _draw(run: _Run, name: str, figure: Any, caption: str) -> str:
-    """Save a figure as SVG and PNG under plots/, and give it back for the page."""
-    run.plots.append(name)
-    return drawing(run.folder / "plots", name, figure, caption)
-
-
-def _overview(run: _Run) -> str:
-    card = _mapping(run.genome.get("card"))
-    summary, config = run.summary, run.config
-    facts: list[tuple[str, Any]] = []
+def facts(run: Run) -> list[tuple[str, str]]:
+    """The run in a few lines: (name, value)."""
+    summary, card = run.summary, run.card
+    found: list[tuple[str, Any]] = [("method", run.method)] if run.method else []
     tasks = summary.get("tasks") or card.get("tasks")
     if isinstance(tasks, list):
-        facts.append(("learned on", ", ".join(dict.fromkeys(map(str, tasks)))))
-    if isinstance(card.get("topologies"), list):
-        facts.append(("topologies", ", ".join(map(str, card["topologies"]))))
+        found.append(("learned on", ", ".join(dict.fromkeys(map(str, tasks)))))
+    places = [name for name, use in run.topologies().items() if "learned" in use]
+    if places:
+        found.append(("topologies", ", ".join(places)))
     for name in ("meta_steps", "genomes"):
         if name in summary:
-            facts.append((name.replace("_", "-"), _number(summary[name])))
+            found.append((name.replace("_", "-"), number(summary[name])))
+    if run.genome:
+        found.append(("states per neuron", number(run.genome.genome.states)))
     if isinstance(summary.get("seconds"), (int, float)):
-        facts.append(("meta-training took", _duration(summary["seconds"])))
-    validation = summary.get("validation")
-    if isinstance(validation, dict):
-        for name in ("accuracy", "loss"):
-            values = validation.get(name)
-            values = [v for v in (values if isinstance(values, list) else [values]) if isinstance(v, (int, float))]
-            if values:
-                facts.append((f"{name} on validation data", ", ".join(_number(float(v)) for v in values)))
+        found.append(("meta-training took", _duration(summary["seconds"])))
+    validation = mapping(summary.get("validation"))
+    for name in ("accuracy", "loss"):
+        values = validation.get(name)
+        values = [v for v in (values if isinstance(values, list) else [values]) if isinstance(v, (int, float))]
+        if values:
+            found.append((f"{name} on validation data", ", ".join(number(float(v)) for v in values)))
     skipped = summary.get("skipped")
     total = sum(skipped) if isinstance(skipped, list) and all(isinstance(v, int) for v in skipped) else skipped
     if isinstance(total, int):
-        facts.append(("skipped updates (not finite)", _number(total)))
-    description = config.get("description") or card.get("description")
+        found.append(("genomes that diverged" if run.evolved else "skipped updates (not finite)", number(total)))
+    return [(name, str(value)) for name, value in found]
+
+
+def overview(run: Run) -> str:
+    description = run.config.get("description") or run.card.get("description")
     text = paragraph(str(description)) if description else ""
-    return block("", text + (table(["", ""], [list(map(str, fact)) for fact in facts], head_row=False) if facts else ""))
+    found = facts(run)
+    return block("", text + (table(["", ""], found, head_row=False) if found else ""))
 
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def _training(run: _Run) -> str:
+def training(run: Run, plots: Path | None) -> str:
     if not run.records and not run.validations:
-        return block("Meta-training", paragraph("No metrics.jsonl with meta-steps in this folder."))
+        return paragraph("No metrics.jsonl with meta-steps in this folder.")
     from neurograph.plots import training_figure
 
-    figure = training_figure(run.records, run.validations, selected=run.chosen, chance=_chance(run))
-    caption = (
-        "Every line is one genome, judged on query batches after learning on support batches; points are accuracies on validation"
-        " data, by which the genome was chosen."
-    )
-    return block("Meta-training", _draw(run, "training", figure, caption))
+    figure = training_figure(run.records, run.validations, selected=run.chosen, chance=run.chance(), evolved=run.evolved)
+    if run.evolved:
+        caption = (
+            "A meta-step is a generation: the median of its genomes that did not diverge, and the fittest of them, judged on"
+            " query batches after learning on support batches; points are the mean genome on validation data."
+        )
+    else:
+        caption = (
+            "Every line is one genome, judged on query batches after learning on support batches; points are accuracies on"
+            " validation data, by which the genome was chosen."
+        )
+        caption += " Of each genome the lines tell the mean of its particles." if run.method == "pes" else ""
+    return drawing(plots, "training", figure, caption)
 
 
-def _transfer(run: _Run) -> str:
+def transfer_curves(run: Run, plots: Path | None) -> str:
     transfer = run.transfer
     if transfer is None or not transfer.rows:
-        return block("Transfer", paragraph("No transfer test in this folder."))
+        return paragraph("No transfer test in this folder.")
     from neurograph.plots import difference_map, learning_figure
 
     notes, parts = transfer.notes, []
     comparison = transfer.comparison()
-    seeds, batch = _number(notes.get("seeds")), _number(notes.get("batch_size"))
+    seeds, batch = number(notes.get("seeds")), number(notes.get("batch_size"))
     text = f"Accuracy on test data, {seeds} seeds, batches of {batch}. All methods see the same batches on the same graphs;"
     parts.append(paragraph(f"{text} lines are medians, bands and brackets quartiles."))
-    if transfer.chosen:
-        tried = f"{_number(notes.get('configurations'))} pairs of setting and rate tried in {_number(notes.get('runs'))} runs"
-        text = (
-            "Baselines are ordinary networks trained by gradient descent. For each of them and each step count the learning rate"
-            f" was chosen on validation data with {_number(notes.get('validation_seeds'))} other seeds ({tried}, of which"
-            f" {_number(notes.get('baseline_failures'))} ended in a loss that was not finite); test data was touched once."
-        )
-        parts.append(paragraph(text))
     if comparison:
         caption = "Median test accuracy of the genome"
         caption += "; below it, its difference to the best baseline (chosen on validation data)." if transfer.chosen else "."
-        parts.append(_draw(run, "transfer", difference_map(comparison), caption))
-    pairs = list(dict.fromkeys((row["topology"], row["task"]) for row in transfer.rows))
+        parts.append(drawing(plots, "transfer", difference_map(comparison), caption))
     drawings = []
-    for number, (topology, task) in enumerate(pairs):
-        figure = learning_figure(transfer.rows, transfer.chosen, topology, task, chance=_chance(run, task))
-        size = _mapping(_mapping(notes.get("topologies")).get(topology))
+    for index, (topology, task) in enumerate(dict.fromkeys((row["topology"], row["task"]) for row in transfer.rows)):
+        figure = learning_figure(transfer.rows, transfer.chosen, topology, task, chance=run.chance(task))
+        size = mapping(mapping(notes.get("topologies")).get(topology))
         words = f"{task} on {topology}" + (f": {_size(size)}" if size else "")
-        drawings.append(_draw(run, f"learning-{number}", figure, words))
+        drawings.append(drawing(plots, f"learning-{index}", figure, words))
     parts.append(f'<div class="grid">{"".join(drawings)}</div>')
-    if comparison:
-        parts.append(_comparison_table(comparison))
-    parts.append(details("All methods, all step counts", _full_table(transfer)))
-    return block("Transfer", "".join(parts))
+    return "".join(parts)
 
 
 def _size(size: dict[str, Any]) -> str:
-    text = f"{_number(size.get('neurons'))} neurons, {_number(size.get('synapses'))} synapses, depth {_number(size.get('depth'))}"
-    return text if size.get("schedule") in (None, "levels") else f"{text}, {size['schedule']}, {_number(size.get('ticks'))} ticks"
+    text = f"{number(size.get('neurons'))} neurons, {number(size.get('synapses'))} synapses, depth {number(size.get('depth'))}"
+    return text if size.get("schedule") in (None, "levels") else f"{text}, {size['schedule']}, {number(size.get('ticks'))} ticks"
 
 
-def _spread(entry: Row | None) -> str:
+def spread(entry: Row | None) -> str:
+    """Median and quartiles of an aggregate."""
     if entry is None:
         return "-"
     failed = f", {entry['failures']} failed" if entry["failures"] else ""
     return f"{entry['median']:.3f} ({entry['low']:.3f}–{entry['high']:.3f}{failed})"
 
 
+def _baselines(run: Run) -> str:
+    transfer = run.transfer
+    if transfer is None or not transfer.rows:
+        return ""
+    notes, parts, comparison = transfer.notes, [], transfer.comparison()
+    if transfer.chosen:
+        others = notes.get("validation_seeds")
+        tried = f"{number(notes.get('configurations'))} pairs of setting and rate tried in {number(notes.get('runs'))} runs"
+        text = (
+            "Baselines are ordinary networks trained by gradient descent. For each of them and each step count the learning rate"
+            f" was chosen on validation data with {number(others)} other seed{'s' * (others != 1)} ({tried}, of which"
+            f" {number(notes.get('baseline_failures'))} ended in a loss that was not finite); test data was touched once."
+        )
+        parts.append(paragraph(text))
+        parts.append(paragraph(_verdict(comparison)))
+    else:
+        parts.append(paragraph("No baselines were run; transfer.baselines of the experiment says which."))
+    if comparison:
+        parts.append(_comparison_table(comparison))
+    optimizers = _optimizer_table(transfer)
+    parts.append(details("The best setting of every optimiser", optimizers) if optimizers else "")
+    parts.append(details("All methods, all step counts", _full_table(transfer)))
+    return "".join(parts)
+
+
+def _verdict(comparison: list[Row]) -> str:
+    """Per step count, in how many places the genome is ahead of the best baseline."""
+    steps: dict[int, list[float]] = {}
+    for row in comparison:
+        if row["difference"] is not None:
+            steps.setdefault(row["step"], []).append(row["difference"])
+    parts = [
+        f"{sum(d > 0 for d in found)} of {len(found)} after {step} step{'s' * (step != 1)}"
+        for step, found in sorted(steps.items())
+    ]
+    text = "Graphs and tasks where the genome's median is ahead of the best baseline's: "
+    return f"{text}{'; '.join(parts)}." if parts else "No step count was judged with both."
+
+
+def _several_tasks(rows: Any) -> bool:
+    return len({row["task"] for row in rows}) > 1
+
+
 def _comparison_table(comparison: list[Row]) -> str:
-    rows = []
-    several = len({row["task"] for row in comparison}) > 1
+    rows, several = [], _several_tasks(comparison)
     for row in comparison:
         best = row["baseline"]
         which = f"{label(best)}, {best['learning_rate']:.3g}" if best else "-"
         difference = "-" if row["difference"] is None else f"{row['difference']:+.3f}"
         place = [row["topology"], *([row["task"]] if several else []), str(row["step"])]
-        rows.append([*place, _spread(row["genome"]), _spread(best), difference, which])
+        rows.append([*place, spread(row["genome"]), spread(best), difference, which])
     place = ["topology", *(["task"] if several else []), "steps"]
     return table([*place, "genome", "best baseline", "difference", "which, learning rate"], rows)
+
+
+def _optimizer_table(transfer: Transfer) -> str:
+    """The genome beside each optimiser's setting with the highest accuracy on validation data at that step count."""
+    entries = {(e["topology"], e["task"], e["step"], label(e)): e for e in aggregate(transfer.rows)}
+    best: dict[tuple[Any, ...], Row] = {}
+    for one in transfer.chosen:
+        place = one["topology"], one["task"], one["step"], one["method"]
+        if one.get("accuracy") is not None and one["accuracy"] > best.get(place, {"accuracy": -1.0})["accuracy"]:
+            best[place] = one
+    methods = list(dict.fromkeys(place[-1] for place in best))
+    if not methods:
+        return ""
+    several, rows = _several_tasks(transfer.rows), []
+    for topology, task, step in [place[:3] for place, entry in entries.items() if entry["method"] == GENOME]:
+        chosen = [best.get((topology, task, step, method)) for method in methods]
+        cells = [entries.get((topology, task, step, label(one))) if one else None for one in chosen]
+        place = [topology, *([task] if several else []), str(step)]
+        rows.append([*place, *map(spread, [entries[topology, task, step, GENOME], *cells])])
+    return table(["topology", *(["task"] if several else []), "steps", GENOME, *methods], rows)
 
 
 def _full_table(transfer: Transfer) -> str:
     rows = []
     for entry in transfer.aggregate():
-        what = [entry["topology"], entry["task"], label(entry), _number(entry["learning_rate"]), str(entry["step"])]
-        rows.append([*what, _spread(entry), f"{entry['minimum']:.3f}", _number(entry["loss"]), str(entry["seeds"])])
+        what = [entry["topology"], entry["task"], label(entry), number(entry["learning_rate"]), str(entry["step"])]
+        rows.append([*what, spread(entry), f"{entry['minimum']:.3f}", number(entry["loss"]), str(entry["seeds"])])
     edges = sum(bool(one.get("at_edge")) for one in transfer.chosen)
     head = ["topology", "task", "method", "learning rate", "steps", "accuracy", "worst", "loss", "seeds"]
     note = f"{edges} of {len(transfer.chosen)} chosen rates lie at the edge of the rates tried." if transfer.chosen else ""
     return (paragraph(note) if note else "") + table(head, rows)
 
 
-def _genome(run: _Run) -> str:
-    arrays = run.genome.get("arrays")
-    if not isinstance(arrays, dict):
-        return block("Genome", paragraph("No genome.json in this folder."))
-    from neurograph.plots import genome_figure
+def genome(run: Run, plots: Path | None, name: str = "genome") -> str:
+    if run.genome is None:
+        return paragraph("No genome.json in this folder that can be shown.")
+    from neurograph.genome.draw import genome_picture
 
-    rule = _mapping(run.genome.get("rule"))
-    wanted = [*_MATRICES, *(_SECOND if rule.get("forward_synapse_update") else ())]
-    try:
-        matrices = {name: [[float(v) for v in row] for row in arrays[name]] for name in wanted if name in arrays}
-        if not matrices:
-            raise ValueError("no matrices")
-        figure = genome_figure(matrices)
-    except (TypeError, ValueError) as error:
-        return block("Genome", paragraph(f"genome.json: its matrices cannot be drawn ({error})."))
-    caption = "The matrices of the genome; one colour scale, white is zero."
-    scalars = list(_GATES)
-    scalars += [f"forward_{name}" for name in _GATES[2:]] if rule.get("forward_synapse_update") else []
-    scalars += _MOMENTS if rule.get("normalization") == "batch" else []
-    for option, name in (("oja", "oja_multiplier"), ("saturation", "saturation")):
-        scalars += [name] if rule.get(option, "none") != "none" else []
-    scalars += ["rescale"] if rule.get("rescale") else []
-    scalars += ["initial_deviation"] if rule.get("initial_deviation") == "genome" else []
-    rows = []
-    for name in scalars:
-        value = arrays.get(name)
-        values = value if isinstance(value, list) else [value]
-        if value is not None and all(isinstance(v, (int, float)) for v in values):
-            rows.append([name, "  ".join(f"{v:.4g}" for v in values)])
-    options = [[name, str(value).lower() if isinstance(value, bool) else str(value)] for name, value in rule.items()]
-    body = _draw(run, "genome", figure, caption) + table(["gates and moments", ""], rows)
-    return block("Genome", body + (details("Options of its rule", table(["option", "value"], options)) if options else ""))
+    caption = (
+        "The matrices of the genome that have an effect under its rule, its gates, and its moments; one colour scale, white is"
+        " zero, pale figures have no effect."
+    )
+    body = drawing(plots, name, genome_picture(run.genome, narrow=True), caption)
+    rule = run.genome.rule.to_dict() if run.genome.rule else {}
+    options = [[key, str(value).lower() if isinstance(value, bool) else str(value)] for key, value in rule.items()]
+    return body + (details("Options of its rule", table(["option", "value"], options)) if options else "")
 
 
-def _configuration(run: _Run) -> str:
+def topologies(run: Run, plots: Path | None, base: Path | None = None) -> str:
+    """Drawings of what was learned and tested on, from the topology files as they are now."""
+    from neurograph.topology import load_topology
+    from neurograph.topology.draw import draw_topology
+    from neurograph.topology.shipped import topology_file
+    from neurograph.topology.validate import Limits
+
+    notes = mapping(run.transfer.notes.get("topologies")) if run.transfer else {}
+    names, drawings, missing = run.topologies(), [], []
+    for index, (name, use) in enumerate(names.items()):
+        size = mapping(notes.get(name))
+        words = f"{name} ({use})" + (f": {_size(size)}" if size else "")
+        if index >= MAX_DRAWINGS:
+            missing.append(f"{words}; not drawn, since {MAX_DRAWINGS} are")
+            continue
+        try:
+            path = topology_file(name, next((p for p in (base, run.folder) if p and (p / name).is_file()), None))
+            topology = load_topology(path, limits=Limits(MAX_NEURONS, MAX_SYNAPSES))
+            figure = draw_topology(topology)
+        except NeurographError as error:
+            missing.append(f"{words}; not drawn: {str(error).splitlines()[0]}")
+            continue
+        now = {"neurons": topology.num_neurons, "synapses": topology.num_synapses}
+        if size and any(size.get(what) != count for what, count in now.items()):
+            words += f"; the file has changed since: {now['neurons']} neurons, {now['synapses']} synapses now"
+        drawings.append(drawing(plots, f"topology-{index}", figure, words, natural=True))
+    faults = "".join(f"<li>{escape(text)}</li>" for text in missing)
+    return "".join(drawings) + (f"<ul>{faults}</ul>" if faults else "")
+
+
+def _configuration(run: Run) -> str:
     if not run.config_text.strip():
-        return block("Configuration", paragraph("No config.yaml in this folder."))
-    return block("Configuration", details("config.yaml, with every default", f"<pre>{escape(run.config_text)}</pre>"))
+        return paragraph("No config.yaml in this folder.")
+    return details("config.yaml, with every default", f"<pre>{escape(run.config_text)}</pre>")
 
 
-def _environment(run: _Run) -> str:
-    if not run.environment:
-        return block("Environment", paragraph("No environment.json in this folder."))
+def environment_rows(run: Run) -> list[tuple[str, str]]:
     rows = []
     for name, value in run.environment.items():
         if isinstance(value, dict):
-            rows += [[str(key), "not installed" if v is None else str(v)] for key, v in value.items()]
+            rows += [(str(key), "not installed" if v is None else str(v)) for key, v in value.items()]
         else:
-            rows.append([str(name), ", ".join(map(str, value)) if isinstance(value, list) else str(value)])
-    return block("Environment", table(["", ""], rows, head_row=False))
+            rows.append((str(name), ", ".join(map(str, value)) if isinstance(value, list) else str(value)))
+    return rows
 
 
-def _rerun(run: _Run) -> str:
+def _environment(run: Run) -> str:
+    rows = environment_rows(run)
+    return table(["", ""], rows, head_row=False) if rows else paragraph("No environment.json in this folder.")
+
+
+def rerun_commands(run: Run) -> list[str]:
+    """Commands that do the run again."""
+    folder = run.folder.name if run.folder.is_absolute() else str(run.folder)
+    command = "meta-train" if run.method in ("", "gradient") else "evolve"
+    return [f"neurograph {command} {folder}/config.yaml --out {folder}-again", f"neurograph report {folder} {folder}-again"]
+
+
+def _rerun(run: Run) -> str:
     if not run.config:
         return ""
-    folder = run.folder.name if run.folder.is_absolute() else str(run.folder)
-    lines = [f"neurograph meta-train {folder}/config.yaml --out {folder}-again", f"neurograph report {folder}-again"]
-    text = "From where the run was started; the same versions on the same device give the same numbers."
-    return block("How to rerun", paragraph(text) + f"<pre>{escape(chr(10).join(lines))}</pre>")
+    text = (
+        "From where the run was started; the same versions on the same device give the same numbers. Topology files are looked up"
+        " from the current folder and beside config.yaml. The second command compares both runs."
+    )
+    return paragraph(text) + commands(rerun_commands(run))

@@ -1,4 +1,7 @@
-"""The HTML of a report: small pieces, escaped, one self-contained page that a phone can show."""
+"""The HTML of a report: small pieces, escaped, one self-contained page that a phone can show.
+
+The page forbids itself whatever is not in it: its content security policy allows styles and `data:` pictures, nothing else.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing import Any
 
 from neurograph.errors import ExperimentError
 
-__all__ = ["block", "details", "document", "drawing", "paragraph", "table"]
+__all__ = ["block", "commands", "contents", "details", "document", "drawing", "paragraph", "table"]
 
 STYLE = """
 :root { color-scheme: light; }
@@ -23,24 +26,35 @@ h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; border-bottom: 1px solid #ddd; pa
 p { margin: .5rem 0; max-width: 44rem; }
 figure { margin: 1rem 0; max-width: 34rem; }
 figure svg { display: block; width: 100%; height: auto; }
+svg text { white-space: pre; }
 figcaption { font-size: .85rem; color: #444; overflow-wrap: anywhere; }
+figure.natural { max-width: none; }
 .grid { display: grid; gap: .5rem 1.5rem; grid-template-columns: repeat(auto-fit, minmax(min(21rem, 100%), 1fr)); }
 .scroll { overflow-x: auto; margin: .6rem 0; }
+.scroll:focus-visible { outline: 2px solid #0072b2; }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid #e8e8e8; vertical-align: top; }
 th, td { white-space: nowrap; }
 th { font-weight: 600; }
+.wrap th, .wrap td { white-space: normal; overflow-wrap: anywhere; min-width: 4rem; }
 .facts td:first-child { color: #555; }
 .facts td:last-child { white-space: normal; overflow-wrap: break-word; }
 pre { overflow-x: auto; background: #f5f5f5; padding: .8rem; font-size: .8rem; line-height: 1.4; }
+h3 { font-size: 1rem; margin: 1rem 0 .3rem; overflow-wrap: anywhere; }
 summary { cursor: pointer; padding: .3rem 0; }
+pre.commands { white-space: pre-wrap; overflow-wrap: anywhere; }
+nav { font-size: .9rem; line-height: 1.9; }
+nav a { margin-right: 1rem; white-space: nowrap; }
+a { color: #005a93; }
 """
 
 
 def document(title: str, body: str) -> str:
     """The whole page; nothing in it refers to anything outside."""
+    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n"
         f"<body><h1>{escape(title)}</h1>\n{body}</body></html>\n"
@@ -49,7 +63,19 @@ def document(title: str, body: str) -> str:
 
 def block(heading: str, body: str) -> str:
     """A section, without a heading if that is empty."""
-    return f"<section>{f'<h2>{escape(heading)}</h2>' if heading else ''}{body}</section>\n"
+    if not heading:
+        return f"<section>{body}</section>\n"
+    return f'<section id="{_anchor(heading)}"><h2>{escape(heading)}</h2>{body}</section>\n'
+
+
+def contents(headings: Sequence[str]) -> str:
+    """Links to the sections with these headings."""
+    links = "".join(f'<a href="#{_anchor(heading)}">{escape(heading)}</a> ' for heading in headings)
+    return f"<nav>{links}</nav>"
+
+
+def _anchor(heading: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", heading.lower()).strip("-")
 
 
 def paragraph(text: str) -> str:
@@ -61,15 +87,26 @@ def details(summary: str, body: str) -> str:
     return f"<details><summary>{escape(summary)}</summary>{body}</details>"
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, head_row: bool = True) -> str:
-    """A table that scrolls by itself where the page is narrow; without a head row, pairs of a name and a value."""
+def commands(lines: Sequence[str]) -> str:
+    """Lines to copy into a terminal."""
+    return f'<pre class="commands">{escape(chr(10).join(lines))}</pre>'
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, head_row: bool = True, wrap: bool = False) -> str:
+    """A table that scrolls by itself where the page is narrow; without a head row, pairs of a name and a value.
+
+    `wrap` breaks long cells instead: for free text and long names.
+    """
     top = f"<thead><tr>{''.join(f'<th>{escape(cell)}</th>' for cell in head)}</tr></thead>" if head_row else ""
     lines = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f'<div class="scroll"><table{"" if head_row else " class=facts"}>{top}<tbody>{lines}</tbody></table></div>'
+    kind = ' class="wrap"' if wrap else "" if head_row else ' class="facts"'
+    return f'<div class="scroll" tabindex="0"><table{kind}>{top}<tbody>{lines}</tbody></table></div>'
 
 
-def drawing(folder: Path, name: str, figure: Any, caption: str) -> str:
-    """Save a matplotlib figure as `name`.svg and `name`.png in `folder`, and return it inline with its caption.
+def drawing(folder: Path | None, name: str, figure: Any, caption: str, *, natural: bool = False) -> str:
+    """A matplotlib figure with its caption, inline; also saved as `name`.svg and `name`.png in `folder`, if one is given.
+
+    Figures shrink to the width of the page. `natural` ones keep their size, and scroll: for drawings with small labels.
 
     Raises:
       ExperimentError: the folder cannot be written to.
@@ -80,14 +117,20 @@ def drawing(folder: Path, name: str, figure: Any, caption: str) -> str:
     # A fixed salt and no date: the same run gives the same bytes.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(stream, format="svg", metadata={"Date": None})
-        try:
-            folder.mkdir(exist_ok=True)
-            (folder / f"{name}.svg").write_text(stream.getvalue(), encoding="utf-8")
-            figure.savefig(folder / f"{name}.png", dpi=110, metadata={"Software": None})
-        except OSError as error:
-            raise ExperimentError(f"{folder}: cannot be written ({error.strerror})") from error
+        if folder is not None:
+            try:
+                folder.mkdir(exist_ok=True)
+                (folder / f"{name}.svg").write_text(stream.getvalue(), encoding="utf-8")
+                figure.savefig(folder / f"{name}.png", dpi=110, metadata={"Software": None})
+            except OSError as error:
+                raise ExperimentError(f"{folder}: cannot be written ({error.strerror})") from error
     svg = _inline(stream.getvalue(), name, caption)
-    return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
+    words = f"<figcaption>{escape(caption)}</figcaption>"
+    if not natural:
+        return f"<figure>{svg}{words}</figure>"
+    width = figure.get_size_inches()[0] * 96
+    svg = svg.replace("<svg", f'<svg style="width:{width:.0f}px"', 1)
+    return f'<figure class="natural"><div class="scroll" tabindex="0">{svg}</div>{words}</figure>'
 
 
 def _inline(svg: str, name: str, caption: str) -> str:

@@ -17,6 +17,7 @@ from neurograph.checkpoint import load_checkpoint, save_checkpoint
 from neurograph.errors import ExperimentError
 from neurograph.experiment_spec import ExperimentSpec, dump_experiment
 from neurograph.files import write_atomically
+from neurograph.kernels import native
 
 __all__ = ["RunFolder", "environment"]
 
@@ -128,4 +129,5 @@ def environment() -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             packages[name] = None
     devices = [f"{d.platform}: {d.device_kind}" for d in jax.devices()]
-    return {"python": platform.python_version(), "system": platform.platform(), "devices": devices, "packages": packages}
+    system = {"python": platform.python_version(), "system": platform.platform(), "devices": devices}
+    return system | {"native CPU code": native.description(), "packages": packages}

@@ -1,11 +1,13 @@
-"""The page of a run: complete folders, folders with holes, broken files; and the tables behind it."""
+"""The page of a run, and of two: complete folders, folders with holes, broken files; in a browser; the tables behind it."""
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -15,6 +17,8 @@ import pytest
 
 import neurograph as ng
 from neurograph.report import write_report
+from neurograph.report_compare import write_comparison
+from neurograph.report_data import flatten, read_run
 from neurograph.results import Transfer, aggregate, comparison, load_transfer
 
 STEPS = (0, 1, 10)
@@ -106,15 +110,23 @@ def text_of(page: str) -> str:
     return re.sub(r"<[^>]*>", " ", re.sub(r"<style.*?</style>", "", page, flags=re.DOTALL))
 
 
-def test_the_page_is_well_formed_and_refers_to_nothing_outside(page):
+def check_self_contained(page: str) -> None:
+    """Well-formed; ids are unique; whatever refers to something refers into the page or is data; nothing could be fetched."""
     found = Checker(page)
     assert len(found.ids) == len(set(found.ids))
-    outside = [reference for reference in found.references if not reference.startswith("data:image/png;base64,")]  # a colour bar
-    assert all(reference.startswith("#") for reference in outside)
-    assert {reference[1:] for reference in outside} <= set(found.ids)
-    assert not found.tags & {"script", "link", "iframe", "img"}
+    inside = [reference for reference in found.references if not reference.startswith("data:image/png;base64,")]  # a colour bar
+    assert all(reference.startswith("#") for reference in inside)
+    assert {reference[1:] for reference in inside} <= set(found.ids)
+    assert not found.tags & {"script", "link", "iframe", "img", "object", "embed", "base", "form", "video", "audio", "source"}
     assert not re.search(r"@import|url\((?!#)", page)
+    # addresses are names of XML's, never of something to load
+    assert set(re.findall(r"\w+://[^\"' <]+", page)) <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+    assert "default-src 'none'" in page
     assert 'name="viewport"' in page
+
+
+def test_the_page_is_well_formed_and_refers_to_nothing_outside(page):
+    check_self_contained(page)
 
 
 def test_the_page_says_what_the_folder_says(page):
@@ -126,7 +138,9 @@ def test_the_page_says_what_the_folder_says(page):
     assert "mlp &lt;a&gt; &amp; b" in page
     assert "1 failed" in words  # of the sgd runs
     assert "What could not be read" not in words
-    assert page.count("<svg") == 5  # meta-training, heat map, two graphs, genome
+    assert page.count("<svg") == 6  # meta-training, heat map, two graphs, genome, the topology that is shipped
+    assert "mlp &lt;a&gt; &amp; b (tested on); not drawn: topology" in page
+    assert "ring (tested on): 5 neurons, 6 synapses, depth 2, synchronous, - ticks; the file has changed since" in words
 
 
 def test_drawings_lie_beside_the_page_and_repeat_byte_for_byte(tmp_path):
@@ -167,7 +181,7 @@ def test_any_single_part_makes_a_page(tmp_path, name):
         ("summary.json", "{", "summary.json: "),
         ("environment.json", "[1]", "environment.json: expected an object, got list"),
         ("genome.json", "\x00", "genome.json: "),
-        ("genome.json", '{"arrays": {"forward_transform": "x"}}', "cannot be drawn"),
+        ("genome.json", '{"arrays": {"forward_transform": "x"}}', 'genome.json: not a genome file; expected "format"'),
         ("transfer.json", '{"rows": [{"topology": "a"}]}', "transfer.json at rows[0]: lacks task, method"),
         ("transfer.json", "[]", "transfer.json: expected an object with a list of rows"),
         ("metrics.jsonl", '{"step": 1, "loss": [1.0]}\n{"step": 2, "lo', "metrics.jsonl, line 2: skipped"),
@@ -183,8 +197,8 @@ def test_broken_parts_are_named_and_the_rest_is_shown(tmp_path, name, content, f
     (folder / name).write_text(content, encoding="utf-8")
     text = write_report(folder).read_text(encoding="utf-8")
     Checker(text)
-    assert fault in text_of(text)
-    assert ("What could not be read" in text) == bool(fault and "drawn" not in fault)
+    assert fault in unescape(text_of(text))
+    assert ("What could not be read" in text) == bool(fault)
     assert ("forward_transform" in text) == (name == "config.yaml")
 
 
@@ -195,12 +209,195 @@ def test_folders_that_hold_no_run_are_refused(tmp_path):
         write_report(tmp_path)
 
 
-def test_a_report_needs_no_jax(tmp_path):
+def test_only_a_genome_needs_jax(tmp_path):
     folder = write_run(tmp_path / "run")
+    (folder / "genome.json").unlink()
     code = (
         f"import sys; from neurograph.report import write_report; write_report({str(folder)!r}); sys.exit('jax' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_evolution_shows_its_generations(tmp_path):
+    folder = write_run(tmp_path / "run")
+    for path in folder.iterdir():
+        if path.name not in ("config.yaml", "summary.json"):
+            path.unlink()
+    lines = [
+        {"step": s, "loss": [9.0 / s], "accuracy": [0.1 * s], "best_loss": [1.0 / s], "best_accuracy": [0.2 * s], "failed": [1.0]}
+        for s in range(1, 5)
+    ]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    summary = {"name": "evolved", "method": "cma", "chosen": 0, "skipped": [4]}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    run = read_run(folder)
+    assert [record["best_accuracy"] for record in run.records] == [[0.2], [0.4], [pytest.approx(0.6)], [0.8]]
+    words = text_of(write_report(folder).read_text(encoding="utf-8"))
+    for expected in ("median of the generation", "fittest", "genomes that diverged", "neurograph evolve"):
+        assert expected in words
+    assert "genome 0" not in words
+
+
+def test_topologies_are_found_beside_the_experiment(tmp_path):
+    (tmp_path / "files").mkdir()
+    text = "populations: {input: 2, output: 2}\ninputs: input\noutputs: output\n"
+    text += "connections: [{kind: dense, from: input, to: output}]\n"
+    (tmp_path / "files" / "my.yaml").write_text(text)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text("problems: [{task: xor, topology: my.yaml}]")
+    lost = write_report(tmp_path / "run").read_text(encoding="utf-8")
+    assert "my.yaml (learned on); not drawn" in lost
+    found = write_report(tmp_path / "run", base=tmp_path / "files").read_text(encoding="utf-8")
+    assert "not drawn" not in found
+    assert found.count("<svg") == lost.count("<svg") + 1
+    check_self_contained(found)
+
+
+# -- two runs --------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two runs that differ in a setting, a package, the genome and the accuracies (10 points higher but for one seed)."""
+    folder = tmp_path_factory.mktemp("two")
+    first, second = write_run(folder / "one"), write_run(folder / "other <i>")
+    (second / "config.yaml").write_text("name: little run\ntraining: {meta_steps: 30, genomes: 2}\n")
+    (second / "environment.json").write_text(json.dumps({"python": "3.12", "packages": {"jax": "0.7", "none": None}}))
+    genome = ng.load_genome_file(first / "genome.json")
+    swapped = {name: np.array(value) for name, value in genome.genome.to_dict().items()}
+    swapped["forward_transform"] = swapped["forward_transform"] + np.eye(3)
+    ng.save_genome(second / "genome.json", ng.Genome.from_arrays(**swapped), genome.rule)
+    transfer = load_transfer(second / "transfer.json")
+    rows = [r | {"accuracy": r["accuracy"] + (0 if r["seed"] == 2 else 0.1) * (r["method"] == "genome")} for r in transfer.rows]
+    Transfer(tuple(rows), transfer.chosen, transfer.notes).save(second / "transfer.json")
+    return first, second
+
+
+@pytest.fixture(scope="module")
+def both(two: tuple[Path, Path]) -> str:
+    path = write_comparison(*two)
+    assert path == two[0] / "compare-other <i>.html"
+    assert not (two[0] / "plots").exists()
+    return path.read_text(encoding="utf-8")
+
+
+def test_two_runs_are_on_one_self_contained_page(both):
+    check_self_contained(both)
+    assert "<i>" not in both
+    assert both.count("<svg") == 2 + 1 + 2 + 3  # training by steps and time, map, two graphs, genomes and their difference
+    for run in ("one, validation", "other &lt;i&gt;, validation", "one, baseline"):
+        assert run in both
+
+
+def test_the_comparison_tells_what_differs_and_only_that(both):
+    words = unescape(text_of(both))
+    cells = [[unescape(c) for c in re.findall(r"<t[dh]>(.*?)</t[dh]>", row)] for row in re.findall(r"<tr>(.*?)</tr>", both)]
+    assert ["training.meta_steps", "20", "30"] in cells
+    assert ["training.genomes", "-", "2"] in cells
+    assert ["python", "3.11", "3.12"] in cells
+    assert not [row for row in cells if row[0] in ("name", "jax")]
+    assert "1 of 4 entries of config.yaml are the same in both" in words
+    ten = next(row for row in cells if row[:2] == ["ring", "10"])
+    assert float(ten[4]) == pytest.approx(0.1, abs=0.012)
+    assert ten[5] == "2 of 3"
+    # forward_transform of a canonical form: the update gate times the matrix, here 1 times; its difference is the identity
+    assert ["forward_transform", "1.732"] in [row[:2] for row in cells]
+    assert ["backward_transform", "0"] in [row[:2] for row in cells]
+    assert "Distance 1.732" in words
+
+
+def test_runs_that_cannot_be_compared_in_part_say_so(tmp_path, two):
+    (tmp_path / "thin").mkdir()
+    (tmp_path / "thin" / "summary.json").write_text('{"method": "es", "seconds": 3}')
+    words = text_of(write_comparison(two[0], tmp_path / "thin", tmp_path / "page.html").read_text(encoding="utf-8"))
+    for expected in ("No transfer test in thin", "No genome that can be shown in thin", "thin has no config.yaml"):
+        assert expected in words
+    other = tmp_path / "other"
+    other.mkdir()
+    ng.save_genome(other / "genome.json", *ng.backprop_genome())
+    words = text_of(write_comparison(two[0], other, tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert "They cannot be compared array by array: genomes: got states 3 and 2" in words
+    assert "They learn under different rules" in words
+    with pytest.raises(ng.ExperimentError, match="the same folder; expected two runs"):
+        write_comparison(two[0], two[0] / ".." / "one")
+    with pytest.raises(ng.ExperimentError, match="no such folder"):
+        write_comparison(two[0], tmp_path / "nowhere")
+    with pytest.raises(ng.ExperimentError, match="cannot be written"):
+        write_comparison(*two, tmp_path / "nowhere" / "page.html")
+
+
+def test_configurations_are_flattened_to_dotted_keys():
+    config = {"a": {"b": 1, "c": {}}, "problems": [{"task": "x"}, {"task": "y"}], "at": [0, 1], "none": None}
+    expected = {"a.b": 1, "a.c": {}, "problems[0].task": "x", "problems[1].task": "y", "at": [0, 1], "none": None}
+    assert dict(flatten(config)) == expected
+
+
+def test_the_command_takes_one_folder_or_two(tmp_path, two):
+    from click.testing import CliRunner
+
+    from neurograph.cli import main
+
+    def call(*words: object):
+        return CliRunner().invoke(main, ["report", *map(str, words)])
+
+    out = tmp_path / "both.html"
+    done = call(*two, "--out", out, "--json")
+    assert json.loads(done.stdout) == {"report": str(out)}
+    assert out.read_text(encoding="utf-8").startswith("<!doctype html>")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "summary.json").write_text("{}")
+    assert call(tmp_path / "run").stdout == f"report: {tmp_path / 'run' / 'report.html'}\n"
+    assert "--out: only with two runs" in call(two[0], "--out", out).stderr
+    assert "--base: only with one run" in call(*two, "--base", tmp_path).stderr
+    assert call(two[0], "--out", out).exit_code == call(*two, "--base", tmp_path).exit_code == 2
+
+
+# -- in a browser ----------------------------------------------------------------------------------------------------------------
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = "--headless --no-sandbox --disable-gpu --no-first-run --hide-scrollbars --disable-background-networking --disable-sync"
+FLAGS += (
+    " --disable-component-update --allow-file-access-from-files --enable-logging=stderr --virtual-time-budget=3000 --dump-dom"
+)
+
+
+def browse(page: str, folder: Path) -> tuple[int, int, list[str], list[str]]:
+    """What a browser makes of a page 390 points wide: (width it takes, drawings, lines of its console, addresses asked for)."""
+    (folder / "page.html").write_text(page, encoding="utf-8")
+    probe = (  # the page runs no scripts itself: one beside it measures the frame
+        "<body style='margin:0'><iframe id=f src=page.html style='width:390px;height:800px;border:0'></iframe><script>"
+        "onload = () => { const d = document.getElementById('f').contentDocument.documentElement;"
+        " document.title = d.scrollWidth + ' ' + d.querySelectorAll('svg').length; }</script>"
+    )
+    (folder / "probe.html").write_text(probe)
+    log = folder / "net.json"
+    options = [*FLAGS.split(), f"--user-data-dir={folder / 'profile'}", f"--log-net-log={log}"]
+    options.append("--host-resolver-rules=MAP * ~NOTFOUND")  # whatever is asked for, nothing is reached
+    command = [str(CHROMIUM), *options, (folder / "probe.html").as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    title = re.search(r"<title>(\d+) (\d+)</title>", done.stdout)
+    assert title
+    requests = [event.get("params", {}) for event in json.loads(log.read_text())["events"]]
+    # a browser asks its maker for this and that; what a page asks for has an origin
+    asked = [r["url"] for r in requests if "url" in r and r.get("initiator", "not an origin") != "not an origin"]
+    return int(title[1]), int(title[2]), [line for line in done.stderr.splitlines() if "CONSOLE" in line], asked
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
+def test_a_browser_shows_the_pages_without_complaint_or_request(tmp_path, page, both):
+    for number, text in enumerate((page, both)):
+        (tmp_path / str(number)).mkdir()
+        assert browse(text, tmp_path / str(number)) == (390, text.count("<svg"), [], [])
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
+def test_the_browser_would_notice(tmp_path):
+    bad = '<p style="width:900px">wide</p><img src="http://nowhere.invalid/a.png"><script>console.error("bad")</script>'
+    width, drawings, console, asked = browse(bad, tmp_path)
+    assert width >= 900
+    assert drawings == 0
+    assert len(console) == 1
+    assert set(asked) == {"http://nowhere.invalid/a.png"}
 
 
 # -- the tables ------------------------------------------------------------------------------------------------------------------

@@ -118,5 +118,5 @@ def _run(
     if with_transfer:
         from neurograph.report import write_report
 
-        click.echo(f"report: {write_report(folder)}")
+        click.echo(f"report: {write_report(folder, base=base)}")
     click.echo(f"genome: {folder / 'genome.json'}")

@@ -42,12 +42,13 @@ def draw_genome(genome: AnyGenome | GenomeFile, path: str | Path, rule: Rule | N
     return path
 
 
-def genome_picture(genome: AnyGenome | GenomeFile, rule: Rule | None = None, *, title: str = "") -> Any:
+def genome_picture(genome: AnyGenome | GenomeFile, rule: Rule | None = None, *, title: str = "", narrow: bool = False) -> Any:
     """A matplotlib `Figure`: one row of heat maps per layer, one colour scale for all (orange negative, purple positive).
 
     Args:
       genome: shared or per layer, or a file's content.
       rule: what has no effect under it is left out; entries of a Hebbian channel without effect are drawn pale.
+      narrow: at most two heat maps side by side, with larger figures: for pages that phones show.
     """
     from matplotlib.figure import Figure
 
@@ -58,27 +59,39 @@ def genome_picture(genome: AnyGenome | GenomeFile, rule: Rule | None = None, *, 
     vectors = [name for name in VECTORS if name in shown]
     gates = [name for name in shown if name not in VECTORS and "transform" not in name]
     layers = genome.layers if isinstance(genome, LayeredGenome) else {"": genome}
-    k, columns = genome.states, len(matrices) + bool(vectors)
+    k, maps = genome.states, len(matrices) + bool(vectors)
+    columns = maps if not narrow else min(maps, 2 if k <= 6 else 1)
+    rows = -(-maps // columns)
     values = [np.asarray(getattr(g, name), float) for g in layers.values() for name in (*matrices, *vectors)]
     limit = max(1e-6, *(float(np.abs(v).max()) for v in values))
-    cell = 0.5 if k <= 6 else 0.36
+    cell, size = (0.42 if narrow else 0.5) if k <= 6 else 0.36, (8.5 if narrow else 7.5) if k <= 6 else 5.5
     width, height = max(2.3, k * cell + 1.0), max(2.0, k * cell + 1.2)
-    figure = Figure(figsize=(width * columns, height * len(layers) + 0.35 * bool(title)), layout="constrained")
+    figure = Figure(figsize=(width * columns, height * rows * len(layers) + 0.35 * bool(title)), layout="constrained")
     parts: Any = figure.subfigures(len(layers), 1, squeeze=False)[:, 0]
     for part, (layer, one) in zip(parts, layers.items()):
-        axes = part.subplots(1, columns, squeeze=False)[0]
+        axes = part.subplots(rows, columns, squeeze=False).ravel()
+        for axis in axes[maps:]:
+            axis.set_visible(False)
         for axis, name in zip(axes, matrices):
-            _map(axis, np.asarray(getattr(one, name), float), limit, _pale(name, k, rule))
+            _map(axis, np.asarray(getattr(one, name), float), limit, _pale(name, k, rule), size)
             axis.set_title(TITLES[name][0], fontsize=9)
             axis.set_xlabel(TITLES[name][1], fontsize=8)
             axis.set_ylabel(TITLES[name][2], fontsize=8)
         if vectors:
             axis = axes[len(matrices)]
-            _map(axis, np.stack([np.asarray(getattr(one, name), float) for name in vectors]), limit, None)
+            _map(
+                axis,
+                np.stack([np.asarray(getattr(one, name), float) for name in vectors]),
+                limit,
+                None,
+                size if k > 3 else size - 1.5,
+            )
             axis.set_yticks(range(len(vectors)), [name.replace("_", "\n") for name in vectors], fontsize=7)
             axis.set_title("moments of normalization", fontsize=9)
             axis.set_xlabel("state", fontsize=8)
-        text = "   ".join(f"{SYMBOLS.get(n, n)} = {float(getattr(one, n)):.4g}" for n in gates)
+        texts = [f"{SYMBOLS.get(n, n)} = {float(getattr(one, n)):.4g}" for n in gates]
+        per_line = 4 if narrow else max(1, len(texts))
+        text = "\n".join("   ".join(texts[i : i + per_line]) for i in range(0, len(texts), per_line))
         part.suptitle(f"{layer + ':  ' if layer else ''}{text}", fontsize=9, x=0.01, ha="left")
     if title:
         figure.suptitle(title, fontsize=11, x=0.01, ha="left")
@@ -99,14 +112,14 @@ def _pale(name: str, k: int, rule: Rule | None) -> np.ndarray | None:
     return None
 
 
-def _map(axis: Any, array: np.ndarray, limit: float, pale: np.ndarray | None) -> None:
+def _map(axis: Any, array: np.ndarray, limit: float, pale: np.ndarray | None, size: float) -> None:
     rows, columns = array.shape
     faded = np.zeros(array.shape, bool) if pale is None else pale
     edges = np.arange(columns + 1) - 0.5, np.arange(rows + 1) - 0.5
     axis.pcolormesh(*edges, np.ma.masked_array(array, faded), cmap="PuOr", vmin=-limit, vmax=limit, edgecolors="white", lw=1)
     for (i, j), value in np.ndenumerate(array):
         colour = "#b5b5b5" if faded[i, j] else "white" if abs(value) > 0.65 * limit else "black"
-        axis.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=7.5 if columns <= 6 else 5.5, color=colour)
+        axis.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=size, color=colour)
     axis.set_xlim(-0.5, columns - 0.5)
     axis.set_ylim(rows - 0.5, -0.5)
     axis.set_aspect("equal")

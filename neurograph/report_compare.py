@@ -1,0 +1,246 @@
+"""`write_comparison`: two runs on one page, made from their folders alone."""
+
+from __future__ import annotations
+
+import json
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neurograph.errors import ExperimentError, GenomeError
+from neurograph.report import environment_rows, facts, faults, finish, genome, rerun_commands, spread
+from neurograph.report_data import Run, flatten, mapping, read_run
+from neurograph.report_page import block, commands, details, drawing, paragraph, table
+from neurograph.results import GENOME, Row
+
+if TYPE_CHECKING:
+    from neurograph.genome import Comparison
+
+__all__ = ["write_comparison"]
+
+ABSENT = "-"
+
+
+def write_comparison(first: Path | str, second: Path | str, path: Path | str | None = None) -> Path:
+    """Put the runs of two folders on one self-contained page; nothing is run again, and no other file is written.
+
+    Args:
+      first, second: run folders.
+      path: of the page; default `compare-SECOND.html` in the first folder.
+
+    Returns:
+      The path of the page.
+
+    Raises:
+      ExperimentError: a folder that is missing or holds nothing of a run, the same folder twice, or a page that cannot
+        be written.
+    """
+    runs = [read_run(first), read_run(second)]
+    if runs[0].folder.resolve() == runs[1].folder.resolve():
+        raise ExperimentError(f"{first} and {second}: the same folder; expected two runs")
+    names = _names(runs)
+    path = runs[0].folder / f"compare-{runs[1].folder.resolve().name}.html" if path is None else Path(path)
+    sections = {
+        "Meta-training": _training(runs, names),
+        "Transfer": _transfer(runs, names),
+        "Genomes": _genomes(runs, names),
+        "Differences of configuration": _differences([dict(flatten(run.config)) for run in runs], names, "config.yaml"),
+        "Differences of environment": _differences([dict(environment_rows(run)) for run in runs], names, "environment.json"),
+        "How to rerun": commands([rerun_commands(run)[0] for run in runs]) if all(run.config for run in runs) else "",
+    }
+    top = block("", _facts(runs, names)) + faults(runs)
+    return finish(path, f"{names[0]} and {names[1]}", top, sections)
+
+
+def _names(runs: list[Run]) -> list[str]:
+    """What the runs are called: their folders, with as many parents as it takes to tell them apart."""
+    parts = [run.folder.resolve().parts for run in runs]
+    for count in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(one[-count:]) for one in parts]
+        if names[0] != names[1]:
+            return names
+    raise AssertionError("two different folders have different paths")
+
+
+def _facts(runs: list[Run], names: list[str]) -> str:
+    found = [{"experiment": run.title} | dict(facts(run)) for run in runs]
+    keys = dict.fromkeys(key for one in found for key in one)
+    return table(["", *names], [[key, *(one.get(key, ABSENT) for one in found)] for key in keys], wrap=True)
+
+
+def _differences(values: list[dict[str, Any]], names: list[str], file: str) -> str:
+    """By key: what is not the same in both."""
+    for one, name in zip(values, names):
+        if not one:
+            return paragraph(f"{name} has no {file}.")
+    keys = dict.fromkeys(key for one in values for key in one)
+    rows = [[key, *(_value(one, key) for one in values)] for key in keys if _value(values[0], key) != _value(values[1], key)]
+    same = f"{len(keys) - len(rows)} of {len(keys)} entries of {file} are the same in both."
+    same += f" A dash: not in that {file}." if any(ABSENT in row for row in rows) else ""
+    return (table(["key", *names], rows, wrap=True) if rows else "") + paragraph(same)
+
+
+def _value(values: dict[str, Any], key: str) -> str:
+    if key not in values:
+        return ABSENT
+    value = values[key]
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _training(runs: list[Run], names: list[str]) -> str:
+    from neurograph.plots import comparison_figure
+
+    known = [(name, run.records, run.validations, run.chosen) for name, run in zip(names, runs) if run.records]
+    if not known:
+        return paragraph("Neither folder has meta-steps in its metrics.jsonl.")
+    caption = (
+        "Query loss and accuracy; strong lines are the genomes that were chosen (of an evolution the median of the generation),"
+        " pale ones the others, points validation data."
+    )
+    body = drawing(None, "training", comparison_figure(known), caption)
+    methods = {run.method for run in runs}
+    if len(methods) > 1:
+        body += paragraph("The methods differ: a meta-step costs differently in each, so compare over time as well.")
+    if all("seconds" in record for _, records, _, _ in known for record in records):
+        text = "The same over the time of meta-training, on whatever machine each ran."
+        body += details("Over time", drawing(None, "time", comparison_figure(known, over="seconds"), text))
+    return body
+
+
+def _transfer(runs: list[Run], names: list[str]) -> str:
+    from neurograph.plots import difference_map, rivals_figure
+
+    tests = [run.transfer for run in runs]
+    if any(test is None or not test.rows for test in tests):
+        lacking = " and ".join(name for name, test in zip(names, tests) if test is None or not test.rows)
+        return paragraph(f"No transfer test in {lacking}.")
+    tables = [{(r["topology"], r["task"], r["step"]): r for r in test.comparison()} for test in tests if test]
+    places = [list(dict.fromkeys((place[0], place[1]) for place in one)) for one in tables]
+    common = [place for place in places[0] if place in places[1]]
+    parts = []
+    for name, mine in zip(names, places):
+        alone = [place for place in mine if place not in common]
+        if alone:
+            parts.append(paragraph(f"Only {name} was tested on {', '.join(f'{topology} ({task})' for topology, task in alone)}."))
+    if not common:
+        return "".join(parts) + paragraph("The runs were tested on no topology and task in common.")
+    unlike = _unlike_tests(runs)
+    text = "Accuracy on test data; lines are medians, bands and brackets quartiles over seeds."
+    if unlike:
+        text += f" The tests differ in {', '.join(unlike)}: these are not the same batches, so small differences mean little."
+    parts.append(paragraph(text))
+    rows, cells = _side_by_side(runs, tables, common, paired=not unlike)
+    if cells:
+        caption = f"Median test accuracy of {names[1]}; below it and in colour, its difference to {names[0]}."
+        figure = difference_map(cells, who=names[1], other=names[0])
+        parts.append(drawing(None, "difference", figure, caption))
+    known = [(name, test.rows, test.chosen) for name, test in zip(names, tests) if test]
+    drawings = []
+    for index, (topology, task) in enumerate(common):
+        figure = rivals_figure(known, topology, task, chance=runs[0].chance(task))
+        drawings.append(drawing(None, f"learning-{index}", figure, f"{task} on {topology}"))
+    parts.append(f'<div class="grid">{"".join(drawings)}</div>')
+    if rows:
+        place = ["topology", *(["task"] if _several_tasks(common) else []), "steps"]
+        ahead = [] if unlike else ["seeds ahead"]
+        baselines = [f"best baseline, {name}" for name in names]
+        if all(row[-1] == row[-2] for row in rows):  # of tests on the same batches
+            baselines, rows = ["best baseline"], [row[:-1] for row in rows]
+        parts.append(table([*place, *names, "difference", *ahead, *baselines], rows))
+        parts.append(paragraph(f"Difference: the median of {names[1]} minus that of {names[0]}."))
+        if ahead:
+            text = f"Seeds ahead: in how many of the seeds that both were tested with {names[1]} has the higher accuracy."
+            parts.append(paragraph(text))
+    return "".join(parts)
+
+
+def _several_tasks(places: list[tuple[str, str]]) -> bool:
+    return len({task for _, task in places}) > 1
+
+
+def _unlike_tests(runs: list[Run]) -> list[str]:
+    """What makes the batches of two transfer tests differ."""
+    notes = [run.transfer.notes if run.transfer else {} for run in runs]
+    found = [name.replace("_", " ") for name in ("seeds", "batch_size", "query_size") if notes[0].get(name) != notes[1].get(name)]
+    sizes = [mapping(one.get("topologies")) for one in notes]
+    found += [f"the graph called {name}" for name in sizes[0] if name in sizes[1] and sizes[0][name] != sizes[1][name]]
+    return found + (["seed"] if runs[0].config.get("seed") != runs[1].config.get("seed") else [])
+
+
+def _side_by_side(
+    runs: list[Run], tables: list[dict[tuple[Any, ...], Row]], common: list[tuple[str, str]], *, paired: bool
+) -> tuple[list[list[str]], list[Row]]:
+    """Rows of the table, and the same as rows for `difference_map`: the second run's genome against the first's."""
+    several, rows, cells = _several_tasks(common), [], []
+    for place, first in tables[0].items():
+        second = tables[1].get(place)
+        if place[:2] not in common or second is None:
+            continue
+        difference = second["genome"]["median"] - first["genome"]["median"]
+        ahead = [_ahead(runs, place)] if paired else []
+        scores = [spread(first["genome"]), spread(second["genome"]), f"{difference:+.3f}"]
+        where = [place[0], *([place[1]] if several else []), str(place[2])]
+        rows.append([*where, *scores, *ahead, spread(first["baseline"]), spread(second["baseline"])])
+        cells.append(second | {"baseline": first["genome"], "difference": difference})
+    return rows, cells
+
+
+def _ahead(runs: list[Run], place: tuple[Any, ...]) -> str:
+    """In how many of the common seeds the second run's genome has the higher accuracy."""
+    scores = []
+    for run in runs:
+        rows = run.transfer.rows if run.transfer else ()
+        mine = [r for r in rows if r["method"] == GENOME and (r["topology"], r["task"], r["step"]) == place]
+        scores.append({row["seed"]: row["accuracy"] for row in mine if row["accuracy"] is not None})
+    seeds = scores[0].keys() & scores[1].keys()
+    return f"{sum(scores[1][seed] > scores[0][seed] for seed in seeds)} of {len(seeds)}"
+
+
+def _genomes(runs: list[Run], names: list[str]) -> str:
+    files = [run.genome for run in runs]
+    if files[0] is None or files[1] is None:
+        return paragraph("No genome that can be shown in " + " and ".join(n for n, f in zip(names, files) if f is None) + ".")
+    from neurograph.genome import compare_genomes
+
+    rules = [file.rule for file in files if file]
+    rule = rules[0] if rules[0] == rules[1] else None
+    parts = []
+    if rule is None and all(rules):
+        parts.append(
+            paragraph("They learn under different rules:") + _differences([r.to_dict() for r in rules if r], names, "rule")
+        )
+    try:
+        found = compare_genomes(files[0].genome, files[1].genome, rule)
+        parts.append(_distances(found, names, files[0].genome, rule))
+    except GenomeError as error:
+        parts.append(paragraph(f"They cannot be compared array by array: {error}."))
+    drawings = []
+    for index, (run, name) in enumerate(zip(runs, names)):
+        drawings.append(f"<div><h3>{escape(name)}</h3>{genome(run, None, f'genome-{index}')}</div>")
+    return "".join(parts) + f'<div class="grid">{"".join(drawings)}</div>'
+
+
+def _distances(found: Comparison, names: list[str], like: Any, rule: Any) -> str:
+    from neurograph.genome import Genome, LayeredGenome
+    from neurograph.genome.draw import genome_picture
+
+    renamed = found.permutation != tuple(range(len(found.permutation)))
+    free = (
+        "what no behaviour under their rule can tell apart"
+        if rule
+        else "the names of states (all that is free without a common rule)"
+    )
+    text = f"Distance {found.distance:.4g} ({found.relative:.1%} of the larger norm) apart from {free};"
+    text += f" {found.unaligned:.4g} as they stand."
+    if renamed:
+        text += f" State c of {names[0]} corresponds to state {list(found.permutation)} of {names[1]}."
+    rows = [
+        [name, f"{one['distance']:.4g}", f"{one['relative']:.1%}", f"{one['largest']:.4g}"] for name, one in found.arrays.items()
+    ]
+    body = paragraph(text) + table(["array", "distance", "relative", "largest entry"], rows)
+    if isinstance(like, LayeredGenome):
+        return body
+    arrays: dict[str, Any] = {name: found.second[name] - value for name, value in found.first.items()}
+    figure = genome_picture(Genome(**arrays), rule, narrow=True)
+    caption = f"{names[1]} minus {names[0]}, both in canonical form, states and channels aligned; gates likewise."
+    return body + drawing(None, "genome-difference", figure, caption)

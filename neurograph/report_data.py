@@ -1,0 +1,196 @@
+"""What a run folder holds, as plain data: whatever is missing stays empty, whatever is broken is named and left out."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neurograph.errors import ExperimentError, GenomeError
+from neurograph.results import Row, Transfer, load_transfer
+
+if TYPE_CHECKING:
+    from neurograph.genome import GenomeFile
+
+__all__ = ["FILES", "Run", "flatten", "mapping", "read_run"]
+
+FILES = ("config.yaml", "environment.json", "metrics.jsonl", "genome.json", "transfer.json", "summary.json")
+SCORES = ("loss", "accuracy", "best_loss", "best_accuracy")
+
+
+@dataclass
+class Run:
+    """What was found in a run folder, and what was wrong with it.
+
+    Attributes:
+      records: of meta-training: {"step", "loss", "accuracy"} and, of an evolution, {"best_loss", "best_accuracy"}; lists, one
+        number or None per genome; "seconds" where the folder has it.
+      validations: {"step", "loss", "accuracy"} on validation data, likewise.
+      faults: what could not be read, one sentence each.
+    """
+
+    folder: Path
+    config: dict[str, Any] = field(default_factory=dict)
+    config_text: str = ""
+    environment: dict[str, Any] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
+    genome: GenomeFile | None = None
+    records: list[Row] = field(default_factory=list)
+    validations: list[Row] = field(default_factory=list)
+    transfer: Transfer | None = None
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def chosen(self) -> int | None:
+        """The genome that was taken, if the summary says so."""
+        chosen = self.summary.get("chosen")
+        return chosen if isinstance(chosen, int) and not isinstance(chosen, bool) else None
+
+    @property
+    def title(self) -> str:
+        return str(self.summary.get("name") or self.config.get("name") or self.folder.resolve().name)
+
+    @property
+    def card(self) -> dict[str, Any]:
+        return self.genome.card if self.genome else {}
+
+    @property
+    def method(self) -> str:
+        """How it was meta-trained: "gradient", "cma", "es" or "pes"; "" if the folder does not say."""
+        training = mapping(self.config.get("training"))
+        return str(self.summary.get("method") or self.card.get("method") or training.get("method") or "")
+
+    @property
+    def evolved(self) -> bool:
+        """A search over one mean genome: the records tell of its population."""
+        return self.method in ("cma", "es")
+
+    def chance(self, task: str | None = None) -> float | None:
+        """Accuracy of the commonest answer, of a task or the mean over all."""
+        chance = mapping(self.transfer.notes.get("chance")) if self.transfer else {}
+        found = [v for name, v in chance.items() if task in (None, name) and isinstance(v, (int, float))]
+        return sum(found) / len(found) if found else None
+
+    def topologies(self) -> dict[str, str]:
+        """Names of all topologies and what they were for: "learned on", "tested on" or both."""
+        problems = self.config.get("problems")
+        learned = [p.get("topology") for p in problems if isinstance(p, dict)] if isinstance(problems, list) else []
+        tested = mapping(self.config.get("transfer")).get("topologies")
+        names = {"learned on": learned or self.card.get("topologies"), "tested on": tested}
+        if self.transfer:
+            names["tested on"] = list(dict.fromkeys(str(row["topology"]) for row in self.transfer.rows))
+        found: dict[str, str] = {}
+        for use, some in names.items():
+            for name in dict.fromkeys(n for n in (some if isinstance(some, list) else []) if isinstance(n, str) and n):
+                found[name] = f"{found[name]}, {use}" if name in found else use
+        return found
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """The value if it is a mapping, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def flatten(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves of nested configuration by their dotted keys, such as `problems[0].task`."""
+    if isinstance(value, dict) and (value or not place):
+        for key, inner in value.items():
+            yield from flatten(inner, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, list) and any(isinstance(inner, (dict, list)) for inner in value):
+        for number, inner in enumerate(value):
+            yield from flatten(inner, f"{place}[{number}]")
+    else:
+        yield place, value
+
+
+def read_run(folder: Path | str) -> Run:
+    """Read a run folder.
+
+    Raises:
+      ExperimentError: no such folder, or nothing of a run in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ExperimentError(f"{folder}: no such folder; expected the folder of a run")
+    if not any((folder / name).is_file() for name in FILES):
+        raise ExperimentError(f"{folder}: nothing to report; a run folder holds {', '.join(FILES)} (any of them will do)")
+    run = Run(folder)
+
+    def load(name: str, parse: Callable[[str], Any]) -> Any:
+        path = folder / name
+        if not path.is_file():
+            return None
+        try:
+            return parse(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            run.faults.append(f"{name}: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
+            return None
+
+    def load_mapping(name: str, parse: Callable[[str], Any]) -> dict[str, Any]:
+        data = load(name, parse)
+        if data is not None and not isinstance(data, dict):
+            run.faults.append(f"{name}: expected an object, got {type(data).__name__}")
+        return mapping(data)
+
+    run.config_text = load("config.yaml", str) or ""
+    run.config = load_mapping("config.yaml", _yaml)
+    run.environment = load_mapping("environment.json", json.loads)
+    run.summary = load_mapping("summary.json", json.loads)
+    for number, line in enumerate((load("metrics.jsonl", str) or "").splitlines(), 1):
+        _record(run, number, line)
+    _results(run)
+    return run
+
+
+def _results(run: Run) -> None:
+    genome, transfer = run.folder / "genome.json", run.folder / "transfer.json"
+    if genome.is_file():
+        from neurograph.genome import load_genome_file  # JAX: only those wait for it who have a genome to show
+
+        try:
+            run.genome = load_genome_file(genome)
+        except GenomeError as error:
+            run.faults.append(str(error).replace(str(genome), "genome.json"))
+    if transfer.is_file():
+        try:
+            run.transfer = load_transfer(transfer)
+        except ExperimentError as error:
+            run.faults.append(str(error).replace(str(transfer), "transfer.json"))
+
+
+def _yaml(text: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+
+
+def _record(run: Run, number: int, line: str) -> None:
+    """One line of metrics.jsonl: of training, of validation, or a fault (a run that was cut off ends in half a line)."""
+    if not line.strip():
+        return
+    try:
+        data = json.loads(line)
+        step = data["step"]
+        validation = data.get("validation")
+        scores = validation if validation is not None else data
+        kept = {name: _floats(scores[name]) for name in SCORES if name in scores}
+        if isinstance(step, bool) or not isinstance(step, (int, float)) or not kept:
+            raise ValueError("expected a step, and loss or accuracy")
+        seconds = data.get("seconds")
+        clock = {"seconds": seconds} if isinstance(seconds, (int, float)) else {}
+        (run.records if validation is None else run.validations).append({"step": step, **kept, **clock})
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        run.faults.append(f"metrics.jsonl, line {number}: skipped ({type(error).__name__}: {error})")
+
+
+def _floats(values: Any) -> list[float | None]:
+    values = values if isinstance(values, list) else [values]
+    if not values or any(isinstance(v, bool) or not isinstance(v, (int, float, type(None))) for v in values):
+        raise ValueError("expected a list of numbers")
+    return [None if v is None or not math.isfinite(v) else float(v) for v in values]
