@@ -265,7 +265,7 @@ def _load(source: str) -> GenomeFile:
     import numpy as np
 
     try:
-        with np.load(source, allow_pickle=False) as data:
+        with open(source, "rb") as stream, np.load(stream, allow_pickle=False) as data:
             arrays = {name: data[name] for name in data.files}
     except OSError as error:
         raise GenomeError(f"{source}: cannot be read ({error.strerror or error})") from error
