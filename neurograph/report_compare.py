@@ -242,5 +242,10 @@ def _distances(found: Comparison, names: list[str], like: Any, rule: Any) -> str
         return body
     arrays: dict[str, Any] = {name: found.second[name] - value for name, value in found.first.items()}
     figure = genome_picture(Genome(**arrays), rule, narrow=True)
-    caption = f"{names[1]} minus {names[0]}, both in canonical form, states and channels aligned; gates likewise."
+    form = (
+        "both in canonical form (update gates multiplied into the matrices), states and channels aligned"
+        if rule
+        else "states aligned"
+    )
+    caption = f"{names[1]} minus {names[0]}, {form}."
     return body + drawing(None, "genome-difference", figure, caption)
