@@ -16,8 +16,9 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from neurograph.errors import ExperimentError
+from neurograph.population import population_map
 
-__all__ = ["connect_hosts", "device_mesh", "on_this_host", "population_map", "replicated"]
+__all__ = ["connect_hosts", "device_mesh", "map_members", "on_this_host", "replicated"]
 
 AXIS = "members"
 _HOST_VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
@@ -109,8 +110,8 @@ def make_cpu_devices(count: int) -> None:
         pass
 
 
-def population_map(function: Callable[[Any], Any], population: Any, mesh: Mesh | None = None) -> Any:
-    """`function` of every member, one after another on a device, the members shared among the devices of a mesh.
+def map_members(function: Callable[[Any], Any], population: Any, mesh: Mesh | None = None) -> Any:
+    """`function` of every member, the members shared among the devices of a mesh; on each as `population_map` does it.
 
     Args:
       function: of one member; traced once.
@@ -120,9 +121,8 @@ def population_map(function: Callable[[Any], Any], population: Any, mesh: Mesh |
     Returns:
       The results, leaves [P, ...].
     """
-    # One member after another: on CPU this beats a batch of members, whose temporaries leave the cache.
     if mesh is None:
-        return jax.lax.map(function, population)
+        return population_map(function, population)
     count = jax.tree.leaves(population)[0].shape[0]
     extra = -count % mesh.size
     if extra:
@@ -130,7 +130,7 @@ def population_map(function: Callable[[Any], Any], population: Any, mesh: Mesh |
         population = jax.tree.map(lambda leaf: leaf[index], population)
     share = PartitionSpec(AXIS)
     run = jax.shard_map(
-        lambda members: jax.lax.map(function, members), mesh=mesh, in_specs=share, out_specs=share, check_vma=False
+        lambda members: population_map(function, members), mesh=mesh, in_specs=share, out_specs=share, check_vma=False
     )
     return jax.tree.map(lambda leaf: leaf[:count], run(population))
 

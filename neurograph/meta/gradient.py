@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from neurograph.genome import Genome
-from neurograph.meta.devices import population_map, replicated
+from neurograph.meta.devices import map_members, replicated
 from neurograph.meta.objective import Learning, Objective
 
 __all__ = ["GradientOptimizer", "GradientState", "adam", "stepped"]
@@ -142,7 +142,7 @@ def _advance(settings: GradientOptimizer, objective: Objective, state: GradientS
         keys = jax.random.split(jax.random.fold_in(state.key, state.step), count)
         bases = jax.vmap(lambda number: jax.random.fold_in(state.key, number))(jnp.arange(count))
         members = (state.genomes, state.optimizer, state.skipped, keys, bases, state.learning)
-        ((genomes, optimizer, skipped, learning), record) = population_map(one, members, objective.mesh)
+        ((genomes, optimizer, skipped, learning), record) = map_members(one, members, objective.mesh)
         return GradientState(genomes, optimizer, skipped, state.key, state.step + 1, learning), record
 
     state, record = jax.lax.scan(meta_step, state, None, length=count)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from neurograph.errors import GenomeError
 from neurograph.genome import Genome
-from neurograph.meta.devices import population_map, replicated
+from neurograph.meta.devices import map_members, replicated
 from neurograph.meta.evolution import PENALTY
 from neurograph.meta.gradient import adam, norm, stepped
 from neurograph.meta.objective import Learning, Objective
@@ -158,7 +158,7 @@ class PES:
             jnp.repeat(keys, 2, axis=0),
             jax.tree.map(lambda leaf: flat(leaf, 3), state.learning),
         )
-        scores, learning = population_map(particle, members, objective.mesh)
+        scores, learning = map_members(particle, members, objective.mesh)
         scores = jax.tree.map(lambda leaf: leaf.reshape(count, pairs, 2), replicated(scores, objective.mesh))
         learning = jax.tree.map(lambda leaf: leaf.reshape(count, pairs, 2, *leaf.shape[1:]), learning)
         failed = ~jnp.isfinite(scores["loss"])

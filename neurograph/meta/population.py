@@ -11,7 +11,7 @@ import numpy as np
 
 from neurograph.errors import GenomeError
 from neurograph.genome import Genome
-from neurograph.meta.devices import population_map, replicated
+from neurograph.meta.devices import map_members, replicated
 from neurograph.meta.objective import Objective
 from neurograph.rule import Rule
 
@@ -55,7 +55,7 @@ def _evaluate(objective: Objective, population: Genome, keys: jax.Array, steps: 
     def one(genome: Genome) -> dict[str, jax.Array]:
         return jax.lax.map(lambda k: objective(genome, k, steps)[1], keys)
 
-    return replicated(population_map(one, population, objective.mesh), objective.mesh)
+    return replicated(map_members(one, population, objective.mesh), objective.mesh)
 
 
 def evaluate(objective: Objective, population: Genome, key: jax.Array, episodes: int, steps: Any = None) -> dict[str, np.ndarray]:
