@@ -37,8 +37,9 @@ def main() -> None:
     parser.add_argument("--only", metavar="SECTION,...", help=f"of {', '.join(SECTIONS)}; what OUT.json has of others is kept")
     parser.add_argument("--workloads", metavar="NAME,...", help=f"of {', '.join(WORKLOADS)}")
     parser.add_argument("--peers", metavar="NAME,...", help=f"of {', '.join(PEERS)}")
-    parser.add_argument("--seconds", type=float, default=2.0, help="per peer and workload (2); slow peers run once")
+    parser.add_argument("--seconds", type=float, default=1.0, help="per peer and workload (1); slow peers run once")
     parser.add_argument("--quick", action="store_true", help="small workloads, short curves, half a second each")
+    parser.add_argument("--slow", action="store_true", help="meta-gradients of segment sums also where they take minutes")
     parser.add_argument("--out", type=Path, metavar="OUT", help="such as docs/performance")
     parser.add_argument("--render", action="store_true", help="measure nothing: tables and pictures anew from OUT.json")
     given = parser.parse_args()
@@ -60,7 +61,8 @@ def main() -> None:
         results |= {"machine": machine(), "multiply-adds per second": gemm_rate()}
         for section in chosen:
             if section in ("steps", "gradients"):
-                made = getattr(sections, section)(names, peers, seconds)
+                more = (given.slow,) if section == "gradients" else ()
+                made = getattr(sections, section)(names, peers, seconds, *more)
                 # A run of some workloads or peers only replaces those.
                 for name, row in made.items():
                     known = results.setdefault(section, {}).get(name, {}).get("peers", {})

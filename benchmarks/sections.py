@@ -18,8 +18,8 @@ from benchmarks.workloads import WORKLOADS, Workload
 
 __all__ = ["gradients", "populations", "precision", "scaling", "steps"]
 
-# Workloads on which the meta-gradient of the segment sums takes minutes, most of them to compile.
-SLOW_GRADIENTS = {"dag-20k": ("segment sums",)}
+# Workloads on which the meta-gradient of the segment sums takes a minute or more to compile or run once.
+SLOW_GRADIENTS = dict.fromkeys(("residual-identity", "conv", "dag-20k"), ("segment sums",))
 
 
 def _make(case: Case, makers: dict[str, Callable[[Case], Run | None]], peers: Iterable[str]) -> tuple[dict[str, Run], dict]:
@@ -67,12 +67,12 @@ def steps(names: Iterable[str], peers: Iterable[str], seconds: float) -> dict[st
     return out
 
 
-def gradients(names: Iterable[str], peers: Iterable[str], seconds: float) -> dict[str, Any]:
-    """The meta-gradient through ten steps of every workload."""
+def gradients(names: Iterable[str], peers: Iterable[str], seconds: float, slow: bool = False) -> dict[str, Any]:
+    """The meta-gradient through ten steps of every workload. `slow`: segment sums also where they take minutes."""
     out = {}
     for name in names:
         print(f"meta-gradient: {name}", file=sys.stderr)
-        chosen = [peer for peer in peers if peer not in SLOW_GRADIENTS.get(name, ())]
+        chosen = [peer for peer in peers if peer not in SLOW_GRADIENTS.get(name, ()) or slow]
         out[name] = _measure(make_case(WORKLOADS[name]), GRADIENTS, chosen, seconds, 10)
         _forget()
     return out

@@ -1,42 +1,53 @@
-"""Fills neurograph/zoo from the run folders of the shipped experiments, and the one genome that is not learned.
+"""Fills neurograph/zoo from run folders of the shipped experiments, and the one genome that is not learned.
 
-Usage: python docs/make_zoo.py runs/quickstart
+Usage: python docs/make_zoo.py NAME=RUN [NAME=RUN ...]
+
+A run folder has been tested by `neurograph meta-train` (transfer.json) or by docs/measure.py (test.json).
 """
 
 import json
 import sys
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import neurograph as ng
 
 ZOO = Path(__file__).parent.parent / "neurograph" / "zoo"
 
 
-def from_run(folder: Path) -> None:
-    """The run's genome, its card completed with the test figures of transfer.json."""
-    file = ng.load_genome_file(folder / "genome.json")
+def figures(folder: Path) -> dict[str, Any]:
+    """Test accuracy after 10 learning steps, by task and topology."""
+    measured = folder / "test.json"
+    if measured.exists():
+        data = json.loads(measured.read_text())
+        return {"test_accuracy_after_10_steps_mean": {where: curve["10"] for where, curve in data.items()}}
     results = json.loads((folder / "transfer.json").read_text())
-    rows = [row for row in results["rows"] if row["method"] == "genome" and row["step"] == 10]
-    figures = {}
-    for where in dict.fromkeys((row["task"], row["topology"]) for row in rows):
-        values = sorted(row["accuracy"] for row in rows if (row["task"], row["topology"]) == where)
-        middle = len(values) // 2
-        median = values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2
-        figures[f"{where[0]} on {where[1]}"] = round(median, 3)
-    card = file.card | {"test_accuracy_after_10_steps_median": figures, "test_seeds": results["notes"]["seeds"]}
-    card |= {"retrain": f"neurograph meta-train {folder.name}"}
+    hits: dict[str, list[float]] = {}
+    for row in results["rows"]:
+        if row["method"] == "genome" and row["step"] == 10:
+            hits.setdefault(f"{row['task']} on {row['topology']}", []).append(row["accuracy"])
+    found = {where: round(median(values), 3) for where, values in hits.items()}
+    return {"test_accuracy_after_10_steps_median": found, "test_seeds": results["notes"]["seeds"]}
+
+
+def from_run(zoo_name: str, folder: Path) -> None:
+    """The run's genome, its card completed with the test figures."""
+    file = ng.load_genome_file(folder / "genome.json")
+    name, seed = file.card["experiment"], file.card["seed"]
+    card = file.card | figures(folder) | {"retrain": f"neurograph meta-train {name} --set seed={seed}"}
     card |= {"environment": json.loads((folder / "environment.json").read_text())["packages"]}
-    ng.save_genome(ZOO / f"{folder.name}.json", file.genome, file.rule, card)
+    ng.save_genome(ZOO / f"{zoo_name}.json", file.genome, file.rule, card)
 
 
-def main(runs: Path) -> None:
+def main(folders: dict[str, Path]) -> None:
     genome, rule = ng.backprop_genome(learning_rate=0.01, activation="tanh", loss="softmax_cross_entropy")
     card = {"description": "Plain gradient descent on the summed cross-entropy, rate 0.01; not learned.", "retrain": None}
     ng.save_genome(ZOO / "backprop.json", genome, rule, card)
-    for folder in sorted(path for path in runs.iterdir() if (path / "transfer.json").exists()):
-        from_run(folder)
+    for name, folder in folders.items():
+        from_run(name, folder)
     print("zoo:", ", ".join(ng.zoo_names()))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main({name: Path(folder) for name, _, folder in (argument.partition("=") for argument in sys.argv[1:])})

@@ -202,8 +202,7 @@ def load_transfer_matrix(path: Path | str) -> TransferMatrix:
     path = Path(path)
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        parts = [tuple(data[name]) for name in ("rows", "chosen", "problems")]
-        found = TransferMatrix(*parts, data["notes"])
+        found = TransferMatrix(tuple(data["rows"]), tuple(data["chosen"]), tuple(data["problems"]), data["notes"])
         found.cells(found.steps[-1])
         return found
     except OSError as error:

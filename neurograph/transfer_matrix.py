@@ -60,8 +60,8 @@ def transfer_matrix(
 
     Args:
       genomes: by name, each with its rule.
-      topologies, tasks: by name. Pairs whose widths do not fit are left out and told, as are cells that a rule, a genome or the
-        baselines cannot run on (baselines do not run on cycles).
+      topologies, tasks: by name. Pairs whose widths do not fit are left out and told, as are cells that a genome, its rule or a
+        baseline cannot run on (a layered genome on a graph without its layers, say).
       folder: where finished cells are kept and found again; None keeps none.
       optimizers: baselines, of "sgd", "momentum", "adam", each with two activations, with and without batch norm; () for none.
       others: as in `transfer`.
@@ -90,6 +90,7 @@ def transfer_matrix(
     problems: list[Row] = []
     counts = {"configurations": 0, "runs": 0, "baseline_failures": 0}
     chance: dict[str, float] = {}
+    cell: dict[str, Any] | None
     total = len(tasks) * len(topologies) * (len(genomes) + len(optimizers))
     for task_name, task in tasks.items():
         data = _task_key(task, task_name)
@@ -107,7 +108,7 @@ def transfer_matrix(
             for name, (genome, rule) in genomes.items():
                 key = _genome_key(genome, rule)
 
-                def judge(genome=genome, rule=rule, topology=topology, task=task) -> dict[str, Any]:
+                def judge(genome: Any = genome, rule: Any = rule, topology: Any = topology, task: Any = task) -> dict[str, Any]:
                     found = transfer(genome, rule, {"": topology}, [task], seeds=seeds, seed=seed, settings=(), **sizes)
                     return {"rows": list(found.rows), "chosen": [], "chance": found.notes["chance"][task.name]}
 
@@ -116,7 +117,9 @@ def transfer_matrix(
                 rates = [float(rate) for rate in learning_rates]
                 key = {"optimizer": optimizer, "learning_rates": rates, "validation_seeds": int(validation_seeds)}
 
-                def tune(optimizer=optimizer, rates=rates, topology=topology, task=task) -> dict[str, Any]:
+                def tune(
+                    optimizer: Any = optimizer, rates: Any = rates, topology: Any = topology, task: Any = task
+                ) -> dict[str, Any]:
                     keys, choice = run_keys(seed, seeds)
                     settings = tuple(setting for setting in SETTINGS if setting.optimizer == optimizer)
                     options = {"settings": settings, "rates": rates, "seeds": validation_seeds} | sizes

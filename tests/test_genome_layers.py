@@ -18,7 +18,8 @@ from neurograph.learner import meta_loss
 from neurograph.topology import build_topology
 
 LAYERS = ("depth", "role", "population")
-FEW = settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=1, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def layered(topology: ng.Topology, states: int, seed: int, by: str) -> ng.LayeredGenome:
@@ -46,7 +47,17 @@ def test_every_kernel_equals_the_oracle(name, case):
     compare(*others, name, genome=genome)
 
 
-@pytest.mark.parametrize("name", ["blocks", "levels"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.usefixtures("x64")
+@MANY
+@given(case=cases())
+def test_every_kernel_equals_the_oracle_on_many_rules(name, case):
+    *others, genome = case
+    compare(*others, name, genome=genome)
+
+
+@pytest.mark.parametrize("name", [pytest.param("blocks", marks=pytest.mark.slow), "levels"])
 @pytest.mark.usefixtures("x64")
 def test_blocks_of_every_kind_with_a_rule_that_has_everything(name):
     topology = topology_of_blocks(0).replace(group=np.full(topology_of_blocks(0).num_synapses, -1), bias_group=None)

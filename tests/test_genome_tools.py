@@ -15,7 +15,7 @@ from random_rules import random_genome, rules
 import neurograph as ng
 from neurograph.genome import canonical_genome, compare_genomes
 
-FEW = settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=1, deadline=None, suppress_health_check=list(HealthCheck))
 MANY = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 OUTSIDE = ("states.forward", "states.feedback", "states.backward")
 

@@ -79,9 +79,7 @@ def test_float64_is_what_float32_rounds(graph, in_float32, x64):
     for exact, ours in zip(jax.tree.leaves(result), jax.tree.leaves(in_float32[graph]), strict=True):
         assert exact.dtype == jnp.float64
         if exact.size:
-            assert np.max(np.abs(exact - ours)) <= 100 * ROUNDOFF["float32"] * max(
-                np.max(np.abs(exact)), 0.1
-            )  # weights' own size
+            assert np.max(np.abs(exact - ours)) <= 100 * ROUNDOFF["float32"] * max(np.max(np.abs(exact)), 0.1)
 
 
 def test_updates_sum_in_float32_where_float16_would_overflow():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -72,16 +73,16 @@ def our_gradient(case: Case) -> Run:
 
     network, genome, synapses = our_network(case)
 
-    def loss(genome, network, synapses, xs, ys, x, y):
+    def loss(matrices, genome, network, synapses, xs, ys, x, y):
+        forward, backward, pre, post = matrices
+        mine = {"forward_transform": forward, "backward_transform": backward, "pre_transform": pre.T, "post_transform": post}
+        genome = replace(genome, **mine)
         synapses, _ = network.unroll(genome, synapses, xs, ys)
         return jnp.mean((network.predict(genome, synapses, x) - y) ** 2)
 
-    def read(result):
-        g = result[1]
-        return np.stack([g.forward_transform, g.backward_transform, g.pre_transform.T, g.post_transform])
-
     data = case.x[:STEPS], case.y[:STEPS], case.x[STEPS], case.y[STEPS]
-    return _run(jax.value_and_grad(loss), (genome, network, synapses, *data), read)
+    given = jnp.asarray(case.matrices), genome, network, synapses, *data
+    return _run(jax.value_and_grad(loss), given, lambda result: np.asarray(result[1]))
 
 
 # -- the jraph way -------------------------------------------------------------------------------------------------------------

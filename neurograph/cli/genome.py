@@ -56,7 +56,7 @@ def list_(folder: Path | None, as_json: bool) -> None:
             continue  # some other JSON file
         card = file.card
         about = str(card.get("description") or card.get("experiment") or "")
-        layers = len(file.genome.names) if hasattr(file.genome, "names") else 1
+        layers = len(getattr(file.genome, "names", "1"))
         rows.append({"genome": str(name), "states": file.genome.states, "layers": layers, "description": about})
     if as_json:
         print(json.dumps(rows, indent=2, ensure_ascii=False))
@@ -201,7 +201,8 @@ def average(sources: tuple[str, ...], out: Path, weights: str | None, align: boo
     except ValueError as error:
         raise GenomeError(f"--weights: got {weights!r}; expected numbers with commas between, such as 1,1,2") from error
     rule = files[0].rule
-    mean = average_genomes([file.genome for file in files], rule if align else None, weights=shares)
+    genomes: Any = [file.genome for file in files]
+    mean = average_genomes(genomes, rule if align else None, weights=shares)
     save_genome(
         out, mean, rule, {"description": f"Mean of {len(files)} genomes.", "average_of": list(sources), "weights": shares}
     )
@@ -264,7 +265,7 @@ def _load(source: str) -> GenomeFile:
     import numpy as np
 
     try:
-        with np.load(source, allow_pickle=False) as data:
+        with open(source, "rb") as stream, np.load(stream, allow_pickle=False) as data:
             arrays = {name: data[name] for name in data.files}
     except OSError as error:
         raise GenomeError(f"{source}: cannot be read ({error.strerror or error})") from error
@@ -287,7 +288,8 @@ def _save_npz(path: Path, made: Any) -> None:
     if not isinstance(made, Genome):
         raise GenomeError(f"{path}: .npz holds one genome; write a per-layer genome as .json, or take one layer with --layer")
     stream = io.BytesIO()
-    np.savez(stream, **{name: np.asarray(value) for name, value in made.to_dict().items()})
+    arrays: Any = {name: np.asarray(value) for name, value in made.to_dict().items()}
+    np.savez(stream, **arrays)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, stream.getvalue())
 

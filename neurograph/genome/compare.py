@@ -127,7 +127,7 @@ def align(
     if kinds[0] != kinds[1]:
         raise GenomeError(f"genomes: got layers {kinds[0]} and {kinds[1]}; expected the same layers (None: one genome for all)")
     free = rule if kinds[0] is None else None  # what else than names is free
-    a, b = (_canonical(g, free) if free is not None else _arrays(g) for g in (first, second))
+    a, b = (_canonical(g, free) if free is not None and isinstance(g, Genome) else _arrays(g) for g in (first, second))
     counted = _counted(a, first, rule)
     chosen, exhaustive = tuple(range(first.states)), True
     if permute and first.states > 3:
@@ -207,11 +207,11 @@ def _canonical(genome: Genome, rule: Rule) -> Arrays:
 
 def _renamed(arrays: Arrays, order: Sequence[int]) -> Arrays:
     """State c becomes what state order[c] was."""
-    order, renamed = np.asarray(order), dict(arrays)
+    places, renamed = np.asarray(order), dict(arrays)
     for name in (*MATRICES, *SECOND_MATRICES):
-        renamed[name] = arrays[name][..., order, :][..., order]
+        renamed[name] = arrays[name][..., places, :][..., places]
     for name in VECTORS:
-        renamed[name] = arrays[name][..., order]
+        renamed[name] = arrays[name][..., places]
     return renamed
 
 

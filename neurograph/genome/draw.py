@@ -67,7 +67,7 @@ def genome_picture(genome: AnyGenome | GenomeFile, rule: Rule | None = None, *, 
     cell, size = (0.42 if narrow else 0.5) if k <= 6 else 0.36, (8.5 if narrow else 7.5) if k <= 6 else 5.5
     width, height = max(2.3, k * cell + 1.0), max(2.0, k * cell + 1.2)
     figure = Figure(figsize=(width * columns, height * rows * len(layers) + 0.35 * bool(title)), layout="constrained")
-    parts = figure.subfigures(len(layers), 1, squeeze=False)[:, 0]
+    parts: Any = figure.subfigures(len(layers), 1, squeeze=False)[:, 0]
     for part, (layer, one) in zip(parts, layers.items()):
         axes = part.subplots(rows, columns, squeeze=False).ravel()
         for axis in axes[maps:]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from neurograph.activations import WithDerivative
 from neurograph.genome.files import GenomeFile
 from neurograph.genome.layers import AnyGenome, LayeredGenome
 from neurograph.genome.model import MATRICES, SECOND_MATRICES, VECTORS, Genome, effective_fields
@@ -67,11 +68,12 @@ def format_rule(rule: Rule) -> str:
     """The options that are not at their default: "symmetric: false, normalization: batch, ..."."""
     parts = []
     for field in dataclasses.fields(Rule):
-        value = getattr(rule, field.name)
+        value: Any = getattr(rule, field.name)
         if value != field.default and field.name != "states":
-            text = str(value).lower() if isinstance(value, bool) else getattr(value, "__name__", None) or str(value)
-            if hasattr(value, "activation"):
-                text = f"with_derivative({getattr(value.activation, '__name__', value.activation)})"
+            pair = isinstance(value, WithDerivative)
+            function = value.activation if pair else value
+            text = str(value).lower() if isinstance(value, bool) else str(getattr(function, "__name__", function))
+            text = f"with_derivative({text})" if pair else text
             parts.append(f"{field.name}: {text}")
     return ", ".join(parts) or "all options at their default"
 

@@ -191,5 +191,5 @@ def average_genomes(genomes: Sequence[G], rule: Rule | None = None, *, weights: 
         forms = [align(first, other, None, permute=False)[1] for other in genomes]
     else:
         forms = [align(first, other, rule)[1] for other in genomes]
-    total = {name: sum(s * form[name] for s, form in zip(shares, forms, strict=True)) for name in forms[0]}
+    total = {name: np.asarray(sum(s * form[name] for s, form in zip(shares, forms, strict=True))) for name in forms[0]}
     return uncanonical(total, first, rule)

@@ -22,7 +22,7 @@ import numpy as np
 
 from neurograph.kernels import native
 from neurograph.kernels.base import Update, own_matrix
-from neurograph.kernels.bilinear import accumulator, flow, mix_states, product
+from neurograph.kernels.bilinear import accumulator, flow, mix_states, product, sum_states
 from neurograph.kernels.gather import Gather, device_table, materialise, padded, pieces_sum
 from neurograph.kernels.sparse import Sparse
 from neurograph.plan import Block
@@ -226,7 +226,7 @@ def sweep(
         ends = (d_inflow, signals) if against else (signals, d_inflow)
         d_values = product(stage.synapses, tables["whole"], *ends)
         if values.shape[0] == 1 and d_values.shape[0] > 1:
-            d_values = jnp.sum(d_values, axis=0, keepdims=True)
+            d_values = sum_states(d_values)
         return None, d_values.astype(values.dtype), d_matrix, d_params, d_inflow, d_rows
 
     run.defvjp(forward, backward)
