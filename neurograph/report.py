@@ -6,6 +6,7 @@ What the folder lacks, the page says; what is broken in it, the page names, and 
 
 from __future__ import annotations
 
+import shlex
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -338,7 +339,8 @@ def rerun_commands(run: Run) -> list[str]:
     """Commands that do the run again."""
     folder = run.folder.name if run.folder.is_absolute() else str(run.folder)
     command = "meta-train" if run.method in ("", "gradient") else "evolve"
-    return [f"neurograph {command} {folder}/config.yaml --out {folder}-again", f"neurograph report {folder} {folder}-again"]
+    config, again, folder = (shlex.quote(text) for text in (f"{folder}/config.yaml", f"{folder}-again", folder))
+    return [f"neurograph {command} {config} --out {again}", f"neurograph report {folder} {again}"]
 
 
 def _rerun(run: Run) -> str:

@@ -227,13 +227,13 @@ def _distances(found: Comparison, names: list[str], like: Any, rule: Any) -> str
     renamed = found.permutation != tuple(range(len(found.permutation)))
     free = (
         "what no behaviour under their rule can tell apart"
-        if rule
-        else "the names of states (all that is free without a common rule)"
+        if rule and not isinstance(like, LayeredGenome)
+        else "the names of states (without a common rule, or with a genome per layer, nothing else is free)"
     )
     text = f"Distance {found.distance:.4g} ({found.relative:.1%} of the larger norm) apart from {free};"
     text += f" {found.unaligned:.4g} as they stand."
     if renamed:
-        text += f" State c of {names[0]} corresponds to state {list(found.permutation)} of {names[1]}."
+        text += f" States 0, 1, ... of {names[0]} correspond to states {', '.join(map(str, found.permutation))} of {names[1]}."
     rows = [
         [name, f"{one['distance']:.4g}", f"{one['relative']:.1%}", f"{one['largest']:.4g}"] for name, one in found.arrays.items()
     ]

@@ -304,6 +304,7 @@ def test_the_comparison_tells_what_differs_and_only_that(both):
     assert ["forward_transform", "1.732"] in [row[:2] for row in cells]
     assert ["backward_transform", "0"] in [row[:2] for row in cells]
     assert "Distance 1.732" in words
+    assert "neurograph meta-train 'other <i>/config.yaml' --out 'other <i>-again'" in words
 
 
 def test_runs_that_cannot_be_compared_in_part_say_so(tmp_path, two):
