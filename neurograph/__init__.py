@@ -51,6 +51,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "neurograph.meta.vector": ("GenomeVector",),
     "neurograph.estimator": ("NeurographClassifier",),
     "neurograph.report": ("write_report",),
+    "neurograph.report_compare": ("write_comparison",),
     "neurograph.tasks": (
         "Episode",
         "Task",
