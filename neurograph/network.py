@@ -17,10 +17,11 @@ import numpy as np
 
 from neurograph.errors import PlanError, ShapeError
 from neurograph.genome import AnyGenome, LayeredGenome, genome_of_neurons
+from neurograph.hebbian import frozen_norms
 from neurograph.kernels import FORWARD, BlockKernel, Kernel, native
 from neurograph.plan import compile_plan
 from neurograph.rule import Rule
-from neurograph.step import Moments, clamped, frozen_norms, learning_step, output_values, sweep
+from neurograph.step import Moments, clamped, learning_step, output_values, sweep
 from neurograph.topology.graph import Topology
 from neurograph.types import Synapses, Trace
 

@@ -1,4 +1,5 @@
-"""The learning step (Eqs. 5-8): the genome's mathematics, written once in terms of the kernel's two primitives.
+"""The learning step (Eqs. 5-8): the genome's mathematics, written once in terms of the kernel's two primitives. Both passes are
+here, the synapse update in hebbian.py.
 
 A network's state is one array [states, neurons, batch] per stage of the plan. Functions here take the network as their first
 argument and read its rule, plan and kernel.
@@ -15,8 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from neurograph.activations import derivative, resolve_activation, value_activation
-from neurograph.genome import AnyGenome, Genome, genomes_of_stages
-from neurograph.kernels import ALL, BACKWARD, EXTERNAL, FORWARD, INTERNAL, Kernel
+from neurograph.genome import AnyGenome
+from neurograph.hebbian import States, cast, column_norms, frozen_norms, gate, genomes_at_stages, update_synapses
+from neurograph.kernels import ALL, BACKWARD, EXTERNAL, FORWARD, INTERNAL
 from neurograph.kernels.bilinear import mix_states
 from neurograph.rule import Rule
 from neurograph.types import Synapses, Trace, Weights
@@ -27,9 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["clamped", "frozen_norms", "learning_step", "output_values", "sweep"]
 
 EPSILON = 1e-5  # under the root of a batch variance
-NORM_EPSILON = 1e-9  # under the root of a synapse norm (the authors')
 
-States = list[Any]  # one [states, neurons, batch] per stage
 Moments = Any
 
 
@@ -104,44 +104,9 @@ class _Update:
         return hidden(u), record
 
 
-def _gate(value: jax.Array) -> jax.Array:
-    """A scalar of a genome beside [states, neurons, batch]."""
-    return value if value.ndim == 0 else value[None, :, None]
-
-
 def _moment(value: jax.Array) -> jax.Array:
     """A vector of a genome beside [states, neurons, batch]."""
     return value[:, None, None] if value.ndim == 1 else value[:, :, None]
-
-
-def _genomes(network: Network, genome: AnyGenome) -> list[Genome]:
-    """What holds at the neurons of every stage (see `genomes_of_stages`)."""
-    return genomes_of_stages(genome, network.topology, [stage.neurons for stage in network.plan.stages])
-
-
-def _column_norms(network: Network, genome: AnyGenome, weights: Weights, direction: str) -> list[Any]:
-    """Per stage [channels, neurons, 1]: what arriving synapses are divided by in a pass; None where nothing arrives."""
-    kernel, norms, local = network.kernel, [], _genomes(network, genome)
-    for stage, info in enumerate(network.plan.stages):
-        total = _square_sum(kernel, weights, stage, info, direction)
-        if total is None:
-            norms.append(None)
-            continue
-        norm = jnp.sqrt(total + NORM_EPSILON)
-        norms.append(norm / _gate(local[stage].rescale).astype(norm.dtype) if network.rule.rescale else norm)
-    return norms
-
-
-def _square_sum(kernel: Kernel, weights: Weights, stage: int, info: Any, direction: str) -> jax.Array | None:
-    """sum of squares of the synapses arriving at each neuron of a stage, [channels, neurons, 1]; the bias counts forward."""
-    some = jax.tree.leaves(weights)[0]
-    ones = [jnp.ones((some.shape[0], s.size, 1), some.dtype) for s in kernel.plan.stages]
-    total = kernel.aggregate(direction, stage, weights, ones, square=True)
-    if direction == FORWARD and info.kind != "input":
-        bias = kernel.bias_values(weights, stage)
-        if bias is not None:
-            total = (bias * bias)[:, :, None] + (0 if total is None else total)
-    return total
 
 
 def sweep(
@@ -161,15 +126,15 @@ def sweep(
     rule, plan, kernel = network.rule, network.plan, network.kernel
     forward = direction == FORWARD
     matrices, params = [], []
-    for own in _genomes(network, genome):
+    for own in genomes_at_stages(network, genome):
         matrices.append(own.forward_transform if forward else own.backward_transform)
         scale, shift = (own.forward_scale, own.forward_shift) if forward else (own.backward_scale, own.backward_shift)
-        params.append((_gate(own.neuron_keep), _gate(own.neuron_update), _moment(scale), _moment(shift)))
+        params.append((gate(own.neuron_keep), gate(own.neuron_update), _moment(scale), _moment(shift)))
     moving = ("hidden", "output") if forward else ("hidden",)
-    norms = _column_norms(network, genome, weights, direction) if rule.synapse_normalization == "in_pass" else None
+    norms = column_norms(network, genome, weights, direction) if rule.synapse_normalization == "in_pass" else None
     states = list(states)
     # States of another type than the synapses (Network's `precision`): a pass sees the synapses in the states' type.
-    weights, norms = _cast((weights, norms), states[0].dtype)
+    weights, norms = cast((weights, norms), states[0].dtype)
     signals: States = [None if s is None else mix_states(m, s) for m, s in zip(matrices, states, strict=True)]
     fresh = forward and rule.reset_states  # states are zero: f a vanishes on the first tick
     moments: list[Any] = [None] * len(plan.phases)
@@ -254,10 +219,6 @@ def sweep(
     return _Pass(states, moments, outer)
 
 
-def _cast(tree: Any, dtype: Any) -> Any:
-    return jax.tree.map(lambda leaf: leaf.astype(dtype), tree)
-
-
 def clamped(network: Network, synapses: Synapses, x: jax.Array) -> States:
     """States before the forward pass: zero or carried over, with the inputs clamped."""
     plan, k = network.plan, network.rule.states
@@ -311,122 +272,6 @@ def output_values(network: Network, states: States) -> jax.Array:
     return outputs if network.state_dtype is None else outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32))
 
 
-def _learn(
-    network: Network, genome: AnyGenome, weights: Weights, before: States, after: States, twin: str, second: bool
-) -> Weights:
-    """Eq. 7 and 8 for one direction: `before` and `after` are the states of each synapse's forward sender and receiver."""
-    rule, plan, kernel = network.rule, network.plan, network.kernel
-    forward = twin == FORWARD
-    local, prefix, channels = _genomes(network, genome), "forward_" if second else "", slice(0, rule.synapse_channels)
-    pre = [jnp.swapaxes(getattr(own, f"{prefix}pre_transform"), 0, 1)[channels] for own in local]
-    post = [getattr(own, f"{prefix}post_transform")[channels] for own in local]
-    eta = [getattr(own, f"{prefix}synapse_update") for own in local]
-    # Sums over the batch, and what is added to synapses, in the synapses' own type: 16-bit states do not reach their steps.
-    before, after = _cast((list(before), list(after)), jax.tree.leaves(weights)[0].dtype)
-    # The forward synapse's pre-synaptic neuron is its sender, the backward twin's is its receiver.
-    sender_matrices, receiver_matrices = (pre, post) if forward else (post, pre)
-    at_senders = [mix_states(m, a) for m, a in zip(sender_matrices, before, strict=True)]
-    at_receivers = [mix_states(m, a) for m, a in zip(receiver_matrices, after, strict=True)]
-    batch = before[0].shape[2]
-    share = 1.0 / batch if rule.batch_reduction == "mean" else 1.0
-    delta = kernel.correlate(at_senders, at_receivers)
-    if forward:
-        at_constant = [p.sum(axis=1) for p in pre]  # all states of the constant neuron are 1
-        at_constant = [c[:, None] if c.ndim == 1 else c for c in at_constant]
-        values = [
-            None if info.kind == "input" or not info.bias.any() else constant.astype(a.dtype) * a.sum(axis=2)
-            for info, a, constant in zip(plan.stages, at_receivers, at_constant, strict=True)
-        ]
-        own, shared = kernel.bias_store(values, reduce=True)
-        delta = Weights(delta.blocks, delta.sparse, delta.shared, own, shared)
-    if share != 1.0:
-        delta = jax.tree.map(lambda d: d * share, delta)
-    if rule.oja != "none":
-        posts = at_receivers if forward else at_senders
-        decay = _oja_decay(network, local, weights, posts, twin, share, eta)
-        delta = jax.tree.map(lambda d, w, o: d - w * o, delta, weights, decay)
-    keep, alpha = [getattr(own, f"{prefix}synapse_keep") for own in local], [own.saturation for own in local]
-    if isinstance(genome, Genome):
-        return jax.tree.map(lambda w, h: _apply_update(rule, keep[0], eta[0], alpha[0], w, h), weights, delta)
-    gates = [_at_synapses(network, values, twin, weights) for values in (keep, eta, alpha)]
-    return jax.tree.map(partial(_apply_update, rule), *gates, weights, delta)
-
-
-def _at_synapses(network: Network, values: list[jax.Array], twin: str, weights: Weights) -> Weights:
-    """For every stored number, the scalar ([] or [neurons]) of the stage that its synapse arrives at; 1 where none is stored."""
-    kernel, plan = network.kernel, network.plan
-    dtype = jax.tree.leaves(weights)[0].dtype
-    ones = [jnp.ones((1, info.size, 1), dtype) for info in plan.stages]
-    rows = [one * _gate(value).astype(dtype) for one, value in zip(ones, values, strict=True)]
-
-    def spread(rows: list[jax.Array]) -> Weights:
-        found = kernel.correlate(*((ones, rows) if twin == FORWARD else (rows, ones)))
-        if twin == BACKWARD:
-            return found
-        bias = [row[:, :, 0] if info.bias.any() else None for info, row in zip(plan.stages, rows, strict=True)]
-        return Weights(found.blocks, found.sparse, found.shared, *kernel.bias_store(bias, reduce=True))
-
-    # Members of a group are summed, and all of one layer.
-    return jax.tree.map(lambda total, n: jnp.where(n == 0, 1, total / jnp.where(n == 0, 1, n)), spread(rows), spread(ones))
-
-
-def _oja_decay(network, local, weights, posts, twin, share, eta) -> Weights:
-    """What each stored number is multiplied with in Oja's term: m |.| sum_r w_rq^2 (or post-synaptic activity squared)."""
-    rule, plan, kernel = network.rule, network.plan, network.kernel
-    some = jax.tree.leaves(weights)[0]
-    strength, ones = [], []
-    for stage, info in enumerate(plan.stages):
-        ones.append(jnp.ones((some.shape[0], info.size, 1), some.dtype))
-        if rule.oja == "activity":
-            total = jnp.sum(posts[stage] ** 2, axis=2, keepdims=True) * share
-        else:
-            total = _square_sum(kernel, weights, stage, info, twin)
-        factor = jnp.abs(local[stage].oja_multiplier).astype(some.dtype) * jnp.sign(eta[stage]).astype(some.dtype)
-        strength.append(jnp.zeros_like(ones[-1]) if total is None else rule.oja_scale * _gate(factor) * total)
-    if twin == BACKWARD:
-        return kernel.correlate(strength, ones)
-    decay = kernel.correlate(ones, strength)
-    values = [s[:, :, 0] if info.bias.any() else None for info, s in zip(plan.stages, strength, strict=True)]
-    own, shared = kernel.bias_store(values, reduce=True)
-    return Weights(decay.blocks, decay.sparse, decay.shared, own, shared)
-
-
-def _apply_update(rule: Rule, keep: jax.Array, eta: jax.Array, alpha: jax.Array, w: jax.Array, h: jax.Array) -> jax.Array:
-    """f~ w + eta~ h, saturated."""
-    keep, eta, alpha = (value.astype(w.dtype) for value in (keep, eta, alpha))
-    if rule.saturation == "exponential":
-        return w + ((keep - 1) * w + eta * h) * jnp.exp(-jnp.abs(w) * (rule.saturation_eps + jnp.abs(alpha)))
-    w = keep * w + eta * h
-    return alpha * jnp.tanh(w / alpha) if rule.saturation == "tanh" else w
-
-
-def _update(network: Network, genome: AnyGenome, synapses: Synapses, before: States, after: States, *, second: bool) -> Synapses:
-    forward = _learn(network, genome, synapses.forward, before, after, FORWARD, second)
-    backward = None
-    if synapses.backward is not None:
-        backward = _learn(network, genome, synapses.backward, before, after, BACKWARD, second)
-    return Synapses(forward, backward, synapses.neurons)
-
-
-def frozen_norms(network: Network, genome: AnyGenome, synapses: Synapses) -> Synapses:
-    """synapse_normalization: stored: divide every stored number by the norm at its receiving neuron."""
-
-    def scaled(weights: Weights, twin: str) -> Weights:
-        kernel, plan = network.kernel, network.plan
-        norms = _column_norms(network, genome, weights, twin)
-        some = jax.tree.leaves(weights)[0]
-        ones = [jnp.ones((some.shape[0], s.size, 1), some.dtype) for s in plan.stages]
-        inverse = [o if norm is None else 1 / norm for o, norm in zip(ones, norms, strict=True)]
-        factor = kernel.correlate(*((ones, inverse) if twin == FORWARD else (inverse, ones)))
-        if twin == FORWARD:
-            values = [v[:, :, 0] if info.bias.any() else None for info, v in zip(plan.stages, inverse, strict=True)]
-            factor = Weights(factor.blocks, factor.sparse, factor.shared, *kernel.bias_store(values, reduce=True))
-        return jax.tree.map(jnp.multiply, weights, factor)
-
-    backward = None if synapses.backward is None else scaled(synapses.backward, BACKWARD)
-    return Synapses(scaled(synapses.forward, FORWARD), backward, synapses.neurons)
-
-
 def learning_step(network: Network, genome: AnyGenome, synapses: Synapses, x, y, index, key, record: bool):
     rule = network.rule
     states = clamped(network, synapses, x)
@@ -435,14 +280,14 @@ def learning_step(network: Network, genome: AnyGenome, synapses: Synapses, x, y,
     passed = sweep(network, genome, synapses.forward, states, FORWARD, key=key)
     outputs = output_values(network, passed.states)
     if rule.forward_synapse_update:
-        synapses = _update(network, genome, synapses, passed.states, passed.states, second=True)
+        synapses = update_synapses(network, genome, synapses, passed.states, passed.states, second=True)
 
     def supervised(synapses: Synapses):
         fed = _feedback(network, passed.states, passed.outer, y)
         twin = synapses.forward if synapses.backward is None else synapses.backward
         back = sweep(network, genome, twin, fed, BACKWARD, key=key).states
         before = passed.states if rule.hebbian_pre == "forward" else back
-        learned = _update(network, genome, synapses, before, back, second=False)
+        learned = update_synapses(network, genome, synapses, before, back, second=False)
         return (learned, tuple(fed), tuple(back)) if record else (learned, tuple(back))
 
     def unsupervised(synapses: Synapses):

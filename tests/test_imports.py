@@ -71,6 +71,7 @@ FLOORS = (
     ("plan",),
     ("kernels",),
     ("reference",),
+    ("hebbian",),
     ("step",),
     ("network",),
     ("memory",),

@@ -1,0 +1,180 @@
+"""The synapse update (Eqs. 7 and 8) and what normalises synapses: the Hebbian half of the learning step.
+
+Functions take the network as their first argument and read its rule, plan and kernel; states are one array [states, neurons,
+batch] per stage of the plan.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+
+from neurograph.genome import AnyGenome, Genome, genomes_of_stages
+from neurograph.kernels import BACKWARD, FORWARD, Kernel
+from neurograph.kernels.bilinear import mix_states
+from neurograph.rule import Rule
+from neurograph.types import Synapses, Weights
+
+if TYPE_CHECKING:
+    from neurograph.network import Network
+
+__all__ = ["States", "cast", "column_norms", "frozen_norms", "gate", "genomes_at_stages", "update_synapses"]
+
+NORM_EPSILON = 1e-9  # under the root of a synapse norm (the authors')
+
+States = list[Any]  # one [states, neurons, batch] per stage
+
+
+def gate(value: jax.Array) -> jax.Array:
+    """A scalar of a genome beside [states, neurons, batch]."""
+    return value if value.ndim == 0 else value[None, :, None]
+
+
+def genomes_at_stages(network: Network, genome: AnyGenome) -> list[Genome]:
+    """What holds at the neurons of every stage (see `genomes_of_stages`)."""
+    return genomes_of_stages(genome, network.topology, [stage.neurons for stage in network.plan.stages])
+
+
+def column_norms(network: Network, genome: AnyGenome, weights: Weights, direction: str) -> list[Any]:
+    """Per stage [channels, neurons, 1]: what arriving synapses are divided by in a pass; None where nothing arrives."""
+    kernel, norms, local = network.kernel, [], genomes_at_stages(network, genome)
+    for stage, info in enumerate(network.plan.stages):
+        total = _square_sum(kernel, weights, stage, info, direction)
+        if total is None:
+            norms.append(None)
+            continue
+        norm = jnp.sqrt(total + NORM_EPSILON)
+        norms.append(norm / gate(local[stage].rescale).astype(norm.dtype) if network.rule.rescale else norm)
+    return norms
+
+
+def _square_sum(kernel: Kernel, weights: Weights, stage: int, info: Any, direction: str) -> jax.Array | None:
+    """sum of squares of the synapses arriving at each neuron of a stage, [channels, neurons, 1]; the bias counts forward."""
+    some = jax.tree.leaves(weights)[0]
+    ones = [jnp.ones((some.shape[0], s.size, 1), some.dtype) for s in kernel.plan.stages]
+    total = kernel.aggregate(direction, stage, weights, ones, square=True)
+    if direction == FORWARD and info.kind != "input":
+        bias = kernel.bias_values(weights, stage)
+        if bias is not None:
+            total = (bias * bias)[:, :, None] + (0 if total is None else total)
+    return total
+
+
+def cast(tree: Any, dtype: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), tree)
+
+
+def _learn(
+    network: Network, genome: AnyGenome, weights: Weights, before: States, after: States, twin: str, second: bool
+) -> Weights:
+    """Eq. 7 and 8 for one direction: `before` and `after` are the states of each synapse's forward sender and receiver."""
+    rule, plan, kernel = network.rule, network.plan, network.kernel
+    forward = twin == FORWARD
+    local, prefix, channels = genomes_at_stages(network, genome), "forward_" if second else "", slice(0, rule.synapse_channels)
+    pre = [jnp.swapaxes(getattr(own, f"{prefix}pre_transform"), 0, 1)[channels] for own in local]
+    post = [getattr(own, f"{prefix}post_transform")[channels] for own in local]
+    eta = [getattr(own, f"{prefix}synapse_update") for own in local]
+    # Sums over the batch, and what is added to synapses, in the synapses' own type: 16-bit states do not reach their steps.
+    before, after = cast((list(before), list(after)), jax.tree.leaves(weights)[0].dtype)
+    # The forward synapse's pre-synaptic neuron is its sender, the backward twin's is its receiver.
+    sender_matrices, receiver_matrices = (pre, post) if forward else (post, pre)
+    at_senders = [mix_states(m, a) for m, a in zip(sender_matrices, before, strict=True)]
+    at_receivers = [mix_states(m, a) for m, a in zip(receiver_matrices, after, strict=True)]
+    batch = before[0].shape[2]
+    share = 1.0 / batch if rule.batch_reduction == "mean" else 1.0
+    delta = kernel.correlate(at_senders, at_receivers)
+    if forward:
+        at_constant = [p.sum(axis=1) for p in pre]  # all states of the constant neuron are 1
+        at_constant = [c[:, None] if c.ndim == 1 else c for c in at_constant]
+        values = [
+            None if info.kind == "input" or not info.bias.any() else constant.astype(a.dtype) * a.sum(axis=2)
+            for info, a, constant in zip(plan.stages, at_receivers, at_constant, strict=True)
+        ]
+        own, shared = kernel.bias_store(values, reduce=True)
+        delta = Weights(delta.blocks, delta.sparse, delta.shared, own, shared)
+    if share != 1.0:
+        delta = jax.tree.map(lambda d: d * share, delta)
+    if rule.oja != "none":
+        posts = at_receivers if forward else at_senders
+        decay = _oja_decay(network, local, weights, posts, twin, share, eta)
+        delta = jax.tree.map(lambda d, w, o: d - w * o, delta, weights, decay)
+    keep, alpha = [getattr(own, f"{prefix}synapse_keep") for own in local], [own.saturation for own in local]
+    if isinstance(genome, Genome):
+        return jax.tree.map(lambda w, h: _apply_update(rule, keep[0], eta[0], alpha[0], w, h), weights, delta)
+    gates = [_gates_at_synapses(network, values, twin, weights) for values in (keep, eta, alpha)]
+    return jax.tree.map(partial(_apply_update, rule), *gates, weights, delta)
+
+
+def _at_synapses(network: Network, rows: list[jax.Array], twin: str) -> Weights:
+    """Rows [channels, neurons, 1] per stage at the stored numbers whose synapses arrive there; members of a group are summed."""
+    kernel, plan = network.kernel, network.plan
+    ones = [jnp.ones_like(row) for row in rows]
+    if twin == BACKWARD:
+        return kernel.correlate(rows, ones)
+    found = kernel.correlate(ones, rows)
+    bias = [row[:, :, 0] if info.bias.any() else None for info, row in zip(plan.stages, rows, strict=True)]
+    return Weights(found.blocks, found.sparse, found.shared, *kernel.bias_store(bias, reduce=True))
+
+
+def _gates_at_synapses(network: Network, values: list[jax.Array], twin: str, weights: Weights) -> Weights:
+    """For every stored number, the scalar ([] or [neurons]) of the stage that its synapse arrives at; 1 where none is stored."""
+    dtype = jax.tree.leaves(weights)[0].dtype
+    ones = [jnp.ones((1, info.size, 1), dtype) for info in network.plan.stages]
+    rows = [one * gate(value).astype(dtype) for one, value in zip(ones, values, strict=True)]
+    totals, counts = _at_synapses(network, rows, twin), _at_synapses(network, ones, twin)
+    # Members of a group are summed, and all of one layer.
+    return jax.tree.map(lambda total, n: jnp.where(n == 0, 1, total / jnp.where(n == 0, 1, n)), totals, counts)
+
+
+def _oja_decay(network, local, weights, posts, twin, share, eta) -> Weights:
+    """What each stored number is multiplied with in Oja's term: m |.| sum_r w_rq^2 (or post-synaptic activity squared)."""
+    rule, some, strength = network.rule, jax.tree.leaves(weights)[0], []
+    for stage, info in enumerate(network.plan.stages):
+        if rule.oja == "activity":
+            total = jnp.sum(posts[stage] ** 2, axis=2, keepdims=True) * share
+        else:
+            total = _square_sum(network.kernel, weights, stage, info, twin)
+        if total is None:
+            total = jnp.zeros((some.shape[0], info.size, 1), some.dtype)
+        factor = jnp.abs(local[stage].oja_multiplier).astype(some.dtype) * jnp.sign(eta[stage]).astype(some.dtype)
+        strength.append(rule.oja_scale * gate(factor) * total)
+    return _at_synapses(network, strength, twin)
+
+
+def _apply_update(rule: Rule, keep: jax.Array, eta: jax.Array, alpha: jax.Array, w: jax.Array, h: jax.Array) -> jax.Array:
+    """f~ w + eta~ h, saturated."""
+    keep, eta, alpha = (value.astype(w.dtype) for value in (keep, eta, alpha))
+    if rule.saturation == "exponential":
+        return w + ((keep - 1) * w + eta * h) * jnp.exp(-jnp.abs(w) * (rule.saturation_eps + jnp.abs(alpha)))
+    w = keep * w + eta * h
+    return alpha * jnp.tanh(w / alpha) if rule.saturation == "tanh" else w
+
+
+def update_synapses(
+    network: Network, genome: AnyGenome, synapses: Synapses, before: States, after: States, *, second: bool
+) -> Synapses:
+    forward = _learn(network, genome, synapses.forward, before, after, FORWARD, second)
+    backward = None
+    if synapses.backward is not None:
+        backward = _learn(network, genome, synapses.backward, before, after, BACKWARD, second)
+    return Synapses(forward, backward, synapses.neurons)
+
+
+def frozen_norms(network: Network, genome: AnyGenome, synapses: Synapses) -> Synapses:
+    """synapse_normalization: stored: divide every stored number by the norm at its receiving neuron."""
+
+    def scaled(weights: Weights, twin: str) -> Weights:
+        some = jax.tree.leaves(weights)[0]
+        norms = column_norms(network, genome, weights, twin)
+        inverse = [
+            jnp.ones((some.shape[0], info.size, 1), some.dtype) if norm is None else 1 / norm
+            for norm, info in zip(norms, network.plan.stages, strict=True)
+        ]
+        factor = _at_synapses(network, inverse, twin)
+        return jax.tree.map(jnp.multiply, weights, factor)
+
+    backward = None if synapses.backward is None else scaled(synapses.backward, BACKWARD)
+    return Synapses(scaled(synapses.forward, FORWARD), backward, synapses.neurons)
