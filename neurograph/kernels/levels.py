@@ -181,7 +181,7 @@ def sweep(
 
         def array(like, dtype=None):
             shape, dtype = (like.shape[0], neurons + margin, like.shape[2]), dtype or like.dtype
-            return jnp.zeros(shape, dtype) if margin else native.empty(shape, dtype, next(arrays))
+            return jnp.zeros(shape, dtype) if margin else native.empty(shape, dtype, next(arrays), external)
 
         state, signal, record = shapes
         carry = (array(signal, None if margin else exact), None if plain else array(state), jax.tree.map(array, record))

@@ -316,7 +316,7 @@ ffi::Error Flow(ffi::ThreadPool pool, ffi::AnyBuffer begin, ffi::AnyBuffer sourc
 }
 
 // Memory as it is, for arrays of which every number will be written.
-ffi::Error Empty(ffi::Result<ffi::AnyBuffer>, int64_t) { return ffi::Error::Success(); }
+ffi::Error Empty(ffi::AnyBuffer, ffi::Result<ffi::AnyBuffer>, int64_t) { return ffi::Error::Success(); }
 
 ffi::Error Tile(ffi::ThreadPool pool, ffi::AnyBuffer span, ffi::AnyBuffer begin, ffi::AnyBuffer sources, ffi::AnyBuffer slots,
                 ffi::AnyBuffer values, ffi::AnyBuffer signal, ffi::AnyBuffer start, ffi::Result<ffi::AnyBuffer> out) {
@@ -344,7 +344,8 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(neurograph_flow, Flow,
                                   .Arg<ffi::AnyBuffer>()
                                   .Arg<ffi::AnyBuffer>()
                                   .Ret<ffi::AnyBuffer>());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(neurograph_empty, Empty, ffi::Ffi::Bind().Ret<ffi::AnyBuffer>().Attr<int64_t>("number"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(neurograph_empty, Empty,
+                              ffi::Ffi::Bind().Arg<ffi::AnyBuffer>().Ret<ffi::AnyBuffer>().Attr<int64_t>("number"));
 XLA_FFI_DEFINE_HANDLER_SYMBOL(neurograph_tile, Tile,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()

@@ -18,6 +18,7 @@ import tempfile
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.ffi
@@ -145,9 +146,10 @@ def _compile(compiler: list[str], target: Path) -> None:
 # -- calls: operands may have leading axes under vmap, see native.cpp --------------------------------------------------------
 
 
-def _call(name: str, shape: tuple[int, ...], dtype: np.dtype, *operands: jax.Array) -> jax.Array:
+def _call(name: str, shape: tuple[int, ...], dtype: np.dtype, *operands: jax.Array, **options: Any) -> jax.Array:
     _load()  # a plan may have been made for native code by somebody who never asked whether it is there
-    return jax.ffi.ffi_call(f"neurograph_{name}", jax.ShapeDtypeStruct(shape, dtype), vmap_method="expand_dims")(*operands)
+    call = jax.ffi.ffi_call(f"neurograph_{name}", jax.ShapeDtypeStruct(shape, dtype), vmap_method="expand_dims")
+    return call(*operands, **options)
 
 
 def flow(table: dict[str, jax.Array], values: jax.Array, signal: jax.Array, start: jax.Array | None = None) -> jax.Array:
@@ -166,12 +168,15 @@ def flow(table: dict[str, jax.Array], values: jax.Array, signal: jax.Array, star
     return _call("flow", shape, signal.dtype, *_parts(table), values, signal, start)
 
 
-def empty(shape: tuple[int, ...], dtype: np.dtype, number: int) -> jax.Array:
-    """An array of whatever is in memory, all of which will be written. `number`: the compiler makes equal calls one."""
-    _load()
-    return jax.ffi.ffi_call("neurograph_empty", jax.ShapeDtypeStruct(shape, dtype), vmap_method="expand_dims")(
-        number=np.int64(number)
-    )
+def empty(shape: tuple[int, ...], dtype: np.dtype, number: int, after: jax.Array) -> jax.Array:
+    """An array of whatever is in memory, all of which will be written.
+
+    Args:
+      number: the compiler makes equal calls one.
+      after: anything that is made anew in every round of the loops around; it is not read. Else the compiler makes the array
+        once, before the loops, and copies it in every round.
+    """
+    return _call("empty", shape, dtype, after, number=np.int64(number))
 
 
 def _parts(table: dict[str, jax.Array]) -> tuple[jax.Array, ...]:
