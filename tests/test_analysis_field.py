@@ -186,7 +186,7 @@ def test_the_measures_of_known_matrices():
 
 
 def test_the_zoo_genome_is_asymmetric_and_so_is_its_untrained_control():
-    file = ng.load_genome_file("functions")
+    file = ng.load_genome_file("functions-4state")
     x, y = ng.get_task("xor").sample(jax.random.key(0), 32)
     topology = layered(2, 8, 2)
     control = untrained(file.genome, file.rule, jax.random.key(3))

@@ -106,7 +106,7 @@ def test_backprop_with_a_rate_per_number_has_the_inverse_rates_as_its_metric():
 
 
 def test_a_learned_genome_has_no_constant_metric():
-    file = ng.load_genome_file("functions")
+    file = ng.load_genome_file("functions-4state")
     x, y = ng.get_task("xor").sample(jax.random.key(0), 16)
     found = metric_search(UpdateField.build(layered(2, 3, 2), file.rule, file.genome, x, y), states=12)
     assert found.null_dimension > 0
@@ -177,7 +177,7 @@ def test_the_work_of_backprop_is_zero_and_that_of_others_is_not():
     assert found.nonzero == 0
     assert found.relative.max() < 1e-10
     assert "as of a gradient" in found.summary()
-    file = ng.load_genome_file("functions")
+    file = ng.load_genome_file("functions-4state")
     x, y = ng.get_task("xor").sample(jax.random.key(0), 16)
     f = UpdateField.build(layered(2, 4, 2), file.rule, file.genome, x, y)
     assert circulation(f, loops=3, max_points=256).nonzero > 0

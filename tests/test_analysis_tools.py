@@ -34,7 +34,7 @@ from neurograph.cli import main
 
 @pytest.fixture(scope="module")
 def functions():
-    return ng.load_genome_file("functions")
+    return ng.load_genome_file("functions-4state")
 
 
 @pytest.fixture(scope="module")
