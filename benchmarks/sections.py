@@ -18,8 +18,8 @@ from benchmarks.workloads import WORKLOADS, Workload
 
 __all__ = ["gradients", "populations", "precision", "scaling", "steps"]
 
-# Workloads on which the meta-gradient of the segment sums takes a minute or more to compile or run once.
-SLOW_GRADIENTS = dict.fromkeys(("residual-identity", "conv", "dag-20k"), ("segment sums",))
+# Workloads on which the meta-gradient of the segment sums takes minutes to compile or to run once (the 2k DAG: nine to compile).
+SLOW_GRADIENTS = dict.fromkeys(("residual-identity", "conv", "dag-2k", "dag-20k"), ("segment sums",))
 
 
 def _make(case: Case, makers: dict[str, Callable[[Case], Run | None]], peers: Iterable[str]) -> tuple[dict[str, Run], dict]:
