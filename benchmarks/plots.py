@@ -57,6 +57,7 @@ def _bars(plt: Any, rows: dict[str, Any], title: str) -> Any:
         ms = [row["peers"][peer]["cpu ms"] for peer in peers]
         axis.barh(peers, ms, color=[COLORS[peer] for peer in peers])
         axis.set_xscale("log")
+        axis.xaxis.set_minor_formatter(plt.NullFormatter())  # labels of minor ticks run into one another
         axis.set_xlim(min(ms) / 2, max(ms) * 4)
         mine = row["peers"].get("ours", {}).get("cpu ms")
         for place, value in enumerate(ms):

@@ -117,8 +117,8 @@ def scaling(seconds: float, quick: bool = False) -> dict[str, Any]:
     print("scaling: depth", file=sys.stderr)
     depths = (4, 16, 64) if quick else (4, 16, 64, 256, 512)
     out["depth"] = {
-        "100,000 synapses, 20,480 neurons": _curve(
-            {d: Workload("depth", _sparse(100_000, d, 20_480 // d)) for d in depths}, seconds
+        "400,000 synapses, 20,480 neurons": _curve(
+            {d: Workload("depth", _sparse(400_000, d, 20_480 // d)) for d in depths}, seconds
         )
     }
     print("scaling: batch", file=sys.stderr)
