@@ -11,11 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from neurograph.analysis.field import AnalysisError
-from neurograph.genome import Genome
+from neurograph.genome import Genome, effective_fields
 from neurograph.learner import Problem, meta_loss
-from neurograph.rule import Rule
 
-__all__ = ["Sensitivity", "sensitivity", "used_arrays"]
+__all__ = ["Sensitivity", "sensitivity"]
 
 
 @dataclass(frozen=True)
@@ -69,26 +68,6 @@ class Sensitivity:
         )
 
 
-def used_arrays(rule: Rule) -> tuple[str, ...]:
-    """The arrays of a genome that a step under the rule reads."""
-    names = ["forward_transform", "backward_transform", "pre_transform", "post_transform", "synapse_keep", "synapse_update"]
-    names += ["neuron_keep", "neuron_update"]
-    if rule.normalization == "batch":
-        names += ["forward_scale", "forward_shift"]
-        names += ["backward_scale", "backward_shift"] if rule.backward_update == "additive" else []
-    if rule.oja != "none":
-        names.append("oja_multiplier")
-    if rule.rescale:
-        names.append("rescale")
-    if rule.saturation != "none":
-        names.append("saturation")
-    if rule.initial_deviation == "genome":
-        names.append("initial_deviation")
-    if rule.forward_synapse_update:
-        names += ["forward_pre_transform", "forward_post_transform", "forward_synapse_keep", "forward_synapse_update"]
-    return tuple(names)
-
-
 def sensitivity(
     problem: Problem,
     genome: Genome,
@@ -115,7 +94,7 @@ def sensitivity(
         raise AnalysisError(f"sensitivity: got steps {steps}, seeds {seeds}, step {step}; expected at least 1, 1 and above 0")
     dtype = jnp.result_type(float)
     genome = genome.astype(dtype)
-    arrays = {name: np.asarray(getattr(genome, name), np.float64) for name in used_arrays(problem.network.rule)}
+    arrays = {name: np.asarray(getattr(genome, name), np.float64) for name in effective_fields(problem.network.rule)}
     names, values, moves = [], [], []
     for name, array in arrays.items():
         size = float(np.sqrt((array**2).mean()))
