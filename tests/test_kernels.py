@@ -196,7 +196,8 @@ print(*np.asarray(outputs).ravel())
 def _process(code: str, **environment: str) -> subprocess.Popen:
     root = Path(__file__).parent.parent
     path = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
-    everything = {**os.environ, "PYTHONPATH": path, **environment}
+    inherited = {name: value for name, value in os.environ.items() if name != "NEUROGRAPH_NATIVE"}
+    everything = {**inherited, "PYTHONPATH": path, **environment}
     return subprocess.Popen(
         [sys.executable, "-c", code], env=everything, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
