@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "meta-train": ("neurograph.cli.train", "meta_train", "Meta-learn a genome as an experiment file says."),
     "evolve": ("neurograph.cli.train", "evolve", "The same without gradients: an experiment of method cma, es or pes."),
     "transfer": ("neurograph.cli.transfer", "transfer", "Test genomes on topologies and tasks, beside gradient descent."),
+    "reproduce": ("neurograph.cli.reproduce", "reproduce", "The paper's experiments: data, figures, verdicts."),
     "analyze": ("neurograph.cli.analyze", "analyze", "What kind of rule a genome is: gradient descent or not."),
     "report": ("neurograph.cli.report", "report", "Write the page about a run anew from its folder."),
     "bench": ("neurograph.cli.bench", "bench", "Time and memory of a topology on this machine."),

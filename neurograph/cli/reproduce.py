@@ -1,0 +1,99 @@
+"""`neurograph reproduce`: the paper's experiments."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import click
+
+from neurograph.cli.options import json_option
+from neurograph.errors import ExperimentError
+from neurograph.reproduce import REPRODUCTIONS, SCALES
+
+__all__ = ["reproduce"]
+
+
+@click.command()
+@click.argument("names", metavar="[NAME...|all]", nargs=-1)
+@click.option(
+    "--scale",
+    type=click.Choice(SCALES),
+    default="laptop",
+    show_default=True,
+    help="smoke: seconds, embedded data; laptop: minutes on two cores; paper: the paper's sizes.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("runs/reproduce"),
+    show_default=True,
+    help="Folder of all runs, data, figures, verdicts. What is there is not computed again.",
+)
+@click.option("--seeds", type=click.IntRange(1), help="Meta-training seeds per variant [default: the reproduction's own].")
+@click.option("--jobs", type=click.IntRange(1), help="Meta-training runs at the same time [default: one per core].")
+@click.option(
+    "--page",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the page of all results here, in Markdown.",
+)
+@click.option(
+    "--figures",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where the page's figures go [default: `reproduction` beside it].",
+)
+@json_option
+def reproduce(
+    names: tuple[str, ...],
+    scale: str,
+    out: Path,
+    seeds: int | None,
+    jobs: int | None,
+    page: Path | None,
+    figures: Path | None,
+    as_json: bool,
+) -> None:
+    """Run the paper's experiments NAME... (or all of them); without a name, list them.
+
+    Each writes data (CSV), a figure in the paper's form and a verdict to OUT/SCALE/NAME. Meta-training goes through
+    experiment files and run folders (OUT/SCALE/runs, shared), tests through transfer matrices; all of it is kept: a run that
+    was stopped goes on with the same command.
+
+    \b
+    neurograph reproduce
+    neurograph reproduce states --scale smoke
+    neurograph reproduce all --scale laptop --page REPRODUCTION.md
+    """
+    if wrong := [name for name in names if name not in (*REPRODUCTIONS, "all")]:
+        raise ExperimentError(f"{wrong[0]}: no such reproduction; there are: {', '.join(REPRODUCTIONS)}, all")
+    if not names and page is None:
+        if as_json:
+            click.echo(json.dumps({name: {"figure": e.figure, "title": e.title} for name, e in REPRODUCTIONS.items()}, indent=2))
+            return
+        width = max(map(len, REPRODUCTIONS))
+        for name, entry in REPRODUCTIONS.items():
+            click.echo(f"{name:<{width}}  {entry.figure:<16}  {entry.title}")
+        click.echo("\nneurograph reproduce NAME --scale smoke|laptop|paper runs one, `all` runs all.", err=True)
+        return
+    from neurograph.reproduce.page import write_page
+    from neurograph.reproduce.run import reproduce as run
+
+    results = []
+    for name in REPRODUCTIONS if "all" in names else dict.fromkeys(names):
+        say = lambda text, name=name: click.echo(f"{name}: {text}", err=True)  # noqa: E731
+        try:
+            result = run(name, scale, out, jobs=jobs or os.cpu_count() or 1, seeds=seeds, say=say)
+        except KeyboardInterrupt:
+            click.echo(f"what is finished is kept in {out / scale}; the same command goes on from there", err=True)
+            raise
+        results.append(result.to_dict() | {"paragraph": result.paragraph})
+        if not as_json:
+            click.echo(click.wrap_text(result.paragraph, 110))
+            click.echo(f"\nwritten: {', '.join(result.files)} in {out / scale / name}\n")
+    if page is not None:
+        path = write_page(out, scale, page, figures or page.parent / "reproduction")
+        click.echo(f"page: {path}", err=as_json)
+    if as_json:
+        click.echo(json.dumps(results, indent=2))

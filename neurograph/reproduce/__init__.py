@@ -1,0 +1,29 @@
+"""The paper's experiments, each one command: `neurograph reproduce NAME --scale smoke|laptop|paper`.
+
+A reproduction is a module here with a function `run(bench)`. It meta-trains by experiment files (`Workbench.train`), tests by
+transfer matrices (`Workbench.test`), writes its data and figures and ends with findings: what the paper claims, what was seen,
+whether that is the same. This file imports nothing: the list is shown without loading JAX.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["REPRODUCTIONS", "SCALES", "Entry"]
+
+SCALES = ("smoke", "laptop", "paper")
+"""smoke: seconds, embedded data, nothing is judged; laptop: minutes on two cores; paper: the paper's sizes, hours on a GPU."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A reproduction: the module that runs it, what it reproduces ("figure 5", "beyond the paper") and what it asks."""
+
+    module: str
+    figure: str
+    title: str
+
+
+REPRODUCTIONS: dict[str, Entry] = {
+    "states": Entry("neurograph.reproduce.states", "figure 13", "The number of states"),
+}

@@ -1,0 +1,74 @@
+"""Figures in the paper's forms: curves with bands, and bars. All take entries of `summaries.summarize`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from neurograph.plots import COLOURS, GREY, MARKERS, STYLE
+from neurograph.results import Row
+
+__all__ = ["curves", "panels"]
+
+
+def panels(count: int, *, columns: int = 2, width: float = 4.2, height: float = 3.1, **options: Any) -> tuple[Figure, list[Any]]:
+    """A figure of so many axes, in rows of at most `columns`; unused places are empty. `options` go to `Figure.subplots`."""
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(max(5.0, width * columns), height * rows + 0.5), layout="constrained")
+        axes = list(figure.subplots(rows, columns, squeeze=False, **options).ravel())
+        for axis in axes[count:]:
+            axis.set_visible(False)
+    return figure, axes[:count]
+
+
+def curves(
+    axis: Any,
+    lines: Mapping[str, Sequence[Row]],
+    *,
+    x: str = "step",
+    title: str = "",
+    xlabel: str = "learning steps",
+    ylabel: str = "test accuracy",
+    even: bool = True,
+    chance: float | None = None,
+    dashed: Sequence[str] = (),
+) -> None:
+    """Medians with quartile bands over `x`, a line per key of `lines`.
+
+    Args:
+      axis: to draw on.
+      lines: entries of `summarize` by label; in any order.
+      even: equal distances between the values of x, which are written below (they often double); else a linear axis.
+      chance: accuracy of the commonest answer, a dotted line.
+      dashed: labels drawn grey and dashed (baselines).
+    """
+    with matplotlib.rc_context(STYLE):
+        ticks = sorted({row[x] for line in lines.values() for row in line})
+        number = 0
+        for label, line in lines.items():
+            line = sorted(line, key=lambda row: row[x])
+            places = [ticks.index(row[x]) if even else row[x] for row in line]
+            plain = label in dashed
+            colour = GREY if plain else COLOURS[number % len(COLOURS)]
+            marker = None if plain else MARKERS[number % len(MARKERS)]
+            number += not plain
+            band = [row["low"] for row in line], [row["high"] for row in line]
+            axis.fill_between(places, *band, color=colour, alpha=0.15, linewidth=0)
+            style = "--" if plain else "-"
+            axis.plot(places, [row["median"] for row in line], style, marker=marker, ms=4, color=colour, lw=1.6, label=label)
+        if chance is not None:
+            axis.axhline(chance, color=GREY, linestyle=":", linewidth=1.1, label="commonest answer")
+        if even:
+            axis.set_xticks(range(len(ticks)), [f"{tick:g}" for tick in ticks])
+        axis.set_xlabel(xlabel)
+        axis.set_ylabel(ylabel)
+        axis.set_title(title, fontsize=10, loc="left")
+        for side in ("top", "right"):
+            axis.spines[side].set_visible(False)
+        axis.grid(color="#e3e3e3", linewidth=0.7)
+        axis.tick_params(labelsize=9)

@@ -1,0 +1,95 @@
+"""One page of all reproductions: a table (claim, what was seen, verdict) and their figures, from the result files alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from neurograph.errors import ExperimentError
+from neurograph.files import write_atomically
+from neurograph.reproduce import REPRODUCTIONS, SCALES
+from neurograph.reproduce.verdict import Result
+
+__all__ = ["load_results", "write_page"]
+
+HEADER = """# Reproduction of the paper
+
+Made by `neurograph reproduce --page` from runs of `neurograph reproduce all --scale {scale}`; do not edit. The paper: Sandler,
+Vladymyrov, Zhmoginov, Miller, Jackson, Madams and Agüera y Arcas, "Meta-Learning Bidirectional Update Rules", ICML 2021. Its
+claims are in our words. Genomes, settings and the baselines' learning rates were chosen on data cut from the training set; test
+data were touched once per finished genome. "Lost" are meta-training runs in which every genome diverged.
+"""
+
+
+def load_results(out: Path, scale: str) -> list[Result]:
+    """What was reproduced at a scale, in the order of the registry.
+
+    Raises:
+      ExperimentError: nothing there, or a damaged file, which is named.
+    """
+    found = []
+    for name in REPRODUCTIONS:
+        path = out / scale / name / "result.json"
+        if path.exists():
+            try:
+                found.append(Result.from_dict(json.loads(path.read_text(encoding="utf-8"))))
+            except (ValueError, KeyError, TypeError) as error:
+                raise ExperimentError(f"{path}: not a result of a reproduction ({type(error).__name__}: {error})") from error
+    if not found:
+        raise ExperimentError(f"{out / scale}: no reproduction there; run `neurograph reproduce all --scale {scale} --out {out}`")
+    return found
+
+
+def write_page(out: Path, scale: str, path: Path, figures: Path) -> Path:
+    """Write the page and copy its figures to the folder `figures`, which the page links to relatively.
+
+    Raises:
+      ExperimentError: as `load_results`; an unknown scale.
+    """
+    if scale not in SCALES:
+        raise ExperimentError(f"scale: got {scale!r}; allowed: {', '.join(SCALES)}")
+    results = load_results(out, scale)
+    figures.mkdir(parents=True, exist_ok=True)
+    lines = [HEADER.format(scale=scale), "| | claim | seen here | verdict |", "|---|---|---|---|"]
+    for result in results:
+        for number, finding in enumerate(result.findings):
+            first = f"[{result.figure}](#{_anchor(result)})" if number == 0 else ""
+            mark = {True: "holds", False: "does not hold", None: "-"}[finding.holds]
+            lines.append(f"| {first} | {_cell(finding.claim)} | {_cell(finding.seen)} | {mark} |")
+    missing = [name for name in REPRODUCTIONS if name not in {result.name for result in results}]
+    if missing:
+        lines += ["", f"Not run at this scale: {', '.join(missing)}."]
+    for result in results:
+        lines += [
+            "",
+            f"## {result.title}",
+            "",
+            f"{result.figure[:1].upper()}{result.figure[1:]}: **{result.verdict}**.",
+            f"`neurograph reproduce {result.name} --scale {scale}`",
+            "",
+        ]
+        for finding in result.findings:
+            mark = {True: "holds", False: "does not hold", None: "seen"}[finding.holds]
+            reason = f" Likely reason: {finding.reason.rstrip('.')}." if finding.reason and finding.holds is False else ""
+            lines.append(f"- *{finding.claim.rstrip('.')}.* **{mark.capitalize()}**: {finding.seen.rstrip('.')}.{reason}")
+        lines += ["", f"{result.counting} {result.settings}", ""]
+        for name in (name for name in result.files if name.endswith(".png")):
+            target = figures / f"{result.name}-{name}"
+            shutil.copyfile(out / scale / result.name / name, target)
+            lines.append(f"![{result.title}]({Path(os.path.relpath(target, path.parent)).as_posix()})")
+    versions = results[0].environment.get("packages", {})
+    lines += ["", "Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items() if version) + "."]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, "\n".join(lines) + "\n")
+    return path
+
+
+def _anchor(result: Result) -> str:
+    text = "".join(letter for letter in result.title.lower() if letter.isalnum() or letter in " -_")
+    return text.replace(" ", "-")
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

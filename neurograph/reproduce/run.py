@@ -1,0 +1,38 @@
+"""Runs a reproduction: means, module, verdict."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from neurograph.errors import ExperimentError
+from neurograph.reproduce import REPRODUCTIONS
+from neurograph.reproduce.verdict import Result, conclude
+from neurograph.reproduce.workbench import Workbench
+
+__all__ = ["reproduce"]
+
+
+def reproduce(
+    name: str,
+    scale: str = "laptop",
+    out: Path | str = Path("runs/reproduce"),
+    *,
+    jobs: int = 1,
+    seeds: int | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Result:
+    """Run one of `REPRODUCTIONS`; its files are in OUT/SCALE/NAME. Arguments as of `Workbench`.
+
+    Raises:
+      ExperimentError: an unknown name or scale.
+      TaskError: data that are not there; the text says how to get them.
+    """
+    if name not in REPRODUCTIONS:
+        raise ExperimentError(f"{name}: no such reproduction; there are: {', '.join(REPRODUCTIONS)}")
+    begun = time.perf_counter()
+    bench = Workbench(name, scale, Path(out), jobs=jobs, seeds=seeds, say=say)
+    findings, settings = importlib.import_module(REPRODUCTIONS[name].module).run(bench)
+    return conclude(bench, findings, settings, time.perf_counter() - begun)

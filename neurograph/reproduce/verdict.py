@@ -1,0 +1,128 @@
+"""What came out: findings, one by one, and the paragraph made of them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from neurograph.reproduce import REPRODUCTIONS
+from neurograph.reproduce.workbench import Workbench
+from neurograph.run_folder import environment
+
+__all__ = ["Finding", "Result", "conclude"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One claim and what was seen.
+
+    Attributes:
+      claim: the paper's, in our words ("beyond the paper": the question).
+      seen: numbers, with how many runs they are over.
+      holds: whether what was seen bears the claim out; None where it is a figure without a claim.
+      reason: why probably not, where it does not hold (or falls short).
+    """
+
+    claim: str
+    seen: str
+    holds: bool | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """All that `result.json` says."""
+
+    name: str
+    scale: str
+    figure: str
+    title: str
+    findings: tuple[Finding, ...]
+    verdict: str
+    counts: dict[str, int]
+    settings: str
+    seconds: float
+    files: tuple[str, ...]
+    environment: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def paragraph(self) -> str:
+        """The verdict in words."""
+        parts = [f"{self.title} ({self.figure}), {self.scale} scale: {self.verdict}."]
+        for finding in self.findings:
+            mark = {True: "Holds", False: "Does not hold", None: "Seen"}[finding.holds]
+            text = f"{finding.claim.rstrip('.')}. {mark}: {finding.seen.rstrip('.')}."
+            parts.append(
+                text + (f" Likely reason: {finding.reason.rstrip('.')}." if finding.reason and not finding.holds else "")
+            )
+        parts += [self.counting, self.settings]
+        return " ".join(parts)
+
+    @property
+    def counting(self) -> str:
+        """How many runs, how many of them failed, how many configurations, as a sentence."""
+        counts = self.counts
+        text = f"{counts['runs']} meta-training runs ({counts['training_seconds']:,} s), {counts['lost']} lost;"
+        text += f" {counts['tests']} tested networks, {counts['diverged']} diverged"
+        if counts["configurations"]:
+            text += f"; baselines: {counts['configurations']} configurations in {counts['baseline_runs']} runs,"
+            text += f" {counts['baseline_failures']} diverged"
+        return text + "."
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Result:
+        data = data | {"findings": tuple(Finding(**one) for one in data["findings"]), "files": tuple(data["files"])}
+        return cls(**data)
+
+
+def conclude(bench: Workbench, findings: list[Finding], settings: str, seconds: float) -> Result:
+    """Write result.json and verdict.txt.
+
+    The verdict is "reproduced" where all claims hold, "not reproduced" where none does, else "reproduced in part"; without a
+    claim "seen". At smoke scale nothing is judged.
+
+    Args:
+      settings: a sentence on sizes, seeds and what was chosen how.
+      seconds: computing time of this call.
+    """
+    entry = REPRODUCTIONS[bench.name]
+    held = [finding.holds for finding in findings if finding.holds is not None]
+    if bench.scale == "smoke":
+        findings = [Finding(one.claim, one.seen, None) for one in findings]
+        verdict = "not judged, the sizes only show that it runs"
+    elif not held:
+        verdict = "seen, no claim to judge"
+    else:
+        verdict = "reproduced" if all(held) else "not reproduced" if not any(held) else "reproduced in part"
+    runs = list(bench.trained.values())
+    final = [r for m in bench.matrices for r in m.rows if r["genome"] is not None and r["step"] == m.steps[-1]]
+    counts = {"runs": len(runs), "lost": sum(run.genome is None for run in runs)}
+    counts |= {"tests": len(final), "diverged": sum(bool(row["failed"]) for row in final)}
+    for name, key in (
+        ("configurations", "configurations"),
+        ("baseline_runs", "runs"),
+        ("baseline_failures", "baseline_failures"),
+    ):
+        counts[name] = sum(int(matrix.notes[key]) for matrix in bench.matrices)
+    trained = sum(run.summary["seconds"] for run in runs if run.genome is not None)
+    counts["training_seconds"] = round(trained)
+    result = Result(
+        bench.name,
+        bench.scale,
+        entry.figure,
+        entry.title,
+        tuple(findings),
+        verdict,
+        counts,
+        settings,
+        round(seconds, 1),
+        tuple(bench.files),
+        environment(),
+    )
+    bench.write("verdict.txt", result.paragraph + "\n")
+    bench.write("result.json", json.dumps(result.to_dict(), indent=1) + "\n")
+    return result

@@ -1,0 +1,323 @@
+"""What a reproduction works with: meta-training by experiment files, tests by transfer matrices, files of results.
+
+Everything lies under `OUT/SCALE`: `runs/` (ordinary run folders, shared by all reproductions), `cells/` (of transfer matrices),
+`topologies/` (graphs that are made on the way) and a folder per reproduction. What is there is not computed again.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import multiprocessing
+import os
+import shlex
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from neurograph.errors import ExperimentError, GenomeError
+from neurograph.experiment_spec import ExperimentSpec, dump_experiment, load_experiment
+from neurograph.files import write_atomically
+from neurograph.genome import Genome, load_genome_file
+from neurograph.matrix_results import TransferMatrix
+from neurograph.reproduce import SCALES
+from neurograph.results import Row
+from neurograph.rule import Rule
+from neurograph.tasks import Task, get_task
+from neurograph.topology import Topology
+
+__all__ = ["Trained", "Variant", "Workbench"]
+
+T = TypeVar("T")
+LOST = "lost.json"
+SMALL = (
+    *(f"training.{name}" for name in ("meta_steps=2", "validate_every=2", "validation_episodes=1")),
+    *(f"unroll.{name}" for name in ("steps=2", "batch_size=32", "query_size=32")),
+)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """An experiment, by the name of a shipped one or a path, with overrides as `neurograph meta-train --set` takes them."""
+
+    experiment: str
+    overrides: tuple[str, ...] = ()
+
+    def spec(self, *more: str) -> ExperimentSpec:
+        return load_experiment(self.experiment, (*self.overrides, *more))
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run: `label` of its variant, `seed`, what it found and the folder that says how.
+
+    `genome` and `rule` are None where the run was lost (every genome diverged); `reason` says why.
+    """
+
+    label: str
+    seed: int
+    folder: Path
+    genome: Genome | None = None
+    rule: Rule | None = None
+    reason: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.label} / {self.seed}"
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        return json.loads((self.folder / "summary.json").read_text(encoding="utf-8"))
+
+    @property
+    def accuracy(self) -> float:
+        """On validation data, mean over the experiment's problems; 0 for a lost run."""
+        found = self.summary["validation"]["accuracy"] if self.genome is not None else [0.0]
+        return sum(value or 0.0 for value in found) / len(found)
+
+    def records(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl."""
+        lines = (self.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+
+
+class Workbench:
+    """The means of one reproduction at one scale.
+
+    Args:
+      name: of the reproduction.
+      scale: one of `SCALES`.
+      out: folder of all reproductions.
+      jobs: meta-training runs at the same time, in processes of their own; 1 runs them here, one after another.
+      seeds: number of meta-training seeds, instead of the reproduction's own.
+      say: told a line about what runs now.
+
+    Raises:
+      ExperimentError: an unknown scale.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        scale: str,
+        out: Path,
+        *,
+        jobs: int = 1,
+        seeds: int | None = None,
+        say: Callable[[str], None] = lambda text: None,
+    ):
+        if scale not in SCALES:
+            raise ExperimentError(f"scale: got {scale!r}; allowed: {', '.join(SCALES)}")
+        self.name, self.scale, self.jobs, self.say = name, scale, jobs, say
+        self.out = out / scale
+        self.folder = self.out / name
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._seeds = seeds
+        self.trained: dict[Path, Trained] = {}
+        self.matrices: list[TransferMatrix] = []
+        self.files: list[str] = []
+
+    # -- sizes ---------------------------------------------------------------------------------------------------------------
+
+    def pick(self, smoke: T, laptop: T, paper: T) -> T:
+        """What is right for this scale."""
+        return {"smoke": smoke, "laptop": laptop, "paper": paper}[self.scale]
+
+    def seeds(self, smoke: int, laptop: int, paper: int) -> int:
+        """Number of meta-training seeds: the user's, if there was one."""
+        return self._seeds or self.pick(smoke, laptop, paper)
+
+    def topology(self, name: str, document: Mapping[str, Any]) -> str:
+        """Path of a topology file with this content, kept beside the runs."""
+        folder = self.out / "topologies"
+        folder.mkdir(parents=True, exist_ok=True)
+        path, text = folder / f"{name}.yaml", yaml.safe_dump(dict(document), sort_keys=False)
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            write_atomically(path, text)
+        return str(path)
+
+    def variant(self, experiment: str, *overrides: str) -> Variant:
+        """An experiment with overrides; at smoke scale shrunk until it only shows that it runs."""
+        return Variant(experiment, (*overrides, *SMALL) if self.scale == "smoke" else overrides)
+
+    def images(self, *overrides: str, experiment: str = "mnist") -> Variant:
+        """An experiment on MNIST at 10x10 pixels; at smoke scale on the embedded digits, so that nothing is downloaded."""
+        if self.scale != "smoke":
+            return Variant(experiment, overrides)
+        return self.variant("digits", *overrides, f"problems=[{{task: digits, topology: {self._digits()}}}]")
+
+    def recipe(self) -> tuple[str, ...]:
+        """Overrides of the plain genome for images that several reproductions test: trained once, with the seeds of `seeds`."""
+        return (f"training.meta_steps={self.pick(2, 300, 10_000)}", f"training.genomes={self.pick(1, 2, 8)}")
+
+    def image_places(self) -> tuple[dict[str, str], dict[str, str]]:
+        """(topologies, tasks) by name, to test what `images` trained where it was trained."""
+        if self.scale == "smoke":
+            return {"64-16-10": self._digits()}, {"digits": "digits"}
+        return {"100-64-64-10": "mnist_10x10"}, {"mnist/10x10": "mnist/10x10"}
+
+    def _digits(self) -> str:
+        connections = [{"kind": "dense", "from": "input", "to": "hidden"}, {"kind": "dense", "from": "hidden", "to": "output"}]
+        sizes = {"input": [8, 8], "hidden": 16, "output": 10}
+        graph = {"populations": sizes, "inputs": "input", "outputs": "output", "connections": connections}
+        return self.topology("digits_small", graph)
+
+    # -- meta-training -------------------------------------------------------------------------------------------------------
+
+    def train(self, variants: Mapping[str, Variant], seeds: int | Sequence[int]) -> dict[str, list[Trained]]:
+        """Meta-train every variant with every seed; runs that are there are taken, runs that were stopped go on.
+
+        Args:
+          variants: by label.
+          seeds: their number (from 0), or themselves.
+
+        Returns:
+          Per label its runs, in the order of the seeds; see `Trained` for lost ones.
+
+        Raises:
+          SpecError, ExperimentError: an experiment that says something wrong.
+        """
+        wanted = range(seeds) if isinstance(seeds, int) else seeds
+        plan = [(label, seed, variant) for label, variant in variants.items() for seed in wanted]
+        specs = {(label, seed): variant.spec(f"seed={seed}") for label, seed, variant in plan}
+        folders = {key: self._run_folder(variants[key[0]], spec) for key, spec in specs.items()}
+        todo = {folders[key]: key for key in folders if not _finished(folders[key])}
+        calls = {folder: (variants[key[0]], f"seed={key[1]}", folder) for folder, key in todo.items()}
+        started, done = time.perf_counter(), 0
+
+        def told(folder: Path) -> None:
+            nonlocal done
+            done += 1
+            label, seed = todo[folder]
+            self.say(
+                f"[{done}/{len(todo)}] meta-trained {label}, seed {seed}: {_state(folder)}"
+                f" ({time.perf_counter() - started:.0f} s so far)"
+            )
+
+        if calls:
+            self.say(f"{self.name}: {len(calls)} of {len(plan)} meta-training runs to do")
+        if self.jobs == 1 or len(calls) <= 1:
+            for folder, call in calls.items():
+                _train(*call)
+                told(folder)
+        else:
+            self._side_by_side(calls, told)
+        found: dict[str, list[Trained]] = {}
+        for label, seed, _ in plan:
+            run = _read(label, seed, folders[label, seed])
+            self.trained[run.folder] = run
+            found.setdefault(label, []).append(run)
+        return found
+
+    def _side_by_side(self, calls: Mapping[Path, tuple[Variant, str, Path]], told: Callable[[Path], None]) -> None:
+        context = multiprocessing.get_context("spawn")  # JAX has threads: a forked process may hang
+        before = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(self.out / "compiled"))
+        try:
+            with ProcessPoolExecutor(min(self.jobs, len(calls)), mp_context=context) as pool:
+                waiting = {pool.submit(_train, *call): folder for folder, call in calls.items()}
+                try:
+                    for future in as_completed(waiting):
+                        future.result()
+                        told(waiting[future])
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
+        finally:
+            if before is None:
+                os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
+
+    def _run_folder(self, variant: Variant, spec: ExperimentSpec) -> Path:
+        """Named by what decides the run: two reproductions that want the same run share it."""
+        text = dump_experiment(spec.model_copy(update={"transfer": type(spec.transfer)(), "devices": None, "tensorboard": False}))
+        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        return self.out / "runs" / f"{Path(variant.experiment).stem}-{digest}"
+
+    # -- tests ---------------------------------------------------------------------------------------------------------------
+
+    def test(
+        self,
+        runs: Mapping[str, Sequence[Trained]],
+        topologies: Mapping[str, str | Topology],
+        tasks: Mapping[str, str | Mapping[str, Any] | Task],
+        *,
+        at: Sequence[int],
+        seeds: int,
+        **options: Any,
+    ) -> TransferMatrix:
+        """All runs on all topologies and tasks, on test data, beside baselines: see `transfer_matrix`, whose options these are.
+
+        Genomes are named `LABEL / SEED`; lost runs have no cells. Default: no baselines.
+        """
+        from neurograph.experiment import find_topology
+        from neurograph.transfer_matrix import transfer_matrix
+
+        genomes = {run.name: (run.genome, run.rule) for members in runs.values() for run in members if run.genome is not None}
+        graphs = {name: one if isinstance(one, Topology) else find_topology(one) for name, one in topologies.items()}
+        data = {name: one if isinstance(one, Task) else get_task(one) for name, one in tasks.items()}
+        if not genomes:
+            raise GenomeError(f"{self.name}: every meta-training run was lost; there is nothing to test")
+        options = {"optimizers": ()} | options
+        matrix = transfer_matrix(genomes, graphs, data, self.out, at=at, seeds=seeds, progress=self.say, **options)
+        self.matrices.append(matrix)
+        return matrix
+
+    # -- what is written -----------------------------------------------------------------------------------------------------
+
+    def write(self, name: str, data: str | bytes) -> None:
+        write_atomically(self.folder / name, data)
+        self.files = [*dict.fromkeys([*self.files, name])]
+
+    def csv(self, name: str, rows: Iterable[Row]) -> None:
+        """Rows, as a table with the keys of all of them as columns."""
+        rows = list(rows)
+        stream = io.StringIO()
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        writer = csv.DictWriter(stream, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        self.write(name, stream.getvalue())
+
+    def figure(self, name: str, figure: Any) -> None:
+        """A PNG, small enough for a repository."""
+        stream = io.BytesIO()
+        figure.savefig(stream, format="png", dpi=110)
+        self.write(name, stream.getvalue())
+
+
+def _finished(folder: Path) -> bool:
+    return (folder / "summary.json").exists() or (folder / LOST).exists()
+
+
+def _train(variant: Variant, seed: str, folder: Path) -> None:
+    """One run, as `neurograph meta-train EXPERIMENT --set ... --out FOLDER --no-transfer --resume` does it."""
+    from neurograph.experiment import meta_train
+
+    folder.mkdir(parents=True, exist_ok=True)
+    command = ["neurograph", "meta-train", variant.experiment]
+    command += [word for one in (*variant.overrides, seed) for word in ("--set", one)]
+    command += ["--out", str(folder), "--no-transfer", "--resume"]
+    write_atomically(folder / "command.txt", shlex.join(command) + "\n")
+    try:
+        meta_train(variant.spec(seed), folder, resume=True)
+    except GenomeError as error:  # every genome diverged: that is a result, too
+        write_atomically(folder / LOST, json.dumps(str(error)) + "\n")
+
+
+def _read(label: str, seed: int, folder: Path) -> Trained:
+    if (folder / LOST).exists():
+        return Trained(label, seed, folder, reason=json.loads((folder / LOST).read_text(encoding="utf-8")))
+    file = load_genome_file(folder / "genome.json")
+    return Trained(label, seed, folder, file.genome, file.rule)
+
+
+def _state(folder: Path) -> str:
+    run = _read("", 0, folder)
+    return f"lost ({run.reason.splitlines()[0]})" if run.genome is None else f"{run.accuracy:.3f} on validation data"
