@@ -103,3 +103,19 @@ def test_every_peer_has_the_same_meta_gradient(graph):
     assert size > 1e-5
     for name, gradient in gradients.items():
         np.testing.assert_allclose(gradient, gradients["ours"], atol=1e-4 * size, err_msg=name)
+
+
+def test_collectives_are_counted_inside_and_outside_of_loops():
+    from benchmarks.communication import collectives
+
+    text = """HloModule m
+%body.1 (p: f32[2]) -> f32[2] {
+  %all-gather.1 = f32[1,4,4]{2,0,1} all-gather(%x), dimensions={1}
+  %all-reduce.2 = (f32[1]{0}, pred[3]{0}) all-reduce(%a, %b)
+}
+ENTRY %main.2 (p: f32[2]) -> f32[2] {
+  %ag = f64[5]{0} all-gather-start(%y)
+  ROOT %add = f32[2]{0} add(%p, %p)
+}
+"""
+    assert collectives(text) == {"loop": [64, 7], "end": [40]}
