@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import neurograph as ng
+from neurograph.topology.layout import population_layout
 
 FOLDER = Path(__file__).parent.parent / "topologies"
 NAMES = ("celegans", "celegans_readout")
@@ -156,3 +157,13 @@ def test_the_files_are_as_the_script_makes_them(make, name):
     again = make.celegans(nx.DiGraph(worm), readout=name == "celegans_readout")
     assert {again.names[i] for i in again.outputs} == {t.names[i] for i in t.outputs}
     assert again.names == t.names
+
+
+def test_the_picture_tells_inputs_and_outputs_within_a_kind():
+    boxes, links = population_layout(ng.load_topology(FOLDER / "celegans.graphml"))
+    assert [(box.name, box.label, box.role) for box in boxes] == [
+        ("sensory", "83, 64 in", "input"),
+        ("inter", "81", "hidden"),
+        ("motor", "115, 10 out", "output"),
+    ]
+    assert sum(int(link.label.split()[0]) for link in links) == 1929
