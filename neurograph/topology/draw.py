@@ -254,13 +254,14 @@ def _populations(axes: Any, figure: Any, t: Topology) -> None:
         under = box.label + (f", {box.dead} dead" if box.dead else "")
         axes.text(box.x, box.y - 0.17, under, ha="center", va="center", fontsize=7, color=_INK, zorder=3)
     corners = [(b.x - b.width / 2, b.y - b.height / 2) for b in boxes] + [(b.x + b.width / 2, b.y + b.height / 2) for b in boxes]
+    loops = {link.source for link in links if link.source == link.target}
     for link in links:
-        corners += _arrow(axes, boxes, link)
+        corners += _arrow(axes, boxes, link, loops)
     low, high = np.min(corners, axis=0) - 0.35, np.max(corners, axis=0) + 0.35
     _frame(axes, figure, _escape(t.title), low, high, 0.72)
 
 
-def _arrow(axes: Any, boxes: list[Box], link: Link) -> list[tuple[float, float]]:
+def _arrow(axes: Any, boxes: list[Box], link: Link, loops: set[int]) -> list[tuple[float, float]]:
     """One arrow with its label; returns the corners of the room that it takes."""
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path as Curve
@@ -280,8 +281,9 @@ def _arrow(axes: Any, boxes: list[Box], link: Link) -> list[tuple[float, float]]
     else:  # over or under the boxes between
         side = 1 if link.lane > 0 else -1
         height = link.height
-        start = (a.x + 0.2 * np.sign(b.x - a.x), a.y + side * a.height / 2)
-        stop = (b.x - 0.2 * np.sign(b.x - a.x), b.y + side * b.height / 2)
+        out, back = (0.7 if side > 0 and end in loops else 0.2 for end in (link.source, link.target))  # beside a loop
+        start = (a.x + out * np.sign(b.x - a.x), a.y + side * a.height / 2)
+        stop = (b.x - back * np.sign(b.x - a.x), b.y + side * b.height / 2)
         points = [start, (start[0], height * 4 / 3 - start[1] / 3), (stop[0], height * 4 / 3 - stop[1] / 3), stop]
         label = ((start[0] + stop[0]) / 2, height)
         color = _BACK if link.cyclic else color

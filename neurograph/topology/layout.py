@@ -115,10 +115,11 @@ def _boxes(t: Topology) -> tuple[np.ndarray, list[Box]]:
         here = box_of == number
         size = int(here.sum())
         kinds = np.bincount(role[here], minlength=3)
-        kind = ("hidden", "input", "output")[int(np.argmax(kinds))]
+        kind = "output" if kinds[2] else "input" if kinds[1] else "hidden"
         if t.population_names and len(t.population_names) <= MAX_BOXES and value < len(t.population_names):
             name, shape = t.population_names[value], t.population_shapes[value]
             label = " x ".join(map(str, shape)) if len(shape) > 1 else f"{size:,}"
+            label += "".join(f", {count:,} {what}" for count, what in zip(kinds[1:], ("in", "out")) if 0 < count < size)
         else:
             levels = np.unique(t.levels[here])
             span = f"level {levels[0]}" if len(levels) == 1 else f"levels {levels[0]} to {levels[-1]}"
