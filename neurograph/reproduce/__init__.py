@@ -27,4 +27,5 @@ class Entry:
 REPRODUCTIONS: dict[str, Entry] = {
     "depth": Entry("neurograph.reproduce.depth", "figure 10", "Other depths"),
     "states": Entry("neurograph.reproduce.states", "figure 13", "The number of states"),
+    "curriculum": Entry("neurograph.reproduce.curriculum", "figure 14", "Growing unrolls"),
 }
