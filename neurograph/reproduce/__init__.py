@@ -29,4 +29,5 @@ REPRODUCTIONS: dict[str, Entry] = {
     "states": Entry("neurograph.reproduce.states", "figure 13", "The number of states"),
     "curriculum": Entry("neurograph.reproduce.curriculum", "figure 14", "Growing unrolls"),
     "oja": Entry("neurograph.reproduce.oja", "figure 15", "Oja's rule"),
+    "synapse_normalization": Entry("neurograph.reproduce.synapse_normalization", "figure 16", "Normalised synapses"),
 }
