@@ -30,4 +30,5 @@ REPRODUCTIONS: dict[str, Entry] = {
     "curriculum": Entry("neurograph.reproduce.curriculum", "figure 14", "Growing unrolls"),
     "oja": Entry("neurograph.reproduce.oja", "figure 15", "Oja's rule"),
     "synapse_normalization": Entry("neurograph.reproduce.synapse_normalization", "figure 16", "Normalised synapses"),
+    "transfer": Entry("neurograph.reproduce.transfer", "beyond the paper", "What makes a genome transfer"),
 }
