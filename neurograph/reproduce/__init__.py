@@ -25,5 +25,10 @@ class Entry:
 
 
 REPRODUCTIONS: dict[str, Entry] = {
+    "depth": Entry("neurograph.reproduce.depth", "figure 10", "Other depths"),
     "states": Entry("neurograph.reproduce.states", "figure 13", "The number of states"),
+    "curriculum": Entry("neurograph.reproduce.curriculum", "figure 14", "Growing unrolls"),
+    "oja": Entry("neurograph.reproduce.oja", "figure 15", "Oja's rule"),
+    "synapse_normalization": Entry("neurograph.reproduce.synapse_normalization", "figure 16", "Normalised synapses"),
+    "transfer": Entry("neurograph.reproduce.transfer", "beyond the paper", "What makes a genome transfer"),
 }

@@ -59,7 +59,7 @@ def curves(
             number += not plain
             band = [row["low"] for row in line], [row["high"] for row in line]
             axis.fill_between(places, *band, color=colour, alpha=0.15, linewidth=0)
-            style = "--" if plain else "-"
+            style = ("--", "-.", ":")[list(dashed).index(label) % 3] if plain else "-"
             axis.plot(places, [row["median"] for row in line], style, marker=marker, ms=4, color=colour, lw=1.6, label=label)
         if chance is not None:
             axis.axhline(chance, color=GREY, linestyle=":", linewidth=1.1, label="commonest answer")

@@ -9,7 +9,13 @@ import numpy as np
 from neurograph.matrix_results import TransferMatrix
 from neurograph.results import Row, best_baselines, label
 
-__all__ = ["at", "baseline_rows", "spread", "summarize", "tested"]
+__all__ = ["RECIPE", "at", "baseline_rows", "by_genome", "spread", "summarize", "tested", "told"]
+
+RECIPE = (
+    "The shipped recipe (start near backprop, four states, single-state symmetric synapses, neurons normalised over the batch,"
+    " the softmax's error as feedback), not the paper's start and feedback."
+)
+"""For the settings of a reproduction that trains by it."""
 
 
 def tested(matrix: TransferMatrix) -> list[Row]:
@@ -23,15 +29,31 @@ def tested(matrix: TransferMatrix) -> list[Row]:
     return found
 
 
-def baseline_rows(matrix: TransferMatrix) -> list[Row]:
+def baseline_rows(matrix: TransferMatrix, batch_norm: bool | None = None) -> list[Row]:
     """Per topology, task and step the baseline that was best on validation data, as an entry of `summarize`; its label is
-    "best baseline", "which" says what it is."""
+    "best baseline", "which" says what it is. `batch_norm`: only of those with, or without it."""
+    chosen: Iterable[Row] = matrix.chosen
+    if batch_norm is not None:
+        ranked: dict[tuple, Row] = {}
+        for row in chosen:
+            place = row["topology"], row["task"], row["step"]
+            if row["batch_norm"] == batch_norm and (place not in ranked or row["accuracy"] > ranked[place]["accuracy"]):
+                ranked[place] = row | {"best": True}
+        chosen = ranked.values()
     found = []
-    for (topology, task, step), entry in best_baselines((r for r in matrix.rows if r["genome"] is None), matrix.chosen).items():
+    for (topology, task, step), entry in best_baselines((r for r in matrix.rows if r["genome"] is None), chosen).items():
         row: Row = {"label": "best baseline", "topology": topology, "task": task, "step": step}
         row |= {key: entry[key] for key in ("median", "low", "high", "minimum", "maximum", "failures")}
         found.append(row | {"runs": entry["seeds"], "genomes": 0, "which": f"{label(entry)}, {entry['learning_rate']:.3g}"})
     return found
+
+
+def by_genome(rows: Iterable[Row], of: str = "accuracy") -> dict[str, dict[int, float]]:
+    """{label: {genome seed: mean over its rows}}: what is compared where genomes, not runs of them, are the sample."""
+    groups: dict[str, dict[int, list[float]]] = {}
+    for row in rows:
+        groups.setdefault(row["label"], {}).setdefault(row["genome_seed"], []).append(row[of])
+    return {name: {seed: float(np.mean(found)) for seed, found in members.items()} for name, members in groups.items()}
 
 
 def summarize(rows: Iterable[Row], by: Sequence[str] = ("label", "topology", "task", "step"), of: str = "accuracy") -> list[Row]:
@@ -57,6 +79,12 @@ def spread(numbers: Iterable[float]) -> Row:
     low, median, high = np.percentile(values, [25, 50, 75])
     found = {"median": median, "low": low, "high": high, "minimum": values.min(), "maximum": values.max()}
     return {key: float(value) for key, value in found.items()}
+
+
+def told(numbers: Iterable[float], digits: int = 3) -> str:
+    """ "0.850 (0.842 to 0.861)": median, lowest and highest."""
+    found = spread(numbers)
+    return f"{found['median']:.{digits}f} ({found['minimum']:.{digits}f} to {found['maximum']:.{digits}f})"
 
 
 def at(table: Iterable[Row], **keys: object) -> Row:

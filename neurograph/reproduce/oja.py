@@ -1,0 +1,48 @@
+"""Figure 15, appendix B: Oja's rule, which keeps synapses bounded."""
+
+from __future__ import annotations
+
+from neurograph.reproduce.longer import far_beyond
+from neurograph.reproduce.summaries import by_genome, spread, told
+from neurograph.reproduce.verdict import Finding
+from neurograph.reproduce.workbench import Workbench
+
+__all__ = ["run"]
+
+BOUNDED = 0.1
+"""Synapses are bounded if their length over the second half of a run grows by no more than this power of the steps."""
+CLOSE = 0.02
+"""Accuracies are about the same if their medians differ by no more."""
+
+
+def run(bench: Workbench) -> tuple[list[Finding], str]:
+    """Genomes meta-trained with and without Oja's term."""
+    off, on = "without", "with Oja's rule"
+    variants = {off: bench.images(*bench.recipe()), on: bench.images(*bench.recipe(), "rule.oja=weights")}
+    seen = far_beyond(bench, variants)
+    last = [row for row in seen.lengths if row["step"] == seen.end]
+    factor, power = by_genome(last, "length"), by_genome(last, "power")
+    grown = {label: list(power.get(label, {}).values()) for label in variants}
+    bounded = Finding(
+        f"With Oja's rule synapses stay bounded, without it they grow (length ~ steps^p over the second half; p below {BOUNDED}"
+        " for every genome with it, above for every one without)",
+        f"after {seen.end} steps synapses are "
+        + ", ".join(
+            f"{told(factor.get(label, {}).values(), 1)} times their start {label}, p {told(grown[label], 2)}"
+            for label in variants
+        ),
+        bool(grown[on] and grown[off]) and max(grown[on]) < BOUNDED < min(grown[off]),
+        "neurons are normalised in this recipe: updates shrink as synapses grow, so that they grow slowly without the rule, too",
+    )
+    means = {step: by_genome(row for row in seen.rows if row["step"] == step) for step in (seen.unroll, seen.end)}
+    middle = {step: {label: spread(means[step].get(label, {}).values())["median"] for label in variants} for step in means}
+    same = Finding(
+        f"Accuracy is about the same (medians within {CLOSE} after the trained unroll)",
+        "; ".join(
+            f"after {step} steps " + ", ".join(f"{told(means[step].get(label, {}).values())} {label}" for label in variants)
+            for step in means
+        ),
+        abs(middle[seen.unroll][on] - middle[seen.unroll][off]) <= CLOSE,
+        "few meta-steps: the strength of the decay is the genome's, and starts where it hinders learning within ten steps",
+    )
+    return [bounded, same], seen.settings
