@@ -83,7 +83,8 @@ class GenomeLearner:
     def step(self, kept: Any, x: jax.Array, y: jax.Array, index: Any, key: jax.Array) -> Any:
         """One learning step on x [B, n_in], y [B, n_out]; `key` is for noise."""
         own = key if self.network.rule.noise else None
-        return learning_step(self.network, self.genome, kept, x, y, index, own, False)[0]
+        learned: Any = learning_step(self.network, self.genome, kept, x, y, index, own, False)
+        return learned[0]
 
     def judge(self, kept: Any, query: Batch) -> dict[str, jax.Array]:
         """{"loss", "accuracy"} on a query [Q, ...]."""
@@ -113,7 +114,8 @@ class DescentLearner:
     def step(self, kept: Any, x: jax.Array, y: jax.Array, index: Any, key: jax.Array) -> Any:
         """One training step."""
         del index, key
-        return train_step(self.network, any_optimizer(self.rate, self.optimizer), self.activation, *kept, x, y)
+        optimizer = any_optimizer(self.rate, self.optimizer)
+        return train_step(self.network, optimizer, self.activation, kept[0], kept[1], x, y)
 
     def judge(self, kept: Any, query: Batch) -> dict[str, jax.Array]:
         """{"loss", "accuracy"} on a query [Q, ...]."""
@@ -200,7 +202,7 @@ def permuted(task: Task, seed: int) -> Relabelled:
         )
     order = np.random.default_rng(seed).permutation(task.num_classes)
     names = tuple(task.class_names[i] for i in np.argsort(order)) if task.class_names else ()
-    common = {"num_inputs": task.num_inputs, "num_outputs": task.num_outputs, "num_classes": task.num_classes}
+    common: dict[str, Any] = {"num_inputs": task.num_inputs, "num_outputs": task.num_outputs, "num_classes": task.num_classes}
     common |= {"class_names": names, "image_shape": task.image_shape}
     return Relabelled(f"{task.name} permuted {seed}", **common, task=task, order=jnp.asarray(order, jnp.int32))
 
