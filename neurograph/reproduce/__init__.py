@@ -25,5 +25,6 @@ class Entry:
 
 
 REPRODUCTIONS: dict[str, Entry] = {
+    "toy": Entry("neurograph.reproduce.toy", "figures 3 and 4", "Functions of two variables"),
     "states": Entry("neurograph.reproduce.states", "figure 13", "The number of states"),
 }
