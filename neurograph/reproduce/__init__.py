@@ -26,5 +26,6 @@ class Entry:
 
 REPRODUCTIONS: dict[str, Entry] = {
     "toy": Entry("neurograph.reproduce.toy", "figures 3 and 4", "Functions of two variables"),
+    "generalization": Entry("neurograph.reproduce.generalization", "figure 5", "One small data set, then others"),
     "states": Entry("neurograph.reproduce.states", "figure 13", "The number of states"),
 }
