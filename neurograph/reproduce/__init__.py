@@ -27,5 +27,6 @@ class Entry:
 REPRODUCTIONS: dict[str, Entry] = {
     "toy": Entry("neurograph.reproduce.toy", "figures 3 and 4", "Functions of two variables"),
     "generalization": Entry("neurograph.reproduce.generalization", "figure 5", "One small data set, then others"),
+    "sgd": Entry("neurograph.reproduce.sgd", "figure 6", "Beside SGD, momentum and Adam"),
     "states": Entry("neurograph.reproduce.states", "figure 13", "The number of states"),
 }
