@@ -29,4 +29,5 @@ REPRODUCTIONS: dict[str, Entry] = {
     "generalization": Entry("neurograph.reproduce.generalization", "figure 5", "One small data set, then others"),
     "sgd": Entry("neurograph.reproduce.sgd", "figure 6", "Beside SGD, momentum and Adam"),
     "states": Entry("neurograph.reproduce.states", "figure 13", "The number of states"),
+    "continual": Entry("neurograph.reproduce.continual", "C.6 and beyond", "Task after task on the same synapses"),
 }
