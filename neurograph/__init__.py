@@ -48,6 +48,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "neurograph.population": ("population_map",),
     "neurograph.reference": ("from_graphs_tuple", "to_graphs_tuple"),
     "neurograph.learner": ("Problem", "accuracy", "learning_curve", "meta_loss", "query_loss"),
+    "neurograph.continual": ("GenomeLearner", "Phase", "best_descent", "descent_learner", "learn_sequence", "permuted"),
     "neurograph.meta.vector": ("GenomeVector",),
     "neurograph.estimator": ("NeurographClassifier",),
     "neurograph.report": ("write_report",),

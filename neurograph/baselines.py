@@ -35,6 +35,7 @@ __all__ = [
     "Curves",
     "Parameters",
     "Setting",
+    "any_optimizer",
     "baseline_curves",
     "init_parameters",
     "learning_rates",
@@ -306,7 +307,7 @@ def _runs(network, episode, init_key, rates, count, kind, activation, batch_norm
     fresh = init_parameters(network, Setting("sgd", activation, batch_norm), key=init_key)
 
     def run(rate):
-        optimizer = _any_optimizer(rate, kind)
+        optimizer = any_optimizer(rate, kind)
 
         def judge(parameters):
             outputs = predict(network, parameters, episode.query.x, activation)
@@ -325,7 +326,7 @@ def _runs(network, episode, init_key, rates, count, kind, activation, batch_norm
     return jax.lax.fori_loop(0, count, lambda i, found: found.at[:, i].set(run(rates[i])), found)
 
 
-def _any_optimizer(rate: Any, kind: jax.Array) -> Any:
+def any_optimizer(rate: Any, kind: jax.Array) -> Any:
     """optax's sgd, sgd with momentum or adam, by a traced number: the place in `OPTIMIZERS`."""
     descent = optax.sgd(rate, momentum=jnp.where(kind == OPTIMIZERS.index("momentum"), MOMENTUM, 0.0))  # momentum 0 is sgd
     adam = optax.adam(rate)

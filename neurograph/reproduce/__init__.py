@@ -25,10 +25,14 @@ class Entry:
 
 
 REPRODUCTIONS: dict[str, Entry] = {
+    "toy": Entry("neurograph.reproduce.toy", "figures 3 and 4", "Functions of two variables"),
+    "generalization": Entry("neurograph.reproduce.generalization", "figure 5", "One small data set, then others"),
+    "sgd": Entry("neurograph.reproduce.sgd", "figure 6", "Beside SGD, momentum and Adam"),
     "depth": Entry("neurograph.reproduce.depth", "figure 10", "Other depths"),
     "states": Entry("neurograph.reproduce.states", "figure 13", "The number of states"),
     "curriculum": Entry("neurograph.reproduce.curriculum", "figure 14", "Growing unrolls"),
     "oja": Entry("neurograph.reproduce.oja", "figure 15", "Oja's rule"),
     "synapse_normalization": Entry("neurograph.reproduce.synapse_normalization", "figure 16", "Normalised synapses"),
     "transfer": Entry("neurograph.reproduce.transfer", "beyond the paper", "What makes a genome transfer"),
+    "continual": Entry("neurograph.reproduce.continual", "C.6 and beyond", "Task after task on the same synapses"),
 }

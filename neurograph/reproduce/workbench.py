@@ -157,6 +157,11 @@ class Workbench:
         """Overrides of the plain genome for images that several reproductions test: trained once, with the seeds of `seeds`."""
         return (f"training.meta_steps={self.pick(2, 300, 10_000)}", f"training.genomes={self.pick(1, 2, 8)}")
 
+    def zoo(self, name: str) -> Trained:
+        """A genome of the zoo, to be tested beside those trained here; no run of this bench."""
+        file: Any = load_genome_file(name)
+        return Trained(f"zoo's {name}", 0, Path(), file.genome, file.rule)
+
     def image_places(self) -> tuple[dict[str, str], dict[str, str]]:
         """(topologies, tasks) by name, to test what `images` trained where it was trained."""
         if self.scale == "smoke":

@@ -1,0 +1,107 @@
+"""Figure 5: a genome of one small data set on other data sets, sizes and numbers of classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from neurograph.reproduce.figures import curves, panels
+from neurograph.reproduce.summaries import at, baseline_rows, summarize, tested
+from neurograph.reproduce.verdict import Finding
+from neurograph.reproduce.workbench import Variant, Workbench
+
+__all__ = ["run"]
+
+
+def layers(*sizes: Any) -> dict[str, Any]:
+    """A topology of two complete hidden layers: input, first, second, output."""
+    names = ("input", "first", "second", "output")
+    pairs = (("input", "first"), ("first", "second"), ("second", "output"))
+    connections = [{"kind": "dense", "from": a, "to": b} for a, b in pairs]
+    return {
+        "populations": dict(zip(names, sizes)),
+        "inputs": "input",
+        "outputs": "output",
+        "connections": connections,
+    }
+
+
+def run(bench: Workbench) -> tuple[list[Finding], str]:
+    """Genomes of MNIST at 10x10 pixels and of its halves, on what they never saw, beside SGD."""
+    recipe = bench.recipe()
+    variants = {"digits": bench.images(*recipe), "functions": bench.variant("functions")}
+    if bench.scale != "smoke":
+        variants = {"MNIST 10x10": bench.images(*recipe)}
+        five = bench.topology("mnist_10x10_5", layers([10, 10], 64, 64, 5))
+        for half in ("0-4", "5-9"):
+            problem = f"problems=[{{task: mnist/{half}, options: {{crop: 20, size: 10}}, topology: {five}}}]"
+            variants[f"MNIST {half}, 10x10"] = Variant("mnist", (*recipe, problem))
+    seeds = bench.seeds(1, 3, 3)
+    runs = bench.train(variants, seeds)
+
+    full = "mnist_28x28"
+    wide = bench.topology("mnist_28x28_62", layers([28, 28], 64, 64, 62))
+    graph, task = bench.image_places()
+    places = {
+        "MNIST 28x28": (full, "mnist"),
+        "EMNIST a-j": (full, "emnist/a-j"),
+        "Fashion-MNIST": (full, "fashion_mnist"),
+        "EMNIST, 62 classes": (wide, "emnist/byclass"),
+        "xor": ("mlp_2d_classes", "xor"),
+        "random xor": ("mlp_2d_classes", "random_xor"),
+    }
+    if bench.scale == "smoke":
+        places = {"digits": (*graph.values(), *task.values()), "xor": places["xor"]}
+    sizes: dict[str, Any] = {"at": bench.pick((0, 2), (0, 1, 2, 5, 10, 20, 50), (0, 1, 2, 5, 10, 20, 50, 100))}
+    sizes |= {"seeds": bench.pick(1, 3, 5), "query_size": bench.pick(64, 1024, 2048), "optimizers": ("sgd",)}
+    if bench.scale == "smoke":
+        sizes |= {"learning_rates": (0.1, 1.0), "validation_seeds": 1}
+    judged = bench.pick(2, 10, 10)
+    rows, table, best, chance = [], [], [], {}
+    for name, (topology, task) in places.items():
+        matrix = bench.test(runs, {topology: topology}, {name: task}, **sizes)
+        rows += tested(matrix)
+        table += summarize(tested(matrix))
+        best += baseline_rows(matrix)
+        chance |= matrix.notes["chance"]
+    bench.csv("data.csv", rows)
+    bench.csv("baseline.csv", best)
+
+    figure, axes = panels(len(places), columns=3, width=3.4, height=2.7)
+    for axis, name in zip(axes, places):
+        lines = {label: [r for r in table if (r["task"], r["label"]) == (name, label)] for label in runs}
+        lines["SGD, best rate at each step"] = [r for r in best if r["task"] == name]
+        curves(axis, lines, title=name, chance=chance[name], dashed=["SGD, best rate at each step"])
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    bench.figure("figure.png", figure)
+
+    findings = []
+    for label in runs:
+        here = {
+            name: at(table, label=label, task=name, step=judged) for name in places if any(r["label"] == label for r in table)
+        }
+        sgd = {name: at(best, task=name, step=judged) for name in here}
+        seen = ", ".join(
+            f"{name} {row['median']:.3f} ({row['minimum']:.3f}..{row['maximum']:.3f}; SGD {sgd[name]['median']:.3f})"
+            for name, row in here.items()
+        )
+        learned = [n for n, row in here.items() if row["median"] - chance[n] >= 0.8 * (sgd[n]["median"] - chance[n])]
+        ahead = [n for n, row in here.items() if row["low"] > sgd[n]["high"]]
+        behind = [n for n, row in here.items() if row["high"] < sgd[n]["low"]]
+        findings.append(
+            Finding(
+                f"A genome meta-trained on {label} learns data sets, sizes and numbers of classes that it never saw",
+                f"median test accuracy after {judged} steps (lowest..highest): {seen}; at least 0.8 of SGD's gain over the"
+                f" commonest answer on {len(learned)} of {len(here)} (the criterion: all); ahead of SGD, quartiles apart, on"
+                f" {len(ahead)} ({', '.join(ahead) or 'none'}), behind on {len(behind)} ({', '.join(behind) or 'none'})",
+                bool(here) and len(learned) == len(here),
+                f"what is short of it ({', '.join(n for n in here if n not in learned)}) differs most from the few meta-steps'"
+                " one data set: in inputs, classes or batches",
+            )
+        )
+    settings = (
+        f"{seeds} seeds of meta-training per data set ({recipe[0].split('=')[1]} meta-steps at 10x10 pixels, 100-64-64);"
+        f" {sizes['seeds']} test runs per genome. SGD on the same graph and batches: activation, batch norm and rate chosen on"
+        " validation data for every set and step count."
+    )
+    return findings, settings
