@@ -25,5 +25,6 @@ class Entry:
 
 
 REPRODUCTIONS: dict[str, Entry] = {
+    "nonlinearities": Entry("neurograph.reproduce.nonlinearities", "figure 12", "Other non-linearities"),
     "states": Entry("neurograph.reproduce.states", "figure 13", "The number of states"),
 }
