@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from neurograph.reproduce.figures import curves, panels, ranges
-from neurograph.reproduce.progress import ranged, trained
-from neurograph.reproduce.summaries import at, summarize, tested
+from neurograph.reproduce.progress import at_or_lost, ranged, trained
+from neurograph.reproduce.summaries import summarize, tested
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Workbench
 
@@ -38,7 +38,7 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
     bench.csv("training.csv", along)
     table, training = summarize(rows), summarize(along, by=("label", "step"))
     judged = bench.pick(2, 10, 10)
-    final = {label: at(table, label=label, step=judged) for label in runs if any(one.genome is not None for one in runs[label])}
+    final = {label: at_or_lost(table, label=label, step=judged) for label in runs}
 
     figure, (left, right) = panels(2, height=3.8)
     forward = [label for label in runs if label.endswith(f" / {BACKWARD[0]}")]
@@ -51,11 +51,11 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
 
     found = []
     for what, labels in (("forward", forward), ("backward", [k for k in runs if k.startswith(f"{FORWARD[0]} / ")])):
-        median = {label: final[label]["median"] if label in final else 0.0 for label in labels}
+        median = {label: final[label]["median"] for label in labels}
         best = max(median, key=lambda label: median[label])
         close = [label for label in labels if median[label] >= median[best] - CLOSE]
         failed = [label for label in labels if median[label] < LEARNED]
-        numbers = (f"{label} {ranged(final.get(label))}" for label in sorted(labels, key=lambda label: -median[label]))
+        numbers = (f"{label} {ranged(final[label])}" for label in sorted(labels, key=lambda label: -median[label]))
         found.append(
             Finding(
                 f"The method is not tied to one {what} non-linearity (half of them or more within {CLOSE} of the best)",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from statistics import mean
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from neurograph.results import Row
 if TYPE_CHECKING:
     from neurograph.reproduce.workbench import Trained
 
-__all__ = ["ranged", "speeds", "trained", "validated"]
+__all__ = ["at_or_lost", "ranged", "speeds", "trained", "validated"]
 
 
 def validated(run: Trained) -> list[Row]:
@@ -42,6 +42,12 @@ def speeds(runs: Sequence[Trained]) -> list[float]:
     return [mean(row["accuracy"] for row in trained(run)) if run.genome is not None else 0.0 for run in runs]
 
 
-def ranged(row: Row | None) -> str:
-    """An entry of `summarize` in words: median (lowest to highest); None: "lost"."""
-    return f"{row['median']:.3f} ({row['minimum']:.3f} to {row['maximum']:.3f})" if row else "lost"
+def at_or_lost(table: Iterable[Row], **keys: object) -> Row:
+    """The first entry of a summary with these keys; zeros and "lost" where there is none, since every run was lost."""
+    lost: Row = dict.fromkeys(("median", "low", "high", "minimum", "maximum"), 0.0) | {"runs": 0, "failures": 0, "lost": True}
+    return next((row for row in table if all(row.get(key) == value for key, value in keys.items())), lost)
+
+
+def ranged(row: Row) -> str:
+    """An entry of `summarize` in words: median (lowest to highest), or "lost"."""
+    return "lost" if row.get("lost") else f"{row['median']:.3f} ({row['minimum']:.3f} to {row['maximum']:.3f})"
