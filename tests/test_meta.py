@@ -16,6 +16,7 @@ import neurograph as ng
 from neurograph.learner import Problem, accuracy, learning_curve, meta_loss, query_loss
 from neurograph.meta import GradientOptimizer, Objective, best_member, screen, select, start_genomes
 from neurograph.meta.population import evaluate, member
+from neurograph.tasks.build import array_task
 
 RULE = ng.Rule(states=2, normalization="batch", batch_reduction="mean", initial_deviation="fan_in", output_activation="identity")
 
@@ -205,3 +206,20 @@ def test_problems_of_different_depth_and_data_are_one_meta_batch(kernel: str):
         episode = problems[1].task.episode(data, 2, 8, 16)
         runs.append(float(meta_loss(problems[1].network, genome, episode, key=init)[0]))
     np.testing.assert_allclose(metrics["loss"][1], np.mean(runs), rtol=1e-4)
+
+
+def test_tasks_whose_splits_hold_other_classes_are_learned_where_they_are_judged():
+    """Omniglot's alphabets: an episode cannot take its support from one split and its query from another."""
+    rng = np.random.default_rng(0)
+    parts = {
+        split: (rng.normal(size=(40, 2)).astype(np.float32), np.arange(40) % 4 + 4 * place)
+        for place, split in enumerate(("train", "validation", "test"))
+    }
+    task = array_task("letters", parts, [f"letter {n}" for n in range(12)], ways=2, own_classes=True)
+    problem = Problem(ng.Network(topology(), RULE), task)
+    judged = Objective((problem,), steps=3, batch_size=8, query_size=16, query_split="validation")
+    there = dataclasses.replace(judged, split="validation", query_split=None)
+    trained = dataclasses.replace(judged, query_split=None)
+    genome, key = member(population(1), 0), jax.random.key(1)
+    assert judged(genome, key)[0] == there(genome, key)[0]
+    assert judged(genome, key)[0] != trained(genome, key)[0]

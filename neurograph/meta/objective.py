@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from neurograph.errors import GenomeError
 from neurograph.genome import AnyGenome
 from neurograph.learner import Problem, fresh_synapses, learn_and_judge, meta_loss
-from neurograph.tasks import Episode
+from neurograph.tasks import Episode, Task
 from neurograph.types import Synapses
 
 __all__ = ["LOSSES", "Learning", "Objective"]
@@ -57,7 +57,8 @@ class Objective:
       steps: U, support batches per episode; calls may use fewer (a traced number) without a new compilation.
       batch_size: B, rows per support batch; query_size: rows of a query batch.
       replicas: independent episodes and initial synapses per problem and call.
-      split: where support rows come from; query_split: where query rows do, if elsewhere.
+      split: where support rows come from; query_split: where query rows do, if elsewhere (and support rows as
+        well, where the classes of the splits differ).
       query_batches: query batches per judgement, each normalised by itself; section 4.4 has 20.
       loss: what of the learning counts: "final", the query after the last step of an episode; "steps", the mean over queries
         after every step; "truncations", the mean over queries after every truncation.
@@ -144,8 +145,8 @@ class Objective:
             for replica in range(self.replicas):
                 own = jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(key, number), replica), episode[replica])
                 instance_key, data_key, init_key, noise_key = jax.random.split(own, 4)
-                sizes = (self.stretch, self.batch_size, self.query_size * self.query_batches, self.split, self.query_split)
-                task = problem.task.instance(instance_key, self.split)
+                sizes = (self.stretch, self.batch_size, self.query_size * self.query_batches, *self._splits(problem.task))
+                task = problem.task.instance(instance_key, self._splits(problem.task)[0])
                 data = task.episode(jax.random.fold_in(data_key, window[replica]), *sizes)
                 before = jax.tree.map(lambda leaf, r=replica: leaf[r], learning.synapses[number])
                 drawn = self._fresh(problem, genome, init_key)
@@ -212,4 +213,8 @@ class Objective:
     def _episode(self, number: int, replica: int, key: jax.Array) -> tuple[Episode, jax.Array]:
         data, init = jax.random.split(jax.random.fold_in(jax.random.fold_in(key, number), replica))
         task, query_size = self.problems[number].task, self.query_size * self.query_batches
-        return task.episode(data, self.steps, self.batch_size, query_size, self.split, self.query_split), init
+        return task.episode(data, self.steps, self.batch_size, query_size, *self._splits(task)), init
+
+    def _splits(self, task: Task) -> tuple[str, str | None]:
+        """Of support and query rows. A task whose splits hold other classes is learned on the split that it is judged on."""
+        return (self.query_split, None) if self.query_split and task.splits_apart else (self.split, self.query_split)

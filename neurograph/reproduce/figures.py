@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from neurograph.plots import COLOURS, GREY, MARKERS, STYLE
 from neurograph.results import Row
 
-__all__ = ["curves", "panels"]
+__all__ = ["curves", "panels", "ranges"]
 
 
 def panels(count: int, *, columns: int = 2, width: float = 4.2, height: float = 3.1, **options: Any) -> tuple[Figure, list[Any]]:
@@ -67,6 +67,24 @@ def curves(
             axis.set_xticks(range(len(ticks)), [f"{tick:g}" for tick in ticks])
         axis.set_xlabel(xlabel)
         axis.set_ylabel(ylabel)
+        axis.set_title(title, fontsize=10, loc="left")
+        for side in ("top", "right"):
+            axis.spines[side].set_visible(False)
+        axis.grid(color="#e3e3e3", linewidth=0.7)
+        axis.tick_params(labelsize=9)
+
+
+def ranges(axis: Any, entries: Mapping[str, Row], *, title: str = "", xlabel: str = "test accuracy") -> None:
+    """A row per entry of `summarize`, from the top: median (dot), quartiles (thick line), lowest to highest (thin line)."""
+    with matplotlib.rc_context(STYLE):
+        for place, row in enumerate(entries.values()):
+            colour = COLOURS[place % len(COLOURS)]
+            axis.plot([row["minimum"], row["maximum"]], [place, place], color=colour, lw=1.0)
+            axis.plot([row["low"], row["high"]], [place, place], color=colour, lw=4.0, alpha=0.5, solid_capstyle="butt")
+            axis.plot(row["median"], place, marker=MARKERS[place % len(MARKERS)], ms=6, color=colour)
+        axis.set_yticks(range(len(entries)), list(entries))
+        axis.set_ylim(len(entries) - 0.5, -0.5)
+        axis.set_xlabel(xlabel)
         axis.set_title(title, fontsize=10, loc="left")
         for side in ("top", "right"):
             axis.spines[side].set_visible(False)

@@ -83,9 +83,9 @@ class Trained:
         return sum(value or 0.0 for value in found) / len(found)
 
     def records(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl."""
-        lines = (self.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines]
+        """The lines of metrics.jsonl; none of a run that was lost at once."""
+        path = self.folder / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
 class Workbench:

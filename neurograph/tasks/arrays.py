@@ -134,6 +134,10 @@ class WaysTask(ArrayTask):
     def is_family(self) -> bool:
         return self.chosen is None
 
+    @property
+    def splits_apart(self) -> bool:
+        return not self.shared
+
     def instance(self, key: jax.Array, split: str = "train") -> WaysTask:
         """The task with its classes drawn once, from those of `split`, and held."""
         self.extent(split)

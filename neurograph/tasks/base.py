@@ -80,6 +80,11 @@ class Task(ABC):
         """True if every episode draws a new problem (a random function, a fresh choice of classes)."""
         return False
 
+    @property
+    def splits_apart(self) -> bool:
+        """True if its splits hold other classes: support and query of an episode then come from one of them."""
+        return False
+
     @abstractmethod
     def episode(
         self,

@@ -1,0 +1,53 @@
+"""Meta-training as rows that `summarize` takes, from the metrics of run folders. Plain data, no JAX."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from statistics import mean
+from typing import TYPE_CHECKING
+
+from neurograph.results import Row
+
+if TYPE_CHECKING:
+    from neurograph.reproduce.workbench import Trained
+
+__all__ = ["at_or_lost", "ranged", "speeds", "trained", "validated"]
+
+
+def validated(run: Trained) -> list[Row]:
+    """Validation along a run: "label", "genome_seed", "step" (meta-steps), "seconds" and the "accuracy" of the genome that was
+    best then, mean over problems; where all diverged, 0 and "failed"."""
+    found, seconds = [], 0.0
+    for record in run.records():
+        seconds = record.get("seconds", seconds)
+        if "validation" in record:
+            found.append(_row(run, record["step"], seconds, record["validation"]))
+    return found
+
+
+def trained(run: Trained) -> list[Row]:
+    """As `validated`, but on the query batches of the meta-steps themselves: finer, and without cost."""
+    return [_row(run, record["step"], record["seconds"], record) for record in run.records() if "loss" in record]
+
+
+def _row(run: Trained, step: int, seconds: float, scores: Row) -> Row:
+    pairs = zip(scores["loss"], scores["accuracy"], strict=True)
+    fine = [accuracy for loss, accuracy in pairs if loss is not None and accuracy is not None]
+    row: Row = {"label": run.label, "genome_seed": run.seed, "step": step, "seconds": seconds}
+    return row | {"accuracy": max(fine, default=0.0), "failed": not fine}
+
+
+def speeds(runs: Sequence[Trained]) -> list[float]:
+    """Per run the mean accuracy along meta-training (the area under its curve); 0 for a lost run."""
+    return [mean(row["accuracy"] for row in trained(run)) if run.genome is not None else 0.0 for run in runs]
+
+
+def at_or_lost(table: Iterable[Row], **keys: object) -> Row:
+    """The first entry of a summary with these keys; zeros and "lost" where there is none, since every run was lost."""
+    lost: Row = dict.fromkeys(("median", "low", "high", "minimum", "maximum"), 0.0) | {"runs": 0, "failures": 0, "lost": True}
+    return next((row for row in table if all(row.get(key) == value for key, value in keys.items())), lost)
+
+
+def ranged(row: Row) -> str:
+    """An entry of `summarize` in words: median (lowest to highest), or "lost"."""
+    return "lost" if row.get("lost") else f"{row['median']:.3f} ({row['minimum']:.3f} to {row['maximum']:.3f})"
