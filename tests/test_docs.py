@@ -13,7 +13,16 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-OWN = ("tutorial", "howto/topology", "howto/task", "howto/rule", "howto/kernel", "howto/continual", "howto/scikit_learn", "howto/hosts")
+OWN = (
+    "tutorial",
+    "howto/topology",
+    "howto/task",
+    "howto/rule",
+    "howto/kernel",
+    "howto/continual",
+    "howto/scikit_learn",
+    "howto/hosts",
+)
 PAGES = [*OWN, "mathematics", "command_line"]
 
 RUNNER = """
