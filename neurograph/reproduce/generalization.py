@@ -86,7 +86,7 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
             f"{name} {row['median']:.3f} ({row['minimum']:.3f}..{row['maximum']:.3f}; SGD {sgd[name]['median']:.3f})"
             for name, row in here.items()
         )
-        learned = [n for n, row in here.items() if row["median"] - chance[n] >= 0.8 * (sgd[n]["median"] - chance[n])]
+        learned = [n for n, row in here.items() if row["median"] - chance[n] >= 0.8 * max(sgd[n]["median"] - chance[n], 0)]
         ahead = [n for n, row in here.items() if row["low"] > sgd[n]["high"]]
         behind = [n for n, row in here.items() if row["high"] < sgd[n]["low"]]
         findings.append(
@@ -96,8 +96,8 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
                 f" commonest answer on {len(learned)} of {len(here)} (the criterion: all); ahead of SGD, quartiles apart, on"
                 f" {len(ahead)} ({', '.join(ahead) or 'none'}), behind on {len(behind)} ({', '.join(behind) or 'none'})",
                 bool(here) and len(learned) == len(here),
-                f"what is short of it ({', '.join(n for n in here if n not in learned)}) differs most from the few meta-steps'"
-                " one data set: in inputs, classes or batches",
+                f"short of it: {', '.join(n for n in here if n not in learned)}; a genome of few meta-steps on one small data set"
+                " fits its width, classes and batches best",
             )
         )
     settings = (
