@@ -30,7 +30,7 @@ from neurograph.topology.graph import Topology
 from neurograph.transfer import STEPS, baseline_rows, run_keys, transfer
 from neurograph.tuning import tuned_baselines
 
-__all__ = ["TransferMatrix", "transfer_matrix"]
+__all__ = ["TransferMatrix", "genome_key", "keep_cell", "stored_cell", "task_key", "transfer_matrix", "versions"]
 
 Progress = Callable[[str], None]
 FORMAT = "neurograph-transfer-cell"
@@ -82,7 +82,7 @@ def transfer_matrix(
     if wrong := [name for name in optimizers if name not in known]:
         raise ExperimentError(f"baselines: got {', '.join(wrong)}; allowed: {', '.join(known)}")
     sizes = {"at": at, "batch_size": int(batch_size), "query_size": int(query_size), "kernel": kernel}
-    common = {"seeds": int(seeds), "seed": int(seed)} | sizes | {"at": list(at)} | _versions()
+    common = {"seeds": int(seeds), "seed": int(seed)} | sizes | {"at": list(at)} | versions()
     store = None if folder is None else Path(folder) / "cells"
     say, started, done, found_before = progress or (lambda text: None), time.perf_counter(), 0, 0
     rows: list[Row] = []
@@ -93,7 +93,7 @@ def transfer_matrix(
     cell: dict[str, Any] | None
     total = len(tasks) * len(topologies) * (len(genomes) + len(optimizers))
     for task_name, task in tasks.items():
-        data = _task_key(task, task_name)
+        data = task_key(task, task_name)
         for topology_name, topology in topologies.items():
             where = {"topology": topology_name, "task": task_name}
             width, wanted = (len(topology.inputs), len(topology.outputs)), (task.num_inputs, task.num_outputs)
@@ -106,7 +106,7 @@ def transfer_matrix(
             place = {"topology": topology.digest, "task": data} | common
             cells: list[tuple[str | None, str, dict[str, Any] | None, Callable[[], dict[str, Any]]]] = []
             for name, (genome, rule) in genomes.items():
-                key = _genome_key(genome, rule)
+                key = genome_key(genome, rule)
 
                 def judge(genome: Any = genome, rule: Any = rule, topology: Any = topology, task: Any = task) -> dict[str, Any]:
                     found = transfer(genome, rule, {"": topology}, [task], seeds=seeds, seed=seed, settings=(), **sizes)
@@ -132,7 +132,7 @@ def transfer_matrix(
             for name, method, key, compute in cells:
                 done += 1
                 label = f"[{done}/{total}] {task_name} on {topology_name}: {name or method}"
-                cell = _stored(store, key)
+                cell = stored_cell(store, key)
                 found_before += cell is not None
                 if cell is None:
                     say(label)
@@ -143,7 +143,7 @@ def transfer_matrix(
                         problems.append(where | {"genome": name, "method": method, "reason": str(error)})
                         say(f"{label}: cannot run ({str(error).splitlines()[0]})")
                         continue
-                    _keep(store, key, cell)
+                    keep_cell(store, key, cell)
                 else:
                     say(f"{label}: known")
                 rows += [{"genome": name} | row | where for row in cell["rows"]]
@@ -179,7 +179,8 @@ def _best_marked(chosen: list[Row]) -> list[Row]:
 # -- the store -----------------------------------------------------------------------------------------------------------------
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of what computes: part of every key."""
     try:
         own = metadata.version("neurograph")
     except metadata.PackageNotFoundError:
@@ -188,7 +189,7 @@ def _versions() -> dict[str, str]:
     return {"neurograph": own, "jax": metadata.version("jax"), "device": f"{device.platform}: {device.device_kind}"}
 
 
-def _genome_key(genome: AnyGenome, rule: Rule) -> dict[str, Any] | None:
+def genome_key(genome: AnyGenome, rule: Rule) -> dict[str, Any] | None:
     """What decides a genome's cell; None where the rule has an activation without a name: such a cell is not kept."""
     try:
         return {"rule": rule.to_dict(), "layers_by": getattr(genome, "by", None), "arrays": _digest(genome.to_dict())}
@@ -196,7 +197,8 @@ def _genome_key(genome: AnyGenome, rule: Rule) -> dict[str, Any] | None:
         return None
 
 
-def _task_key(task: Task, name: str) -> dict[str, Any]:
+def task_key(task: Task, name: str) -> dict[str, Any]:
+    """What decides a task's data."""
     content = hashlib.sha256()
     for leaf in jax.tree.leaves(task):
         array = np.asarray(leaf)
@@ -212,7 +214,7 @@ def _path(store: Path, key: dict[str, Any]) -> Path:
     return store / f"{_digest(key)[:32]}.json"
 
 
-def _stored(store: Path | None, key: dict[str, Any] | None) -> dict[str, Any] | None:
+def stored_cell(store: Path | None, key: dict[str, Any] | None) -> dict[str, Any] | None:
     """A finished cell; None if there is none, or its file is damaged or of another cell."""
     if store is None or key is None:
         return None
@@ -225,7 +227,8 @@ def _stored(store: Path | None, key: dict[str, Any] | None) -> dict[str, Any] | 
     return None
 
 
-def _keep(store: Path | None, key: dict[str, Any] | None, cell: dict[str, Any]) -> None:
+def keep_cell(store: Path | None, key: dict[str, Any] | None, cell: dict[str, Any]) -> None:
+    """Write plain data under a hash of its key; nothing without a store or key."""
     if store is None or key is None:
         return
     store.mkdir(parents=True, exist_ok=True)

@@ -13,16 +13,8 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-OWN = (
-    "tutorial",
-    "howto/topology",
-    "howto/task",
-    "howto/rule",
-    "howto/kernel",
-    "howto/continual",
-    "howto/scikit_learn",
-    "howto/hosts",
-)
+HOWTO = ("topology", "task", "rule", "kernel", "continual", "scikit_learn", "hosts")
+OWN = ("tutorial", *(f"howto/{name}" for name in HOWTO))
 PAGES = [*OWN, "mathematics", "command_line"]
 
 RUNNER = """

@@ -43,10 +43,11 @@ def test_every_reproduction_runs_at_smoke_scale(name, out):
     assert result.paragraph.strip() == (folder / "verdict.txt").read_text().strip()
 
 
-def test_what_is_there_is_not_computed_again(out):
-    first = reproduce("states", "smoke", out)
+@pytest.mark.parametrize("name", ["states", "continual"])
+def test_what_is_there_is_not_computed_again(name, out):
+    first = reproduce(name, "smoke", out)
     told = []
-    again = reproduce("states", "smoke", out, say=told.append)
+    again = reproduce(name, "smoke", out, say=told.append)
     assert again.findings == first.findings
     assert told
     assert not any("meta-trained" in line for line in told)

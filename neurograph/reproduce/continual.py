@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from neurograph.reproduce.workbench import Trained, Workbench
 from neurograph.results import Row
 from neurograph.tasks import get_task
 from neurograph.topology import Topology
+from neurograph.transfer_matrix import genome_key, keep_cell, stored_cell, task_key, versions
 
 __all__ = ["run"]
 
@@ -39,9 +41,9 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
     chosen: list[Row] = []
     plans = _plans(bench)
     for name, (topology, phases, options) in plans.items():
-        bench.say(f"{name}: {len(phases)} phases")
-        found, settled = _learned(bench, name, topology, phases, members, **options)
-        rows, chosen = rows + found, [*chosen, {"scenario": name} | settled]
+        cell = _kept(bench, name, topology, phases, members, options)
+        rows, chosen = rows + cell["rows"], [*chosen, {"scenario": name} | cell["chosen"]]
+        bench.matrices.append(TransferMatrix(tuple(cell["tests"]), notes=cell["chosen"] | {"at": [0]}))
     bench.csv("data.csv", rows)
     bench.csv("baseline.csv", chosen)
     table = summarize(rows, BY)
@@ -97,6 +99,28 @@ def _plans(bench: Workbench) -> dict[str, tuple[Topology, list[Phase], dict[str,
     return plans
 
 
+def _kept(
+    bench: Workbench, name: str, graph: Topology, phases: list[Phase], members: Sequence[Trained], options: dict[str, Any]
+) -> dict[str, Any]:
+    """A scenario's {"rows", "chosen", "tests"}: found among the bench's cells, or computed and kept there."""
+    key: dict[str, Any] = {"sequence": name, "topology": graph.digest, "scale": bench.scale} | versions() | options
+    key |= {"phases": [task_key(phase.task, phase.task.name) | {"steps": [phase.steps, phase.batches]} for phase in phases]}
+    key |= {"genomes": [[one.name, genome_key(one.genome, one.rule)] for one in members]}  # type: ignore[arg-type]
+    key = json.loads(json.dumps(key))
+    cell = stored_cell(bench.out / "cells", key)
+    if cell is None:
+        rows, chosen = _learned(bench, name, graph, phases, members, **options)
+        end = (len(phases) - 1, phases[-1].steps)
+        ends = [r for r in rows if r["label"] != "SGD" and r["own"] and (r["phase"], r["step"]) == end]
+        tests = [{"genome": r["label"], "step": 0, "failed": r["failed"]} for r in ends]  # for the counts of the verdict
+        cell = {"rows": rows, "chosen": chosen, "tests": tests}
+        keep_cell(bench.out / "cells", key, cell)
+        bench.say(f"{name}: SGD: {chosen['setting']}, {chosen['learning_rate']:g}")
+    else:
+        bench.say(f"{name}: known")
+    return cell
+
+
 def _learned(
     bench: Workbench,
     name: str,
@@ -127,8 +151,4 @@ def _learned(
             for row in found.rows():
                 row |= {"own": row["judged"] == phases[row["phase"]].task.name, "total": starts[row["phase"]] + row["step"]}
                 rows.append({"scenario": name, "label": label, "genome_seed": seed, "mode": mode} | row)
-    ends = [r for r in rows if r["label"] != "SGD" and r["own"] and r["total"] == starts[-1] + phases[-1].steps]
-    tests = tuple({"genome": r["label"], "step": phases[-1].steps, "failed": r["failed"]} for r in ends)
-    bench.matrices.append(TransferMatrix(tests, notes=notes | {"at": [phases[-1].steps]}))
-    bench.say(f"{name}: SGD: {notes['setting']}, {notes['learning_rate']:g}")
     return rows, notes

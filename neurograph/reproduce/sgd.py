@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -11,15 +12,18 @@ from neurograph.baselines import LEARNING_RATES, OPTIMIZERS, Curves, Setting, ba
 from neurograph.experiment import find_topology
 from neurograph.learner import Problem
 from neurograph.matrix_results import TransferMatrix
-from neurograph.plots import GREY
+from neurograph.plots import COLOURS
 from neurograph.reproduce.figures import curves, panels
 from neurograph.reproduce.summaries import at, summarize, tested
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Workbench
 from neurograph.results import Row, aggregate
-from neurograph.tasks import get_task
+from neurograph.tasks import Task, get_task
+from neurograph.topology import Topology
 
 __all__ = ["run"]
+
+WORDS = {"sgd": "SGD", "momentum": "momentum", "adam": "Adam"}
 
 
 def run(bench: Workbench) -> tuple[list[Finding], str]:
@@ -55,8 +59,8 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
             rows += [row | {"label": key, "batch_norm": norm} for key, line in best.items() for row in line]
             axis = axes[2 * number + column]
             words = "with batch norm" if norm else "without batch norm"
-            _faint(axis, bench, find_topology(topology), get_task(task), norm, options, steps)
-            drawn = lines | {f"{key}, best rate" if key != "sgd" else "SGD, best rate": line for key, line in best.items()}
+            _faint(axis, find_topology(topology), get_task(task), norm, options, COLOURS[len(lines) :])
+            drawn = lines | {f"{WORDS[key]}, best rate": line for key, line in best.items()}
             curves(axis, drawn, title=f"{name} on {place}, baselines {words}", even=True)
             axis.legend(fontsize=7, loc="lower right")
             findings += [_finding(label, line, every, early, name, norm, steps) for label, line in lines.items()]
@@ -83,14 +87,14 @@ def _best(matrix: TransferMatrix, norm: bool, optimizers: tuple[str, ...]) -> li
     return found
 
 
-def _faint(axis: Any, bench: Workbench, topology: Any, task: Any, norm: bool, options: dict[str, Any], steps: Any) -> None:
-    """A thin line per optimiser and rate."""
+def _faint(axis: Any, topology: Topology, task: Task, norm: bool, options: dict[str, Any], colours: Sequence[str]) -> None:
+    """A thin line per optimiser and rate, in the colour of the optimiser's best."""
     problem, keys = Problem(ordinary_network(topology), task), jax.random.split(jax.random.key(11), 1)
-    sizes: dict[str, Any] = {"at": steps, "batch_size": 128, "query_size": options["query_size"]}
-    for optimizer in options["optimizers"]:
+    sizes: dict[str, Any] = {"at": options["at"], "batch_size": 128, "query_size": options["query_size"]}
+    for optimizer, colour in zip(options["optimizers"], colours, strict=False):
         found: Curves = baseline_curves(problem, Setting(optimizer, "tanh", norm), options["learning_rates"], keys=keys, **sizes)
         for line in found.accuracy[:, 0]:
-            axis.plot(range(len(steps)), line, color=GREY, lw=0.6, alpha=0.35)
+            axis.plot(range(len(line)), line, color=colour, lw=0.6, alpha=0.4)
 
 
 def _finding(label: str, line: list[Row], every: list[Row], early: list[int], name: str, norm: bool, steps: Any) -> Finding:

@@ -291,10 +291,14 @@ class Workbench:
         self.write(name, stream.getvalue())
 
     def figure(self, name: str, figure: Any) -> None:
-        """A PNG, small enough for a repository."""
-        stream = io.BytesIO()
-        figure.savefig(stream, format="png", dpi=110)
-        self.write(name, stream.getvalue())
+        """A PNG, small enough for a repository: of 128 colours."""
+        from PIL import Image  # matplotlib needs it anyway
+
+        full, small = io.BytesIO(), io.BytesIO()
+        figure.savefig(full, format="png", dpi=110)
+        with Image.open(full) as picture:
+            picture.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(small, "png", optimize=True)
+        self.write(name, small.getvalue())
 
 
 def _finished(folder: Path) -> bool:
