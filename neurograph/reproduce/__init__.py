@@ -26,6 +26,7 @@ class Entry:
 
 REPRODUCTIONS: dict[str, Entry] = {
     "cma": Entry("neurograph.reproduce.cma", "figure 7", "Evolution beside gradients"),
+    "normalization": Entry("neurograph.reproduce.normalization", "figure 8", "With and without normalization"),
     "variants": Entry("neurograph.reproduce.variants", "figures 9 and 17", "Kinds of synapses, states and starts"),
     "nonlinearities": Entry("neurograph.reproduce.nonlinearities", "figure 12", "Other non-linearities"),
     "states": Entry("neurograph.reproduce.states", "figure 13", "The number of states"),
