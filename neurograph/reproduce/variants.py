@@ -109,8 +109,8 @@ def _compared(
         rest = ", ".join(part for number, part in enumerate(key[1:4], 1) if number != place)
         words.append(f"{rest} {one['median']:.3f} against {other['median']:.3f}")
     return Finding(
-        f"{claim} ({'not behind' if level else 'ahead'} in {need} of {len(pairs)} pairs or more; medians differ by more than"
-        f" {AHEAD} and quartiles do not overlap)",
+        f"{claim} ({'not behind' if level else 'ahead'} in {need} of {len(pairs)} pairs or more; that is: medians more than"
+        f" {AHEAD} apart, quartiles without overlap)",
         f"{held} of {len(pairs)}: {'; '.join(words)}",
         held >= need,
         "differences within the spread over few seeds, and few meta-steps",
