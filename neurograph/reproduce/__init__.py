@@ -28,6 +28,8 @@ REPRODUCTIONS: dict[str, Entry] = {
     "toy": Entry("neurograph.reproduce.toy", "figures 3 and 4", "Functions of two variables"),
     "generalization": Entry("neurograph.reproduce.generalization", "figure 5", "One small data set, then others"),
     "sgd": Entry("neurograph.reproduce.sgd", "figure 6", "Beside SGD, momentum and Adam"),
+    "cma": Entry("neurograph.reproduce.cma", "figure 7", "Evolution beside gradients"),
+    "normalization": Entry("neurograph.reproduce.normalization", "figure 8", "With and without normalization"),
     "variants": Entry("neurograph.reproduce.variants", "figures 9 and 17", "Kinds of synapses, states and starts"),
     "depth": Entry("neurograph.reproduce.depth", "figure 10", "Other depths"),
     "nonlinearities": Entry("neurograph.reproduce.nonlinearities", "figure 12", "Other non-linearities"),

@@ -97,28 +97,25 @@ def _learned(claim: str, keys: Sequence[Key], final: Mapping[Key, Row], need: in
 def _compared(
     claim: str, pairs: Sequence[tuple[Key, Key]], values: Mapping[Key, Row], place: int, level: bool = False
 ) -> Finding:
-    """Whether the first of most pairs is ahead of the second (`level`: not behind) by more than the spread and AHEAD."""
+    """Whether the first of most pairs is ahead of the second by more than AHEAD and the spread (`level`: not AHEAD behind)."""
     both = [(values[one], values[other]) for one, other in pairs]
     if level:
-        held = sum(not _ahead(other, one) for one, other in both)
+        held = sum(one["median"] >= other["median"] - AHEAD for one, other in both)
+        rule = f"the median at most {AHEAD} behind"
     else:
-        held = sum(_ahead(one, other) for one, other in both)
+        held = sum(one["median"] > other["median"] + AHEAD and one["low"] > other["high"] for one, other in both)
+        rule = f"the median more than {AHEAD} ahead, quartiles without overlap"
     need = len(pairs) - len(pairs) // 4
     words = []
     for (key, _), (one, other) in zip(pairs, both, strict=True):
         rest = ", ".join(part for number, part in enumerate(key[1:4], 1) if number != place)
         words.append(f"{rest} {one['median']:.3f} against {other['median']:.3f}")
     return Finding(
-        f"{claim} ({'not behind' if level else 'ahead'} in {need} of {len(pairs)} pairs or more; medians differ by more than"
-        f" {AHEAD} and quartiles do not overlap)",
+        f"{claim} ({rule}, in {need} of {len(pairs)} pairs or more)",
         f"{held} of {len(pairs)}: {'; '.join(words)}",
         held >= need,
         "differences within the spread over few seeds, and few meta-steps",
     )
-
-
-def _ahead(one: Row, other: Row) -> bool:
-    return one["median"] > other["median"] + AHEAD and one["low"] > other["high"]
 
 
 def _pairs(keys: Sequence[Key], place: int, one: str, other: str) -> list[tuple[Key, Key]]:

@@ -1,0 +1,167 @@
+"""Figure 7: genomes found by evolution, without derivatives, beside gradients through the unrolled learning."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from statistics import median
+
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from neurograph.reproduce.figures import curves, panels
+from neurograph.reproduce.progress import at_or_lost, ranged, validated
+from neurograph.reproduce.summaries import summarize, tested
+from neurograph.reproduce.verdict import Finding
+from neurograph.reproduce.workbench import Trained, Variant, Workbench
+from neurograph.results import Row
+
+__all__ = ["run"]
+
+SETTINGS = {"labels": "paper_evolution", "softmax": "mnist-cma"}
+"""Section 4.4 as printed, and the search from the genome of gradient descent under batch normalization."""
+
+METHODS = ("CMA-ES", "gradient")
+FAR = 5.0  # "far fewer": by this factor at least
+
+
+def run(bench: Workbench) -> tuple[list[Finding], str]:
+    """CMA-ES and Adam from the same start, with the same rule, network and episodes."""
+    population, generations, meta_steps = bench.pick(4, 24, 80), bench.pick(2, 60, 400), bench.pick(2, 300, 10_000)
+    settings = dict(list(SETTINGS.items())[: bench.pick(1, 2, 2)])
+    variants, starts = {}, {}
+    for setting, experiment in settings.items():
+        for method, variant in zip(METHODS, _variants(bench, experiment, population, generations, meta_steps), strict=True):
+            variants[f"{method}, {setting}"] = variant
+        first = variants[f"{METHODS[0]}, {setting}"]
+        starts[f"start, {setting}"] = replace(first, overrides=(*first.overrides, "training.meta_steps=0"))
+    seeds = bench.seeds(1, 3, 3)
+    before, runs = bench.train(starts, seeds), bench.train(variants, seeds)
+    topologies, tasks = _places(bench)
+    judged = bench.pick(2, 15, 15)
+    steps = bench.pick((0, 2), (0, 1, 2, 5, 10, 15, 20, 50), (0, 1, 2, 5, 10, 15, 20, 50))
+    test_seeds = bench.pick(1, 3, 5)
+    matrix = bench.test(before | runs, topologies, tasks, at=steps, seeds=test_seeds, query_size=bench.pick(64, 2048, 2560))
+    rows = tested(matrix)
+    table = summarize(rows)
+    along = [row for members in runs.values() for one in members for row in validated(one)]
+    for row in along:
+        row["episodes"] = row["step"] * (population if row["label"].startswith(METHODS[0]) else 1)
+    bench.csv("test.csv", rows)
+    bench.csv("validation.csv", along)
+    _draw(bench, settings, along, before)
+
+    findings = []
+    for setting in settings:
+        start = median(one.accuracy for one in before[f"start, {setting}"])
+        ends = runs[f"CMA-ES, {setting}"]
+        gains = [end.accuracy - one.accuracy for end, one in zip(ends, before[f"start, {setting}"], strict=True)]
+        end = at_or_lost(table, label=f"CMA-ES, {setting}", step=judged)
+        untrained = at_or_lost(table, label=f"start, {setting}", step=judged)
+        findings.append(
+            Finding(
+                f"Evolution finds a better genome without any derivative (feedback: {setting}; every search gains 0.01 at least)",
+                f"mean genome on validation data: start {start:.3f}, gain after {generations} generations of {population}"
+                f" {min(gains):+.3f} to {max(gains):+.3f} over {seeds} seeds; test accuracy after {judged} steps"
+                f" {untrained['median']:.3f} before, {ranged(end)} after",
+                min(gains) >= 0.01,
+                "the search is shorter than the paper's 400 generations of 80",
+            )
+        )
+        if setting == "labels":
+            findings.append(
+                Finding(
+                    f"The mean genome reaches 0.84 on test data after {judged} learning steps (feedback: {setting})",
+                    f"{ranged(end)} over {seeds} seeds, {generations * population:,} episodes each (the paper: 32,000)",
+                    end["median"] >= 0.84,
+                    f"{0.84 - end['median']:.3f} short after {generations * population / 320:.0f} % of the paper's episodes",
+                )
+            )
+        findings.append(_rivals(setting, runs, along, start, table, judged))
+    settings_text = (
+        f"{', '.join(topologies)}, two states, {judged} learning steps, {seeds} seeds: CMA-ES with a population of {population}"
+        f" for {generations} generations; Adam for {meta_steps:,} meta-steps of one genome and one episode."
+        f" {len(starts) * seeds} of the runs are the starts, searched for no generation: the labels' is section 4.5's"
+        " near-backprop genome, the softmax's that of gradient descent with batch normalization. Seconds hold validation and"
+        " compilation."
+    )
+    return findings, settings_text
+
+
+def _variants(bench: Workbench, experiment: str, population: int, generations: int, meta_steps: int) -> tuple[Variant, Variant]:
+    (topology,), (task,) = (found.values() for found in _places(bench))
+    options = {name: value for name, value in task.items() if name != "name"}
+    place = "problems=" + json.dumps([{"task": task["name"], "options": options, "topology": topology}])
+    query = {"smoke": ("unroll.query_batches=1",), "laptop": ("unroll.query_size=1024", "unroll.query_batches=1"), "paper": ()}
+    common = (place, *query[bench.scale])
+    sizes = {
+        "population": population,
+        "meta_steps": generations,
+        "validate_every": bench.pick(2, 5, 10),
+        "validation_episodes": 4,
+    }
+    descend = {"method": "gradient", "meta_steps": meta_steps, "genomes": 1, "learning_rate": 0.01, "final_learning_rate": 0.0005}
+    descend |= {"clip": 1.0, "interval": 10, "validate_every": bench.pick(2, 10, 50), "validation_episodes": 4}
+    by_cma = bench.variant(experiment, *common, *(f"training.{name}={value}" for name, value in sizes.items()))
+    return by_cma, bench.variant(experiment, *common, f"training={json.dumps(descend)}")
+
+
+def _places(bench: Workbench) -> tuple[dict[str, str], dict[str, dict]]:
+    """(topologies, tasks) as `Workbench.test` takes them, one each."""
+    if bench.scale == "smoke":
+        topologies, tasks = bench.image_places()
+        return topologies, {name: {"name": task} for name, task in tasks.items()}
+    name = "mnist_14x14"
+    if bench.scale == "laptop":
+        connections = [{"kind": "dense", "from": "input", "to": "hidden"}, {"kind": "dense", "from": "hidden", "to": "output"}]
+        sizes = {"input": [14, 14], "hidden": 128, "output": 10}
+        graph = {"populations": sizes, "inputs": "input", "outputs": "output", "connections": connections}
+        name = bench.topology("mnist_14x14_128", graph)
+    return {bench.pick("", "196-128-10", "196-512-10"): name}, {"mnist 14x14": {"name": "mnist", "size": 14}}
+
+
+def _rivals(
+    setting: str, runs: Mapping[str, Sequence[Trained]], along: Sequence[Row], start: float, table: Sequence[Row], judged: int
+) -> Finding:
+    """Episodes until validation accuracy reaches what both methods reach."""
+    labels = [f"{method}, {setting}" for method in METHODS]
+    level = min(median(one.accuracy for one in runs[label]) for label in labels) - 0.01
+    needed, seconds = {}, {}
+    for label in labels:
+        mine = [[row for row in along if row["label"] == label and row["genome_seed"] == one.seed] for one in runs[label]]
+        never = {"episodes": math.inf, "seconds": math.inf, "accuracy": math.inf}
+        first = [next(row for row in (*rows, never) if row["accuracy"] >= level) for rows in mine]
+        needed[label], seconds[label] = (median(row[what] for row in first) for what in ("episodes", "seconds"))
+    ratio = needed[labels[0]] / needed[labels[1]]
+    ends = ", ".join(f"{method} {ranged(at_or_lost(table, label=f'{method}, {setting}', step=judged))}" for method in METHODS)
+    return Finding(
+        f"Gradients need far fewer learning episodes than evolution (feedback: {setting}; {FAR:g} times fewer at least)",
+        f"median episodes until validation accuracy {level:.3f} (start {start:.3f}): CMA-ES {needed[labels[0]]:,.0f} in"
+        f" {seconds[labels[0]]:.0f} s, gradient {needed[labels[1]]:,.0f} in {seconds[labels[1]]:.0f} s; in the end, on test data:"
+        f" {ends}",
+        level > start and ratio >= FAR,
+        "from this start the gradient is no short way" if ratio < 1 else "the start is so good that few generations do",
+    )
+
+
+def _draw(bench: Workbench, settings: Mapping[str, str], along: Sequence[Row], before: Mapping[str, Sequence[Trained]]) -> None:
+    figure, axes = panels(2 * len(settings))
+    for number, setting in enumerate(settings):
+        lines = {}
+        for method in METHODS:
+            rows = [row for row in along if row["label"] == f"{method}, {setting}"]
+            line = summarize(rows, by=("label", "step", "episodes"))
+            for entry in line:
+                entry["seconds"] = median(row["seconds"] for row in rows if row["step"] == entry["step"])
+            lines[method] = line
+        start = median(one.accuracy for one in before[f"start, {setting}"])
+        for axis, x in zip(axes[2 * number :], ("episodes", "seconds"), strict=False):
+            xlabel = "learning episodes" if x == "episodes" else "seconds"
+            curves(axis, lines, x=x, xlabel=xlabel, ylabel="validation accuracy", even=False, title=f"feedback: {setting}")
+            axis.axhline(start, color="#595959", linestyle=":", linewidth=1.1, label="start")
+        axes[2 * number].set_xscale("log")
+        axes[2 * number].xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axes[2 * number].xaxis.set_minor_formatter(NullFormatter())
+        axes[2 * number].legend(fontsize=8)
+    bench.figure("figure.png", figure)
