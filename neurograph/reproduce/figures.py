@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from matplotlib.figure import Figure
 from neurograph.plots import COLOURS, GREY, MARKERS, STYLE
 from neurograph.results import Row
 
-__all__ = ["curves", "few_colours", "panels"]
+__all__ = ["curves", "panels"]
 
 
 def panels(count: int, *, columns: int = 2, width: float = 4.2, height: float = 3.1, **options: Any) -> tuple[Figure, list[Any]]:
@@ -73,13 +72,3 @@ def curves(
             axis.spines[side].set_visible(False)
         axis.grid(color="#e3e3e3", linewidth=0.7)
         axis.tick_params(labelsize=9)
-
-
-def few_colours(figure: Figure) -> bytes:
-    """A PNG of 200 colours: less than half of the size, for wide pictures full of numbers."""
-    from PIL import Image  # matplotlib needs it, too
-
-    drawn, stream = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=90)
-    Image.open(drawn).convert("RGB").quantize(200).save(stream, format="png", optimize=True)
-    return stream.getvalue()

@@ -8,8 +8,7 @@ import numpy as np
 
 from neurograph.experiment import find_topology
 from neurograph.matrix_results import TransferMatrix
-from neurograph.reproduce.figures import few_colours
-from neurograph.reproduce.properties import properties, property_figure, relate
+from neurograph.reproduce.properties import few_colours, properties, property_figure, relate
 from neurograph.reproduce.summaries import baseline_rows, by_genome, spread, tested, told
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Variant, Workbench
