@@ -33,7 +33,7 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
 
     growing = f"unroll growing to {last}"
     variants = {f"fixed unroll of {first}": variant(same_time, *fixed)}
-    variants |= {f"the same, stopped at {unrolls[number - 1]}": variant(number * stage, *grows) for number in stops}
+    variants |= {f"growing, stopped at {unrolls[number - 1]}": variant(number * stage, *grows) for number in stops}
     variants[growing] = variant(whole, *grows)
     seeds = bench.seeds(1, 3, 3)
     runs = bench.train(variants, seeds)

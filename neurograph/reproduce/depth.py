@@ -94,7 +94,7 @@ def _draw(bench: Workbench, table: list[Row], rivals: list[Row], judged: tuple[i
         now = [row for row in (*table, *rivals) if row["step"] == step]
         lines = {label: [row for row in now if row["label"] == label] for label in dict.fromkeys(row["label"] for row in now)}
         curves(axis, lines, x="depth", xlabel="hidden layers", title=f"after {step} steps", dashed=list(DESCENT.values()))
-    axes[0].legend(fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     bench.figure("figure.png", figure)
 
 

@@ -64,10 +64,11 @@ def far_beyond(bench: Workbench, variants: Mapping[str, Variant]) -> Longer:
 def lengths(
     runs: Mapping[str, Sequence[Trained]], topology: str, task: str, *, steps: int, records: int, seeds: int
 ) -> list[Row]:
-    """How synapses grow over learning steps, by `analysis.longrun`: {"label", "genome_seed", "seed", "step", "length", "power"}.
+    """How synapses grow over learning steps, by `analysis.longrun`: {"label", "genome_seed", "seed", "step", "length", "power",
+    "failed"}.
 
     "length": root mean square of the synapses that arrive at a layer over that at the start, median over layers; "power": p of
-    length ~ steps^p over the second half, of all runs of the genome.
+    length ~ steps^p over the second half, of all runs of the genome, infinite if a run's synapses overflowed ("failed").
     """
     from neurograph.analysis.longrun import long_run
     from neurograph.experiment import find_topology
@@ -82,9 +83,11 @@ def lengths(
                 continue
             problem = Problem(Network(find_topology(topology), run.rule), get_task(task))
             seen = long_run(problem, run.genome, steps=steps, seeds=seeds, batch_size=32 if steps < 10 else 128, records=records)
-            length = np.median(seen.norms / seen.norms[:, :1], axis=2)
+            with np.errstate(all="ignore"):
+                length = np.median(seen.norms / seen.norms[:, :1], axis=2)
+            power = float("inf") if seen.failed else seen.growth
             for seed, line in enumerate(length):
                 for step, value in zip(seen.at, line, strict=True):
                     place = {"label": label, "genome_seed": run.seed, "seed": seed, "step": int(step)}
-                    found.append(place | {"length": float(value), "power": seen.growth, "failed": not np.isfinite(value)})
+                    found.append(place | {"length": float(value), "power": power, "failed": not np.isfinite(value)})
     return found

@@ -21,16 +21,21 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
     variants = {off: bench.images(*bench.recipe()), on: bench.images(*bench.recipe(), "rule.oja=weights")}
     seen = far_beyond(bench, variants)
     last = [row for row in seen.lengths if row["step"] == seen.end]
-    factor, power = by_genome(last, "length"), by_genome(last, "power")
+    power = by_genome(last, "power")
     grown = {label: list(power.get(label, {}).values()) for label in variants}
+    words = []
+    for label in variants:
+        runs = [row for row in last if row["label"] == label]
+        fine = [row["length"] for row in runs if not row["failed"]]
+        text = f"{label} {len(runs) - len(fine)} of {len(runs)} runs overflowed"
+        if fine:
+            finite = [value for value in grown[label] if value < float("inf")]
+            text += f", in the others synapses are {told(fine, 1)} times their start (p {told(finite, 2)})"
+        words.append(text)
     bounded = Finding(
         f"With Oja's rule synapses stay bounded, without it they grow (length ~ steps^p over the second half; p below {BOUNDED}"
         " for every genome with it, above for every one without)",
-        f"after {seen.end} steps synapses are "
-        + ", ".join(
-            f"{told(factor.get(label, {}).values(), 1)} times their start {label}, p {told(grown[label], 2)}"
-            for label in variants
-        ),
+        f"after {seen.end} steps: " + "; ".join(words),
         bool(grown[on] and grown[off]) and max(grown[on]) < BOUNDED < min(grown[off]),
         "neurons are normalised in this recipe: updates shrink as synapses grow, so that they grow slowly without the rule, too",
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 from scipy import stats
 
 from neurograph.plots import COLOURS, MARKERS
@@ -13,7 +15,7 @@ from neurograph.reproduce.figures import panels
 from neurograph.results import Row
 from neurograph.topology import Topology
 
-__all__ = ["PROPERTIES", "properties", "property_figure", "relate", "walk_lengths"]
+__all__ = ["PROPERTIES", "few_colours", "properties", "property_figure", "relate", "walk_lengths"]
 
 PROPERTIES = {
     "graphs": "number of graphs",
@@ -84,6 +86,14 @@ def property_figure(outcome: Mapping[str, Sequence[float]], of: Mapping[str, Map
     return figure
 
 
+def few_colours(figure: Figure) -> bytes:
+    """A PNG of 200 colours: less than half of the size, for wide pictures full of numbers."""
+    drawn, stream = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=90)
+    Image.open(drawn).convert("RGB").quantize(200).save(stream, format="png", optimize=True)
+    return stream.getvalue()
+
+
 def _receivers(topology: Topology) -> np.ndarray:
     return np.unique(topology.receivers)
 
@@ -101,19 +111,21 @@ def relate(
       A row per property that is not the same for all sets, strongest first: "property"; "rho", Spearman's; "lowest", "highest":
       rho with one set left out; "p": share of random orders of the sets with |rho| as large, times the number of properties
       looked at (Bonferroni), at most 1; "predicted": 1 - (squared error of a line through the OTHER sets, at the set left out) /
-      (the same of their mean): above 0 the property predicts sets that were not looked at; "sets".
+      (the same of their mean): above 0 the property predicts sets that were not looked at; "sets"; "with_first": the property's
+      own rank correlation with the strongest one (near 1: the two cannot be told apart by these sets).
     """
     names = [name for name in of if len(outcome.get(name, ()))]
     y = np.array([np.mean(outcome[name]) for name in names])
-    if len(names) < 4:
-        return []
     random = np.random.default_rng(seed)
+    shuffled = random.permuted(np.tile(_ranks(y), (shuffles, 1)), axis=1)
     keys = [key for key in PROPERTIES if len({of[name][key] for name in names}) > 1]
+    if len(names) < 4 or not keys:
+        return []
     rows = []
     for key in keys:
         x = np.array([of[name][key] for name in names])
         rho = _rho(x, y)
-        chance = np.mean([abs(_rho(x, random.permutation(y))) >= abs(rho) - 1e-12 for _ in range(shuffles)])
+        chance = np.mean(np.abs(shuffled @ _ranks(x)) >= abs(rho) - 1e-12)
         left_out, error, plain = [], 0.0, 0.0
         for number in range(len(names)):
             others = np.arange(len(names)) != number
@@ -124,10 +136,16 @@ def relate(
         row: Row = {"property": key, "words": PROPERTIES[key], "rho": rho, "lowest": min(left_out), "highest": max(left_out)}
         row |= {"p": min(1.0, float(chance) * len(keys)), "predicted": 1 - error / plain if plain else 0.0, "sets": len(names)}
         rows.append({name: float(value) if isinstance(value, np.floating) else value for name, value in row.items()})
-    return sorted(rows, key=lambda row: -abs(row["rho"]))
+    rows.sort(key=lambda row: -abs(row["rho"]))
+    first = [of[name][rows[0]["property"]] for name in names]
+    return [row | {"with_first": _rho(np.array([of[name][row["property"]] for name in names]), np.array(first))} for row in rows]
+
+
+def _ranks(x: np.ndarray) -> np.ndarray:
+    """Centred and of length 1, so that a product is a rank correlation; zeros where all are equal."""
+    ranks = stats.rankdata(x) - (len(x) + 1) / 2
+    return ranks / (np.linalg.norm(ranks) or 1.0)
 
 
 def _rho(x: np.ndarray, y: np.ndarray) -> float:
-    if not np.ptp(x) or not np.ptp(y):
-        return 0.0
-    return float(np.corrcoef(stats.rankdata(x), stats.rankdata(y))[0, 1])
+    return float(_ranks(x) @ _ranks(y))
