@@ -42,16 +42,23 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
     )
     bench.figure("figure.png", figure)
 
-    median = {k: row["median"] for k, row in last.items()}
-    seen = ", ".join(f"{k} states {value:.3f}" for k, value in median.items())
-    finding = Finding(
-        "Two states are enough to learn, and more states learn faster",
-        f"median test accuracy after {judged} steps: {seen}",
-        median[states[0]] > 0.5 and max(median[k] for k in states[1:]) > median[states[0]],
-        "the start near backprop uses two states; what the others can do has to be found within the few meta-steps of this scale",
-    )
+    few, best = last[states[0]], max((last[k] for k in states[1:]), key=lambda row: row["median"])
+    seen = ", ".join(f"{k} states {row['median']:.3f} ({row['minimum']:.3f} to {row['maximum']:.3f})" for k, row in last.items())
+    findings = [
+        Finding(
+            "Two states are enough to learn (above one half)",
+            f"median test accuracy after {judged} steps: {few['median']:.3f} ({few['minimum']:.3f} to {few['maximum']:.3f})",
+            few["minimum"] > 0.5,
+        ),
+        Finding(
+            "More states learn faster (the best number's lower quartile over the upper one of the fewest)",
+            f"median (lowest to highest) after {judged} steps: {seen}",
+            best["low"] > few["high"],
+            "the start near backprop uses two states; what the others can do has to be found within few meta-steps",
+        ),
+    ]
     settings = (
         f"{seeds} seeds of {meta_steps} meta-steps per number of states, the best of {genomes} genomes of a run chosen on"
         f" validation data; {matrix.notes['seeds']} test runs per genome."
     )
-    return [finding], settings
+    return findings, settings
