@@ -43,7 +43,8 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
             findings.append(Finding(claim, text, bool(lost[label]) and max(lost[label]) <= LOST, reason))
     plain, stored = labels[0], [label for label in labels if label.startswith("stored")] or normalised
     needed = Finding(
-        "Without it the rule is less stable (its lower quartile of what is lost above the upper one where normalised synapses are stored)",
+        "Without it the rule is less stable (its lower quartile of what is lost above the upper one where normalised synapses are"
+        " stored)",
         "lost from the trained unroll to the end: " + ", ".join(f"{label} {told(lost[label])}" for label in labels),
         all(spread(lost[label])["high"] < spread(lost[plain])["low"] for label in stored),
         "neurons are normalised over the batch in this recipe: that bounds what synapses of any length can do",
