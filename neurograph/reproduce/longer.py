@@ -17,8 +17,12 @@ __all__ = ["Longer", "far_beyond", "lengths"]
 
 @dataclass(frozen=True)
 class Longer:
-    """Result of `far_beyond`: rows as of `tested`, rows of `lengths`, the trained unroll and the last step."""
+    """Result of `far_beyond`: learned gates, rows as of `tested`, rows of `lengths`, the trained unroll and the last step.
 
+    "keep": per label the learned gates f~ of synapses, how much of a synapse a step keeps.
+    """
+
+    keep: dict[str, list[float]]
     rows: list[Row]
     lengths: list[Row]
     unroll: int
@@ -58,7 +62,10 @@ def far_beyond(bench: Workbench, variants: Mapping[str, Variant]) -> Longer:
         f" steps; {matrix.notes['seeds']} test runs per genome; synapses over {bench.pick(1, 2, 3)} runs per genome, their root"
         f" mean square (median over layers) over that at the start. {RECIPE}"
     )
-    return Longer(rows, measured, unroll, steps[-1], settings)
+    keep = {
+        label: [float(run.genome.synapse_keep) for run in members if run.genome is not None] for label, members in runs.items()
+    }
+    return Longer(keep, rows, measured, unroll, steps[-1], settings)
 
 
 def lengths(

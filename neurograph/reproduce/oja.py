@@ -50,4 +50,8 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
         abs(middle[seen.unroll][on] - middle[seen.unroll][off]) <= CLOSE,
         "few meta-steps: the strength of the decay is the genome's, and starts where it hinders learning within ten steps",
     )
-    return [bounded, same], seen.settings
+    gates = ", ".join(f"{told(seen.keep[label], 2)} {label}" for label in variants)
+    why = Finding(
+        "How much of a synapse a step keeps, f~ as learned (1 at the start; above 1 synapses grow by themselves)", gates, None
+    )
+    return [bounded, same, why], seen.settings
