@@ -61,8 +61,11 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
             pick = lambda who, mode, phase, step, judged, name=name: at(  # noqa: E731
                 table, scenario=name, label=who, mode=mode, phase=phase, step=step, judged=judged
             )
-            say = {"table": pick, "label": label, "phases": phases, "early": early, "name": name}
+            say: dict[str, Any] = {"table": pick, "label": label, "phases": phases, "early": early, "name": name}
             made = few_finding if len(phases) == 1 else labels_finding if name == LABELS else tasks_finding
+            if name == LABELS:
+                genomes: list[Any] = [one.genome for one in members if one.label == label]
+                say["keep"] = sum(float(genome.synapse_keep) for genome in genomes) / len(genomes)
             findings.append(made(**say))
     settings = (
         f"{seeds} seeds of the plain genome ({bench.recipe()[0].split('=')[1]} meta-steps on MNIST at 10x10 pixels), one of the"

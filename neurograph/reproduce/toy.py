@@ -73,7 +73,8 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
     last.legend(fontsize=8)
     bench.figure("figure.png", figure)
     # By the genome that was best on validation data.
-    bench.figure("maps.png", maps(max(members, key=lambda one: one.accuracy), judged, bench.pick(12, 80, 120)))
+    best = max(members, key=lambda one: one.accuracy)
+    bench.figure("maps.png", maps(best, judged, bench.pick(12, 80, 120), bench.pick(1, 4, 4)))
 
     findings = []
     for label in runs:

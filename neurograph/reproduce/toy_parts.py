@@ -55,14 +55,14 @@ def spreads_of(members: list[Trained], tasks: tuple[str, ...], steps: int, draws
     return rows
 
 
-def maps(best: Trained, steps: int, side: int) -> Figure:
+def maps(best: Trained, steps: int, side: int, columns: int = 4) -> Figure:
     """What networks answer on [-2, 2]^2 after `steps` steps, as shares of the softmax."""
     genome: Any = best.genome
     network = Network(load_topology(topology_file(GRAPH)), best.rule)  # type: ignore[arg-type]
     ticks = np.linspace(-2, 2, side)
     grid = np.stack(np.meshgrid(ticks, ticks), axis=-1).reshape(-1, 2).astype(np.float32)
-    figure, axes = panels(8, columns=4, width=2.2, height=2.2, sharex=True, sharey=True)
-    for axis, (row, task) in zip(axes, ((row, task) for row, tasks in enumerate(SHOWN) for task in tasks)):
+    figure, axes = panels(2 * columns, columns=columns, width=2.2, height=2.2, sharex=True, sharey=True)
+    for axis, (row, task) in zip(axes, ((row, task) for row, tasks in enumerate(SHOWN) for task in tasks[:columns])):
         (xs, ys), query = get_task(task).episode(jax.random.key(3), steps, 64, 200, "test")
         synapses, _ = network.unroll(genome, network.init(genome, key=jax.random.key(4)), xs, ys)
         # Moments of the training points: those of the grid would be another normalization.
