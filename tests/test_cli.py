@@ -71,6 +71,9 @@ def test_options_of_one_meaning_have_one_name():
         "seed": "--seed",
         "out": "--out",
         "batch": "--batch",
+        "runs": "--runs",
+        "query": "--query",
+        "states": "--states",
         "overrides": "--set",
         "resume": "--resume",
     }

@@ -14,6 +14,7 @@ from test_transfer import GENOME, RULE, given, layered
 import neurograph as ng
 import neurograph.transfer_matrix as module
 from neurograph.cli.transfer import transfer as command
+from neurograph.cli.words import sort_words
 from neurograph.matrix_results import load_transfer_matrix
 from neurograph.transfer import transfer
 from neurograph.transfer_map import curves_figure, heat_map
@@ -141,8 +142,8 @@ def test_wrong_questions(changes, text):
 
 def test_command(tmp_path):
     genome = ng.save_genome(tmp_path / "a" / "genome.json", GENOME, RULE)
-    arguments = [str(genome), "-t", "mlp_2d_classes,mlp", "-k", "xor", "--baselines", "none", "--steps", "0,2", "--seeds", "2"]
-    arguments += ["--batch-size", "8", "--query-size", "16", "--out", str(tmp_path / "out")]
+    arguments = [str(genome), "-t", "mlp_2d_classes,mlp", "-k", "xor", "--baselines", "none", "--steps", "0,2", "--runs", "2"]
+    arguments += ["--batch", "8", "--query", "16", "--out", str(tmp_path / "out")]
     result = CliRunner().invoke(command, arguments, catch_exceptions=False)
     assert result.exit_code == 0
     assert "1 genome on 2 topologies and 1 task: 1 of 2 cells ran." in " ".join(result.stdout.split())
@@ -155,6 +156,68 @@ def test_command(tmp_path):
         (["--steps", "a"], "--steps: got 'a'; expected whole numbers"),
         (["--show", "7"], "--show: 7 not among --steps"),
         (["-k", "xor noise"], "got 'noise'; expected KEY=VALUE"),
+        (["mlp"], "mlp: a topology, but --topology names some already"),
     ):
         with pytest.raises(ng.ExperimentError, match=text):
             CliRunner().invoke(command, arguments + extra, catch_exceptions=False)
+
+
+def test_spellings_of_before_are_understood_and_hidden(tmp_path, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(module, "transfer_matrix", lambda *given, **options: seen.update(options) or given[4])  # no such place
+    old = ["--seeds", "2", "--validation-seeds", "4", "--batch-size", "8", "--query-size", "16"]
+    with pytest.raises(IndexError):
+        CliRunner().invoke(command, ["functions", "-t", "mlp", "-k", "xor", *old], catch_exceptions=False)
+    assert [seen[name] for name in ("seeds", "validation_seeds", "batch_size", "query_size")] == [2, 4, 8, 16]
+    shown = CliRunner().invoke(command, ["--help"]).stdout
+    assert not [spelling for spelling in old[::2] if spelling in shown]
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ng.save_genome("mine.json", GENOME, RULE)
+    ng.save_topology(layered(2, 4, 2), "graph.json")
+    ng.save_topology(layered(2, 4, 2), "a, b.csv")
+
+
+@pytest.mark.parametrize(
+    ("words", "options", "found"),
+    [
+        ("digits mlp digits", "", "digits | mlp | digits"),
+        ("digits functions mlp residual xor", "", "digits,functions | mlp,residual | xor"),
+        ("functions,mine.json ring,graph.json xor,moons", "", "functions,mine.json | ring,graph.json | xor,moons"),
+        ("xor graph.json mine.json", "", "mine.json | graph.json | xor"),
+        ("digits digits", "topology", "digits |  | digits"),
+        ("functions digits", "topology", "functions |  | digits"),
+        ("functions digits", "topology task", "functions,digits |  | "),
+        ("digits mlp", "task", "digits | mlp | "),
+    ],
+)
+def test_words_are_what_they_can_be(files, words, options, found):
+    given = dict.fromkeys(options.split(), True)
+    assert " | ".join(",".join(names) for names in sort_words(words.split(), given).values()) == found
+
+
+def test_words_with_commas_and_options(files):
+    words = ["mine.json", "a, b.csv", "digits size=8, 9", "csv:a, b.csv"]
+    assert list(sort_words(words, {}).values()) == [["mine.json"], ["a, b.csv"], ["digits size=8, 9", "csv:a, b.csv"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "options", "text"),
+    [
+        ("digts mlp xor", "", r"digts: no file, and no genome of that name \(backprop, .*no task of that name"),
+        (
+            "digits mlp",
+            "",
+            r"got digits \(genome or task\), mlp \(topology\); expected GENOME... TOPOLOGY... TASK..., at least one",
+        ),
+        ("mlp digits digits", "", r"expected GENOME... TOPOLOGY... TASK..."),
+        ("functions digits digits", "topology", r"can be read in 2 ways: name topologies by -t, tasks by -k"),
+        ("digits mlp xor", "topology", r"mlp: a topology, but --topology names some already"),
+    ],
+)
+def test_words_that_leave_a_doubt(files, words, options, text):
+    with pytest.raises(ng.ExperimentError, match=text):
+        sort_words(words.split(), dict.fromkeys(options.split(), True))
