@@ -322,9 +322,9 @@ def _configuration(run: Run) -> str:
     return details("config.yaml, with every default", f"<pre>{escape(run.config_text)}</pre>")
 
 
-def environment_rows(run: Run) -> list[tuple[str, str]]:
+def environment_rows(environment: dict[str, Any]) -> list[tuple[str, str]]:
     rows = []
-    for name, value in run.environment.items():
+    for name, value in environment.items():
         if isinstance(value, dict):
             rows += [(str(key), "not installed" if v is None else str(v)) for key, v in value.items()]
         else:
@@ -333,7 +333,7 @@ def environment_rows(run: Run) -> list[tuple[str, str]]:
 
 
 def _environment(run: Run) -> str:
-    rows = environment_rows(run)
+    rows = environment_rows(run.environment)
     return table(["", ""], rows, head_row=False) if rows else paragraph("No environment.json in this folder.")
 
 

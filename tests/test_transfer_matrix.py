@@ -5,17 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shlex
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from test_report import check_self_contained, text_of
 from test_transfer import GENOME, RULE, given, layered
 
 import neurograph as ng
 import neurograph.transfer_matrix as module
+from neurograph.cli.report import report
 from neurograph.cli.transfer import transfer as command
 from neurograph.cli.words import sort_words
 from neurograph.matrix_results import load_transfer_matrix
+from neurograph.report_transfer import holds_matrix, write_transfer_report
 from neurograph.transfer import transfer
 from neurograph.transfer_map import curves_figure, heat_map
 
@@ -126,6 +130,38 @@ def test_tables_files_and_pictures(store, tmp_path):
             load_transfer_matrix(tmp_path / "matrix.json")
 
 
+def test_page(store, tmp_path, capsys):
+    matrix = store[1]
+    matrix.save(tmp_path)
+    path = write_transfer_report(tmp_path)
+    assert path == tmp_path / "report.html"
+    page = path.read_text(encoding="utf-8")
+    check_self_contained(page)
+    words = text_of(page)
+    for cell in matrix.cells(3):
+        if cell["median"] is not None:
+            assert f"{cell['median']:.3f} ({cell['low']:.3f}" in words
+            assert f"{cell['difference']:+.3f}" in words
+    assert page.count("<svg") == 1 + 2  # the heat map, curves of the places that ran
+    for expected in ("does not fit: 3 inputs", *matrix.summary().split(". ")[:2], "By neurograph.transfer_matrix", "jaxlib"):
+        assert expected in words
+    first = path.read_bytes()
+    assert CliRunner().invoke(report, [str(tmp_path), "--json"]).exit_code == 0
+    assert path.read_bytes() == first
+    matrix.notes["command"] = "neurograph transfer <a>"
+    matrix.save(tmp_path)
+    del matrix.notes["command"]
+    write_transfer_report(tmp_path)
+    assert "neurograph transfer &lt;a&gt;" in path.read_text(encoding="utf-8")
+    assert "--base: only for a run" in CliRunner().invoke(report, [str(tmp_path), "--base", str(tmp_path)]).output
+    (tmp_path / "config.yaml").write_text("{}")
+    assert not holds_matrix(tmp_path)  # the page of a run comes first
+    data = json.loads((tmp_path / "matrix.json").read_text())
+    (tmp_path / "matrix.json").write_text(json.dumps(data | {"notes": data["notes"] | {"topologies": {"narrow": 3}}}))
+    with pytest.raises(ng.ExperimentError, match="not the results of a transfer matrix"):
+        write_transfer_report(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
@@ -147,10 +183,15 @@ def test_command(tmp_path):
     result = CliRunner().invoke(command, arguments, catch_exceptions=False)
     assert result.exit_code == 0
     assert "1 genome on 2 topologies and 1 task: 1 of 2 cells ran." in " ".join(result.stdout.split())
-    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"heat_map.png", "curves.png", "matrix.txt", "cells"}
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names >= {"heat_map.png", "curves.png", "matrix.txt", "cells", "report.html"}
+    told = load_transfer_matrix(tmp_path / "out" / "matrix.json").notes["command"]
+    assert f"neurograph transfer {genome} --topology mlp_2d_classes --topology mlp --task xor --steps 0,2 --runs 2" in told
     data = json.loads(CliRunner().invoke(command, [*arguments, "--json", "--quiet"]).stdout)
     assert [cell["genome"] for cell in data["cells"]] == ["a", "a"]
     assert data["notes"]["cells"]["found"] == 1
+    again = CliRunner().invoke(command, [*shlex.split(told)[2:], "--json", "--quiet"])
+    assert json.loads(again.stdout)["cells"] == data["cells"]
     assert np.isfinite(data["cells"][0]["median"])
     for extra, text in (
         (["--steps", "a"], "--steps: got 'a'; expected whole numbers"),

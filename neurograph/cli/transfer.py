@@ -44,7 +44,7 @@ RENAMED = {"seeds": "runs", "validation-seeds": "validation-runs", "batch-size":
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("runs/transfer"),
     show_default=True,
-    help="Folder for cells, tables, pictures.",
+    help="Folder for cells, tables, pictures, report.html.",
 )
 @json_option
 @click.option("--quiet", is_flag=True, help="No line per cell.")
@@ -131,19 +131,36 @@ def transfer(
     except KeyboardInterrupt:
         click.echo(f"finished cells are kept in {out / 'cells'}; the same command goes on from there", err=True)
         raise
+    numbers = {"steps": steps, "runs": runs, "seed": seed, "baselines": baselines, "validation-runs": validation_runs}
+    numbers |= {"batch": batch, "query": query, "show": shown, "data-dir": data_dir, "out": out}
+    matrix.notes["shown"], matrix.notes["command"] = show, _command(sources, numbers)
+
+    from neurograph.report_transfer import holds_matrix, write_transfer_report
     from neurograph.transfer_map import save_figures
 
-    paths = [*matrix.save(out, show), *save_figures(matrix, out, show[0] if show else None)]
+    paths = [*matrix.save(out), *save_figures(matrix, out)]
+    if holds_matrix(out):  # the folder of a run has a page of its own
+        paths.append(write_transfer_report(out))
     if as_json:
-        cells = [cell for step in show or matrix.shown_steps() for cell in matrix.cells(step)]
-        summary = matrix.summary(show[0] if show else None)
+        cells = [cell for step in matrix.shown_steps() for cell in matrix.cells(step)]
+        summary = matrix.summary()
         print_json({"cells": cells, "problems": list(matrix.problems), "summary": summary, "notes": matrix.notes})
         return
     import shutil
 
-    click.echo(matrix.text(show, width=max(80, shutil.get_terminal_size((120, 20)).columns)))
-    click.echo(click.wrap_text(matrix.summary(show[0] if show else None), 110))
+    click.echo(matrix.text(width=max(80, shutil.get_terminal_size((120, 20)).columns)))
+    click.echo(click.wrap_text(matrix.summary(), 110))
     click.echo(f"\nwritten: {', '.join(path.name for path in paths)} in {out}")
+
+
+def _command(sources: dict[str, list[str]], options: dict[str, Any]) -> str:
+    """The command line that asks the same again."""
+    import shlex
+
+    words = ["neurograph", "transfer", *sources["genome"]]
+    for kind in ("topology", "task"):
+        words += [word for name in sources[kind] for word in (f"--{kind}", name)]
+    return shlex.join([*words, *(str(w) for name, value in options.items() if value is not None for w in (f"--{name}", value))])
 
 
 def _numbers(option: str, text: str) -> list[int]:
