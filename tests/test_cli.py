@@ -257,6 +257,13 @@ def test_commands_that_need_no_jax_load_none(arguments):
     assert done.stderr.strip() == "[]"
 
 
+def test_showing_an_acyclic_graph_loads_neither_scipy_nor_networkx():
+    code = "import sys\nfrom neurograph.cli import run\ntry: run(['topology', 'show', 'residual'])\nexcept SystemExit: pass\n"
+    code += "print({'scipy', 'networkx'} & set(sys.modules), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stderr.strip() == "set()"
+
+
 @pytest.mark.parametrize("module", ["neurograph", "neurograph.cli"])
 def test_the_package_is_the_command(module):
     command = [sys.executable, "-m", module, "topology", "show", "nosuch"]
