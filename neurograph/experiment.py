@@ -36,6 +36,7 @@ from neurograph.rule import Rule
 from neurograph.run_folder import RunFolder
 from neurograph.tasks import get_task
 from neurograph.topology import Topology, load_topology
+from neurograph.topology.kept import keep_topology, kept_topology
 from neurograph.topology.shipped import topology_file
 from neurograph.transfer import transfer
 
@@ -50,11 +51,15 @@ def find_topology(name: str | Path, beside: Path | None = None) -> Topology:
     Raises:
       ExperimentError: no such file and no such name; the places looked at are named.
     """
+    return load_topology(_topology_path(name, beside))
+
+
+def _topology_path(name: str | Path, beside: Path | None, run: Path | None = None) -> Path:
+    """The file of a topology: the copy that the folder of the run keeps, or the run whose configuration is rerun; else a path."""
     try:
-        path = topology_file(name, beside)
+        return kept_topology(run, name) or kept_topology(beside, name) or topology_file(name, beside)
     except TopologyError as error:
         raise ExperimentError(str(error)) from error
-    return load_topology(path)
 
 
 def _located(where: str, make: Callable[[], Any]) -> Any:
@@ -71,12 +76,16 @@ class Experiment:
     Args:
       spec: what to do.
       base: folder that relative topology paths are looked up in, after the current one.
+      run: folder of the run: what it keeps of topology files comes before all others.
+
+    Attributes:
+      files: of the topologies, by name.
 
     Raises:
       ExperimentError: a rule, start, task or topology that does not exist or does not fit; the place is named.
     """
 
-    def __init__(self, spec: ExperimentSpec, base: Path | None = None):
+    def __init__(self, spec: ExperimentSpec, base: Path | None = None, run: Path | None = None):
         mesh = device_mesh(spec.devices)
         self.spec = spec
         start = spec.start
@@ -84,11 +93,14 @@ class Experiment:
         inherited = self.start_file.rule.to_dict() if self.start_file and self.start_file.rule else {}
         self.rule: Rule = _located("rule", lambda: Rule.from_dict(inherited | spec.rule))
         networks: dict[str, Network] = {}
+        self.files: dict[str, Path] = {}
         problems = []
         for number, item in enumerate(spec.problems):
             where = f"problems[{number}]"
             task = _located(f"{where}.task", lambda item=item: get_task(item.task, **item.options))
-            topology = _located(f"{where}.topology", lambda item=item: find_topology(item.topology, base))
+            path = _located(f"{where}.topology", lambda item=item: _topology_path(item.topology, base, run))
+            topology = _located(f"{where}.topology", lambda path=path: load_topology(path))
+            self.files[item.topology] = path
             if topology.digest not in networks:
                 networks[topology.digest] = _located(where, lambda topology=topology: Network(topology, self.rule))
             network = networks[topology.digest]
@@ -163,8 +175,8 @@ def meta_train(
 ) -> tuple[Genome, Rule]:
     """Meta-train, writing a run folder; stopped at any moment it resumes to the same result, bit for bit.
 
-    The folder gets config.yaml, environment.json, metrics.jsonl (one object per interval), checkpoint, and at the end genome.json
-    and summary.json.
+    The folder gets config.yaml, environment.json, topologies/ (copies of files that do not come with neurograph: a run that goes
+    on from a checkpoint uses those), metrics.jsonl (a line per interval), checkpoint, at the end genome.json and summary.json.
 
     Args:
       spec: the experiment.
@@ -180,9 +192,10 @@ def meta_train(
       ExperimentError: the folder holds another run, or its checkpoint belongs to another configuration.
       GenomeError: every genome failed.
     """
-    experiment = Experiment(spec, base)
+    experiment = Experiment(spec, base, folder if resume and (folder / "checkpoint").exists() else None)
     training, unroll, optimizer = spec.training, spec.unroll, experiment.optimizer
     run = RunFolder(spec, folder, resume=resume, like=experiment.initial_state())
+    run.keep(experiment.files)
     state, done = run.state, run.done
     scores: dict[str, np.ndarray] | None = None
     length = unroll.length(done)
@@ -248,15 +261,16 @@ def final_test(
 ) -> Transfer:
     """Test a genome as the experiment's `transfer` says, once, on test data; writes transfer.json.
 
-    Topologies that a task does not fit are left out for that task.
+    Topologies that a task does not fit are left out for that task. Their files are kept in the folder, as those of training.
 
     Raises:
       ExperimentError: a topology or task that does not exist, or a task that fits none of the topologies.
     """
     wanted = spec.transfer
-    topologies = {
-        name: _located("transfer.topologies", lambda name=name: find_topology(name, base)) for name in wanted.topologies
+    paths = {
+        name: _located("transfer.topologies", lambda name=name: _topology_path(name, base, folder)) for name in wanted.topologies
     }
+    topologies = {name: _located("transfer.topologies", lambda path=path: load_topology(path)) for name, path in paths.items()}
     items = [ProblemSpec(task=name, topology="") for name in wanted.tasks] or spec.problems
     results = []
     for item in {(i.task, json.dumps(i.options, sort_keys=True)): i for i in items}.values():
@@ -285,6 +299,8 @@ def final_test(
         )
     result = _joined(results)
     if jax.process_index() == 0:
+        for name, path in paths.items():
+            keep_topology(folder, name, path)
         result.save(folder / "transfer.json")
     return result
 

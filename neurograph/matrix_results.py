@@ -46,7 +46,9 @@ class TransferMatrix:
         return Transfer(mine, self.chosen, self.notes)
 
     def shown_steps(self) -> list[int]:
-        """10 and the last, where there."""
+        """Those that were asked for, else 10 and the last, where there."""
+        if shown := [step for step in self.notes.get("shown") or () if step in self.steps]:
+            return shown
         return sorted({10, self.steps[-1]} & {*self.steps}) or self.steps[-1:]
 
     def cells(self, step: int) -> list[Row]:

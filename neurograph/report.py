@@ -28,7 +28,7 @@ def write_report(folder: Path | str, *, base: Path | None = None) -> Path:
 
     Args:
       folder: of the run.
-      base: where topology files are looked up too, after the current folder and before the run's.
+      base: where topology files that the run does not keep are looked up too, after the current folder and before the run's.
 
     Raises:
       ExperimentError: no such folder, nothing of a run in it, or it cannot be written to.
@@ -285,9 +285,10 @@ def genome(run: Run, plots: Path | None, name: str = "genome") -> str:
 
 
 def topologies(run: Run, plots: Path | None, base: Path | None = None) -> str:
-    """Drawings of what was learned and tested on, from the topology files as they are now."""
+    """Drawings of what was learned and tested on, from the copies that the run keeps, else from the files as they are now."""
     from neurograph.topology import load_topology
     from neurograph.topology.draw import draw_topology
+    from neurograph.topology.kept import kept_topology
     from neurograph.topology.shipped import topology_file
     from neurograph.topology.validate import Limits
 
@@ -300,7 +301,8 @@ def topologies(run: Run, plots: Path | None, base: Path | None = None) -> str:
             missing.append(f"{words}; not drawn, since {MAX_DRAWINGS} are")
             continue
         try:
-            path = topology_file(name, next((p for p in (base, run.folder) if p and (p / name).is_file()), None))
+            beside = next((p for p in (base, run.folder) if p and (p / name).is_file()), None)
+            path = kept_topology(run.folder, name) or topology_file(name, beside)
             topology = load_topology(path, limits=Limits(MAX_NEURONS, MAX_SYNAPSES))
             figure = draw_topology(topology)
         except NeurographError as error:
@@ -320,9 +322,9 @@ def _configuration(run: Run) -> str:
     return details("config.yaml, with every default", f"<pre>{escape(run.config_text)}</pre>")
 
 
-def environment_rows(run: Run) -> list[tuple[str, str]]:
+def environment_rows(environment: dict[str, Any]) -> list[tuple[str, str]]:
     rows = []
-    for name, value in run.environment.items():
+    for name, value in environment.items():
         if isinstance(value, dict):
             rows += [(str(key), "not installed" if v is None else str(v)) for key, v in value.items()]
         else:
@@ -331,7 +333,7 @@ def environment_rows(run: Run) -> list[tuple[str, str]]:
 
 
 def _environment(run: Run) -> str:
-    rows = environment_rows(run)
+    rows = environment_rows(run.environment)
     return table(["", ""], rows, head_row=False) if rows else paragraph("No environment.json in this folder.")
 
 
@@ -347,7 +349,8 @@ def _rerun(run: Run) -> str:
     if not run.config:
         return ""
     text = (
-        "From where the run was started; the same versions on the same device give the same numbers. Topology files are looked up"
-        " from the current folder and beside config.yaml. The second command compares both runs."
+        "From where the run was started; the same versions on the same device give the same numbers. Topology files are taken"
+        " from topologies/, shipped ones from neurograph; an older version kept none: they are looked up from the current folder"
+        " and beside config.yaml. The second command compares both runs."
     )
     return paragraph(text) + commands(rerun_commands(run))

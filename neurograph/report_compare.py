@@ -45,7 +45,9 @@ def write_comparison(first: Path | str, second: Path | str, path: Path | str | N
         "Transfer": _transfer(runs, names),
         "Genomes": _genomes(runs, names),
         "Differences of configuration": _differences([dict(flatten(run.config)) for run in runs], names, "config.yaml"),
-        "Differences of environment": _differences([dict(environment_rows(run)) for run in runs], names, "environment.json"),
+        "Differences of environment": _differences(
+            [dict(environment_rows(run.environment)) for run in runs], names, "environment.json"
+        ),
         "How to rerun": commands([rerun_commands(run)[0] for run in runs]) if all(run.config for run in runs) else "",
     }
     top = block("", _facts(runs, names)) + faults(runs)

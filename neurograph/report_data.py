@@ -116,7 +116,10 @@ def read_run(folder: Path | str) -> Run:
     if not folder.is_dir():
         raise ExperimentError(f"{folder}: no such folder; expected the folder of a run")
     if not any((folder / name).is_file() for name in FILES):
-        raise ExperimentError(f"{folder}: nothing to report; a run folder holds {', '.join(FILES)} (any of them will do)")
+        raise ExperimentError(
+            f"{folder}: nothing to report; a run folder holds {', '.join(FILES)} (any of them will do),"
+            " that of a transfer test matrix.json"
+        )
     run = Run(folder)
 
     def load(name: str, parse: Callable[[str], Any]) -> Any:

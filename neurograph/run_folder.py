@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from neurograph.errors import ExperimentError
 from neurograph.experiment_spec import ExperimentSpec, dump_experiment
 from neurograph.files import write_atomically
 from neurograph.kernels import native
+from neurograph.topology.kept import keep_topology
 
 __all__ = ["RunFolder", "environment"]
 
@@ -75,6 +76,12 @@ class RunFolder:
         write_atomically(self.metrics, "".join(f"{line}\n" for line in lines))  # what came after the checkpoint comes again
         write_atomically(self.folder / "config.yaml", dump_experiment(spec))
         write_atomically(self.folder / "environment.json", json.dumps(environment(), indent=1) + "\n")
+
+    def keep(self, files: Mapping[str, Path]) -> None:
+        """Copies of topology files, by their names: the run can go on, and be done again, when the files are changed or gone."""
+        if self.writes:
+            for name, path in files.items():
+                keep_topology(self.folder, name, path)
 
     @property
     def done(self) -> int:

@@ -25,6 +25,7 @@ from neurograph.genome import AnyGenome
 from neurograph.matrix_results import TransferMatrix
 from neurograph.results import Row
 from neurograph.rule import Rule
+from neurograph.run_folder import environment
 from neurograph.tasks import Task
 from neurograph.topology.graph import Topology
 from neurograph.transfer import STEPS, baseline_rows, run_keys, transfer
@@ -158,6 +159,7 @@ def transfer_matrix(
         name: {"neurons": t.num_neurons, "synapses": t.num_synapses, "depth": t.depth, "schedule": t.schedule, "digest": t.digest}
         for name, t in topologies.items()
     }
+    notes["environment"] = environment()
     notes["cells"] = {"all": total, "found": found_before, "seconds": round(time.perf_counter() - started, 1)}
     return TransferMatrix(tuple(rows), tuple(_best_marked(chosen)), tuple(problems), notes)
 

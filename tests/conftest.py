@@ -6,16 +6,15 @@ import importlib.metadata
 import os
 import sys
 
+import pytest
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Nearly all of the tests' time is compiling small programs that run once: leaving out XLA's and LLVM's optimisations makes that
-# four times faster. Other releases may stop at flags that they do not know. Set XLA_FLAGS yourself (even "") to test otherwise.
-if tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2])) == (0, 10):
-    os.environ.setdefault(
-        "XLA_FLAGS",
-        "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
-    )
-
-import pytest
+# four times faster. Releases stop at flags that they do not know. Set XLA_FLAGS yourself (even "") to test otherwise.
+FLAGS = ["--xla_backend_optimization_level=0", "--xla_cpu_parallel_codegen_split_count=1"]
+KNOWN = {(0, 8): [*FLAGS, "--xla_cpu_use_fusion_emitters=false"], (0, 12): FLAGS}
+KNOWN[0, 10] = KNOWN[0, 8]
+os.environ.setdefault("XLA_FLAGS", " ".join(KNOWN.get(tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2])), ())))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -71,6 +71,9 @@ def test_options_of_one_meaning_have_one_name():
         "seed": "--seed",
         "out": "--out",
         "batch": "--batch",
+        "runs": "--runs",
+        "query": "--query",
+        "states": "--states",
         "overrides": "--set",
         "resume": "--resume",
     }
@@ -175,6 +178,18 @@ def test_json_is_all_that_is_printed(call, arguments, key):
     assert key is None or key in data
 
 
+@pytest.mark.parametrize("topology", ["residual", "irregular_dag", "convolution"])
+def test_plan_fits_a_terminal_and_explains_every_block(call, monkeypatch, topology):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = call("plan", topology, "--rows", "99")
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= 80
+    blocks = json.loads(call("plan", topology, "--json")[1])["blocks"]
+    rows = re.findall(r"^[\d-]+ +\w.* \((\d+)\)$", out, flags=re.MULTILINE)
+    reasons = dict(re.findall(r"^\((\d+)\) (.*?)(?=\n\(|\nin all)", out, flags=re.MULTILINE | re.DOTALL))
+    assert [" ".join(reasons[row].split()) for row in rows] == [block["why"] for block in blocks]
+
+
 def test_train_prints_a_curve_and_writes_it(call, tmp_path):
     path = tmp_path / "curve.json"
     small = ("--genome", "functions", "--topology", "mlp_2d_classes", "--steps", "12", "--runs", "2", "--batch", "64")
@@ -240,6 +255,25 @@ def test_commands_that_need_no_jax_load_none(arguments):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stderr.strip() == "[]"
+
+
+def test_showing_an_acyclic_graph_loads_neither_scipy_nor_networkx():
+    code = "import sys\nfrom neurograph.cli import run\ntry: run(['topology', 'show', 'residual'])\nexcept SystemExit: pass\n"
+    code += "print({'scipy', 'networkx'} & set(sys.modules), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stderr.strip() == "set()"
+
+
+@pytest.mark.parametrize("module", ["neurograph", "neurograph.cli"])
+def test_the_package_is_the_command(module):
+    command = [sys.executable, "-m", module, "topology", "show", "nosuch"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == cli.USE
+    assert done.stderr.startswith("error: topology 'nosuch'")
+    assert (
+        "Usage: neurograph [OPTIONS]"
+        in subprocess.run([*command[:3], "--help"], capture_output=True, text=True, check=True).stdout
+    )
 
 
 def test_every_module_of_the_table_exists():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+from unittest import mock
 
 import networkx as nx
 import numpy as np
@@ -46,6 +47,23 @@ def test_structure_agrees_with_networkx(topology):
     lengths = nx.multi_source_dijkstra_path_length(graph, topology.inputs.tolist())
     distance = analysis.distances(topology.num_neurons, topology.senders, topology.receivers, topology.inputs)
     assert distance.tolist() == [lengths.get(i, -1) for i in range(topology.num_neurons)]
+
+
+@settings(max_examples=80, deadline=None)
+@given(topology=ANY)
+def test_small_graphs_are_searched_as_large_ones_are(topology):
+    """In Python, and by SciPy."""
+    edges = topology.num_neurons, topology.senders, topology.receivers
+
+    def results():
+        count, component = analysis.strong_components(*edges)
+        roots = topology.inputs, topology.outputs[:1], topology.inputs[:0]
+        return [[count], component, *(f(*edges, r) for f in (analysis.reachable, analysis.distances) for r in roots)]
+
+    small = results()
+    with mock.patch.object(analysis, "_SMALL_GRAPH", -1):
+        for ours, theirs in zip(small, results(), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
 
 
 @settings(max_examples=60, deadline=None)

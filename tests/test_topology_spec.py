@@ -251,6 +251,7 @@ def test_hostile_sizes_cost_nothing(tmp_path):
         "edges.gml": "graph [ directed 1 " + ("edge [ source 1 target 2" + " " * 50 + "x") * 20_000,
         "quotes.gml": 'graph [ label "' + "a " * 1_000_000,
         "name.graphml": f'<graphml><graph><node id="{long}"/></graph></graphml>',
+        "deep.yaml": "[" * 100_000,
         "deep.graphml": "<graphml>" + "<a>" * 200_000,
         "attributes.gexf": "<gexf " + " ".join(f'a{i}="1"' for i in range(100_000)) + "/>",
         "unknown.json": '{"nodes": [], "links": [' + ",".join(['{"source": 1, "target": 2}'] * 50_000) + "]}",

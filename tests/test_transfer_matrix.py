@@ -5,16 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shlex
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from test_report import check_self_contained, text_of
 from test_transfer import GENOME, RULE, given, layered
 
 import neurograph as ng
 import neurograph.transfer_matrix as module
+from neurograph.cli.report import report
 from neurograph.cli.transfer import transfer as command
+from neurograph.cli.words import sort_words
 from neurograph.matrix_results import load_transfer_matrix
+from neurograph.report_transfer import holds_matrix, write_transfer_report
 from neurograph.transfer import transfer
 from neurograph.transfer_map import curves_figure, heat_map
 
@@ -125,6 +130,38 @@ def test_tables_files_and_pictures(store, tmp_path):
             load_transfer_matrix(tmp_path / "matrix.json")
 
 
+def test_page(store, tmp_path, capsys):
+    matrix = store[1]
+    matrix.save(tmp_path)
+    path = write_transfer_report(tmp_path)
+    assert path == tmp_path / "report.html"
+    page = path.read_text(encoding="utf-8")
+    check_self_contained(page)
+    words = text_of(page)
+    for cell in matrix.cells(3):
+        if cell["median"] is not None:
+            assert f"{cell['median']:.3f} ({cell['low']:.3f}" in words
+            assert f"{cell['difference']:+.3f}" in words
+    assert page.count("<svg") == 1 + 2  # the heat map, curves of the places that ran
+    for expected in ("does not fit: 3 inputs", *matrix.summary().split(". ")[:2], "By neurograph.transfer_matrix", "jaxlib"):
+        assert expected in words
+    first = path.read_bytes()
+    assert CliRunner().invoke(report, [str(tmp_path), "--json"]).exit_code == 0
+    assert path.read_bytes() == first
+    matrix.notes["command"] = "neurograph transfer <a>"
+    matrix.save(tmp_path)
+    del matrix.notes["command"]
+    write_transfer_report(tmp_path)
+    assert "neurograph transfer &lt;a&gt;" in path.read_text(encoding="utf-8")
+    assert "--base: only for a run" in CliRunner().invoke(report, [str(tmp_path), "--base", str(tmp_path)]).output
+    (tmp_path / "config.yaml").write_text("{}")
+    assert not holds_matrix(tmp_path)  # the page of a run comes first
+    data = json.loads((tmp_path / "matrix.json").read_text())
+    (tmp_path / "matrix.json").write_text(json.dumps(data | {"notes": data["notes"] | {"topologies": {"narrow": 3}}}))
+    with pytest.raises(ng.ExperimentError, match="not the results of a transfer matrix"):
+        write_transfer_report(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
@@ -141,20 +178,87 @@ def test_wrong_questions(changes, text):
 
 def test_command(tmp_path):
     genome = ng.save_genome(tmp_path / "a" / "genome.json", GENOME, RULE)
-    arguments = [str(genome), "-t", "mlp_2d_classes,mlp", "-k", "xor", "--baselines", "none", "--steps", "0,2", "--seeds", "2"]
-    arguments += ["--batch-size", "8", "--query-size", "16", "--out", str(tmp_path / "out")]
+    arguments = [str(genome), "-t", "mlp_2d_classes,mlp", "-k", "xor", "--baselines", "none", "--steps", "0,2", "--runs", "2"]
+    arguments += ["--batch", "8", "--query", "16", "--out", str(tmp_path / "out")]
     result = CliRunner().invoke(command, arguments, catch_exceptions=False)
     assert result.exit_code == 0
     assert "1 genome on 2 topologies and 1 task: 1 of 2 cells ran." in " ".join(result.stdout.split())
-    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"heat_map.png", "curves.png", "matrix.txt", "cells"}
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names >= {"heat_map.png", "curves.png", "matrix.txt", "cells", "report.html"}
+    told = load_transfer_matrix(tmp_path / "out" / "matrix.json").notes["command"]
+    assert f"neurograph transfer {genome} --topology mlp_2d_classes --topology mlp --task xor --steps 0,2 --runs 2" in told
     data = json.loads(CliRunner().invoke(command, [*arguments, "--json", "--quiet"]).stdout)
     assert [cell["genome"] for cell in data["cells"]] == ["a", "a"]
     assert data["notes"]["cells"]["found"] == 1
+    again = CliRunner().invoke(command, [*shlex.split(told)[2:], "--json", "--quiet"])
+    assert json.loads(again.stdout)["cells"] == data["cells"]
     assert np.isfinite(data["cells"][0]["median"])
     for extra, text in (
         (["--steps", "a"], "--steps: got 'a'; expected whole numbers"),
         (["--show", "7"], "--show: 7 not among --steps"),
         (["-k", "xor noise"], "got 'noise'; expected KEY=VALUE"),
+        (["mlp"], "mlp: a topology, but --topology names some already"),
     ):
         with pytest.raises(ng.ExperimentError, match=text):
             CliRunner().invoke(command, arguments + extra, catch_exceptions=False)
+
+
+def test_spellings_of_before_are_understood_and_hidden(tmp_path, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(module, "transfer_matrix", lambda *given, **options: seen.update(options) or given[4])  # no such place
+    old = ["--seeds", "2", "--validation-seeds", "4", "--batch-size", "8", "--query-size", "16"]
+    with pytest.raises(IndexError):
+        CliRunner().invoke(command, ["functions", "-t", "mlp", "-k", "xor", *old], catch_exceptions=False)
+    assert [seen[name] for name in ("seeds", "validation_seeds", "batch_size", "query_size")] == [2, 4, 8, 16]
+    shown = CliRunner().invoke(command, ["--help"]).stdout
+    assert not [spelling for spelling in old[::2] if spelling in shown]
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ng.save_genome("mine.json", GENOME, RULE)
+    ng.save_topology(layered(2, 4, 2), "graph.json")
+    ng.save_topology(layered(2, 4, 2), "a, b.csv")
+
+
+@pytest.mark.parametrize(
+    ("words", "options", "found"),
+    [
+        ("digits mlp digits", "", "digits | mlp | digits"),
+        ("digits functions mlp residual xor", "", "digits,functions | mlp,residual | xor"),
+        ("functions,mine.json ring,graph.json xor,moons", "", "functions,mine.json | ring,graph.json | xor,moons"),
+        ("xor graph.json mine.json", "", "mine.json | graph.json | xor"),
+        ("digits digits", "topology", "digits |  | digits"),
+        ("functions digits", "topology", "functions |  | digits"),
+        ("functions digits", "topology task", "functions,digits |  | "),
+        ("digits mlp", "task", "digits | mlp | "),
+    ],
+)
+def test_words_are_what_they_can_be(files, words, options, found):
+    given = dict.fromkeys(options.split(), True)
+    assert " | ".join(",".join(names) for names in sort_words(words.split(), given).values()) == found
+
+
+def test_words_with_commas_and_options(files):
+    words = ["mine.json", "a, b.csv", "digits size=8, 9", "csv:a, b.csv"]
+    assert list(sort_words(words, {}).values()) == [["mine.json"], ["a, b.csv"], ["digits size=8, 9", "csv:a, b.csv"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "options", "text"),
+    [
+        ("digts mlp xor", "", r"digts: no file, and no genome of that name \(backprop, .*no task of that name"),
+        (
+            "digits mlp",
+            "",
+            r"got digits \(genome or task\), mlp \(topology\); expected GENOME... TOPOLOGY... TASK..., at least one",
+        ),
+        ("mlp digits digits", "", r"expected GENOME... TOPOLOGY... TASK..."),
+        ("functions digits digits", "topology", r"can be read in 2 ways: name topologies by -t, tasks by -k"),
+        ("digits mlp xor", "topology", r"mlp: a topology, but --topology names some already"),
+    ],
+)
+def test_words_that_leave_a_doubt(files, words, options, text):
+    with pytest.raises(ng.ExperimentError, match=text):
+        sort_words(words.split(), dict.fromkeys(options.split(), True))

@@ -24,7 +24,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "transfer": ("neurograph.cli.transfer", "transfer", "Test genomes on topologies and tasks, beside gradient descent."),
     "reproduce": ("neurograph.cli.reproduce", "reproduce", "The paper's experiments: data, figures, verdicts."),
     "analyze": ("neurograph.cli.analyze", "analyze", "What kind of rule a genome is: gradient descent or not."),
-    "report": ("neurograph.cli.report", "report", "Write the page about a run anew from its folder."),
+    "report": ("neurograph.cli.report", "report", "Write the page about a run, or a transfer test, anew."),
     "bench": ("neurograph.cli.bench", "bench", "Time and memory of a topology on this machine."),
     "completion": ("neurograph.cli.completion", "completion", "Print the completion script of a shell."),
 }

@@ -2,7 +2,8 @@
 
 - What a command is about stands first and is required: `topology show FILE`, `train TASK`, `report FOLDER`. The rest: options.
 - One name for one thing: `--genome`, `--topology`, `--task`, `--steps` (learning steps), `--batch`, `--states`, `--runs`
-  (repetitions with other seeds), `--seed`, `--set KEY=VALUE` (of an experiment), `--out` (for results), `--json`, `--resume`.
+  (repetitions with other seeds), `--query` (rows judged on), `--seed`, `--set KEY=VALUE` (of an experiment), `--out` (for
+  results), `--json`, `--resume`.
 - Results go to standard output, progress and messages to standard error. With `--json` standard output is one JSON value.
 - A file given by `--out` is written whole or not at all.
 - Help ends with examples. Heavy packages are imported inside the function, after the options are checked.

@@ -8,6 +8,8 @@ import click
 
 from neurograph.cli.options import json_option, print_json
 
+WIDE = 100  # columns of a terminal in which the table has room between its columns
+
 
 @click.command()
 @click.argument("file")
@@ -49,16 +51,18 @@ def plan(file: str, states: int, batch: int, rows: int, as_json: bool) -> None:
         f"{len(made.phases)} phases; {made.dense_share:.0%} of the synapses in products; irregular ones: {native.description()}",
         highlight=False,
     )
-    table = Table(box=None, pad_edge=False)
+    reasons = {why: number for number, why in enumerate(dict.fromkeys(c.why for c in costs[:rows]), 1)}
+    table = Table(box=None, pad_edge=False, padding=(0, 1), collapse_padding=console.width < WIDE)
     for name in ("level", "runs as", "from", "to"):
         table.add_column(name)
-    for name in ("synapses", "Mflop/step", "MB"):
+    for name in ("synapses", "Mflop", "MB", "why"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("why")
     for c in costs[:rows]:
         cost = f"{c.synapses:,}", f"{2e-6 * c.operations * batch:,.1f}", f"{c.bytes / 1e6:,.2f}"
-        table.add_row(c.level, c.kind, c.source, c.target, *cost, c.why)
+        table.add_row(c.level, c.kind, c.source, c.target, *cost, f"({reasons[c.why]})")
     console.print(table)
+    for why, number in reasons.items():
+        console.print(f"({number}) {why}", highlight=False)
     if len(costs) > rows:
         console.print(f"... and {len(costs) - rows} more blocks (--rows {len(costs)} shows all)", highlight=False)
     neurons = 4 * topology.num_neurons * states * batch

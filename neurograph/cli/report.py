@@ -1,4 +1,4 @@
-"""`neurograph report`: the page about a run, or about two beside each other."""
+"""`neurograph report`: the page about a run, about two beside each other, or about a transfer test."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ from neurograph.cli.options import json_option, out_file_option, print_json
 )
 @json_option
 def report(folder: str, second: str | None, out: Path | None, base: Path | None, as_json: bool) -> None:
-    """Write FOLDER/report.html anew from the files of the run in FOLDER; or, with SECOND, one page that compares two runs: what
-    differs in their configurations, curves on the same axes, results side by side, genomes. Nothing is run again.
+    """Write FOLDER/report.html anew from the files of the run, or of the transfer test, in FOLDER; or, with SECOND, one page that
+    compares two runs: what differs in their configurations, curves on the same axes, results side by side, genomes. Nothing is
+    run again.
 
     \b
     neurograph report runs/digits
+    neurograph report runs/transfer
     neurograph report runs/a runs/b
     neurograph report runs/a runs/b --out a-and-b.html
     """
@@ -35,9 +37,18 @@ def report(folder: str, second: str | None, out: Path | None, base: Path | None,
         raise click.UsageError("--out: only with two runs; the page of one is its report.html")
     if second is not None and base is not None:
         raise click.UsageError("--base: only with one run; a comparison draws no topologies")
+    from neurograph.report_transfer import holds_matrix
+
+    matrix = second is None and holds_matrix(folder)
+    if matrix and base is not None:
+        raise click.UsageError("--base: only for a run; the page about a transfer test draws no topologies")
     if "jax" not in sys.modules:  # pictures need no accelerator, and a run that goes on may have all of its memory
         os.environ["JAX_PLATFORMS"] = "cpu"
-    if second is None:
+    if matrix:
+        from neurograph.report_transfer import write_transfer_report
+
+        path = write_transfer_report(folder)
+    elif second is None:
         from neurograph.report import write_report
 
         path = write_report(folder, base=base)

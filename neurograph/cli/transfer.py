@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
+from neurograph.cli.options import batch_option, json_option, print_json, seed_option
 from neurograph.errors import ExperimentError
 
 __all__ = ["transfer"]
 
 
-@click.command()
-@click.argument("genomes", metavar="GENOME...", nargs=-1, required=True)
+# Spellings of before, which scripts may still use.
+RENAMED = {"seeds": "runs", "validation-seeds": "validation-runs", "batch-size": "batch", "query-size": "query"}
+
+
+@click.command(context_settings={"token_normalize_func": lambda name: RENAMED.get(name, name)})
+@click.argument("words", metavar="GENOME... [TOPOLOGY...] [TASK...]", nargs=-1, required=True)
 @click.option(
-    "-t",
-    "--topology",
-    "topologies",
-    multiple=True,
-    required=True,
-    metavar="T",
-    help="File or shipped name; repeatable, or with commas.",
+    "-t", "--topology", "topologies", multiple=True, metavar="T", help="File or shipped name; repeatable, or with commas."
 )
-@click.option(
-    "-k", "--task", "tasks", multiple=True, required=True, metavar="K", help="Name, with options after it in quotes; repeatable."
-)
+@click.option("-k", "--task", "tasks", multiple=True, metavar="K", help="Name, with options after it in quotes; repeatable.")
 @click.option("--steps", default="0,1,2,5,10,20,50", show_default=True, help="Step counts at which accuracy is judged.")
-@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Runs per cell.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of all randomness.")
+@click.option("--runs", type=click.IntRange(1), default=5, show_default=True, help="Repetitions: other synapses and batches.")
+@seed_option
 @click.option(
     "--baselines", default="sgd", show_default=True, metavar="LIST", help="none, or of sgd, momentum, adam with commas between."
 )
-@click.option("--validation-seeds", type=click.IntRange(1), default=3, show_default=True, help="Runs by which rates are chosen.")
-@click.option("--batch-size", type=click.IntRange(1), default=128, show_default=True, help="Rows of a learning step.")
-@click.option("--query-size", type=click.IntRange(1), default=512, show_default=True, help="Rows that accuracy is judged on.")
+@click.option("--validation-runs", type=click.IntRange(1), default=3, show_default=True, help="Runs by which rates are chosen.")
+@batch_option
+@click.option("--query", type=click.IntRange(1), default=512, show_default=True, help="Rows that accuracy is judged on.")
 @click.option(
     "--show",
     "shown",
@@ -48,21 +44,21 @@ __all__ = ["transfer"]
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("runs/transfer"),
     show_default=True,
-    help="Folder for cells, tables, pictures.",
+    help="Folder for cells, tables, pictures, report.html.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the cells as JSON instead of tables.")
+@json_option
 @click.option("--quiet", is_flag=True, help="No line per cell.")
 def transfer(
-    genomes: tuple[str, ...],
+    words: tuple[str, ...],
     topologies: tuple[str, ...],
     tasks: tuple[str, ...],
     steps: str,
-    seeds: int,
+    runs: int,
     seed: int,
     baselines: str,
-    validation_seeds: int,
-    batch_size: int,
-    query_size: int,
+    validation_runs: int,
+    batch: int,
+    query: int,
     shown: str | None,
     data_dir: str | None,
     out: Path,
@@ -71,25 +67,34 @@ def transfer(
 ) -> None:
     """Test every GENOME on every topology and task, beside gradient descent on the same graphs and batches.
 
-    GENOME is a file or a name of the zoo. Learning rates of the baselines are chosen on validation data for every graph and step
-    count; what is shown comes from test data, touched once. Finished cells are kept under --out and never computed twice: a run
-    that was stopped goes on with the same command, one that asks for more computes what is new. Pairs of task and topology whose
-    widths do not fit are told, not run.
+    A GENOME is a file or a name of the zoo, a TOPOLOGY a file or a shipped name, a TASK a name (in quotes with its options). They
+    stand in a row, or topologies and tasks come as options.
+
+    Learning rates of the baselines are chosen on validation data for every graph and step count; what is shown comes from test
+    data, touched once. Finished cells are kept under --out and never computed twice: a run that was stopped goes on with the same
+    command, one that asks for more computes what is new. Pairs of task and topology whose widths do not fit are told, not run.
 
     \b
+    neurograph transfer digits mlp residual connectome digits
     neurograph transfer digits --topology mlp,residual,connectome --task digits
-    neurograph transfer digits runs/a/genome.json -t my.graphml -t ring -k digits --baselines sgd,adam --seeds 10
+    neurograph transfer digits runs/a/genome.json -t my.graphml -t ring -k digits --baselines sgd,adam --runs 10
     neurograph transfer digits -t my.yaml -k "mnist size=8 classes=0-4" --baselines none --steps 0,10,100
     """
     at, show = _numbers("--steps", steps), None if shown is None else _numbers("--show", shown)
     if missing := [step for step in show or () if step not in at]:
         raise ExperimentError(f"--show: {', '.join(map(str, missing))} not among --steps {steps}")
     optimizers = [] if baselines.strip() == "none" else [part.strip() for part in baselines.split(",")]
+    from neurograph.cli.words import names_in, sort_words
+
+    sources = sort_words(words, {"topology": bool(topologies), "task": bool(tasks)})
+    sources["topology"] += [name for text in topologies for name in names_in(text)]
+    sources["task"] += [name for text in tasks for name in names_in(text)]
+
     from neurograph.genome import load_genome_file
     from neurograph.tasks import get_task
 
     named_genomes: dict[str, Any] = {}
-    for source in genomes:
+    for source in sources["genome"]:
         file = load_genome_file(source)
         if file.rule is None:
             raise ExperimentError(
@@ -99,13 +104,12 @@ def transfer(
     from neurograph.experiment import find_topology
 
     named_topologies: dict[str, Any] = {}
-    for source in _split(topologies):
+    for source in sources["topology"]:
         named_topologies[_unused(_name(source), named_topologies)] = find_topology(source)
     named_tasks: dict[str, Any] = {}
-    for text in tasks:
-        for part in [text] if "=" in text or " " in text.strip() or ":" in text else text.split(","):
-            name, options = _task(part, data_dir)
-            named_tasks[_unused(part.strip(), named_tasks)] = get_task(name, **options)
+    for text in sources["task"]:
+        name, options = _task(text, data_dir)
+        named_tasks[_unused(text, named_tasks)] = get_task(name, **options)
 
     from neurograph.transfer_matrix import transfer_matrix
 
@@ -116,32 +120,47 @@ def transfer(
             named_tasks,
             out,
             at=at,
-            seeds=seeds,
+            seeds=runs,
             seed=seed,
-            batch_size=batch_size,
-            query_size=query_size,
+            batch_size=batch,
+            query_size=query,
             optimizers=optimizers,
-            validation_seeds=validation_seeds,
+            validation_seeds=validation_runs,
             progress=None if quiet else lambda text: click.echo(text, err=True),
         )
     except KeyboardInterrupt:
         click.echo(f"finished cells are kept in {out / 'cells'}; the same command goes on from there", err=True)
         raise
+    numbers = {"steps": steps, "runs": runs, "seed": seed, "baselines": baselines, "validation-runs": validation_runs}
+    numbers |= {"batch": batch, "query": query, "show": shown, "data-dir": data_dir, "out": out}
+    matrix.notes["shown"], matrix.notes["command"] = show, _command(sources, numbers)
+
+    from neurograph.report_transfer import holds_matrix, write_transfer_report
     from neurograph.transfer_map import save_figures
 
-    paths = [*matrix.save(out, show), *save_figures(matrix, out, show[0] if show else None)]
+    paths = [*matrix.save(out), *save_figures(matrix, out)]
+    if holds_matrix(out):  # the folder of a run has a page of its own
+        paths.append(write_transfer_report(out))
     if as_json:
-        cells = [cell for step in show or matrix.shown_steps() for cell in matrix.cells(step)]
-        summary = matrix.summary(show[0] if show else None)
-        click.echo(
-            json.dumps({"cells": cells, "problems": list(matrix.problems), "summary": summary, "notes": matrix.notes}, indent=2)
-        )
+        cells = [cell for step in matrix.shown_steps() for cell in matrix.cells(step)]
+        summary = matrix.summary()
+        print_json({"cells": cells, "problems": list(matrix.problems), "summary": summary, "notes": matrix.notes})
         return
     import shutil
 
-    click.echo(matrix.text(show, width=max(80, shutil.get_terminal_size((120, 20)).columns)))
-    click.echo(click.wrap_text(matrix.summary(show[0] if show else None), 110))
+    click.echo(matrix.text(width=max(80, shutil.get_terminal_size((120, 20)).columns)))
+    click.echo(click.wrap_text(matrix.summary(), 110))
     click.echo(f"\nwritten: {', '.join(path.name for path in paths)} in {out}")
+
+
+def _command(sources: dict[str, list[str]], options: dict[str, Any]) -> str:
+    """The command line that asks the same again."""
+    import shlex
+
+    words = ["neurograph", "transfer", *sources["genome"]]
+    for kind in ("topology", "task"):
+        words += [word for name in sources[kind] for word in (f"--{kind}", name)]
+    return shlex.join([*words, *(str(w) for name, value in options.items() if value is not None for w in (f"--{name}", value))])
 
 
 def _numbers(option: str, text: str) -> list[int]:
@@ -152,11 +171,6 @@ def _numbers(option: str, text: str) -> list[int]:
     if found[0] < 0:
         raise ExperimentError(f"{option}: got {text!r}; expected numbers >= 0")
     return found
-
-
-def _split(texts: tuple[str, ...]) -> list[str]:
-    """Names with commas between, but a file may have commas in its name."""
-    return [part.strip() for text in texts for part in ([text] if Path(text).exists() else text.split(","))]
 
 
 def _name(source: str) -> str:

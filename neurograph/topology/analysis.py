@@ -6,20 +6,26 @@ well under a second in each of them, deep chains included.
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import breadth_first_order, connected_components
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 __all__ = ["adjacency", "component_levels", "cycle_within", "distances", "reachable", "strong_components"]
 
 # A frontier below this size is walked neuron by neuron: on a chain, array calls of one element each would cost seconds.
 _SMALL_FRONTIER = 24
+# Graphs up to this many synapses are searched in Python: SciPy is faster, but its import takes longer than that.
+_SMALL_GRAPH = 20_000
 
 
 def adjacency(n: int, senders: np.ndarray, receivers: np.ndarray) -> csr_array:
     """Sparse [n, n] matrix with a one for every synapse sender -> receiver (parallel ones merged)."""
+    from scipy.sparse import csr_array
+
     ones = np.ones(len(senders), np.int8)
     matrix = csr_array((ones, (senders.astype(np.int32), receivers.astype(np.int32))), shape=(n, n))
     matrix.data[:] = 1  # merged duplicates may have wrapped round to zero
@@ -28,6 +34,12 @@ def adjacency(n: int, senders: np.ndarray, receivers: np.ndarray) -> csr_array:
 
 def strong_components(n: int, senders: np.ndarray, receivers: np.ndarray) -> tuple[int, np.ndarray]:
     """Number of strongly connected components and the component [n] int32 of every neuron, numbered by first neuron."""
+    if len(senders) <= _SMALL_GRAPH:
+        with contextlib.suppress(ValueError):
+            component_levels(n, senders, receivers)
+            return n, np.arange(n, dtype=np.int32)  # acyclic: every neuron is a component
+    from scipy.sparse.csgraph import connected_components
+
     count, labels = connected_components(adjacency(n, senders, receivers), directed=True, connection="strong")
     first = np.full(count, n, np.int64)
     np.minimum.at(first, labels, np.arange(n))
@@ -90,11 +102,30 @@ def component_levels(count: int, senders: np.ndarray, receivers: np.ndarray) -> 
 def reachable(n: int, senders: np.ndarray, receivers: np.ndarray, roots: np.ndarray) -> np.ndarray:
     """Mask [n] bool of the neurons that a path from any of `roots` leads to (the roots included)."""
     mask = np.zeros(n, bool)
-    if len(roots):
+    if len(senders) <= _SMALL_GRAPH:
+        mask[list(_search(n, senders, receivers, roots))] = True
+    elif len(roots):
+        from scipy.sparse.csgraph import breadth_first_order
+
         # one virtual neuron in front of all roots makes it a single search
         graph = adjacency(n + 1, np.append(senders, np.full(len(roots), n)), np.append(receivers, roots))
         mask[breadth_first_order(graph, n, return_predecessors=False)[1:]] = True
     return mask
+
+
+def _search(n: int, senders: np.ndarray, receivers: np.ndarray, roots: np.ndarray) -> dict[int, int]:
+    """Neurons that a path from any of `roots` leads to, and over how many synapses."""
+    following: list[list[int]] = [[] for _ in range(n)]
+    for sender, receiver in zip(senders.tolist(), receivers.tolist()):
+        following[sender].append(receiver)
+    found = dict.fromkeys(np.asarray(roots).tolist(), 0)
+    queue = list(found)
+    for node in queue:  # grows as it is walked
+        for target in following[node]:
+            if target not in found:
+                found[target] = found[node] + 1
+                queue.append(target)
+    return found
 
 
 def distances(n: int, senders: np.ndarray, receivers: np.ndarray, roots: np.ndarray) -> np.ndarray:
@@ -102,6 +133,12 @@ def distances(n: int, senders: np.ndarray, receivers: np.ndarray, roots: np.ndar
     distance = np.full(n, -1, np.int32)
     if not len(roots):
         return distance
+    if len(senders) <= _SMALL_GRAPH:
+        found = _search(n, senders, receivers, roots)
+        distance[list(found)] = list(found.values())
+        return distance
+    from scipy.sparse.csgraph import breadth_first_order
+
     graph = adjacency(n + 1, np.append(senders, np.full(len(roots), n)), np.append(receivers, roots))
     order, predecessors = breadth_first_order(graph, n, return_predecessors=True)
     full = np.full(n + 1, -1, np.int64)
@@ -131,6 +168,8 @@ def cycle_within(n: int, senders: np.ndarray, receivers: np.ndarray, component: 
     on_cycle = np.flatnonzero(sizes[component] > 1)
     if not len(on_cycle):
         return []
+    from scipy.sparse.csgraph import breadth_first_order
+
     start = int(on_cycle[0])
     inside = (component[senders] == component[start]) & (component[receivers] == component[start])
     order, predecessors = breadth_first_order(adjacency(n, senders[inside], receivers[inside]), start, return_predecessors=True)

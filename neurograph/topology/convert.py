@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import networkx as nx
-
 from neurograph.errors import TopologyError
 from neurograph.topology.table import EDGE_KEYS, NODE_KEYS, Column, Options, Rule, Table, table_of, topology_of
 from neurograph.topology.validate import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
+    import networkx as nx
+
     from neurograph.topology.graph import Topology
 
 __all__ = ["from_networkx", "to_networkx"]
@@ -48,9 +48,12 @@ def from_networkx(
       TopologyError: the graph is undirected or has faults, all of them listed.
 
     Example:
+      >>> import networkx as nx
       >>> from_networkx(nx.DiGraph([("a", "b"), ("b", "c")]), inputs="sources", outputs=["c"])
       Topology(3 neurons, 2 synapses, 1 in, 1 out, levels)
     """
+    import networkx as nx  # a third of the time that a command on a YAML file would take
+
     if not isinstance(graph, nx.Graph):
         raise TopologyError(f"graph: got {type(graph).__name__}; expected a networkx.DiGraph.")
     if not graph.is_directed():
@@ -80,6 +83,8 @@ def from_networkx(
 def to_networkx(topology: Topology) -> nx.DiGraph:
     """Everything in a topology as a `networkx.DiGraph` whose attributes any networkx writer can store."""
     table = table_of(topology)
+    import networkx as nx
+
     graph = nx.DiGraph()
     graph.graph.update(table.graph)
     graph.add_nodes_from(table.names)

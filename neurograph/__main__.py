@@ -1,0 +1,6 @@
+"""`python -m neurograph`: the command."""
+
+from neurograph.cli import run
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,104 @@
+"""Words of `neurograph transfer` that may be genomes, topologies or tasks.
+
+Each is what it can be; where that leaves a choice, the order GENOME... TOPOLOGY... TASK... decides.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from neurograph.errors import ExperimentError
+from neurograph.genome.files import FORMAT, zoo_names
+from neurograph.tasks.registry import schemes, task_names
+from neurograph.topology.files import FORMATS
+from neurograph.topology.shipped import shipped_folder, shipped_names
+
+__all__ = ["KINDS", "kinds_of", "names_in", "sort_words"]
+
+KINDS = ("genome", "topology", "task")
+
+
+def names_in(text: str) -> list[str]:
+    """Names with commas between; a file may have commas in its name, a task in its options."""
+    whole = Path(text).exists() or "=" in text or " " in text.strip() or ":" in text
+    return [part.strip() for part in ([text] if whole else text.split(","))]
+
+
+def kinds_of(word: str) -> list[str]:
+    """Which of `KINDS` a word can be, by the names there are and by what files hold."""
+    path, found = Path(word), []
+    known = path.is_file() and path.suffix.lower() in FORMATS
+    learned = known and _is_genome(path)
+    if learned or word in zoo_names():
+        found.append("genome")
+    if (known and not learned) or word in shipped_names() or (shipped_folder() / path.name).is_file():
+        found.append("topology")
+    scheme, colon, _ = word.partition(":")
+    if (colon and f"{scheme}:..." in [entry.name for entry in schemes()]) or word.split(" ")[0] in task_names():
+        found.append("task")
+    return found
+
+
+def _is_genome(path: Path) -> bool:
+    if path.suffix.lower() != ".json":
+        return False
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(data, dict) and data.get("format") == FORMAT
+
+
+def sort_words(words: Sequence[str], given: Mapping[str, bool]) -> dict[str, list[str]]:
+    """The words as genomes, topologies and tasks.
+
+    Args:
+      words: as typed.
+      given: kinds that an option names already: no word is taken for one of those.
+
+    Returns:
+      {"genome": names, "topology": names, "task": names}; of a kind that is not given at least one.
+
+    Raises:
+      ExperimentError: a word that is nothing of the kind, a kind that is missing, or more than one way to read the words.
+    """
+    names = [name for word in words for name in names_in(word)]
+    wanted = [kind for kind in KINDS if not given.get(kind)]
+    possible = [[kind for kind in kinds_of(name) if kind in wanted] for name in names]
+    for name, kinds in zip(names, possible):
+        if not kinds and (wanted != ["genome"] or kinds_of(name)):  # of a genome that is none its reader says more
+            raise ExperimentError(_unknown(name, wanted))
+    if wanted == ["genome"]:
+        return {"genome": names, "topology": [], "task": []}
+    if all(len(kinds) == 1 for kinds in possible):
+        ways = [[kinds[0] for kinds in possible]]
+    else:
+        ways = [list(way) for way in _in_order(possible, wanted)]
+    ways = [way for way in ways if set(way) == set(wanted)]
+    if len(ways) == 1:
+        return {kind: [name for name, one in zip(names, ways[0]) if one == kind] for kind in KINDS}
+    read = ", ".join(f"{name} ({' or '.join(kinds)})" for name, kinds in zip(names, possible))
+    if ways:
+        raise ExperimentError(f"got {read}; that can be read in {len(ways)} ways: name topologies by -t, tasks by -k")
+    order = " ".join(f"{kind.upper()}..." for kind in wanted)
+    raise ExperimentError(
+        f"got {read}; expected {order}, at least one of each, or topologies by --topology (-t), tasks by --task (-k)"
+    )
+
+
+def _in_order(possible: Sequence[Sequence[str]], wanted: Sequence[str]) -> list[tuple[str, ...]]:
+    """All ways to read the words in which the kinds follow each other in their order."""
+    ways: list[tuple[str, ...]] = [()]
+    for kinds in possible:
+        ways = [(*way, k) for way in ways for k in kinds if not way or wanted.index(k) >= wanted.index(way[-1])]
+    return ways
+
+
+def _unknown(name: str, wanted: Sequence[str]) -> str:
+    if kinds := kinds_of(name):
+        kind = kinds[0]
+        return f"{name}: a {kind}, but --{kind} names some already; give all so, or all as words"
+    there = {"genome": ", ".join(zoo_names()), "topology": "neurograph topology list", "task": "neurograph task list"}
+    return f"{name}: no file, and no " + ", no ".join(f"{kind} of that name ({there[kind]})" for kind in wanted)

@@ -1,0 +1,193 @@
+"""`write_transfer_report`: one page about a transfer matrix, made from the `matrix.json` of its folder alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from html import escape
+from pathlib import Path
+
+from neurograph.errors import ExperimentError
+from neurograph.matrix_results import TransferMatrix, load_transfer_matrix
+from neurograph.report import environment_rows, finish, number, spread
+from neurograph.report_data import FILES, mapping
+from neurograph.report_page import block, commands, details, drawing, paragraph, table
+from neurograph.results import GENOME, Row, aggregate, label
+
+__all__ = ["holds_matrix", "write_transfer_report"]
+
+MATRIX = "matrix.json"
+MAX_CURVES = 48  # places whose curves a page draws; of more it gives the numbers only
+
+
+def holds_matrix(folder: Path | str) -> bool:
+    """Is this the folder of a transfer matrix, and of no run?"""
+    folder = Path(folder)
+    return (folder / MATRIX).is_file() and not any((folder / name).is_file() for name in FILES)
+
+
+def write_transfer_report(folder: Path | str) -> Path:
+    """Draw and describe the matrix in `folder`; returns the path of its `report.html`, written beside what was read.
+
+    Raises:
+      ExperimentError: no `matrix.json` in it, one with another content, or the page cannot be written.
+    """
+    folder = Path(folder)
+    matrix = load_transfer_matrix(folder / MATRIX)
+    try:
+        sections = {
+            "Heat maps": _heat_maps(matrix),
+            "Tables": _tables(matrix),
+            "Learning curves": _curves(matrix),
+            "What did not run": _problems(matrix),
+            "All methods": _methods(matrix),
+            "Topologies": _topologies(matrix),
+            "Environment": _environment(matrix),
+            "How to rerun": _rerun(matrix),
+        }
+        top = _overview(matrix)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ExperimentError(
+            f"{folder / MATRIX}: not the results of a transfer matrix ({type(error).__name__}: {error})"
+        ) from error
+    return finish(folder / "report.html", f"Transfer: {folder.resolve().name}", top, sections)
+
+
+def _overview(matrix: TransferMatrix) -> str:
+    notes = matrix.notes
+    found = [
+        ("genomes", ", ".join(matrix.genomes)),
+        ("topologies", ", ".join(notes["topologies"])),
+        ("tasks", ", ".join(notes["tasks"])),
+        ("baselines", ", ".join(notes["baselines"]) or "none"),
+        ("learning steps", ", ".join(map(str, matrix.steps))),
+        ("runs per cell", number(notes["seeds"])),
+        ("seed", number(notes["seed"])),
+        ("rows per learning step", number(notes["batch_size"])),
+        ("rows judged on", number(notes["query_size"])),
+    ]
+    return block("", paragraph(matrix.summary()) + table(["", ""], found, head_row=False))
+
+
+def _heat_maps(matrix: TransferMatrix) -> str:
+    from neurograph.transfer_map import heat_map
+
+    parts = []
+    for step in matrix.shown_steps():
+        words = f"Median test accuracy after {number(step)} step{'s' * (step != 1)}"
+        words += "; below it and in colour: minus the best baseline's." if matrix.notes["baselines"] else "."
+        words += " Hatched: the widths do not fit, or the cell could not run." if matrix.problems else ""
+        parts.append(drawing(None, f"heat-{step}", heat_map(matrix, step), words, natural=True))
+    return "".join(parts)
+
+
+def _tables(matrix: TransferMatrix) -> str:
+    """Per task: topologies and step counts by genomes, beside the best baseline."""
+    cells = {step: matrix.cells(step) for step in matrix.steps}
+    compared = bool(matrix.notes["baselines"])
+    head = ["topology", "steps", *matrix.genomes]
+    if compared:
+        head += ["best baseline", "which, learning rate", *(f"{name} - baseline" for name in matrix.genomes)]
+
+    def rows(task: str, steps: list[int]) -> list[list[str]]:
+        found = []
+        for topology in matrix.notes["topologies"]:
+            for step in steps:
+                mine = [cell for cell in cells[step] if (cell["task"], cell["topology"]) == (task, topology)]
+                if any(cell["median"] is not None or cell["baseline"] for cell in mine):
+                    found.append([topology, str(step), *map(_spread, mine), *(_beside(mine) if compared else [])])
+        return found
+
+    parts = []
+    for task in matrix.notes["tasks"]:
+        shown, every = rows(task, matrix.shown_steps()), rows(task, matrix.steps)
+        if shown:
+            parts.append(f"<h3>{escape(task)}</h3>" + table(head, shown))
+            parts.append(details("All step counts", table(head, every)) if len(every) > len(shown) else "")
+    text = "Median test accuracy (quartiles) over the runs of a cell."
+    text += " Which baseline is the best, and its learning rate, was chosen on validation data." if compared else ""
+    return paragraph(text) + "".join(parts) if parts else paragraph("No cell ran.")
+
+
+def _spread(cell: Row) -> str:
+    return spread(cell if cell["median"] is not None else None)
+
+
+def _beside(cells: list[Row]) -> list[str]:
+    """The best baseline of a place, which it is, and how far each genome is ahead of it."""
+    first = cells[0]
+    known = (
+        [f"{first['baseline_median']:.3f}", f"{first['baseline']}, {first['learning_rate']:.3g}"]
+        if first["baseline"]
+        else ["-"] * 2
+    )
+    return known + ["-" if cell["difference"] is None else f"{cell['difference']:+.3f}" for cell in cells]
+
+
+def _curves(matrix: TransferMatrix) -> str:
+    from neurograph.transfer_map import curves_figure
+
+    notes = matrix.notes
+    places = [(task, topology) for task in notes["tasks"] for topology in notes["topologies"]]
+    places = [place for place in places if any((row["task"], row["topology"]) == place for row in matrix.rows)]
+    drawings = []
+    for index, (task, topology) in enumerate(places[:MAX_CURVES]):
+        rows = tuple(row for row in matrix.rows if (row["task"], row["topology"]) == (task, topology))
+        only = {"tasks": [task], "topologies": {topology: notes["topologies"][topology]}}
+        figure = curves_figure(replace(matrix, rows=rows, notes=notes | only))
+        drawings.append(drawing(None, f"curves-{index}", figure, f"{task} on {topology}"))
+    text = "Test accuracy over learning steps: medians, bands are quartiles over the runs."
+    text += (
+        " The dashed line joins the baselines that were best on validation data at each step count." if notes["baselines"] else ""
+    )
+    text += f" Of {len(places)} places the first {MAX_CURVES} are drawn." if len(places) > MAX_CURVES else ""
+    return paragraph(text) + f'<div class="grid">{"".join(drawings)}</div>' if drawings else ""
+
+
+def _problems(matrix: TransferMatrix) -> str:
+    rows = [
+        [one["task"], one["topology"], one["genome"] or one["method"] or "all", str(one["reason"]).splitlines()[0]]
+        for one in matrix.problems
+    ]
+    return table(["task", "topology", "what", "why"], rows, wrap=True) if rows else ""
+
+
+def _methods(matrix: TransferMatrix) -> str:
+    """Every genome and every baseline with its chosen rate, at every step count."""
+    rows = []
+    for name in (*matrix.genomes, None):
+        for entry in aggregate(row for row in matrix.rows if row["genome"] == name):
+            who = name if entry["method"] == GENOME else label(entry)
+            place = [entry["task"], entry["topology"], str(who), number(entry["learning_rate"]), str(entry["step"])]
+            rows.append([*place, spread(entry), f"{entry['minimum']:.3f}", number(entry["loss"]), str(entry["seeds"])])
+    edges = sum(bool(one.get("at_edge")) for one in matrix.chosen)
+    note = f"{edges} of {len(matrix.chosen)} chosen rates lie at the edge of the rates tried." if matrix.chosen else ""
+    head = ["task", "topology", "method", "learning rate", "steps", "accuracy", "worst", "loss", "runs"]
+    return details(f"{len(rows):,} lines", (paragraph(note) if note else "") + table(head, rows)) if rows else ""
+
+
+def _topologies(matrix: TransferMatrix) -> str:
+    columns = ("neurons", "synapses", "depth", "schedule")
+    rows = [
+        [name, *(number(size.get(column)) for column in columns), str(size.get("digest", "-"))[:16]]
+        for name, size in matrix.notes["topologies"].items()
+    ]
+    return table(["topology", *columns, "digest"], rows)
+
+
+def _environment(matrix: TransferMatrix) -> str:
+    notes = matrix.notes
+    known = mapping(notes.get("environment")) or {name: notes[name] for name in ("neurograph", "jax", "device") if name in notes}
+    rows = environment_rows(known)
+    cells = mapping(notes.get("cells"))
+    if cells:
+        rows.append(("cells", f"{number(cells['all'])}, of which {number(cells['found'])} were known before"))
+        rows.append(("took", f"{number(cells['seconds'])} s"))
+    return table(["", ""], rows, head_row=False)
+
+
+def _rerun(matrix: TransferMatrix) -> str:
+    text = "Finished cells are kept beside this page, in cells/: the same question computes nothing, a larger one what is new."
+    command = matrix.notes.get("command")
+    if isinstance(command, str):
+        return paragraph(f"From where it was started. {text}") + commands([command])
+    return paragraph(f"By neurograph.transfer_matrix.transfer_matrix, with the numbers above. {text}")
