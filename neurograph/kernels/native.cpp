@@ -89,6 +89,7 @@ struct Table {
   const int32_t* begin;
   const int32_t* sources;
   const int32_t* slots;  // null: the number of synapse e stands at e
+  int64_t count;         // of synapses
   int64_t slot(int64_t e) const { return slots ? slots[e] : e; }
 };
 
@@ -118,7 +119,10 @@ inline void row_lanes(const Table& table, int64_t row, const T* values, const T*
     V sent[N];
     for (int i = 0; i < N; ++i) sent[i] = load(from + i * lanes);
     for (int r = 0; r < kRows; ++r) {
-      const T number = values[kSlots ? table.slots[e + r * count] : e + r * count];
+      const int64_t at = e + r * count;
+      // Numbers that stand in no order are asked for long before they are needed.
+      if constexpr (kSlots) __builtin_prefetch(values + table.slots[std::min(at + 32, table.count - 1)]);
+      const T number = values[kSlots ? table.slots[at] : at];
       for (int i = 0; i < N; ++i) total[r][i] += number * sent[i];
     }
   }
@@ -298,7 +302,7 @@ std::vector<int64_t> cut_rows(const int32_t* begin, int64_t first, int64_t last,
 const int32_t* ints(const ffi::AnyBuffer& buffer) { return static_cast<const int32_t*>(buffer.untyped_data()); }
 
 Table table_of(const ffi::AnyBuffer& begin, const ffi::AnyBuffer& sources, const ffi::AnyBuffer& slots) {
-  return {ints(begin), ints(sources), slots.element_count() ? ints(slots) : nullptr};
+  return {ints(begin), ints(sources), slots.element_count() ? ints(slots) : nullptr, int64_t(sources.element_count())};
 }
 
 // Rows span[1] .. span[2] of the window that starts at span[0]; other rows of the window are only their start.
