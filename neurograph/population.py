@@ -155,7 +155,7 @@ def _bytes_of_run(held: _Held, chunk: int, devices: tuple[Any, ...], members: tu
     key = held, chunk, devices, tree, kinds
     if key not in _known_bytes:
         used = compiled_bytes(_run.lower(held, chunk, devices, members).compile())
-        if len(_known_bytes) >= 256:
+        if len(_known_bytes) >= 64:
             _known_bytes.clear()
         _known_bytes[key] = used // max(len(devices), 1)
     return _known_bytes[key]
