@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from neurograph.genome import AnyGenome, Genome, genomes_of_stages
 from neurograph.kernels import BACKWARD, FORWARD, Kernel
-from neurograph.kernels.bilinear import mix_states
+from neurograph.kernels.bilinear import whole
 from neurograph.rule import Rule
 from neurograph.types import Synapses, Weights
 
@@ -81,8 +81,8 @@ def _learn(
     before, after = cast((list(before), list(after)), jax.tree.leaves(weights)[0].dtype)
     # The forward synapse's pre-synaptic neuron is its sender, the backward twin's is its receiver.
     sender_matrices, receiver_matrices = (pre, post) if forward else (post, pre)
-    at_senders = [mix_states(m, a) for m, a in zip(sender_matrices, before, strict=True)]
-    at_receivers = [mix_states(m, a) for m, a in zip(receiver_matrices, after, strict=True)]
+    at_senders = [kernel.mixed(m, a) for m, a in zip(sender_matrices, before, strict=True)]
+    at_receivers = [kernel.mixed(m, a) for m, a in zip(receiver_matrices, after, strict=True)]
     batch = before[0].shape[2]
     share = 1.0 / batch if rule.batch_reduction == "mean" else 1.0
     delta = kernel.correlate(at_senders, at_receivers)
@@ -134,7 +134,7 @@ def _oja_decay(network, local, weights, posts, twin, share, eta) -> Weights:
     rule, some, strength = network.rule, jax.tree.leaves(weights)[0], []
     for stage, info in enumerate(network.plan.stages):
         if rule.oja == "activity":
-            total = jnp.sum(posts[stage] ** 2, axis=2, keepdims=True) * share
+            total = jnp.sum(whole(posts[stage]) ** 2, axis=2, keepdims=True) * share
         else:
             total = _square_sum(network.kernel, weights, stage, info, twin)
         if total is None:

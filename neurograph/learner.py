@@ -14,7 +14,7 @@ import optax
 from neurograph.errors import ShapeError
 from neurograph.genome import AnyGenome
 from neurograph.network import Network
-from neurograph.step import clamped, learning_step
+from neurograph.step import carried_states, clamped, learning_step
 from neurograph.tasks import Batch, Episode, Task
 from neurograph.types import Synapses
 
@@ -158,7 +158,7 @@ def _with_states(network: Network, synapses: Synapses, x: jax.Array) -> Synapses
     """A loop carries neurons' states where the rule does not reset them: zeros before the first step."""
     if network.rule.reset_states or synapses.neurons is not None:
         return synapses
-    return Synapses(synapses.forward, synapses.backward, tuple(clamped(network, synapses, x)))
+    return Synapses(synapses.forward, synapses.backward, carried_states(network, clamped(network, synapses, x)))
 
 
 def _rested(synapses: Synapses) -> Synapses:

@@ -21,7 +21,7 @@ from neurograph.hebbian import frozen_norms
 from neurograph.kernels import FORWARD, BlockKernel, Kernel, native
 from neurograph.plan import compile_plan
 from neurograph.rule import Rule
-from neurograph.step import Moments, clamped, learning_step, output_values, sweep
+from neurograph.step import Moments, carried_states, clamped, learning_step, output_values, sweep
 from neurograph.topology.graph import Topology
 from neurograph.types import Synapses, Trace
 
@@ -384,7 +384,7 @@ def _jit_trace(network, genome, synapses, x, y, index, key):
 @partial(jax.jit, static_argnums=(7,))
 def _jit_unroll(network: Any, genome: Any, synapses: Any, xs: Any, ys: Any, index: Any, key: Any, checkpoint: bool):
     if not network.rule.reset_states and synapses.neurons is None:
-        synapses = Synapses(synapses.forward, synapses.backward, tuple(clamped(network, synapses, xs[0])))
+        synapses = Synapses(synapses.forward, synapses.backward, carried_states(network, clamped(network, synapses, xs[0])))
 
     def body(synapses: Any, inputs: Any) -> Any:
         index, x, y = inputs

@@ -73,8 +73,7 @@ def population_map(
     held = _Held(function)
     if not _tracing(members):
         while True:
-            used = compiled_bytes(_run.lower(held, size, devices, members).compile())
-            used = used // max(len(devices), 1) if devices else used
+            used = _bytes_of_run(held, size, devices, members)
             if used <= budget:
                 break
             if chunk is not None or size == 1:
@@ -144,6 +143,22 @@ def _run(held: _Held, chunk: int, devices: tuple[Any, ...], members: tuple[Any, 
     mesh = jax.sharding.Mesh(np.array(devices), ("members",))
     results = _shard_map(run, mesh, axis)(_padded(members, -count % len(devices)))
     return jax.tree.map(lambda leaf: leaf[:count], results)
+
+
+# By program: what it takes per device. Asking the compiler anew costs as much as a small population's step.
+_known_bytes: dict[Any, int] = {}
+
+
+def _bytes_of_run(held: _Held, chunk: int, devices: tuple[Any, ...], members: tuple[Any, ...]) -> int:
+    leaves, tree = jax.tree.flatten(members)
+    kinds = tuple((a.shape, a.dtype, getattr(a, "weak_type", False), a.sharding) for a in map(jnp.asarray, leaves))
+    key = held, chunk, devices, tree, kinds
+    if key not in _known_bytes:
+        used = compiled_bytes(_run.lower(held, chunk, devices, members).compile())
+        if len(_known_bytes) >= 64:
+            _known_bytes.clear()
+        _known_bytes[key] = used // max(len(devices), 1)
+    return _known_bytes[key]
 
 
 def _shard_map(run: Callable[..., Any], mesh: Any, axis: Any) -> Callable[..., Any]:

@@ -1,8 +1,8 @@
 """The learning step (Eqs. 5-8): the genome's mathematics, written once in terms of the kernel's two primitives. Both passes are
 here, the synapse update in hebbian.py.
 
-A network's state is one array [states, neurons, batch] per stage of the plan. Functions here take the network as their first
-argument and read its rule, plan and kernel.
+A network's state is one array [states, neurons, batch] per stage of the plan; of clamped neurons it may lack the last states,
+which are zero then. Functions here take the network as their first argument and read its rule, plan and kernel.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from neurograph.types import Synapses, Trace, Weights
 if TYPE_CHECKING:
     from neurograph.network import Network
 
-__all__ = ["clamped", "frozen_norms", "learning_step", "output_values", "sweep"]
+__all__ = ["carried_states", "clamped", "frozen_norms", "learning_step", "output_values", "sweep"]
 
 EPSILON = 1e-5  # under the root of a batch variance
 
@@ -135,7 +135,7 @@ def sweep(
     states = list(states)
     # States of another type than the synapses (Network's `precision`): a pass sees the synapses in the states' type.
     weights, norms = cast((weights, norms), states[0].dtype)
-    signals: States = [None if s is None else mix_states(m, s) for m, s in zip(matrices, states, strict=True)]
+    signals: States = [None if s is None else kernel.mixed(m, s) for m, s in zip(matrices, states, strict=True)]
     fresh = forward and rule.reset_states  # states are zero: f a vanishes on the first tick
     moments: list[Any] = [None] * len(plan.phases)
     outer: dict[int, jax.Array] = {}
@@ -215,7 +215,7 @@ def sweep(
                     outer[stage] = record["outer"][-1]
             moments[number] = [record.get("moments") for record in records]
         for stage in members:
-            signals[stage] = mix_states(matrices[stage], states[stage])
+            signals[stage] = kernel.mixed(matrices[stage], states[stage])
     return _Pass(states, moments, outer)
 
 
@@ -227,12 +227,18 @@ def clamped(network: Network, synapses: Synapses, x: jax.Array) -> States:
     states: States = []
     for stage, info in enumerate(plan.stages):
         if info.kind == "input":
-            states.append(jnp.concatenate([x[None], jnp.zeros((k - 1, *x.shape), dtype)], axis=0))
+            states.append(x[None])
         elif network.rule.reset_states or synapses.neurons is None:
             states.append(jnp.zeros((k, info.size, x.shape[1]), dtype))
         else:
             states.append(synapses.neurons[stage].astype(dtype))
     return states
+
+
+def carried_states(network: Network, states: States) -> tuple[jax.Array, ...]:
+    """All k states of every stage: zeros for those that clamped neurons lack."""
+    k = network.rule.states
+    return tuple(jnp.pad(a, ((0, k - a.shape[0]), (0, 0), (0, 0))) if a.shape[0] < k else a for a in states)
 
 
 def _feedback(network: Network, states: States, outer: dict[int, jax.Array], y: jax.Array) -> States:
@@ -251,8 +257,7 @@ def _feedback(network: Network, states: States, outer: dict[int, jax.Array], y: 
     states, start = list(states), 0
     for s in stages:
         a = states[s]
-        state1 = y[None, start : start + a.shape[1]]
-        states[s] = jnp.concatenate([a[:1], state1, jnp.zeros_like(a[2:])], axis=0)
+        states[s] = jnp.concatenate([a[:1], y[None, start : start + a.shape[1]]], axis=0)
         start += a.shape[1]
     return states
 
@@ -288,10 +293,11 @@ def learning_step(network: Network, genome: AnyGenome, synapses: Synapses, x, y,
         back = sweep(network, genome, twin, fed, BACKWARD, key=key).states
         before = passed.states if rule.hebbian_pre == "forward" else back
         learned = update_synapses(network, genome, synapses, before, back, second=False)
-        return (learned, tuple(fed), tuple(back)) if record else (learned, tuple(back))
+        fed, back = carried_states(network, fed), carried_states(network, back)
+        return (learned, fed, back) if record else (learned, back)
 
     def unsupervised(synapses: Synapses):
-        return (synapses, *((tuple(passed.states),) * (2 if record else 1)))
+        return (synapses, *((carried_states(network, passed.states),) * (2 if record else 1)))
 
     if rule.supervise_every == 1:
         result = supervised(synapses)
@@ -299,9 +305,9 @@ def learning_step(network: Network, genome: AnyGenome, synapses: Synapses, x, y,
         result = jax.lax.cond(jnp.asarray(index) % rule.supervise_every == 0, supervised, unsupervised, synapses)
     learned, last = result[0], result[-1]
     if not rule.reset_states:
-        learned = Synapses(learned.forward, learned.backward, tuple(last))
+        learned = Synapses(learned.forward, learned.backward, last)
     if record:
         fed = result[1]
-        forward, feedback, backward = (network._outside(s) for s in (passed.states, fed, last))
+        forward, feedback, backward = (network._outside(s) for s in (carried_states(network, passed.states), fed, last))
         return Trace(forward, feedback, backward, learned, outputs)
     return learned, outputs

@@ -117,6 +117,28 @@ def test_flow_and_product_against_loops(kind, seed: int, x64):
 
 
 @needs_native
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("degree", [3, 4, 37])
+def test_native_rows_with_the_same_senders(degree: int, dtype: str, x64):
+    """Runs of 1 to 6 rows share their senders, and so their loads; both directions, every row against a matrix product."""
+    random, senders, batch = np.random.default_rng(degree), 40, 141
+    sets = [random.choice(senders, degree, replace=False) for _ in range(6)]
+    rows = [sets[run] for run in range(6) for _ in range(run + 1)]
+    target, source = np.repeat(np.arange(len(rows)), degree), np.concatenate(rows)
+    block, tables = Sparse.build(source, target, senders, len(rows))
+    draw = lambda *shape: jnp.asarray(random.integers(-8, 9, shape), dtype)  # noqa: E731  exact in every order of sums
+    values, signal, back = draw(2, len(target)), draw(2, senders, batch), draw(2, len(rows), batch)
+    matrix = np.zeros((2, len(rows), senders))
+    matrix[:, target, source] = values
+    for start in (None, draw(2, len(rows), 1), draw(2, len(rows), batch)):
+        along = flow(block, tables, False, values, signal, start)
+        np.testing.assert_array_equal(along, (0 if start is None else np.asarray(start)) + matrix @ np.asarray(signal))
+    np.testing.assert_array_equal(flow(block, tables, True, values, back), matrix.transpose(0, 2, 1) @ np.asarray(back))
+    products = np.asarray(back) @ np.asarray(signal).transpose(0, 2, 1)
+    np.testing.assert_array_equal(product(block, tables, signal, back), products[:, target, source])
+
+
+@needs_native
 @pytest.mark.parametrize("channels", [1, 3])
 def test_native_derivatives_are_those_of_a_matrix(channels: int, x64):
     """First and second derivatives, one number for all states or one each, against einsum on a dense matrix."""

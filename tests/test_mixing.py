@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from neurograph.kernels.bilinear import mix_states, sum_states
+from neurograph.kernels.bilinear import Multiples, mix_states, sum_states, whole
 
 
 def _einsum(matrix: jax.Array, state: jax.Array) -> jax.Array:
@@ -70,3 +70,31 @@ def test_sum_of_states() -> None:
     array = jnp.arange(24.0).reshape(3, 8)
     np.testing.assert_array_equal(sum_states(array), jnp.sum(array, axis=0, keepdims=True))
     np.testing.assert_array_equal(sum_states(array[:1]), array[:1])
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_states_that_are_not_given_are_zero(own: bool, x64) -> None:
+    matrix, state, _ = _given(own)
+    _close(mix_states(matrix, state[:2]), _einsum(matrix, state.at[2:].set(0)))
+
+
+def test_products_with_multiples_of_one_state(x64) -> None:
+    """Values and derivatives are those of the signal written out."""
+    random = np.random.default_rng(0)
+    factors, value, synapses = (jnp.asarray(random.standard_normal(shape)) for shape in ((3,), (5, 7), (3, 4, 5)))
+
+    def derivatives(run, channels):
+        def loss(*given):
+            return jnp.sum(jnp.sin(run(*given)))
+
+        return jax.value_and_grad(loss, argnums=(0, 1, 2))(factors, value, synapses[:channels])
+
+    def ours(factors, value, synapses):
+        return Multiples(factors, value).times(jnp.einsum("krs,sb->krb", synapses, value))
+
+    def written_out(factors, value, synapses):
+        signal = whole(Multiples(factors, value))
+        return jnp.einsum("krs,ksb->krb", jnp.broadcast_to(synapses, (3, 4, 5)), signal)
+
+    for channels in (1, 3):
+        _close(derivatives(ours, channels), derivatives(written_out, channels), 1e-11)

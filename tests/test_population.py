@@ -120,3 +120,21 @@ def test_memory_is_predicted_within_a_factor_of_two_and_a_half(graph, gradient):
     used = compiled_bytes(jax.jit(function).lower(genome, network, synapses, xs, ys).compile())
     predicted = predicted_bytes(network, batch, steps, gradient=gradient)
     assert used / 2.5 <= predicted <= 2.5 * used, predicted / used
+
+
+def test_the_compiler_is_asked_once_and_the_budget_every_time(genomes, monkeypatch):
+    asked = []
+    monkeypatch.setattr("neurograph.population.compiled_bytes", lambda compiled: asked.append(1) or compiled_bytes(compiled))
+
+    def double(genome):
+        return genome["a"] * jnp.ones((100,))
+
+    for _ in range(3):
+        population_map(double, genomes)
+    assert len(asked) == 1
+    with pytest.raises(ng.PlanError, match="the budget is 10 bytes"):
+        population_map(double, genomes, budget_bytes=10)
+    assert len(asked) == 1
+    more = {"a": jnp.arange(1000.0)}
+    assert population_map(double, more).shape == (1000, 100)
+    assert len(asked) == 2

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from neurograph.kernels.bilinear import mix_states
 from neurograph.plan import Plan
 from neurograph.types import Weights
 
@@ -62,6 +63,10 @@ class Kernel:
         raise NotImplementedError
 
     # -- primitives ------------------------------------------------------------------------------------------------------
+
+    def mixed(self, matrix: jax.Array, state: jax.Array) -> Any:
+        """What neurons send or bring to a product (`mix_states`), in the form that this kernel's primitives take."""
+        return mix_states(matrix, state)
 
     def aggregate(
         self,

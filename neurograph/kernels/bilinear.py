@@ -6,6 +6,7 @@ flows. No derivative scatters, and none keeps messages; rules call the functions
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import jax
@@ -14,7 +15,7 @@ from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-__all__ = ["Bilinear", "accumulator", "flow", "mix_states", "product", "sum_states", "take"]
+__all__ = ["Bilinear", "Multiples", "accumulator", "flow", "mix_states", "product", "sum_states", "take", "whole"]
 
 # Up to this many states a mixture is written out term by term: it then joins the loop of its neighbours, where a product of so
 # few rows costs a call of its own and a pass over the states.
@@ -42,11 +43,41 @@ def accumulator(dtype: Any) -> Any:
 
 
 def mix_states(matrix: jax.Array, state: jax.Array) -> jax.Array:
-    """out^c = sum_d matrix[c, d] state^d on [states, neurons, batch]; a matrix [c, d, neurons] gives every neuron its own."""
-    matrix = matrix.astype(state.dtype)
+    """out^c = sum_d matrix[c, d] state^d on [states, neurons, batch]; a matrix [c, d, neurons] gives every neuron its own.
+
+    States beyond those of `state` are zero: clamped neurons come without them.
+    """
+    matrix = matrix[:, : state.shape[0]].astype(state.dtype)
     if matrix.shape[1] > MAX_TERMS:
         return jnp.einsum("cdn,dnb->cnb" if matrix.ndim == 3 else "cd,dnb->cnb", matrix, state)
     return _mix.bind(matrix if matrix.ndim == 3 else matrix[:, :, None], state)
+
+
+@dataclass(frozen=True)
+class Multiples:
+    """A signal [states, neurons, batch] whose states are multiples of one, factors[c] * value: what a clamped input sends.
+
+    A product with it is one of `value`, which no copy per state is made of; the factors are applied to the result.
+    """
+
+    factors: jax.Array  # [states]
+    value: jax.Array  # [neurons, batch]
+
+    @property
+    def dtype(self) -> Any:
+        return self.value.dtype
+
+    def times(self, product: jax.Array) -> jax.Array:
+        """[channels or 1, rows, columns], a product with `value`, times the factors: [states, rows, columns]."""
+        if product.shape[0] == 1:
+            return mix_states(self.factors[:, None], product)
+        factors = self.factors.astype(product.dtype)[:, None, None, None]
+        return _mix.bind(factors, product[:, None])[:, 0]
+
+
+def whole(signal: jax.Array | Multiples) -> jax.Array:
+    """A signal as one array."""
+    return mix_states(signal.factors[:, None], signal.value[None]) if isinstance(signal, Multiples) else signal
 
 
 def sum_states(array: jax.Array) -> jax.Array:

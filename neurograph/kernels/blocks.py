@@ -24,7 +24,7 @@ from neurograph.kernels.base import (
     reduce_groups,
 )
 from neurograph.kernels.batched import Batched
-from neurograph.kernels.bilinear import accumulator, flow, mix_states, product
+from neurograph.kernels.bilinear import Multiples, accumulator, flow, mix_states, product, whole
 from neurograph.kernels.gather import Gather
 from neurograph.kernels.levels import Levels
 from neurograph.kernels.sparse import Sparse
@@ -159,6 +159,9 @@ class BlockKernel(Kernel):
 
     # -- primitives ------------------------------------------------------------------------------------------------------
 
+    def mixed(self, matrix: jax.Array, state: jax.Array) -> Any:
+        return Multiples(matrix[:, 0], state[0]) if state.shape[0] == 1 and matrix.ndim == 2 else mix_states(matrix, state)
+
     def aggregate(
         self,
         direction: str,
@@ -193,7 +196,7 @@ class BlockKernel(Kernel):
             static, tables = self._parts.parts[number][0], self.tables[number]["part"]
             if block.kind == "levels":
                 static, tables = static.synapses, tables["whole"]
-            total = flow(static, tables, against, values, signal, total)
+            total = flow(static, tables, against, values, whole(signal), total)
         return total
 
     def sweep_levels(
@@ -244,23 +247,28 @@ class BlockKernel(Kernel):
         reduced = None
         if shared:
             reduced = reduce_groups(jnp.concatenate([p for p, _ in shared], axis=1), np.concatenate([g for _, g in shared]))
-        nothing = jnp.zeros((at_senders[0].shape[0], 0), at_senders[0].dtype)
+        nothing = jnp.zeros((at_receivers[-1].shape[0], 0), at_receivers[-1].dtype)
         return Weights(tuple(blocks), nothing, reduced, (None,) * len(plan.stages))
 
-    def _product(self, number: int, block: Block, pre: jax.Array, post: jax.Array) -> jax.Array:
+    def _product(self, number: int, block: Block, pre: Any, post: Any) -> jax.Array:
         if block.kind in _MATRICES:
             pre = _take(pre, block.source, self.plan.stages[block.source_stage].size)
             post = _take(post, block.target, self.plan.stages[block.target_stage].size)
             if block.kind == "diagonal":
-                return jnp.sum(pre * post, axis=-1)
-            return jnp.einsum("krb,ksb->krs", post, pre, preferred_element_type=accumulator(pre.dtype)).astype(pre.dtype)
+                return jnp.sum(whole(pre) * post, axis=-1)
+            dtype = accumulator(pre.dtype)
+            if isinstance(pre, Multiples):
+                return pre.times(jnp.einsum("krb,sb->krs", post, pre.value, preferred_element_type=dtype)).astype(pre.dtype)
+            return jnp.einsum("krb,ksb->krs", post, pre, preferred_element_type=dtype).astype(pre.dtype)
         static, tables = self._parts.parts[number][0], self.tables[number]["part"]
         if block.kind == "levels":
             static, tables = static.synapses, tables["whole"]
-        return product(static, tables, pre, post)
+        return product(static, tables, whole(pre), whole(post))
 
 
-def _take(signal: jax.Array, index: slice | np.ndarray, size: int) -> jax.Array:
+def _take(signal: Any, index: slice | np.ndarray, size: int) -> Any:
+    if isinstance(signal, Multiples):
+        return Multiples(signal.factors, _take(signal.value[None], index, size)[0])
     if isinstance(index, slice):
         return signal if (index.start, index.stop) == (0, size) else signal[:, index]
     return signal[:, index]
@@ -274,10 +282,13 @@ def _accumulate(total: jax.Array | None, inflow: jax.Array, index: slice | np.nd
     return total.at[:, index].add(inflow, unique_indices=True)
 
 
-def _apply_matrix(block: Block, values: jax.Array, signal: jax.Array, against: bool) -> jax.Array:
+def _apply_matrix(block: Block, values: jax.Array, signal: Any, against: bool) -> jax.Array:
     if block.kind == "diagonal":
-        return values[:, :, None] * signal
+        return values[:, :, None] * whole(signal)
     dtype = accumulator(signal.dtype)
+    if isinstance(signal, Multiples):
+        names = "krs,rb->ksb" if against else "krs,sb->krb"
+        return signal.times(jnp.einsum(names, values, signal.value, preferred_element_type=dtype)).astype(signal.dtype)
     if values.shape[0] == 1:  # one number for all states: one matrix product over states and batch together
         product = jnp.einsum("rs,krb->ksb" if against else "rs,ksb->krb", values[0], signal, preferred_element_type=dtype)
     else:

@@ -56,18 +56,32 @@ inline V fold(V a, V b, std::index_sequence<kLane...>) {
   return first + second;
 }
 
-// The sums over the lanes of N vectors, that of vector i in lane i * lanes / N; always in the same order.
-template <typename T, int N, int kWidth = Vector<T>::lanes / 2>
-inline typename Vector<T>::type sums(typename Vector<T>::type* v) {
-  constexpr auto lanes = std::make_index_sequence<Vector<T>::lanes>{};
-  if constexpr (kWidth == 0) {
+// Arrays are indexed by constants alone, here and below: the compiler then keeps them in registers.
+template <int kWidth, typename V, size_t... kPair, size_t... kLane>
+inline V sums_of(const V* v, std::index_sequence<kPair...>, std::index_sequence<kLane...> lanes) {
+  constexpr int half = sizeof...(kPair);
+  if constexpr (half == 0) {
     return v[0];
-  } else if constexpr (N > 1) {
-    for (int i = 0; i < N / 2; ++i) v[i] = fold<kWidth>(v[i], v[i + N / 2], lanes);
-    return sums<T, N / 2, kWidth / 2>(v);
   } else {
-    v[0] = fold<kWidth>(v[0], v[0], lanes);
-    return sums<T, 1, kWidth / 2>(v);
+    const V next[half] = {fold<kWidth>(v[kPair], v[kPair + half], lanes)...};
+    return sums_of<kWidth / 2>(next, std::make_index_sequence<half / 2>{}, lanes);
+  }
+}
+
+// Sums over the lanes of N vectors, as far as folding them into one adds up: that of vector i in N-th part i of the lanes.
+template <typename T, int N>
+inline typename Vector<T>::type sums(const typename Vector<T>::type* v) {
+  constexpr int lanes = Vector<T>::lanes;
+  return sums_of<lanes / 2>(v, std::make_index_sequence<N / 2>{}, std::make_index_sequence<lanes>{});
+}
+
+// The rest of it: every run of 2 * kWidth lanes is added up.
+template <int kWidth, typename V>
+inline V sum_runs(V v) {
+  if constexpr (kWidth == 0) {
+    return v;
+  } else {
+    return sum_runs<kWidth / 2>(fold<kWidth>(v, v, std::make_index_sequence<sizeof(V) / sizeof(v[0])>{}));
   }
 }
 
@@ -75,73 +89,132 @@ struct Table {
   const int32_t* begin;
   const int32_t* sources;
   const int32_t* slots;  // null: the number of synapse e stands at e
+  int64_t count;         // of synapses
   int64_t slot(int64_t e) const { return slots ? slots[e] : e; }
 };
 
-// One row over `N` vectors of the batch: out = start (or 0) + sum of number * signal of the sender.
-template <typename T, int N, bool kSlots>
-inline void row_lanes(const Table& table, int64_t first, int64_t last, const T* values, const T* signal, int64_t batch,
-                      const T* start, T* out) {
-  constexpr int lanes = Vector<T>::lanes;
-  typename Vector<T>::type total[N];
-  for (int i = 0; i < N; ++i) total[i] = start ? load(start + i * lanes) : typename Vector<T>::type{};
-  for (int64_t e = first; e < last; ++e) {
-    const T* from = signal + table.sources[e] * batch;
-    const T number = values[kSlots ? table.slots[e] : e];
-    for (int i = 0; i < N; ++i) total[i] += number * load(from + i * lanes);
+// How many of the rows from `row` on, up to `limit` and of 1, 2 or 4, have the same senders as it: maps of one window share loads.
+int64_t twins(const Table& table, int64_t row, int64_t limit) {
+  const int64_t first = table.begin[row], count = table.begin[row + 1] - first;
+  int64_t rows = 1;
+  for (; rows < 4 && row + rows < limit; ++rows) {
+    const int64_t other = table.begin[row + rows];
+    if (count < 4 || table.begin[row + rows + 1] - other != count || table.sources[other] != table.sources[first]) break;
+    if (std::memcmp(table.sources + other, table.sources + first, count * sizeof(int32_t))) break;
   }
-  for (int i = 0; i < N; ++i) store(out + i * lanes, total[i]);
+  return rows == 3 ? 2 : rows;
 }
 
-template <typename T, bool kSlots>
-void row_sum(const Table& table, int64_t row, const T* values, const T* signal, int64_t batch, const T* start, T* out) {
+// kRows twin rows over N vectors of the batch: out = start (or 0) + sum of number * signal of the sender.
+template <typename T, int kRows, int N, bool kSlots>
+inline void row_lanes(const Table& table, int64_t row, const T* values, const T* signal, int64_t batch, const T* start, T* out) {
+  typedef typename Vector<T>::type V;
   constexpr int lanes = Vector<T>::lanes;
-  const int64_t first = table.begin[row], last = table.begin[row + 1];
+  const int64_t first = table.begin[row], count = table.begin[row + 1] - first;
+  V total[kRows][N];
+  for (int r = 0; r < kRows; ++r)
+    for (int i = 0; i < N; ++i) total[r][i] = start ? load(start + r * batch + i * lanes) : V{};
+  for (int64_t e = first; e < first + count; ++e) {
+    const T* from = signal + table.sources[e] * batch;
+    V sent[N];
+    for (int i = 0; i < N; ++i) sent[i] = load(from + i * lanes);
+    for (int r = 0; r < kRows; ++r) {
+      const int64_t at = e + r * count;
+      // Numbers that stand in no order are asked for long before they are needed.
+      if constexpr (kSlots) __builtin_prefetch(values + table.slots[std::min(at + 32, table.count - 1)]);
+      const T number = values[kSlots ? table.slots[at] : at];
+      for (int i = 0; i < N; ++i) total[r][i] += number * sent[i];
+    }
+  }
+  for (int r = 0; r < kRows; ++r)
+    for (int i = 0; i < N; ++i) store(out + r * batch + i * lanes, total[r][i]);
+}
+
+template <typename T, int kRows, bool kSlots>
+void row_sums(const Table& table, int64_t row, const T* values, const T* signal, int64_t batch, const T* start, T* out) {
+  constexpr int lanes = Vector<T>::lanes;
   int64_t b = 0;
-  auto take = [&](auto count) {
-    constexpr int n = decltype(count)::value;
+  auto take = [&](auto vectors) {
+    constexpr int n = decltype(vectors)::value;
     for (; b + n * lanes <= batch; b += n * lanes)
-      row_lanes<T, n, kSlots>(table, first, last, values, signal + b, batch, start ? start + b : nullptr, out + b);
+      row_lanes<T, kRows, n, kSlots>(table, row, values, signal + b, batch, start ? start + b : nullptr, out + b);
   };
-  take(std::integral_constant<int, 8>{});
+  if constexpr (kRows == 1) take(std::integral_constant<int, 8>{});
   take(std::integral_constant<int, 4>{});
   take(std::integral_constant<int, 2>{});
   take(std::integral_constant<int, 1>{});
   for (; b < batch; ++b) {
-    T total = start ? start[b] : T(0);
-    for (int64_t e = first; e < last; ++e) total += values[kSlots ? table.slots[e] : e] * signal[table.sources[e] * batch + b];
-    out[b] = total;
+    for (int64_t r = 0; r < kRows; ++r) {
+      T total = start ? start[r * batch + b] : T(0);
+      for (int64_t e = table.begin[row + r]; e < table.begin[row + r + 1]; ++e)
+        total += values[kSlots ? table.slots[e] : e] * signal[table.sources[e] * batch + b];
+      out[r * batch + b] = total;
+    }
   }
 }
 
-// N synapses of one row: the sum over the batch of the sender's number times the receiver's.
+template <typename T>
+void sum_twins(int64_t rows, const Table& table, int64_t row, const T* values, const T* signal, int64_t batch, const T* start,
+               T* out) {
+  auto run = [&](auto slots) {
+    constexpr bool kSlots = decltype(slots)::value;
+    if (rows == 4) row_sums<T, 4, kSlots>(table, row, values, signal, batch, start, out);
+    else if (rows == 2) row_sums<T, 2, kSlots>(table, row, values, signal, batch, start, out);
+    else row_sums<T, 1, kSlots>(table, row, values, signal, batch, start, out);
+  };
+  if (table.slots) run(std::true_type{});
+  else run(std::false_type{});
+}
+
+// Products with one receiver of senders sources[0], sources[kStep], ..., over the first `whole` of the batch; see `sums`.
+template <typename T, int kStep, size_t... I>
+inline typename Vector<T>::type dots(const int32_t* sources, const T* pre, const T* post, int64_t batch, int64_t whole,
+                                     std::index_sequence<I...>) {
+  typedef typename Vector<T>::type V;
+  constexpr int N = sizeof...(I), lanes = Vector<T>::lanes;
+  const T* const from[N] = {pre + sources[I * kStep] * batch...};
+  V total[N] = {((void)I, V{})...};
+  for (int64_t b = 0; b < whole; b += lanes) {
+    const V here = load(post + b);
+    ((total[I] += here * load(from[I] + b)), ...);
+  }
+  return sums<T, N>(total);
+}
+
+// N synapses e, e + 1, ... of one row: the sum over the batch of the sender's number times the receiver's.
 template <typename T, int N>
 inline void products(const Table& table, int64_t e, const T* pre, const T* post, int64_t batch, T* out) {
-  constexpr int lanes = Vector<T>::lanes;
-  typename Vector<T>::type total[N] = {};
-  const T* from[N];
-  for (int i = 0; i < N; ++i) from[i] = pre + table.sources[e + i] * batch;
-  int64_t b = 0;
-  for (; b + lanes <= batch; b += lanes) {
-    const auto here = load(post + b);
-    for (int i = 0; i < N; ++i) total[i] += here * load(from[i] + b);
+  constexpr int lanes = Vector<T>::lanes, group = N < 8 ? N : 8;
+  const int64_t whole = batch / lanes * lanes;
+  const int32_t* sources = table.sources + e;
+  constexpr auto some = std::make_index_sequence<group>{};
+  typename Vector<T>::type summed = dots<T, N / group>(sources, pre, post, batch, whole, some);
+  if constexpr (N > group) {  // two groups: even and odd ones
+    static_assert(N == 2 * group && N == lanes);
+    summed = fold<1>(summed, dots<T, 2>(sources + 1, pre, post, batch, whole, some), std::make_index_sequence<lanes>{});
+  } else {
+    summed = sum_runs<lanes / N / 2>(summed);
   }
-  const auto summed = sums<T, N>(total);
-  for (int i = 0; i < N; ++i) {
-    T sum = summed[i * (lanes / N)];
-    for (int64_t rest = b; rest < batch; ++rest) sum += post[rest] * from[i][rest];
-    out[table.slot(e + i)] = sum;
+  for (int64_t rest = whole; rest < batch; ++rest)
+    for (int i = 0; i < N; ++i) summed[i * (lanes / N)] += post[rest] * pre[sources[i] * batch + rest];
+  if (N == lanes && !table.slots) {
+    store(out + e, summed);
+  } else {
+    for (int i = 0; i < N; ++i) out[table.slot(e + i)] = summed[i * (lanes / N)];
   }
 }
 
 template <typename T>
 void row_products(const Table& table, int64_t row, const T* pre, const T* post, int64_t batch, T* out) {
+  constexpr int lanes = Vector<T>::lanes;
   int64_t e = table.begin[row];
   const int64_t last = table.begin[row + 1];
-  constexpr int many = Vector<T>::lanes < 8 ? Vector<T>::lanes : 8;
-  for (; e + many <= last; e += many) products<T, many>(table, e, pre, post + row * batch, batch, out);
-  for (; e + 2 <= last; e += 2) products<T, 2>(table, e, pre, post + row * batch, batch, out);
-  for (; e < last; ++e) products<T, 1>(table, e, pre, post + row * batch, batch, out);
+  post += row * batch;
+  for (; e + lanes <= last; e += lanes) products<T, lanes>(table, e, pre, post, batch, out);
+  if constexpr (lanes > 8) for (; e + 8 <= last; e += 8) products<T, 8>(table, e, pre, post, batch, out);
+  if constexpr (lanes > 4) for (; e + 4 <= last; e += 4) products<T, 4>(table, e, pre, post, batch, out);
+  for (; e + 2 <= last; e += 2) products<T, 2>(table, e, pre, post, batch, out);
+  for (; e < last; ++e) products<T, 1>(table, e, pre, post, batch, out);
 }
 
 // An operand under jax.vmap: where its part for one index of the leading axes begins.
@@ -229,7 +302,7 @@ std::vector<int64_t> cut_rows(const int32_t* begin, int64_t first, int64_t last,
 const int32_t* ints(const ffi::AnyBuffer& buffer) { return static_cast<const int32_t*>(buffer.untyped_data()); }
 
 Table table_of(const ffi::AnyBuffer& begin, const ffi::AnyBuffer& sources, const ffi::AnyBuffer& slots) {
-  return {ints(begin), ints(sources), slots.element_count() ? ints(slots) : nullptr};
+  return {ints(begin), ints(sources), slots.element_count() ? ints(slots) : nullptr, int64_t(sources.element_count())};
 }
 
 // Rows span[1] .. span[2] of the window that starts at span[0]; other rows of the window are only their start.
@@ -258,21 +331,22 @@ void flow(ffi::ThreadPool pool, const int32_t* span, const Table& table, const f
     const T* s = signal_data + of_signal.offset(replica) + channel * signal_step;
     const T* a = start ? start_data + of_start.offset(replica) + channel * start_rows * start_batch : nullptr;
     T* o = out_data + ((replica * channels + channel) * rows - window) * batch;
-    for (int64_t row = cuts[run]; row < cuts[run + 1]; ++row) {
+    for (int64_t row = cuts[run]; row < cuts[run + 1];) {
+      const bool inside = row >= first && row < last;
+      const int64_t rows_here = inside ? twins(table, row, std::min(cuts[run + 1], last)) : 1;
       T* here = o + row * batch;
       const T* begin = a ? a + row * start_batch : nullptr;
       if (start_batch != batch) {  // one number for the whole batch
-        std::fill(here, here + batch, *begin);
+        for (int64_t r = 0; r < rows_here; ++r) std::fill(here + r * batch, here + (r + 1) * batch, begin[r]);
         begin = here;
       }
-      if (row < first || row >= last) {
+      if (!inside) {
         if (!begin) std::fill(here, here + batch, T(0));
         else if (begin != here) std::memcpy(here, begin, batch * sizeof(T));
-      } else if (table.slots) {
-        row_sum<T, true>(table, row, v, s, batch, begin, here);
       } else {
-        row_sum<T, false>(table, row, v, s, batch, begin, here);
+        sum_twins<T>(rows_here, table, row, v, s, batch, begin, here);
       }
+      row += rows_here;
     }
   });
 }
