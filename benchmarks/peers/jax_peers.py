@@ -61,10 +61,12 @@ def our_network(case: Case, precision: str | None = None) -> tuple[Any, Any, Any
 
 
 def ours(case: Case, precision: str | None = None) -> Run:
+    import jax.numpy as jnp
+
     network, genome, synapses = our_network(case, precision)
     run = lambda network, *arguments: network.step(*arguments)  # noqa: E731
     read = lambda result: np.asarray(network.unpack(result[0])["forward"])  # noqa: E731
-    return _run(run, (network, genome, synapses, case.x[0], case.y[0]), read)
+    return _run(run, (network, genome, synapses, jnp.asarray(case.x[0]), jnp.asarray(case.y[0])), read)
 
 
 def our_gradient(case: Case) -> Run:
@@ -80,7 +82,7 @@ def our_gradient(case: Case) -> Run:
         synapses, _ = network.unroll(genome, synapses, xs, ys)
         return jnp.mean((network.predict(genome, synapses, x) - y) ** 2)
 
-    data = case.x[:STEPS], case.y[:STEPS], case.x[STEPS], case.y[STEPS]
+    data = tuple(jnp.asarray(a) for a in (case.x[:STEPS], case.y[:STEPS], case.x[STEPS], case.y[STEPS]))
     given = jnp.asarray(case.matrices), genome, network, synapses, *data
     return _run(jax.value_and_grad(loss), given, lambda result: np.asarray(result[1]))
 
