@@ -1,8 +1,8 @@
 """Measure neurograph beside its peers: `python -m benchmarks.run --out docs/performance`.
 
 Writes OUT.json, the generated part of OUT.md (between its markers) and pictures beside it, in images/performance-*.png; without
---out it prints the tables. All methods of a workload live in one process and run in turn. Pin it, with a heap that keeps its
-pages:
+--out it prints the tables. All methods of a workload live in one process and run in turn. Pin it
+to one core, and let the heap keep its pages:
 
     export GLIBC_TUNABLES=$(python -c "from benchmarks.measure import TUNABLES; print(TUNABLES)")
     taskset -c 0 python -m benchmarks.run --out docs/performance
