@@ -86,6 +86,7 @@ def transfer_matrix(
     common = {"seeds": int(seeds), "seed": int(seed)} | sizes | {"at": list(at)} | versions()
     store = None if folder is None else Path(folder) / "cells"
     say, started, done, found_before = progress or (lambda text: None), time.perf_counter(), 0, 0
+    fresh = 0
     rows: list[Row] = []
     chosen: list[Row] = []
     problems: list[Row] = []
@@ -145,6 +146,9 @@ def transfer_matrix(
                         say(f"{label}: cannot run ({str(error).splitlines()[0]})")
                         continue
                     keep_cell(store, key, cell)
+                    fresh += 1
+                    if fresh % 100 == 0:  # hundreds of compiled programs are more than a process may map
+                        jax.clear_caches()
                 else:
                     say(f"{label}: known")
                 rows += [{"genome": name} | row | where for row in cell["rows"]]

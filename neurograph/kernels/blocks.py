@@ -160,7 +160,10 @@ class BlockKernel(Kernel):
     # -- primitives ------------------------------------------------------------------------------------------------------
 
     def mixed(self, matrix: jax.Array, state: jax.Array) -> Any:
-        return Multiples(matrix[:, 0], state[0]) if state.shape[0] == 1 and matrix.ndim == 2 else mix_states(matrix, state)
+        ours = type(self).aggregate is BlockKernel.aggregate and type(self).correlate is BlockKernel.correlate
+        if ours and state.shape[0] == 1 and matrix.ndim == 2:  # a kernel made of this one takes arrays
+            return Multiples(matrix[:, 0], state[0])
+        return mix_states(matrix, state)
 
     def aggregate(
         self,
