@@ -11,7 +11,6 @@ import os
 import subprocess
 import sys
 import time
-from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -21,7 +20,7 @@ import numpy as np
 import neurograph as ng
 from neurograph.experiment import find_topology
 from neurograph.learner import Problem
-from neurograph.topology import build_topology
+from neurograph.topology.layered import layered_topology
 from neurograph.transfer import genome_curves
 
 ROOT = Path(__file__).parent.parent
@@ -42,10 +41,7 @@ SEEDS = 5  # initial synapses and batches per genome
 
 def plain(depth: int) -> ng.Topology:
     """100-64-...-64-10 with so many hidden layers."""
-    layers = ["input", *(f"hidden{n}" for n in range(depth)), "output"]
-    sizes = dict(zip(layers, (100, *[64] * depth, 10), strict=True))
-    connections = [{"kind": "dense", "from": a, "to": b} for a, b in pairwise(layers)]
-    return build_topology({"populations": sizes, "inputs": "input", "outputs": "output", "connections": connections})
+    return layered_topology(100, [64] * depth, 10)
 
 
 def train(name: str, seed: int, runs: Path) -> tuple[Path, float]:

@@ -7,7 +7,6 @@ once per topology and batch size, and no more.
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +23,8 @@ from neurograph.errors import GenomeError, NeurographError, ShapeError
 from neurograph.genome import Genome, GenomeFile, load_genome_file
 from neurograph.network import Network
 from neurograph.rule import Rule
-from neurograph.topology import Topology, build_topology, load_topology
+from neurograph.topology import Topology, load_topology
+from neurograph.topology.layered import layered_topology
 from neurograph.topology.shipped import topology_file
 from neurograph.types import Synapses
 
@@ -32,26 +32,6 @@ __all__ = ["NeurographClassifier", "layered_topology"]
 
 CHUNK = 256  # rows per call of `predict`; the last chunk is filled up
 SAMPLES = (1024, 4096)  # rows whose moments are frozen: the first for data up to that many rows, else the second
-
-
-def layered_topology(num_inputs: int, hidden_layers: Sequence[int], num_outputs: int) -> Topology:
-    """A net of complete layers, as wide as some data.
-
-    Args:
-      num_inputs: neurons that are clamped to x.
-      hidden_layers: neurons of each hidden layer, from the inputs on; () for none.
-      num_outputs: neurons of the last layer.
-
-    Raises:
-      SpecError: a width below 1.
-    """
-    sizes = {"input": num_inputs, **{f"hidden{i}": int(n) for i, n in enumerate(hidden_layers, 1)}, "output": num_outputs}
-    names = list(sizes)
-    connections = [{"kind": "dense", "from": a, "to": b} for a, b in itertools.pairwise(names)]
-    title = "-".join(str(size) for size in sizes.values())
-    return build_topology(
-        {"title": title, "populations": sizes, "inputs": "input", "outputs": "output", "connections": connections}
-    )
 
 
 class NeurographClassifier(ClassifierMixin, BaseEstimator):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ import numpy as np
 
 from neurograph.errors import ExperimentError
 from neurograph.files import write_atomically
-from neurograph.results import GENOME, Row, Transfer, aggregate, best_baselines, label
+from neurograph.results import GENOME, Row, Transfer, aggregate, best_baselines, csv_text, label
 
 __all__ = ["TransferMatrix", "load_transfer_matrix"]
 
@@ -129,12 +128,12 @@ class TransferMatrix:
 
     def csv(self) -> str:
         """All rows, one line per judged network."""
-        return _csv(COLUMNS, self.rows)
+        return csv_text(COLUMNS, self.rows)
 
     def cells_csv(self) -> str:
         """The cells of every step count above 0."""
         cells = [cell for step in self.steps if step > 0 or len(self.steps) == 1 for cell in self.cells(step)]
-        return _csv(list(cells[0]), cells)
+        return csv_text(list(cells[0]), cells)
 
     def summary(self, step: int | None = None) -> str:
         """A paragraph: what ran, where genomes are ahead of the best baseline, how many seeds, failures and configurations."""
@@ -218,11 +217,3 @@ def _spread(cell: Row) -> str:
         return f"- ({cell['reason'].splitlines()[0]})"
     failed = f" {cell['failures']} failed" if cell["failures"] else ""
     return f"{cell['median']:.3f} ({cell['low']:.3f}-{cell['high']:.3f}){failed}"
-
-
-def _csv(columns: Sequence[str], rows: Sequence[Row]) -> str:
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()

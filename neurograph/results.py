@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import math
@@ -27,7 +28,7 @@ import numpy as np
 from neurograph.errors import ExperimentError
 from neurograph.files import write_atomically
 
-__all__ = ["GENOME", "Transfer", "aggregate", "comparison", "label", "load_transfer"]
+__all__ = ["GENOME", "Transfer", "aggregate", "comparison", "csv_text", "label", "load_transfer", "mark_best"]
 
 GENOME = "genome"
 _GROUP = ("topology", "task", "method", "activation", "batch_norm", "step")
@@ -183,6 +184,30 @@ def best_baselines(rows: Iterable[Row], chosen: Iterable[Row]) -> dict[tuple[Any
         if one.get("best") and group in table:
             found[one["topology"], one["task"], one["step"]] = table[group]
     return found
+
+
+def mark_best(chosen: Iterable[Row]) -> list[Row]:
+    """Entries of `chosen` with "best" on the best of all, on validation data (ties: by loss), per place and step count."""
+    chosen = list(chosen)
+    best: dict[tuple[Any, ...], int] = {}
+
+    def score(row: Row) -> tuple[float, float]:
+        return row["accuracy"], -math.inf if row["loss"] is None else -row["loss"]
+
+    for number, row in enumerate(chosen):
+        place = row["topology"], row["task"], row["step"]
+        if place not in best or score(row) > score(chosen[best[place]]):
+            best[place] = number
+    return [row | {"best": number in best.values()} for number, row in enumerate(chosen)]
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Row]) -> str:
+    """Rows as a table; keys that are no column are left out."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
 
 
 def comparison(rows: Sequence[Row], chosen: Sequence[Row], steps: Sequence[int] | None = None) -> list[Row]:

@@ -23,7 +23,7 @@ from neurograph.errors import ExperimentError, NeurographError, RuleError
 from neurograph.files import write_atomically
 from neurograph.genome import AnyGenome
 from neurograph.matrix_results import TransferMatrix
-from neurograph.results import Row
+from neurograph.results import Row, mark_best
 from neurograph.rule import Rule
 from neurograph.run_folder import environment
 from neurograph.tasks import Task
@@ -85,8 +85,7 @@ def transfer_matrix(
     sizes = {"at": at, "batch_size": int(batch_size), "query_size": int(query_size), "kernel": kernel}
     common = {"seeds": int(seeds), "seed": int(seed)} | sizes | {"at": list(at)} | versions()
     store = None if folder is None else Path(folder) / "cells"
-    say, started, done, found_before = progress or (lambda text: None), time.perf_counter(), 0, 0
-    fresh = 0
+    say, started, done, found_before, fresh = progress or (lambda text: None), time.perf_counter(), 0, 0, 0
     rows: list[Row] = []
     chosen: list[Row] = []
     problems: list[Row] = []
@@ -165,21 +164,7 @@ def transfer_matrix(
     }
     notes["environment"] = environment()
     notes["cells"] = {"all": total, "found": found_before, "seconds": round(time.perf_counter() - started, 1)}
-    return TransferMatrix(tuple(rows), tuple(_best_marked(chosen)), tuple(problems), notes)
-
-
-def _best_marked(chosen: list[Row]) -> list[Row]:
-    """Optimisers were tuned one by one: mark the best of all, on validation data (ties: by loss), per place and step count."""
-    best: dict[tuple[Any, ...], int] = {}
-
-    def score(row: Row) -> tuple[float, float]:
-        return row["accuracy"], -float("inf") if row["loss"] is None else -row["loss"]
-
-    for number, row in enumerate(chosen):
-        place = row["topology"], row["task"], row["step"]
-        if place not in best or score(row) > score(chosen[best[place]]):
-            best[place] = number
-    return [row | {"best": number in best.values()} for number, row in enumerate(chosen)]
+    return TransferMatrix(tuple(rows), tuple(mark_best(chosen)), tuple(problems), notes)
 
 
 # -- the store -----------------------------------------------------------------------------------------------------------------

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from neurograph.reproduce.progress import at_or_lost, ranged, speeds, trained, validated
-from neurograph.reproduce.summaries import spread
+from neurograph.reproduce.progress import at_or_lost, speeds, trained, validated
+from neurograph.reproduce.summaries import ranged, spread
 from neurograph.reproduce.workbench import Trained
 
 LINES = (

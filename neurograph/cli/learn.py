@@ -61,13 +61,13 @@ def train(
     import jax
     import numpy as np
 
-    from neurograph.estimator import layered_topology
     from neurograph.files import write_atomically
     from neurograph.genome import load_genome_file
     from neurograph.learner import Problem
     from neurograph.network import Network
     from neurograph.tasks import get_task
     from neurograph.topology import load_topology
+    from neurograph.topology.layered import layered_topology
     from neurograph.topology.shipped import topology_file
     from neurograph.transfer import genome_curves
 

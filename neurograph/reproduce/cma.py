@@ -11,11 +11,12 @@ from statistics import median
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from neurograph.reproduce.figures import curves, panels
-from neurograph.reproduce.progress import at_or_lost, ranged, validated
-from neurograph.reproduce.summaries import summarize, tested
+from neurograph.reproduce.progress import at_or_lost, validated
+from neurograph.reproduce.summaries import ranged, summarize, tested
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Trained, Variant, Workbench
 from neurograph.results import Row
+from neurograph.topology.layered import layered_document
 
 __all__ = ["run"]
 
@@ -114,10 +115,7 @@ def _places(bench: Workbench) -> tuple[dict[str, str], dict[str, dict]]:
         return topologies, {name: {"name": task} for name, task in tasks.items()}
     name = "mnist_14x14"
     if bench.scale == "laptop":
-        connections = [{"kind": "dense", "from": "input", "to": "hidden"}, {"kind": "dense", "from": "hidden", "to": "output"}]
-        sizes = {"input": [14, 14], "hidden": 128, "output": 10}
-        graph = {"populations": sizes, "inputs": "input", "outputs": "output", "connections": connections}
-        name = bench.topology("mnist_14x14_128", graph)
+        name = bench.topology("mnist_14x14_128", layered_document((14, 14), 128, 10))
     return {bench.pick("", "196-128-10", "196-512-10"): name}, {"mnist 14x14": {"name": "mnist", "size": 14}}
 
 

@@ -10,9 +10,7 @@ import jax
 
 from neurograph.baselines import LEARNING_RATES, Setting
 from neurograph.continual import GenomeLearner, Phase, best_descent, learn_sequence, permuted
-from neurograph.estimator import layered_topology
 from neurograph.experiment import find_topology
-from neurograph.matrix_results import TransferMatrix
 from neurograph.network import Network
 from neurograph.reproduce.continual_findings import LABELS, draw, few_finding, labels_finding, tasks_finding
 from neurograph.reproduce.figures import panels
@@ -22,6 +20,7 @@ from neurograph.reproduce.workbench import Trained, Workbench
 from neurograph.results import Row
 from neurograph.tasks import get_task
 from neurograph.topology import Topology
+from neurograph.topology.layered import layered_topology
 from neurograph.transfer_matrix import genome_key, keep_cell, stored_cell, task_key, versions
 
 __all__ = ["run"]
@@ -43,7 +42,7 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
     for name, (topology, phases, options) in plans.items():
         cell = _kept(bench, name, topology, phases, members, options)
         rows, chosen = rows + cell["rows"], [*chosen, {"scenario": name} | cell["chosen"]]
-        bench.matrices.append(TransferMatrix(tuple(cell["tests"]), notes=cell["chosen"] | {"at": [0]}))
+        bench.count(cell["tests"], cell["chosen"])
     bench.csv("data.csv", rows)
     bench.csv("baseline.csv", chosen)
     table = summarize(rows, BY)
@@ -68,7 +67,7 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
                 say["keep"] = sum(float(genome.synapse_keep) for genome in genomes) / len(genomes)
             findings.append(made(**say))
     settings = (
-        f"{seeds} seeds of the plain genome ({bench.recipe()[0].split('=')[1]} meta-steps on MNIST at 10x10 pixels), one of the"
+        f"{seeds} seeds of the plain genome ({bench.recipe_steps} meta-steps on MNIST at 10x10 pixels), one of the"
         " zoo's; fresh synapses see the same batches. SGD: activation, batch norm and rate chosen on validation data for each"
         " sequence, by the accuracy on every phase's own task at its end."
     )
@@ -115,7 +114,7 @@ def _kept(
         rows, chosen = _learned(bench, name, graph, phases, members, **options)
         end = (len(phases) - 1, phases[-1].steps)
         ends = [r for r in rows if r["label"] != "SGD" and r["own"] and (r["phase"], r["step"]) == end]
-        tests = [{"genome": r["label"], "step": 0, "failed": r["failed"]} for r in ends]  # for the counts of the verdict
+        tests = [{"failed": r["failed"]} for r in ends]  # for the counts of the verdict
         cell = {"rows": rows, "chosen": chosen, "tests": tests}
         keep_cell(bench.out / "cells", key, cell)
         bench.say(f"{name}: SGD: {chosen['setting']}, {chosen['learning_rate']:g}")

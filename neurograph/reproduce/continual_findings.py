@@ -8,6 +8,7 @@ from typing import Any
 from neurograph.continual import Phase
 from neurograph.plots import GREY
 from neurograph.reproduce.figures import curves
+from neurograph.reproduce.summaries import by_label
 from neurograph.reproduce.verdict import Finding
 from neurograph.results import Row
 
@@ -19,7 +20,7 @@ LABELS = "labels change"
 def draw(axis: Any, name: str, phases: Sequence[Phase], table: Sequence[Row], labels: Sequence[str]) -> None:
     """One scenario: accuracy on the labels of the moment, on both tasks all along, or over the steps on few examples."""
     if len(phases) == 1:
-        curves(axis, {label: [r for r in table if r["label"] == label] for label in labels}, title=name)
+        curves(axis, by_label(table, labels), title=name)
     else:
         kept = {label: [r for r in table if (r["label"], r["mode"]) == (label, "kept")] for label in labels}
         if name == LABELS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from neurograph.reproduce.figures import curves, panels
-from neurograph.reproduce.summaries import RECIPE, by_genome, spread, summarize, tested, told
+from neurograph.reproduce.summaries import RECIPE, by_genome, by_label, spread, summarize, tested, told
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Trained, Workbench
 from neurograph.results import Row
@@ -86,9 +86,7 @@ def _draw(bench: Workbench, left_rows: list[Row], table: list[Row], growing: str
     for number, unroll in enumerate(unrolls):
         left.axvline(number * stage, color="#b0b0b0", linewidth=0.8, linestyle=":")
         left.text((number + 0.5) * stage, low + 0.03 * (high - low), f"U={unroll}", fontsize=8, ha="center")
-    curves(
-        right, {row["label"]: [r for r in table if r["label"] == row["label"]] for row in table}, title="learning, on test data"
-    )
+    curves(right, by_label(table, dict.fromkeys(row["label"] for row in table)), title="learning, on test data")
     right.axvline(sorted({row["step"] for row in table}).index(unrolls[0]), color="#b0b0b0", linewidth=0.8, linestyle=":")
     right.legend(fontsize=8)
     bench.figure("figure.png", figure)

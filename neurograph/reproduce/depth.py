@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from itertools import pairwise
 
 from neurograph.reproduce.figures import curves, panels
-from neurograph.reproduce.summaries import RECIPE, at, baseline_rows, by_genome, spread, summarize, tested, told
+from neurograph.reproduce.summaries import RECIPE, at, baseline_rows, by_genome, by_label, spread, summarize, tested, told
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Trained, Variant, Workbench
 from neurograph.results import Row
+from neurograph.topology.layered import layered_document
 
 __all__ = ["run"]
 
@@ -50,7 +50,7 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
     _draw(bench, table, rivals, judged)
     findings = _findings(rows, table, rivals, labels, depths, judged)
     settings = (
-        f"Hidden layers of 64 (smoke: 16); {seeds} seeds of {bench.pick(2, 300, 10_000)} meta-steps per depth (several depths"
+        f"Hidden layers of 64 (smoke: 16); {seeds} seeds of {bench.recipe_steps} meta-steps per depth (several depths"
         f" at once: {bench.pick(0, 80, 10_000)} more, from the shallowest's genome), {sizes['seeds']} test runs per genome and"
         f" depth. {RECIPE}"
     )
@@ -62,11 +62,7 @@ def _plain(bench: Workbench, depth: int) -> str:
     if depth == bench.pick(1, 2, 2):
         return next(iter(bench.image_places()[0].values()))
     side, width = bench.pick(8, 10, 10), bench.pick(16, 64, 64)
-    layers = ["input", *(f"hidden{number}" for number in range(depth)), "output"]
-    sizes = dict(zip(layers, ([side, side], *[width] * depth, 10), strict=True))
-    connections = [{"kind": "dense", "from": a, "to": b} for a, b in pairwise(layers)]
-    graph = {"populations": sizes, "inputs": "input", "outputs": "output", "connections": connections}
-    return bench.topology(f"depth{depth}_{side}x{side}", graph)
+    return bench.topology(f"depth{depth}_{side}x{side}", layered_document((side, side), *[width] * depth, 10))
 
 
 def _variant(bench: Workbench, topology: str, depth: int) -> Variant:
@@ -92,7 +88,7 @@ def _draw(bench: Workbench, table: list[Row], rivals: list[Row], judged: tuple[i
     figure, axes = panels(len(judged), sharey=True)
     for axis, step in zip(axes, judged, strict=True):
         now = [row for row in (*table, *rivals) if row["step"] == step]
-        lines = {label: [row for row in now if row["label"] == label] for label in dict.fromkeys(row["label"] for row in now)}
+        lines = by_label(now, dict.fromkeys(row["label"] for row in now))
         curves(axis, lines, x="depth", xlabel="hidden layers", title=f"after {step} steps", dashed=list(DESCENT.values()))
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     bench.figure("figure.png", figure)

@@ -68,9 +68,6 @@ def curves(
         axis.set_xlabel(xlabel)
         axis.set_ylabel(ylabel)
         axis.set_title(title, fontsize=10, loc="left")
-        for side in ("top", "right"):
-            axis.spines[side].set_visible(False)
-        axis.grid(color="#e3e3e3", linewidth=0.7)
         axis.tick_params(labelsize=9)
 
 
@@ -86,7 +83,4 @@ def ranges(axis: Any, entries: Mapping[str, Row], *, title: str = "", xlabel: st
         axis.set_ylim(len(entries) - 0.5, -0.5)
         axis.set_xlabel(xlabel)
         axis.set_title(title, fontsize=10, loc="left")
-        for side in ("top", "right"):
-            axis.spines[side].set_visible(False)
-        axis.grid(color="#e3e3e3", linewidth=0.7)
         axis.tick_params(labelsize=9)

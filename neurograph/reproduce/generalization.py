@@ -4,28 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from neurograph.estimator import layered_topology
 from neurograph.experiment import find_topology
 from neurograph.reproduce.figures import curves, panels
-from neurograph.reproduce.summaries import at, baseline_rows, summarize, tested
+from neurograph.reproduce.summaries import at, baseline_rows, ranged, summarize, tested
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Variant, Workbench
 from neurograph.results import Row
+from neurograph.topology.layered import layered_document, layered_topology
 
 __all__ = ["run"]
-
-
-def layers(*sizes: Any) -> dict[str, Any]:
-    """A topology of two complete hidden layers: input, first, second, output."""
-    names = ("input", "first", "second", "output")
-    pairs = (("input", "first"), ("first", "second"), ("second", "output"))
-    connections = [{"kind": "dense", "from": a, "to": b} for a, b in pairs]
-    return {
-        "populations": dict(zip(names, sizes)),
-        "inputs": "input",
-        "outputs": "output",
-        "connections": connections,
-    }
 
 
 def run(bench: Workbench) -> tuple[list[Finding], str]:
@@ -34,7 +21,7 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
     variants = {"digits": bench.images(*recipe), "functions": bench.variant("functions")}
     if bench.scale != "smoke":
         variants = {"MNIST 10x10": bench.images(*recipe)}
-        five = bench.topology("mnist_10x10_5", layers([10, 10], 64, 64, 5))
+        five = bench.topology("mnist_10x10_5", layered_document((10, 10), 64, 64, 5))
         for half in ("0-4", "5-9"):
             problem = f"problems=[{{task: mnist/{half}, options: {{crop: 20, size: 10}}, topology: {five}}}]"
             variants[f"MNIST {half}, 10x10"] = Variant("mnist", (*recipe, problem))
@@ -79,7 +66,7 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
 
     findings = [_finding(name, judged, table, best, chance[name], list(runs)) for name in places]
     settings = (
-        f"{seeds} seeds of meta-training per data set ({recipe[0].split('=')[1]} meta-steps at 10x10 pixels, 100-64-64);"
+        f"{seeds} seeds of meta-training per data set ({bench.recipe_steps} meta-steps at 10x10 pixels, 100-64-64);"
         f" {sizes['seeds']} test runs per genome. SGD on the same graph and batches: activation, batch norm and rate chosen on"
         " validation data for every set and step count."
     )
@@ -92,7 +79,7 @@ def _finding(name: str, judged: int, table: list[Row], best: list[Row], chance: 
     sgd = at(best, task=name, step=judged)
     gain = max(sgd["median"] - chance, 0)
     shares = {label: (mine[label]["median"] - chance) / gain if label in mine and gain else 0.0 for label in labels}
-    words = (f"{k} {r['median']:.3f} ({r['minimum']:.3f} to {r['maximum']:.3f})" for k, r in mine.items())
+    words = (f"{k} {ranged(r)}" for k, r in mine.items())
     least = min(shares.values())
     return Finding(
         f"Genomes of small MNIST pictures learn {name} (at least 0.8 of SGD's gain over the commonest answer, for all three)",

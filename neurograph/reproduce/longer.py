@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neurograph.reproduce.figures import curves, panels
-from neurograph.reproduce.summaries import RECIPE, summarize, tested
+from neurograph.reproduce.summaries import RECIPE, by_label, summarize, tested
 from neurograph.reproduce.workbench import Trained, Variant, Workbench
 from neurograph.results import Row
 
@@ -47,7 +47,7 @@ def far_beyond(bench: Workbench, variants: Mapping[str, Variant]) -> Longer:
     figure, (left, right) = panels(2)
     for axis, table, of in ((left, rows, "accuracy"), (right, [row for row in measured if row["step"]], "length")):
         table = summarize(table, by=("label", "step"), of=of)
-        lines = {label: [row for row in table if row["label"] == label] for label in variants}
+        lines = by_label(table, variants)
         curves(axis, lines, even=of == "accuracy", title=next(iter(tasks)) if of == "accuracy" else "")
     left.axvline(steps.index(unroll), color="#b0b0b0", linewidth=0.8, linestyle=":")
     right.axvline(unroll, color="#b0b0b0", linewidth=0.8, linestyle=":")
@@ -58,7 +58,7 @@ def far_beyond(bench: Workbench, variants: Mapping[str, Variant]) -> Longer:
     left.legend(fontsize=8)
     bench.figure("figure.png", figure)
     settings = (
-        f"{seeds} seeds of {bench.pick(2, 300, 10_000)} meta-steps at an unroll of {unroll} per variant, tested to {steps[-1]}"
+        f"{seeds} seeds of {bench.recipe_steps} meta-steps at an unroll of {unroll} per variant, tested to {steps[-1]}"
         f" steps; {matrix.notes['seeds']} test runs per genome; synapses over {bench.pick(1, 2, 3)} runs per genome, their root"
         f" mean square (median over layers) over that at the start. {RECIPE}"
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from neurograph.reproduce.figures import curves, panels, ranges
-from neurograph.reproduce.progress import at_or_lost, ranged, trained
-from neurograph.reproduce.summaries import summarize, tested
+from neurograph.reproduce.progress import at_or_lost, trained
+from neurograph.reproduce.summaries import ranged, summarize, tested
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Workbench
 

@@ -56,7 +56,7 @@ def write_page(out: Path, scale: str, path: Path, figures: Path) -> Path:
     for result in results:
         for number, finding in enumerate(result.findings):
             first = f"[{result.figure}](#{_anchor(result)})" if number == 0 else ""
-            mark = {True: "holds", False: "does not hold", None: "-"}[finding.holds]
+            mark = "-" if finding.holds is None else finding.mark
             lines.append(f"| {first} | {_cell(finding.claim)} | {_cell(finding.seen)} | {mark} |")
     missing = [name for name in REPRODUCTIONS if name not in {result.name for result in results}]
     if missing:
@@ -70,10 +70,7 @@ def write_page(out: Path, scale: str, path: Path, figures: Path) -> Path:
             f"`neurograph reproduce {result.name} --scale {scale}`",
             "",
         ]
-        for finding in result.findings:
-            mark = {True: "holds", False: "does not hold", None: "seen"}[finding.holds]
-            reason = f" Likely reason: {finding.reason.rstrip('.')}." if finding.reason and finding.holds is False else ""
-            lines.append(f"- *{finding.claim.rstrip('.')}.* **{mark.capitalize()}**: {finding.seen.rstrip('.')}.{reason}")
+        lines += [finding.text("- *{claim}.* **{mark}**: ") for finding in result.findings]
         lines += ["", f"{result.counting} {result.settings}", ""]
         for name in (name for name in result.files if name.endswith(".png")):
             target = figures / f"{result.name}-{name}"

@@ -11,7 +11,7 @@ from neurograph.results import Row
 if TYPE_CHECKING:
     from neurograph.reproduce.workbench import Trained
 
-__all__ = ["at_or_lost", "ranged", "speeds", "trained", "validated"]
+__all__ = ["at_or_lost", "speeds", "trained", "validated"]
 
 
 def validated(run: Trained) -> list[Row]:
@@ -46,8 +46,3 @@ def at_or_lost(table: Iterable[Row], **keys: object) -> Row:
     """The first entry of a summary with these keys; zeros and "lost" where there is none, since every run was lost."""
     lost: Row = dict.fromkeys(("median", "low", "high", "minimum", "maximum"), 0.0) | {"runs": 0, "failures": 0, "lost": True}
     return next((row for row in table if all(row.get(key) == value for key, value in keys.items())), lost)
-
-
-def ranged(row: Row) -> str:
-    """An entry of `summarize` in words: median (lowest to highest), or "lost"."""
-    return "lost" if row.get("lost") else f"{row['median']:.3f} ({row['minimum']:.3f} to {row['maximum']:.3f})"

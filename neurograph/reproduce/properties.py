@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
 from scipy import stats
 
 from neurograph.plots import COLOURS, MARKERS
@@ -15,7 +13,7 @@ from neurograph.reproduce.figures import panels
 from neurograph.results import Row
 from neurograph.topology import Topology
 
-__all__ = ["PROPERTIES", "few_colours", "properties", "property_figure", "relate", "walk_lengths"]
+__all__ = ["PROPERTIES", "properties", "property_figure", "relate", "walk_lengths"]
 
 PROPERTIES = {
     "graphs": "number of graphs",
@@ -77,21 +75,12 @@ def property_figure(outcome: Mapping[str, Sequence[float]], of: Mapping[str, Map
             look = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[(number + number // 8) % len(MARKERS)]}
             axis.plot([of[name][key]] * len(values), values, linestyle="", ms=5, alpha=0.8, label=name, **look)
         axis.set_xlabel(words)
-        axis.grid(color="#e3e3e3", linewidth=0.7)
         axis.margins(x=0.12)
     for axis in axes[::3]:
         axis.set_ylabel("held-out accuracy")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=8, frameon=False)
     return figure
-
-
-def few_colours(figure: Figure) -> bytes:
-    """A PNG of 200 colours: less than half of the size, for wide pictures full of numbers."""
-    drawn, stream = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=90)
-    Image.open(drawn).convert("RGB").quantize(200).save(stream, format="png", optimize=True)
-    return stream.getvalue()
 
 
 def _receivers(topology: Topology) -> np.ndarray:

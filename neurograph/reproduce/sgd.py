@@ -6,18 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import numpy as np
 
 from neurograph.baselines import LEARNING_RATES, OPTIMIZERS, Curves, Setting, baseline_curves, ordinary_network
 from neurograph.experiment import find_topology
 from neurograph.learner import Problem
-from neurograph.matrix_results import TransferMatrix
 from neurograph.plots import COLOURS
 from neurograph.reproduce.figures import curves, panels
-from neurograph.reproduce.summaries import at, summarize, tested
+from neurograph.reproduce.summaries import best_entries, by_label, summarize, tested
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Workbench
-from neurograph.results import Row, aggregate
+from neurograph.results import Row
 from neurograph.tasks import Task, get_task
 from neurograph.topology import Topology
 
@@ -50,11 +48,14 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
     for number, ((place, topology), (name, task)) in enumerate(places):
         matrix = bench.test(runs, {place: topology}, {name: task}, **options)
         table = summarize(tested(matrix))
-        lines = {label: [row for row in table if row["label"] == label] for label in runs}
+        lines = by_label(table, runs)
         rows += [row | {"batch_norm": ""} for row in tested(matrix)]
         for column, norm in enumerate((False, True)):
-            best = {optimizer: _best(matrix, norm, (optimizer,)) for optimizer in options["optimizers"]}
-            every = _best(matrix, norm, options["optimizers"])
+            best = {
+                optimizer: sorted(best_entries(matrix, norm, (optimizer,)), key=lambda row: row["step"])
+                for optimizer in options["optimizers"]
+            }
+            every = best_entries(matrix, norm)
             rows += [row | {"label": key, "batch_norm": norm} for key, line in best.items() for row in line]
             axis = axes[2 * number + column]
             words = "with batch norm" if norm else "without batch norm"
@@ -66,24 +67,12 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
     bench.csv("data.csv", rows)
     bench.figure("figure.png", figure)
     settings = (
-        f"{seeds} seeds of the plain genome ({bench.recipe()[0].split('=')[1]} meta-steps at ten learning steps), one of the"
+        f"{seeds} seeds of the plain genome ({bench.recipe_steps} meta-steps at ten learning steps), one of the"
         f" zoo's (trained up to 50 steps); {options['seeds']} test runs per genome. The baselines' activation and rate (9 over"
         " 4 decades, more where the best is at the edge) are chosen on validation data for every step count; faint lines: every"
         " rate of the grid, with tanh, on a validation draw."
     )
     return findings, settings
-
-
-def _best(matrix: TransferMatrix, norm: bool, optimizers: tuple[str, ...]) -> list[Row]:
-    """Per step the spread of what was best on validation data among these optimisers, with or without batch norm."""
-    table = aggregate(row for row in matrix.rows if row["genome"] is None)
-    found = []
-    for step in matrix.steps:
-        among = [c for c in matrix.chosen if c["step"] == step and c["batch_norm"] == norm and c["method"] in optimizers]
-        one = max(among, key=lambda c: (c["accuracy"], -c["loss"] if c["loss"] is not None else -np.inf))
-        keys = {key: one[key] for key in ("topology", "task", "method", "activation", "batch_norm", "step")}
-        found.append(at(table, **keys))
-    return found
 
 
 def _faint(axis: Any, topology: Topology, task: Task, norm: bool, options: dict[str, Any], colours: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from neurograph.reproduce.figures import curves, panels
-from neurograph.reproduce.summaries import at, summarize, tested
+from neurograph.reproduce.summaries import at, by_label, ranged, summarize, tested
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Workbench
 
@@ -29,7 +29,7 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
     figure, (left, right) = panels(2)
     curves(
         left,
-        {label: [r for r in table if r["label"] == label] for label in runs},
+        by_label(table, runs),
         title=f"{next(iter(tasks))}, {next(iter(topologies))}",
     )
     left.legend(fontsize=8)
@@ -43,11 +43,11 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
     bench.figure("figure.png", figure)
 
     few, best = last[states[0]], max((last[k] for k in states[1:]), key=lambda row: row["median"])
-    seen = ", ".join(f"{k} states {row['median']:.3f} ({row['minimum']:.3f} to {row['maximum']:.3f})" for k, row in last.items())
+    seen = ", ".join(f"{k} states {ranged(row)}" for k, row in last.items())
     findings = [
         Finding(
             "Two states are enough to learn (above one half)",
-            f"median test accuracy after {judged} steps: {few['median']:.3f} ({few['minimum']:.3f} to {few['maximum']:.3f})",
+            f"median test accuracy after {judged} steps: {ranged(few)}",
             few["minimum"] > 0.5,
         ),
         Finding(

@@ -7,9 +7,21 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from neurograph.matrix_results import TransferMatrix
-from neurograph.results import Row, best_baselines, label
+from neurograph.results import Row, best_baselines, label, mark_best
 
-__all__ = ["RECIPE", "at", "baseline_rows", "by_genome", "spread", "summarize", "tested", "told"]
+__all__ = [
+    "RECIPE",
+    "at",
+    "baseline_rows",
+    "best_entries",
+    "by_genome",
+    "by_label",
+    "ranged",
+    "spread",
+    "summarize",
+    "tested",
+    "told",
+]
 
 RECIPE = (
     "The shipped recipe (start near backprop, four states, single-state symmetric synapses, neurons normalised over the batch,"
@@ -29,20 +41,22 @@ def tested(matrix: TransferMatrix) -> list[Row]:
     return found
 
 
+def best_entries(matrix: TransferMatrix, batch_norm: bool | None = None, methods: Sequence[str] | None = None) -> list[Row]:
+    """Per topology, task and step the baseline that was best on validation data, an entry of `results.aggregate`.
+
+    `batch_norm`: only of those with, or without it; `methods`: only of these optimisers.
+    """
+    among = [
+        row for row in matrix.chosen if batch_norm in (None, row["batch_norm"]) and (methods is None or row["method"] in methods)
+    ]
+    return list(best_baselines((row for row in matrix.rows if row["genome"] is None), mark_best(among)).values())
+
+
 def baseline_rows(matrix: TransferMatrix, batch_norm: bool | None = None) -> list[Row]:
-    """Per topology, task and step the baseline that was best on validation data, as an entry of `summarize`; its label is
-    "best baseline", "which" says what it is. `batch_norm`: only of those with, or without it."""
-    chosen: Iterable[Row] = matrix.chosen
-    if batch_norm is not None:
-        ranked: dict[tuple, Row] = {}
-        for row in chosen:
-            place = row["topology"], row["task"], row["step"]
-            if row["batch_norm"] == batch_norm and (place not in ranked or row["accuracy"] > ranked[place]["accuracy"]):
-                ranked[place] = row | {"best": True}
-        chosen = ranked.values()
+    """`best_entries` as entries of `summarize`: the label is "best baseline", "which" says what it is."""
     found = []
-    for (topology, task, step), entry in best_baselines((r for r in matrix.rows if r["genome"] is None), chosen).items():
-        row: Row = {"label": "best baseline", "topology": topology, "task": task, "step": step}
+    for entry in best_entries(matrix, batch_norm):
+        row: Row = {"label": "best baseline"} | {key: entry[key] for key in ("topology", "task", "step")}
         row |= {key: entry[key] for key in ("median", "low", "high", "minimum", "maximum", "failures")}
         found.append(row | {"runs": entry["seeds"], "genomes": 0, "which": f"{label(entry)}, {entry['learning_rate']:.3g}"})
     return found
@@ -81,10 +95,22 @@ def spread(numbers: Iterable[float]) -> Row:
     return {key: float(value) for key, value in found.items()}
 
 
+def ranged(row: Row, digits: int = 3) -> str:
+    """An entry in words: median (lowest to highest), or "lost"."""
+    if row.get("lost"):
+        return "lost"
+    return f"{row['median']:.{digits}f} ({row['minimum']:.{digits}f} to {row['maximum']:.{digits}f})"
+
+
 def told(numbers: Iterable[float], digits: int = 3) -> str:
     """ "0.850 (0.842 to 0.861)": median, lowest and highest."""
-    found = spread(numbers)
-    return f"{found['median']:.{digits}f} ({found['minimum']:.{digits}f} to {found['maximum']:.{digits}f})"
+    return ranged(spread(numbers), digits)
+
+
+def by_label(table: Iterable[Row], labels: Iterable[str]) -> dict[str, list[Row]]:
+    """The rows of every label, none where it has none: lines of a figure."""
+    rows = list(table)
+    return {label: [row for row in rows if row["label"] == label] for label in labels}
 
 
 def at(table: Iterable[Row], **keys: object) -> Row:

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from neurograph.estimator import layered_topology
 from neurograph.plots import COLOURS, GREY
 from neurograph.reproduce.figures import curves, panels
 from neurograph.reproduce.summaries import at, summarize, tested
 from neurograph.reproduce.toy_parts import GRAPH, maps, spreads_of
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Workbench
+from neurograph.topology.layered import layered_topology
 
 __all__ = ["run"]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from neurograph.experiment import find_topology
 from neurograph.matrix_results import TransferMatrix
-from neurograph.reproduce.properties import few_colours, properties, property_figure, relate
+from neurograph.reproduce.properties import properties, property_figure, relate
 from neurograph.reproduce.summaries import baseline_rows, by_genome, spread, tested, told
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Variant, Workbench
@@ -63,7 +63,7 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
         bench.csv("relations.csv", related)
     picture = heat_map(_by_set(matrix, names), judged)
     picture.set_size_inches(np.array(picture.get_size_inches()) * (0.72, 0.8))
-    bench.write("heat_map.png", few_colours(picture))
+    bench.figure("heat_map.png", picture, dpi=90, colours=200)
     bench.figure("properties.png", property_figure(outcome, of))
     settings = (
         f"Digits' recipe, {meta_steps} meta-steps of {EPISODES} episodes (three graphs: 3), one genome, {seeds} seeds per set of"

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 
 from neurograph.reproduce.figures import curves, panels, ranges
-from neurograph.reproduce.progress import at_or_lost, ranged, speeds, trained
-from neurograph.reproduce.summaries import spread, summarize, tested
+from neurograph.reproduce.progress import at_or_lost, speeds, trained
+from neurograph.reproduce.summaries import ranged, spread, summarize, tested
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Variant, Workbench
 from neurograph.results import Row

@@ -29,6 +29,16 @@ class Finding:
     holds: bool | None
     reason: str = ""
 
+    @property
+    def mark(self) -> str:
+        return {True: "holds", False: "does not hold", None: "seen"}[self.holds]
+
+    def text(self, form: str = "{claim}. {mark}: ") -> str:
+        """All of it in words; `form` says how claim and mark stand before what was seen."""
+        before = form.format(claim=self.claim.rstrip("."), mark=self.mark.capitalize())
+        why = f" Likely reason: {self.reason.rstrip('.')}." if self.reason and self.holds is False else ""
+        return f"{before}{self.seen.rstrip('.')}.{why}"
+
 
 @dataclass(frozen=True)
 class Result:
@@ -50,12 +60,7 @@ class Result:
     def paragraph(self) -> str:
         """The verdict in words."""
         parts = [f"{self.title} ({self.figure}), {self.scale} scale: {self.verdict}."]
-        for finding in self.findings:
-            mark = {True: "Holds", False: "Does not hold", None: "Seen"}[finding.holds]
-            text = f"{finding.claim.rstrip('.')}. {mark}: {finding.seen.rstrip('.')}."
-            parts.append(
-                text + (f" Likely reason: {finding.reason.rstrip('.')}." if finding.reason and not finding.holds else "")
-            )
+        parts += [finding.text() for finding in self.findings]
         parts += [self.counting, self.settings]
         return " ".join(parts)
 
@@ -99,17 +104,9 @@ def conclude(bench: Workbench, findings: list[Finding], settings: str, seconds: 
     else:
         verdict = "reproduced" if all(held) else "not reproduced" if not any(held) else "reproduced in part"
     runs = list(bench.trained.values())
-    final = [r for m in bench.matrices for r in m.rows if r["genome"] is not None and r["step"] == m.steps[-1]]
     counts = {"runs": len(runs), "lost": sum(run.genome is None for run in runs)}
-    counts |= {"tests": len(final), "diverged": sum(bool(row["failed"]) for row in final)}
-    for name, key in (
-        ("configurations", "configurations"),
-        ("baseline_runs", "runs"),
-        ("baseline_failures", "baseline_failures"),
-    ):
-        counts[name] = sum(int(matrix.notes[key]) for matrix in bench.matrices)
-    trained = sum(run.summary["seconds"] for run in runs if run.genome is not None)
-    counts["training_seconds"] = round(trained)
+    counts |= {name: bench.counts[name] for name in ("tests", "diverged", "configurations", "baseline_runs", "baseline_failures")}
+    counts["training_seconds"] = round(sum(run.summary["seconds"] for run in runs if run.genome is not None))
     result = Result(
         bench.name,
         bench.scale,

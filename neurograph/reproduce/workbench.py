@@ -6,7 +6,6 @@ Everything lies under `OUT/SCALE`: `runs/` (ordinary run folders, shared by all 
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
 import json
@@ -14,6 +13,7 @@ import multiprocessing
 import os
 import shlex
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -23,15 +23,17 @@ from typing import Any, TypeVar
 import yaml
 
 from neurograph.errors import ExperimentError, GenomeError
-from neurograph.experiment_spec import ExperimentSpec, dump_experiment, load_experiment
+from neurograph.experiment_spec import ExperimentSpec, load_experiment
 from neurograph.files import write_atomically
 from neurograph.genome import Genome, load_genome_file
 from neurograph.matrix_results import TransferMatrix
 from neurograph.reproduce import SCALES
-from neurograph.results import Row
+from neurograph.results import Row, csv_text
 from neurograph.rule import Rule
+from neurograph.run_folder import FREE
 from neurograph.tasks import Task, get_task
 from neurograph.topology import Topology
+from neurograph.topology.layered import layered_document
 
 __all__ = ["Trained", "Variant", "Workbench"]
 
@@ -121,7 +123,7 @@ class Workbench:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._seeds = seeds
         self.trained: dict[Path, Trained] = {}
-        self.matrices: list[TransferMatrix] = []
+        self.counts: Counter[str] = Counter()
         self.files: list[str] = []
 
     # -- sizes ---------------------------------------------------------------------------------------------------------------
@@ -153,9 +155,14 @@ class Workbench:
             return Variant(experiment, overrides)
         return self.variant("digits", *overrides, f"problems=[{{task: digits, topology: {self._digits()}}}]")
 
+    @property
+    def recipe_steps(self) -> int:
+        """Meta-steps of `recipe`."""
+        return self.pick(2, 300, 10_000)
+
     def recipe(self) -> tuple[str, ...]:
         """Overrides of the plain genome for images that several reproductions test: trained once, with the seeds of `seeds`."""
-        return (f"training.meta_steps={self.pick(2, 300, 10_000)}", f"training.genomes={self.pick(1, 2, 8)}")
+        return (f"training.meta_steps={self.recipe_steps}", f"training.genomes={self.pick(1, 2, 8)}")
 
     def zoo(self, name: str) -> Trained:
         """A genome of the zoo, to be tested beside those trained here; no run of this bench."""
@@ -169,10 +176,7 @@ class Workbench:
         return {"100-64-64-10": "mnist_10x10"}, {"mnist/10x10": "mnist/10x10"}
 
     def _digits(self) -> str:
-        connections = [{"kind": "dense", "from": "input", "to": "hidden"}, {"kind": "dense", "from": "hidden", "to": "output"}]
-        sizes = {"input": [8, 8], "hidden": 16, "output": 10}
-        graph = {"populations": sizes, "inputs": "input", "outputs": "output", "connections": connections}
-        return self.topology("digits_small", graph)
+        return self.topology("digits_small", layered_document((8, 8), 16, 10))
 
     # -- meta-training -------------------------------------------------------------------------------------------------------
 
@@ -241,8 +245,8 @@ class Workbench:
 
     def _run_folder(self, variant: Variant, spec: ExperimentSpec) -> Path:
         """Named by what decides the run: two reproductions that want the same run share it."""
-        text = dump_experiment(spec.model_copy(update={"transfer": type(spec.transfer)(), "devices": None, "tensorboard": False}))
-        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        decides = json.dumps(spec.model_dump(mode="json", exclude=FREE), sort_keys=True)
+        digest = hashlib.sha256(decides.encode()).hexdigest()[:12]
         return self.out / "runs" / f"{Path(variant.experiment).stem}-{digest}"
 
     # -- tests ---------------------------------------------------------------------------------------------------------------
@@ -271,8 +275,16 @@ class Workbench:
             raise GenomeError(f"{self.name}: every meta-training run was lost; there is nothing to test")
         options = {"optimizers": ()} | options
         matrix = transfer_matrix(genomes, graphs, data, self.out, at=at, seeds=seeds, progress=self.say, **options)
-        self.matrices.append(matrix)
+        self.count((row for row in matrix.rows if row["genome"] is not None and row["step"] == matrix.steps[-1]), matrix.notes)
         return matrix
+
+    def count(self, tests: Iterable[Row], baselines: Mapping[str, Any]) -> None:
+        """What the verdict says of tests: one row per tested network, with "failed"; {"configurations", "runs",
+        "baseline_failures"} of baselines."""
+        rows = list(tests)
+        self.counts.update(tests=len(rows), diverged=sum(bool(row["failed"]) for row in rows))
+        for name, key in (("configurations",) * 2, ("baseline_runs", "runs"), ("baseline_failures",) * 2):
+            self.counts[name] += int(baselines[key])
 
     # -- what is written -----------------------------------------------------------------------------------------------------
 
@@ -283,21 +295,16 @@ class Workbench:
     def csv(self, name: str, rows: Iterable[Row]) -> None:
         """Rows, as a table with the keys of all of them as columns."""
         rows = list(rows)
-        stream = io.StringIO()
-        columns = list(dict.fromkeys(key for row in rows for key in row))
-        writer = csv.DictWriter(stream, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        self.write(name, stream.getvalue())
+        self.write(name, csv_text(list(dict.fromkeys(key for row in rows for key in row)), rows))
 
-    def figure(self, name: str, figure: Any) -> None:
-        """A PNG, small enough for a repository: of 128 colours."""
+    def figure(self, name: str, figure: Any, *, dpi: int = 110, colours: int = 128) -> None:
+        """A PNG, small enough for a repository: of few colours."""
         from PIL import Image  # matplotlib needs it anyway
 
         full, small = io.BytesIO(), io.BytesIO()
-        figure.savefig(full, format="png", dpi=110)
+        figure.savefig(full, format="png", dpi=dpi)
         with Image.open(full) as picture:
-            picture.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(small, "png", optimize=True)
+            picture.convert("RGB").quantize(colours, dither=Image.Dither.NONE).save(small, "png", optimize=True)
         self.write(name, small.getvalue())
 
 

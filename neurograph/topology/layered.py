@@ -1,0 +1,41 @@
+"""Nets of complete layers, the graphs most often wanted beside a given one."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from neurograph.topology.graph import Topology
+
+__all__ = ["layered_document", "layered_topology"]
+
+
+def layered_document(*sizes: int | Sequence[int]) -> dict[str, Any]:
+    """What a topology file says of complete layers: `input`, `hidden1`, ..., `output`.
+
+    Args:
+      sizes: neurons of every layer, the inputs first; a shape, such as (8, 8), where they are laid out.
+    """
+    names = ["input", *(f"hidden{number}" for number in range(1, len(sizes) - 1)), "output"]
+    populations = {name: list(size) if isinstance(size, Sequence) else size for name, size in zip(names, sizes, strict=True)}
+    connections = [{"kind": "dense", "from": a, "to": b} for a, b in itertools.pairwise(names)]
+    title = "-".join("x".join(map(str, size)) if isinstance(size, list) else str(size) for size in populations.values())
+    return {"title": title, "populations": populations, "inputs": "input", "outputs": "output", "connections": connections}
+
+
+def layered_topology(num_inputs: int, hidden_layers: Sequence[int], num_outputs: int) -> Topology:
+    """A net of complete layers, as wide as some data.
+
+    Args:
+      num_inputs: neurons that are clamped to x.
+      hidden_layers: neurons of each hidden layer, from the inputs on; () for none.
+      num_outputs: neurons of the last layer.
+
+    Raises:
+      SpecError: a width below 1.
+    """
+    from neurograph.topology.build import build_topology
+
+    return build_topology(layered_document(num_inputs, *map(int, hidden_layers), num_outputs))
