@@ -192,7 +192,8 @@ def mark_best(chosen: Iterable[Row]) -> list[Row]:
     best: dict[tuple[Any, ...], int] = {}
 
     def score(row: Row) -> tuple[float, float]:
-        return row["accuracy"], -math.inf if row["loss"] is None else -row["loss"]
+        loss = row.get("loss")
+        return row["accuracy"], -math.inf if loss is None else -loss
 
     for number, row in enumerate(chosen):
         place = row["topology"], row["task"], row["step"]

@@ -46,10 +46,13 @@ def best_entries(matrix: TransferMatrix, batch_norm: bool | None = None, methods
 
     `batch_norm`: only of those with, or without it; `methods`: only of these optimisers.
     """
-    among = [
-        row for row in matrix.chosen if batch_norm in (None, row["batch_norm"]) and (methods is None or row["method"] in methods)
-    ]
-    return list(best_baselines((row for row in matrix.rows if row["genome"] is None), mark_best(among)).values())
+    chosen: Iterable[Row] = matrix.chosen
+    if batch_norm is not None or methods is not None:
+        among = (
+            row for row in chosen if batch_norm in (None, row["batch_norm"]) and (methods is None or row["method"] in methods)
+        )
+        chosen = mark_best(among)
+    return list(best_baselines((row for row in matrix.rows if row["genome"] is None), chosen).values())
 
 
 def baseline_rows(matrix: TransferMatrix, batch_norm: bool | None = None) -> list[Row]:
