@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from neurograph.baselines import SETTINGS
+from neurograph.best_so_far import BestSoFar
 from neurograph.errors import ExperimentError, NeurographError, TopologyError
 from neurograph.experiment_spec import ExperimentSpec, GradientSpec, PESSpec, ProblemSpec
 from neurograph.genome import Genome, load_genome_file, save_genome
@@ -176,7 +177,8 @@ def meta_train(
     """Meta-train, writing a run folder; stopped at any moment it resumes to the same result, bit for bit.
 
     The folder gets config.yaml, environment.json, topologies/ (copies of files that do not come with neurograph: a run that goes
-    on from a checkpoint uses those), metrics.jsonl (a line per interval), checkpoint, at the end genome.json and summary.json.
+    on from a checkpoint uses those), metrics.jsonl (a line per interval), checkpoint, best.json (with `keep: best`), at the end
+    genome.json and summary.json.
 
     Args:
       spec: the experiment.
@@ -186,7 +188,8 @@ def meta_train(
       progress: called with every record that is written.
 
     Returns:
-      The genome that was best on validation data (of an evolution, the mean genome), and its rule.
+      The genome that was best on validation data in the end (of an evolution, the mean genome), and its rule; with `keep: best`
+      that of the validation where it was best.
 
     Raises:
       ExperimentError: the folder holds another run, or its checkpoint belongs to another configuration.
@@ -198,6 +201,7 @@ def meta_train(
     run.keep(experiment.files)
     state, done = run.state, run.done
     scores: dict[str, np.ndarray] | None = None
+    kept_best = BestSoFar(experiment.rule, folder, done) if training.keep == "best" else None
     length = unroll.length(done)
     try:
         while done < training.meta_steps:
@@ -214,6 +218,8 @@ def meta_train(
             if done % training.validate_every == 0 or done == training.meta_steps:
                 scores = experiment.validate(optimizer.genomes(state), length)
                 result = {"step": done, "validation": {name: _rounded(v.mean(axis=1)) for name, v in scores.items()}}
+                if kept_best:
+                    kept_best.offer(optimizer.genomes(state), scores, step=done, length=length, write=run.writes)
                 if training.replace and done < training.meta_steps:
                     kept, parents = select((state.genomes, state.optimizer), scores, training.replace)
                     state = state.selected(*kept, np.asarray(parents) != np.arange(len(parents)))
@@ -225,8 +231,14 @@ def meta_train(
     last = unroll.length(training.meta_steps)
     if scores is None or last != length:
         scores = experiment.validate(optimizer.genomes(state), last)
-    best = best_member(scores)
-    genome = member(optimizer.genomes(state), best)
+        if kept_best:
+            kept_best.offer(optimizer.genomes(state), scores, step=done, length=last, write=run.writes)
+    if kept_best and kept_best.genome is not None:
+        best, genome, found = kept_best.card["chosen"], kept_best.genome, kept_best.scores
+    else:
+        best = best_member(scores)
+        genome = member(optimizer.genomes(state), best)
+        found = {name: value[best : best + 1] for name, value in scores.items()}
     seconds = round(run.seconds, 1)
     summary = {
         "name": spec.name,
@@ -235,11 +247,13 @@ def meta_train(
         "seconds": seconds,
         "chosen": best,
         "genomes": training.genomes,
-        "validation": {name: _rounded(value[best]) for name, value in scores.items()},
+        "validation": {name: _rounded(value[0]) for name, value in found.items()},
         "validation_all": {name: _rounded(value.mean(axis=1)) for name, value in scores.items()},
         "skipped": np.asarray(state.skipped).tolist(),
         "tasks": [problem.task.name for problem in experiment.objective.problems],
     }
+    if kept_best:
+        summary["chosen_at"] = kept_best.card["step"]
     card = {"experiment": spec.name, "description": spec.description, "seed": spec.seed}
     card |= {"method": training.method, "meta_steps": done, "seconds": seconds}
     card |= {"tasks": sorted({p.task for p in spec.problems}), "topologies": sorted({p.topology for p in spec.problems})}

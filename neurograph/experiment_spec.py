@@ -83,11 +83,12 @@ class UnrollSpec(_Spec):
 
 
 class _TrainingSpec(_Spec):
-    """What all methods share. `screen` start genomes are tried, the best are taken."""
+    """What all methods share. `screen` start genomes are tried, the best are taken; `keep`: the result is of which validation."""
 
     meta_steps: int = Field(300, ge=0)
     screen: int = Field(0, ge=0)
     validation_episodes: int = Field(8, ge=1)
+    keep: Literal["last", "best"] = "last"
 
 
 class GradientSpec(_TrainingSpec):

@@ -77,6 +77,39 @@ def test_a_stopped_run_resumes_to_the_same_result_bit_for_bit(folder: Path):
     assert [r["unroll"] for r in numbers(whole) if "unroll" in r] == [3, 3, 4, 4]
 
 
+BEST = ("training.keep=best", "training.validate_every=2", "training.learning_rate=0.3", "training.meta_steps=24")
+
+
+def test_the_best_genome_is_kept_when_training_turns_bad(folder: Path):
+    """With a rate that ruins genomes: the result is that of the best validation at the last unroll length, stopped or not."""
+    spec = load_experiment(folder / "tiny.yaml", (*BEST, "training.replace=0", "training.genomes=1"))
+    whole, parts = folder / "whole", folder / "parts"
+    genome, _ = meta_train(spec, whole, base=folder)
+    found = {r["step"]: r["validation"]["accuracy"][0] for r in numbers(whole) if "validation" in r}
+    at_length = {step: accuracy for step, accuracy in found.items() if spec.unroll.length(step - 1) == 5}
+    summary = json.loads((whole / "summary.json").read_text())
+    best = max(at_length, key=lambda step: at_length[step])
+    assert at_length[best] > at_length[24], "the rate is meant to ruin the genome"
+    assert summary["chosen_at"] == best
+    assert np.mean(summary["validation"]["accuracy"]) == pytest.approx(at_length[best], abs=1e-4)
+
+    class Stop(Exception):
+        pass
+
+    for step in (6, 14, 24):
+
+        def stop(record, step=step):
+            if record["step"] == step and "validation" in record:
+                raise Stop
+
+        with pytest.raises(Stop):
+            meta_train(spec, parts, base=folder, resume=True, progress=stop)
+    meta_train(spec, parts, base=folder, resume=True)
+    assert genome_of(parts) == genome_of(whole)
+    assert numbers(parts) == numbers(whole)
+    np.testing.assert_array_equal(genome.forward_transform, ng.load_genome_file(parts / "genome.json").genome.forward_transform)
+
+
 def test_run_folder(folder: Path):
     spec = load_experiment(folder / "tiny.yaml", ("training.meta_steps=2", "training.genomes=1", "training.screen=0"))
     run = folder / "run"

@@ -1,0 +1,68 @@
+"""The best genome that a run has validated so far, beside its checkpoint: meta-training that turns bad late loses nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurograph.errors import GenomeError
+from neurograph.genome import Genome, load_genome_file, save_genome
+from neurograph.meta.population import best_member, member
+from neurograph.rule import Rule
+
+__all__ = ["FILE", "BestSoFar"]
+
+FILE = "best.json"
+
+
+class BestSoFar:
+    """Compares populations as they are validated; what was found before a run was stopped is found again in its folder.
+
+    Only scores at the same unroll length are compared: a longer one begins anew.
+
+    Args:
+      rule: of the genomes.
+      folder: of the run; FILE in it is read unless it is from beyond `done`: then the run comes by there again.
+      done: meta-steps after which the run goes on.
+
+    Attributes:
+      genome: the best, or None.
+      scores: {"loss", "accuracy"}, each [1, problems]: its own.
+      card: {"step", "length", "chosen"} and the scores, as in FILE.
+    """
+
+    def __init__(self, rule: Rule, folder: Path, done: int):
+        self.rule, self.path = rule, folder / FILE
+        self.genome: Genome | None = None
+        self.scores: dict[str, np.ndarray] = {}
+        self.card: dict[str, Any] = {}
+        if done and self.path.exists():
+            file = load_genome_file(self.path)
+            if file.card["step"] <= done:
+                self.genome, self.card = file.genome, file.card
+                self.scores = {name: np.array([file.card[name]]) for name in ("loss", "accuracy")}
+
+    def offer(self, population: Genome, scores: dict[str, np.ndarray], *, step: int, length: int, write: bool) -> None:
+        """Keep the best member of `population` if it is better than what is kept (of equals, the earlier stays).
+
+        Args:
+          population: leaves [G, ...].
+          scores: {"loss", "accuracy"}, each [G, problems].
+          step, length: meta-steps done, learning steps per episode.
+          write: whether this process writes FILE.
+        """
+        try:
+            best = best_member(scores)
+        except GenomeError:  # none is finite: what is kept stays
+            return
+        own = {name: np.asarray(value[best : best + 1]) for name, value in scores.items()}
+        if self.genome is not None and self.card["length"] == length:
+            both = {name: np.concatenate([self.scores[name], value]) for name, value in own.items()}
+            if best_member(both) == 0:
+                return
+        self.genome, self.scores = member(population, best), own
+        self.card = {"step": step, "length": length, "chosen": best} | {name: value[0].tolist() for name, value in own.items()}
+        if write:
+            save_genome(self.path, self.genome, self.rule, self.card)
