@@ -7,7 +7,7 @@ import pytest
 
 from neurograph.experiment import find_topology
 from neurograph.matrix_results import TransferMatrix
-from neurograph.reproduce.properties import PROPERTIES, properties, relate, walk_lengths
+from neurograph.reproduce.properties import PROPERTIES, predictors, properties, relate, walk_lengths
 from neurograph.reproduce.summaries import baseline_rows, by_genome, told
 from neurograph.topology import build_topology
 
@@ -36,37 +36,55 @@ def test_walks_are_counted_by_length():
     assert np.flatnonzero(walk_lengths(chain(("b", "a"), schedule="synchronous", ticks=6))).tolist() == [3, 5]
 
 
-def test_properties_of_graphs_together():
-    plain, skipping = chain(), chain(("input", "output"), ("a", "output"))
-    alone = properties([plain])
-    assert alone == {"graphs": 1, "deepest": 3, "path_spread": 0, "fan_in_spread": 0, "skips": 0, "cyclic": 0}
-    found = properties([skipping])
+def test_properties_of_a_graph():
+    assert properties(chain()) == dict.fromkeys(PROPERTIES, 0) | {"depth": 3, "neurons": 2}
+    found = properties(chain(("input", "output"), ("a", "output")))
+    assert found["depth"] == pytest.approx(2)
     assert found["path_spread"] == pytest.approx(np.std([1, 2, 3]))
+    assert found["fan_in"] == pytest.approx(np.log2(5 / 3))
     assert found["fan_in_spread"] == pytest.approx(np.std([1, 1, 3]) / np.mean([1, 1, 3]))
     assert found["skips"] == pytest.approx(2 / 5)
-    both = properties([plain, skipping, chain(("b", "a"), schedule="synchronous", ticks=3)])
-    assert both["graphs"] == 3
-    assert both["cyclic"] == pytest.approx(1 / 3)
-    assert list(both) == list(PROPERTIES)
+    assert properties(chain(("b", "a"), schedule="synchronous", ticks=3))["cyclic"] == 1
+    assert list(found) == list(PROPERTIES)
+
+
+def test_predictors_compare_a_graph_with_the_training_graph_nearest_in_each_property():
+    plain = dict.fromkeys(PROPERTIES, 0.0)
+    of = {"a": plain, "b": plain | {"depth": 2.0}, "c": plain | {"depth": 6.0, "cyclic": 1.0}}
+    found = predictors({"one": ["a"], "two": ["a", "b"]}, of)
+    np.testing.assert_array_equal(found["number of graphs"], [[1, 1, 1], [2, 2, 2]])
+    np.testing.assert_array_equal(found["more: path length"], [[0, 0, 0], [1, 1, 1]])
+    depth, cyclic = np.std([0, 2, 6]), np.std([0, 0, 1])
+    np.testing.assert_allclose(found["near in path length"], -np.array([[0, 2, 6], [0, 0, 4]]) / depth)
+    np.testing.assert_allclose(found["near in all"][0], [0, -2 / depth, -np.hypot(6 / depth, 1 / cyclic)])
+    np.testing.assert_allclose(found["near in all"][1], [0, 0, -np.hypot(4 / depth, 1 / cyclic)])
 
 
 def test_relations_are_found_where_they_are_and_only_there():
     random = np.random.default_rng(0)
-    names = [f"set {number}" for number in range(9)]
-    of = {
-        name: dict.fromkeys(PROPERTIES, 1.0) | {"graphs": number, "deepest": float(random.normal())}
-        for number, name in enumerate(names)
-    }
-    outcome = {name: [0.5 + 0.04 * number + 0.001 * random.normal() for _ in range(2)] for number, name in enumerate(names)}
-    first, second = relate(outcome, of)
-    assert first["property"] == "graphs"
-    assert first["rho"] == pytest.approx(1)
-    assert first["lowest"] == pytest.approx(1)
-    assert first["p"] < 0.01
+    by = {name: random.normal(size=(9, 12)) for name in ("what it is", "what it is not")}
+    by |= {"the same for all": np.ones((9, 12)), "of the set": np.tile(np.arange(9.0)[:, None], 12)}
+    hard = random.normal(size=12)  # a graph may be hard for all
+    outcome = 0.5 + hard + 0.05 * by["what it is"] + 0.002 * random.normal(size=(9, 12))
+    outcome[[0, 1, 2], [0, 1, 2]] = np.nan
+    first, *others = relate(outcome, by)
+    assert first["predictor"] == "what it is"
+    assert first["rho"] > 0.97
+    assert first["lowest"] > 0.95
+    assert first["p"] == 0
     assert first["predicted"] > 0.95
-    assert second["property"] == "deepest"
-    assert second["p"] > 0.05
-    assert relate({name: outcome[name] for name in names[:3]}, of) == []
+    assert {row["predictor"] for row in others} == {"what it is not", "of the set"}
+    assert all(row["p"] > 0.05 and row["predicted"] < 0.1 and row["corrected"] == min(1, 3 * row["p"]) for row in others)
+    assert relate(outcome[:3], {name: x[:3] for name, x in by.items()}) == []
+
+
+def test_chance_is_what_random_exchanges_of_sets_give():
+    """Of predictors that say nothing, one in twenty has p < 0.05."""
+    random = np.random.default_rng(1)
+    outcome = random.normal(size=(8, 6)) + random.normal(size=(8, 1))
+    nothing = {str(number): np.tile(random.normal(size=(8, 1)), 6) for number in range(200)}
+    found = relate(outcome, nothing, shuffles=300)
+    assert 0.01 < np.mean([row["p"] < 0.05 for row in found]) < 0.11
 
 
 def test_means_are_per_genome():

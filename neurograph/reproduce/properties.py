@@ -1,29 +1,30 @@
-"""What the graphs that a genome was trained on have in common, as numbers, and how far that goes with how it transfers."""
+"""What graphs are like, as numbers, and how far that goes with how genomes learn on graphs that they never saw."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from scipy import stats
 
-from neurograph.plots import COLOURS, MARKERS
-from neurograph.reproduce.figures import panels
+from neurograph.plots import COLOURS, GREY, STYLE
 from neurograph.results import Row
 from neurograph.topology import Topology
 
-__all__ = ["PROPERTIES", "properties", "property_figure", "relate", "walk_lengths"]
+__all__ = ["PROPERTIES", "predictors", "properties", "relate", "relation_figure", "walk_lengths"]
 
 PROPERTIES = {
-    "graphs": "number of graphs",
-    "deepest": "longest path",
+    "depth": "path length",
     "path_spread": "spread of path lengths",
+    "fan_in": "fan-in",
     "fan_in_spread": "spread of fan-in",
-    "skips": "share of synapses over several levels",
-    "cyclic": "share of cyclic graphs",
+    "neurons": "number of neurons",
+    "skips": "synapses that skip levels",
+    "cyclic": "cycles",
 }
-"""Key: in words."""
+"""Of one graph; key: in words."""
 
 
 def walk_lengths(topology: Topology) -> np.ndarray:
@@ -41,100 +42,146 @@ def walk_lengths(topology: Topology) -> np.ndarray:
     return found / found.sum()
 
 
-def properties(topologies: Sequence[Topology]) -> dict[str, float]:
-    """The numbers of `PROPERTIES` for graphs that were trained on together; each graph has the same weight.
+def properties(topology: Topology) -> dict[str, float]:
+    """The numbers of `PROPERTIES` for a graph.
 
-    "deepest": most synapses that a walk from input to output passes (see `walk_lengths`). "path_spread": standard deviation of
-    their number over all such walks of all graphs. "fan_in_spread": deviation over mean of the number of synapses that arrive at
-    a neuron, all graphs together. "skips": share of synapses between different levels that pass over at least one.
+    "depth", "path_spread": mean and standard deviation of the number of synapses on a walk from an input to an output, over all
+    such walks (see `walk_lengths`). "fan_in": binary logarithm of the mean number of synapses that arrive at a neuron that has
+    any; "fan_in_spread": their deviation over their mean. "neurons": binary logarithm of their number. "skips": share of the
+    synapses between different levels that pass over at least one. "cyclic": 1 or 0.
     """
-    walks = [walk_lengths(one) for one in topologies]
-    length = np.arange(max(map(len, walks)))
-    share = np.mean([np.pad(one, (0, len(length) - len(one))) for one in walks], axis=0)
-    mean = share @ length
-    incoming = [np.bincount(one.receivers, minlength=one.num_neurons)[_receivers(one)] for one in topologies]
-    fan_in = np.mean([x.mean() for x in incoming])
-    second = np.mean([(x.astype(float) ** 2).mean() for x in incoming])
-    climbs = [one.levels[one.receivers] - one.levels[one.senders] for one in topologies]
+    share = walk_lengths(topology)
+    length = np.arange(len(share))
+    fan_in = np.bincount(topology.receivers, minlength=topology.num_neurons)[np.unique(topology.receivers)]
+    climbs = topology.levels[topology.receivers] - topology.levels[topology.senders]
     found = {
-        "graphs": len({one.digest for one in topologies}),
-        "deepest": np.flatnonzero(share)[-1],
-        "path_spread": np.sqrt(max(share @ length**2 - mean**2, 0.0)),
-        "fan_in_spread": np.sqrt(max(second - fan_in**2, 0.0)) / fan_in,
-        "skips": np.mean([(x > 1).sum() / max((x != 0).sum(), 1) for x in climbs]),
-        "cyclic": np.mean([not one.is_acyclic for one in topologies]),
+        "depth": share @ length,
+        "path_spread": np.sqrt(max(share @ length**2 - (share @ length) ** 2, 0.0)),
+        "fan_in": np.log2(fan_in.mean()),
+        "fan_in_spread": fan_in.std() / fan_in.mean(),
+        "neurons": np.log2(topology.num_neurons),
+        "skips": (climbs > 1).sum() / max((climbs != 0).sum(), 1),
+        "cyclic": not topology.is_acyclic,
     }
     return {key: float(value) for key, value in found.items()}
 
 
-def property_figure(outcome: Mapping[str, Sequence[float]], of: Mapping[str, Mapping[str, float]]) -> Figure:
-    """The outcome of every genome over each property of its training graphs; arguments as of `relate`."""
-    figure, axes = panels(len(PROPERTIES), columns=3, width=3.2, height=2.6, sharey=True)
-    for axis, (key, words) in zip(axes, PROPERTIES.items(), strict=True):
-        for number, (name, values) in enumerate(outcome.items()):
-            look = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[(number + number // 8) % len(MARKERS)]}
-            axis.plot([of[name][key]] * len(values), values, linestyle="", ms=5, alpha=0.8, label=name, **look)
-        axis.set_xlabel(words)
-        axis.margins(x=0.12)
-    for axis in axes[::3]:
-        axis.set_ylabel("held-out accuracy")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=8, frameon=False)
-    return figure
+def predictors(sets: Mapping[str, Sequence[str]], of: Mapping[str, Mapping[str, float]]) -> dict[str, np.ndarray]:
+    """What might say how well a genome trained on a set of graphs does on another graph: {in words: [sets, graphs] float64}.
 
-
-def _receivers(topology: Topology) -> np.ndarray:
-    return np.unique(topology.receivers)
-
-
-def relate(
-    outcome: Mapping[str, Sequence[float]], of: Mapping[str, Mapping[str, float]], *, shuffles: int = 5000, seed: int = 0
-) -> list[Row]:
-    """How each property of training sets goes with the mean outcome of the genomes trained on them; the set is the unit.
+    "more: P" is the mean of property P over the training graphs, the same for every graph. "near in P" is minus the distance of
+    the graph's P to that of the training graph nearest in P, in standard deviations of P over all graphs. "near in all" is minus
+    the Euclidean distance to the nearest training graph over all properties so scaled. "number of graphs" is that of the set.
 
     Args:
-      outcome: per training set, a number per genome.
-      of: per training set its `properties`.
+      sets: names of the training graphs by set.
+      of: by graph its `properties`; training graphs among them.
+    """
+    names = list(of)
+    table = np.array([[of[name][key] for key in PROPERTIES] for name in names])  # [graphs, properties]
+    scale = table.std(axis=0)
+    scaled = table / np.where(scale > 0, scale, 1)
+    own = [[names.index(name) for name in members] for members in sets.values()]
+    found = {"number of graphs": np.array([[float(len(members))] * len(names) for members in own])}
+    for column, words in enumerate(PROPERTIES.values()):
+        found[f"more: {words}"] = np.array([[table[members, column].mean()] * len(names) for members in own])
+        value = scaled[:, column]
+        found[f"near in {words}"] = -np.array([np.abs(value[:, None] - value[members]).min(axis=1) for members in own])
+    away = [np.linalg.norm(scaled[:, None] - scaled[members], axis=-1).min(axis=1) for members in own]
+    return found | {"near in all": -np.array(away)}
+
+
+def relate(outcome: np.ndarray, by: Mapping[str, np.ndarray], *, shuffles: int = 2000, seed: int = 0) -> list[Row]:
+    """How each predictor goes with the outcome; the training set is the unit.
+
+    Args:
+      outcome: [sets, graphs] float; NaN where a graph was trained on.
+      by: predictors, [sets, graphs], by name.
 
     Returns:
-      A row per property that is not the same for all sets, strongest first: "property"; "rho", Spearman's; "lowest", "highest":
-      rho with one set left out; "p": share of random orders of the sets with |rho| as large, times the number of properties
-      looked at (Bonferroni), at most 1; "predicted": 1 - (squared error of a line through the OTHER sets, at the set left out) /
-      (the same of their mean): above 0 the property predicts sets that were not looked at; "sets"; "with_first": the property's
-      own rank correlation with the strongest one (near 1: the two cannot be told apart by these sets).
+      A row per predictor that tells sets apart, strongest first: "predictor"; "rho", the rank correlation over sets (Spearman's)
+      on one graph, mean over graphs; "lowest", "highest": rho with one set left out; "p": share of random exchanges of the sets'
+      predictors with |rho| as large; "corrected": p times the number of predictors, at most 1 (Bonferroni); "predicted": 1 -
+      squared error of a line through the OTHER sets, at the set left out, over that of their mean on the same graph (above 0: it
+      says something of sets that were not looked at); "band": 95% of the random |rho| are below; "sets".
     """
-    names = [name for name in of if len(outcome.get(name, ()))]
-    y = np.array([np.mean(outcome[name]) for name in names])
-    random = np.random.default_rng(seed)
-    shuffled = random.permuted(np.tile(_ranks(y), (shuffles, 1)), axis=1)
-    keys = [key for key in PROPERTIES if len({of[name][key] for name in names}) > 1]
-    if len(names) < 4 or not keys:
+    sets = len(outcome)
+    if sets < 4:
         return []
-    rows = []
-    for key in keys:
-        x = np.array([of[name][key] for name in names])
-        rho = _rho(x, y)
-        chance = np.mean(np.abs(shuffled @ _ranks(x)) >= abs(rho) - 1e-12)
-        left_out, error, plain = [], 0.0, 0.0
-        for number in range(len(names)):
-            others = np.arange(len(names)) != number
-            left_out.append(_rho(x[others], y[others]))
-            slope = np.polyfit(x[others], y[others], 1)[0] if np.ptp(x[others]) else 0.0
-            guess = y[others].mean() + slope * (x[number] - x[others].mean())
-            error, plain = error + (guess - y[number]) ** 2, plain + (y[others].mean() - y[number]) ** 2
-        row: Row = {"property": key, "words": PROPERTIES[key], "rho": rho, "lowest": min(left_out), "highest": max(left_out)}
-        row |= {"p": min(1.0, float(chance) * len(keys)), "predicted": 1 - error / plain if plain else 0.0, "sets": len(names)}
-        rows.append({name: float(value) if isinstance(value, np.floating) else value for name, value in row.items()})
+    random = np.random.default_rng(seed)
+    orders = np.array([random.permutation(sets) for _ in range(shuffles)])
+    rows: list[Row] = []
+    for name, x in by.items():
+        rho = float(_rho(x[None], outcome)[0])
+        if not np.isfinite(rho):
+            continue
+        chance = np.abs(_rho(x[orders], outcome))
+        others = [np.arange(sets) != number for number in range(sets)]
+        left_out = [float(_rho(x[None, keep], outcome[keep])[0]) for keep in others]
+        error, plain = np.sum([_errors(x, outcome, keep) for keep in others], axis=0)
+        row: Row = {"predictor": name, "rho": rho, "lowest": min(left_out), "highest": max(left_out)}
+        row |= {"p": float(np.mean(chance >= abs(rho) - 1e-12)), "band": float(np.quantile(chance, 0.95))}
+        rows.append(row | {"predicted": float(1 - error / plain) if plain else 0.0, "sets": sets})
     rows.sort(key=lambda row: -abs(row["rho"]))
-    first = [of[name][rows[0]["property"]] for name in names]
-    return [row | {"with_first": _rho(np.array([of[name][row["property"]] for name in names]), np.array(first))} for row in rows]
+    return [row | {"corrected": min(1.0, row["p"] * len(rows))} for row in rows]
+
+
+def _rho(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """[many]: Spearman's correlation over sets on every graph, mean over the graphs where neither is the same for all sets.
+
+    `x` is [many, sets, graphs], `y` [sets, graphs] with NaN.
+    """
+    total, count = np.zeros(len(x)), np.zeros(len(x))
+    for graph in range(y.shape[1]):
+        seen = np.isfinite(y[:, graph])
+        mine, theirs = _ranks(x[:, seen, graph]), _ranks(y[None, seen, graph])
+        found = (mine * theirs).sum(axis=1)
+        told = mine.any(axis=1) & theirs.any()
+        total, count = total + np.where(told, found, 0), count + told
+    return np.divide(total, count, out=np.full(len(x), np.nan), where=count > 0)
 
 
 def _ranks(x: np.ndarray) -> np.ndarray:
-    """Centred and of length 1, so that a product is a rank correlation; zeros where all are equal."""
-    ranks = stats.rankdata(x) - (len(x) + 1) / 2
-    return ranks / (np.linalg.norm(ranks) or 1.0)
+    """Rows [many, n], centred and of length 1, so that a product is a rank correlation; zeros where all are equal."""
+    ranks = stats.rankdata(x, axis=1) - (x.shape[1] + 1) / 2
+    length = np.linalg.norm(ranks, axis=1, keepdims=True)
+    return ranks / np.where(length > 0, length, 1)
 
 
-def _rho(x: np.ndarray, y: np.ndarray) -> float:
-    return float(_ranks(x) @ _ranks(y))
+def _errors(x: np.ndarray, y: np.ndarray, keep: np.ndarray) -> tuple[float, float]:
+    """Squared errors at the set that is not kept: of the line through the others, and of their means."""
+    told = np.isfinite(y[~keep][0]) & np.isfinite(y[keep]).any(axis=0)
+    means = np.nanmean(y[keep][:, told], axis=0)
+    known = np.isfinite(y[keep][:, told])
+    centre = np.where(known, x[keep][:, told], 0).sum(axis=0) / known.sum(axis=0)
+    right = np.where(known, x[keep][:, told] - centre, 0)
+    slope = np.nansum(right * (y[keep][:, told] - means)) / ((right**2).sum() or 1.0)
+    off = y[~keep][0, told] - means
+    return float(((off - slope * (x[~keep][0, told] - centre)) ** 2).sum()), float((off**2).sum())
+
+
+def relation_figure(relations: Mapping[str, Sequence[Row]], limit: int = 12) -> Figure:
+    """A bar per predictor, a colour per task: its rho, and as a grey mark what 95% of random exchanges stay below.
+
+    Args:
+      relations: rows of `relate` by task; the first task's order, and its first `limit`, are shown.
+    """
+    shown = [row["predictor"] for row in next(iter(relations.values()))][:limit]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 0.36 * len(shown) + 1.1), layout="constrained")
+        axis = figure.subplots()
+        height = 0.8 / len(relations)
+        for number, (task, rows) in enumerate(relations.items()):
+            found = {row["predictor"]: row for row in rows}
+            places = np.arange(len(shown)) + (number - (len(relations) - 1) / 2) * height
+            axis.barh(places, [found[name]["rho"] for name in shown], height * 0.9, color=COLOURS[number], label=task)
+            for place, name in zip(places, shown, strict=True):
+                for side in (-1, 1):
+                    axis.plot([side * found[name]["band"]] * 2, [place - height / 2, place + height / 2], color=GREY, lw=1.2)
+        axis.axvline(0, color="black", lw=0.8)
+        axis.set_yticks(range(len(shown)), shown)
+        axis.set_ylim(len(shown) - 0.5, -0.5)
+        axis.set_xlabel("rank correlation over training sets, mean over unseen graphs (grey: 95% of chance)", fontsize=9)
+        axis.tick_params(labelsize=9)
+        axis.legend(fontsize=8, frameon=False)
+    return figure
