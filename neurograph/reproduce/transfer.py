@@ -23,6 +23,7 @@ TRAINING: dict[str, tuple[str, ...]] = {
     "shallow": ("mlp1",),
     "layered": ("mlp",),
     "deep": ("mlp4",),
+    "very deep": ("deep_mlp",),
     "narrow": ("mlp_narrow",),
     "residual": ("residual",),
     "learned skips": ("dense_skips",),
