@@ -75,13 +75,15 @@ def test_a_lost_run_is_counted_and_not_run_again(tmp_path):
 
 
 def test_verdicts_follow_from_the_findings(tmp_path):
-    def verdict(*holds):
-        bench = Workbench("states", "laptop", tmp_path)
+    def verdict(*holds, name="states"):
+        bench = Workbench(name, "laptop", tmp_path)
         return conclude(bench, [Finding("c", "s", one, "r") for one in holds], "", 0.0)
 
     assert verdict(True, None).verdict == "reproduced"
     assert verdict(False, None).verdict == "not reproduced"
     assert verdict(True, False).verdict == "reproduced in part"
+    assert verdict(True, False, name="transfer").verdict == "answered in part"  # no claim of the paper
+    assert verdict(False, name="transfer").verdict == "not answered"
     assert "Likely reason: r." in verdict(False).paragraph
     assert "Likely reason" not in verdict(True).paragraph
 

@@ -88,7 +88,8 @@ def conclude(bench: Workbench, findings: list[Finding], settings: str, seconds: 
     """Write result.json and verdict.txt.
 
     The verdict is "reproduced" where all claims hold, "not reproduced" where none does, else "reproduced in part"; without a
-    claim "seen". At smoke scale nothing is judged.
+    claim "seen". Questions that the paper does not ask are "answered", "not answered" or "answered in part". At smoke scale
+    nothing is judged.
 
     Args:
       settings: a sentence on sizes, seeds and what was chosen how.
@@ -102,7 +103,8 @@ def conclude(bench: Workbench, findings: list[Finding], settings: str, seconds: 
     elif not held:
         verdict = "seen, no claim to judge"
     else:
-        verdict = "reproduced" if all(held) else "not reproduced" if not any(held) else "reproduced in part"
+        verdict = "answered" if entry.figure == "beyond the paper" else "reproduced"
+        verdict = verdict if all(held) else f"not {verdict}" if not any(held) else f"{verdict} in part"
     runs = list(bench.trained.values())
     counts = {"runs": len(runs), "lost": sum(run.genome is None for run in runs)}
     counts |= {name: bench.counts[name] for name in ("tests", "diverged", "configurations", "baseline_runs", "baseline_failures")}
