@@ -31,11 +31,12 @@ TESTS = {
     "functions": [("mlp_2d_classes", task) for task in ("and", "xor", "moons", "circle", "square", "qand", *HELD_OUT)],
     "mnist": list(MNIST.items()),
     "mnist-long": list(MNIST.items()),
+    "mnist-long-cma": list(MNIST.items()),
     "mnist-cma": [("mnist_14x14", {"name": "mnist", "size": 14})],
     "mnist-depth": [(f"depth {depth}", "mnist/10x10") for depth in range(1, 11)],
     "digits": [("mlp", "digits")],
 }
-AT = (1, 10, 15, 20, 50, 100)
+AT = (1, 10, 15, 20, 50, 100, 200)
 SEEDS = 5  # initial synapses and batches per genome
 
 
