@@ -91,7 +91,7 @@ def predictors(sets: Mapping[str, Sequence[str]], of: Mapping[str, Mapping[str, 
     return found | {"near in all": -np.array(away)}
 
 
-def relate(outcome: np.ndarray, by: Mapping[str, np.ndarray], *, shuffles: int = 2000, seed: int = 0) -> list[Row]:
+def relate(outcome: np.ndarray, by: Mapping[str, np.ndarray], *, shuffles: int = 5000, seed: int = 0) -> list[Row]:
     """How each predictor goes with the outcome; the training set is the unit.
 
     Args:
@@ -100,10 +100,11 @@ def relate(outcome: np.ndarray, by: Mapping[str, np.ndarray], *, shuffles: int =
 
     Returns:
       A row per predictor that tells sets apart, strongest first: "predictor"; "rho", the rank correlation over sets (Spearman's)
-      on one graph, mean over graphs; "lowest", "highest": rho with one set left out; "p": share of random exchanges of the sets'
-      predictors with |rho| as large; "corrected": p times the number of predictors, at most 1 (Bonferroni); "predicted": 1 -
-      squared error of a line through the OTHER sets, at the set left out, over that of their mean on the same graph (above 0: it
-      says something of sets that were not looked at); "band": 95% of the random |rho| are below; "sets".
+      on one graph, mean over graphs; "lowest", "highest": rho with one set left out; "p": share with |rho| as large, of the sets'
+      predictors as they are and `shuffles` random exchanges; "corrected": p times the number of predictors, at most 1
+      (Bonferroni); "predicted": 1 - squared error of a line through the OTHER sets, at the set left out, over that of their mean
+      on the same graph (above 0: it says something of sets that were not looked at); "band": 95% of the random |rho| are below;
+      "sets".
     """
     sets = len(outcome)
     if sets < 4:
@@ -120,7 +121,7 @@ def relate(outcome: np.ndarray, by: Mapping[str, np.ndarray], *, shuffles: int =
         left_out = [float(_rho(x[None, keep], outcome[keep])[0]) for keep in others]
         error, plain = np.sum([_errors(x, outcome, keep) for keep in others], axis=0)
         row: Row = {"predictor": name, "rho": rho, "lowest": min(left_out), "highest": max(left_out)}
-        row |= {"p": float(np.mean(chance >= abs(rho) - 1e-12)), "band": float(np.quantile(chance, 0.95))}
+        row |= {"p": float(1 + np.sum(chance >= abs(rho) - 1e-12)) / (1 + shuffles), "band": float(np.quantile(chance, 0.95))}
         rows.append(row | {"predicted": float(1 - error / plain) if plain else 0.0, "sets": sets})
     rows.sort(key=lambda row: -abs(row["rho"]))
     return [row | {"corrected": min(1.0, row["p"] * len(rows))} for row in rows]
