@@ -155,7 +155,7 @@ def _answers(related: Mapping[str, Sequence[Row]]) -> list[Finding]:
     near, more = ([row["rho"] for row in first if row["predictor"].startswith(word)] for word in ("near in", "more: "))
     text = (
         f"{', '.join(row['predictor'] for row in sure) or 'nothing for sure'}. Rank correlation over {first[0]['sets']} sets of"
-        f" training graphs, mean over graphs: {'; '.join(_relation(row) for row in (sure or first)[:6])}. {len(first)} were looked"
+        f" training graphs, mean over graphs: {'; '.join(_relation(row) for row in (sure or first)[:6])}. {len(first)} looked"
         f" at: nearness to the training graphs {told(near, 2)}, more of a property {told(more, 2)}"
     )
     findings = [Finding(question, text, bool(sure), "too few sets, or none of these properties")]
