@@ -7,7 +7,7 @@ import pytest
 
 from neurograph.experiment import find_topology
 from neurograph.matrix_results import TransferMatrix
-from neurograph.reproduce.properties import PROPERTIES, predictors, properties, relate, walk_lengths
+from neurograph.reproduce.properties import PROPERTIES, predictors, properties, relate, relation_figure, walk_lengths
 from neurograph.reproduce.summaries import baseline_rows, by_genome, told
 from neurograph.topology import build_topology
 
@@ -76,6 +76,10 @@ def test_relations_are_found_where_they_are_and_only_there():
     assert {row["predictor"] for row in others} == {"what it is not", "of the set"}
     assert all(row["p"] > 0.05 and row["predicted"] < 0.1 and row["corrected"] == min(1, 3 * row["p"]) for row in others)
     assert relate(outcome[:3], {name: x[:3] for name, x in by.items()}) == []
+    (axis,) = relation_figure({"here": [first, *others], "there": [first]}).axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == [row["predictor"] for row in (first, *others)]
+    assert [len(bars) for bars in axis.containers] == [3, 1]
+    assert axis.containers[1][0].get_width() == first["rho"]
 
 
 def test_chance_is_what_random_exchanges_of_sets_give():

@@ -162,27 +162,29 @@ def _errors(x: np.ndarray, y: np.ndarray, keep: np.ndarray) -> tuple[float, floa
 
 
 def relation_figure(relations: Mapping[str, Sequence[Row]], limit: int = 12) -> Figure:
-    """A bar per predictor, a colour per task: its rho, and as a grey mark what 95% of random exchanges stay below.
+    """A bar per predictor, a colour per place: its rho, and as a grey mark what 95% of random exchanges stay below.
 
     Args:
-      relations: rows of `relate` by task; the first task's order, and its first `limit`, are shown.
+      relations: rows of `relate` by task or graphs; the first one's order, and its first `limit`, are shown. What another lacks is
+        left out.
     """
     shown = [row["predictor"] for row in next(iter(relations.values()))][:limit]
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(6.4, 0.36 * len(shown) + 1.1), layout="constrained")
+        figure = Figure(figsize=(6.4, 0.13 * len(shown) * (1 + len(relations)) + 1.2), layout="constrained")
         axis = figure.subplots()
         height = 0.8 / len(relations)
-        for number, (task, rows) in enumerate(relations.items()):
+        for number, (where, rows) in enumerate(relations.items()):
             found = {row["predictor"]: row for row in rows}
-            places = np.arange(len(shown)) + (number - (len(relations) - 1) / 2) * height
-            axis.barh(places, [found[name]["rho"] for name in shown], height * 0.9, color=COLOURS[number], label=task)
-            for place, name in zip(places, shown, strict=True):
+            places = {name: i + (number - (len(relations) - 1) / 2) * height for i, name in enumerate(shown) if name in found}
+            sizes = [found[name]["rho"] for name in places]
+            axis.barh(list(places.values()), sizes, height * 0.9, color=COLOURS[number], label=where)
+            for name, place in places.items():
                 for side in (-1, 1):
                     axis.plot([side * found[name]["band"]] * 2, [place - height / 2, place + height / 2], color=GREY, lw=1.2)
         axis.axvline(0, color="black", lw=0.8)
         axis.set_yticks(range(len(shown)), shown)
         axis.set_ylim(len(shown) - 0.5, -0.5)
-        axis.set_xlabel("rank correlation over training sets, mean over unseen graphs (grey: 95% of chance)", fontsize=9)
+        axis.set_xlabel("rank correlation over training sets (grey: 95% of chance)", fontsize=9)
         axis.tick_params(labelsize=9)
         axis.legend(fontsize=8, frameon=False)
     return figure
