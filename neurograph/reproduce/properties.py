@@ -165,8 +165,8 @@ def relation_figure(relations: Mapping[str, Sequence[Row]], limit: int = 12) -> 
     """A bar per predictor, a colour per place: its rho, and as a grey mark what 95% of random exchanges stay below.
 
     Args:
-      relations: rows of `relate` by task or graphs; the first one's order, and its first `limit`, are shown. What another lacks is
-        left out.
+      relations: rows of `relate` by task or graphs; the first one's order, and its first `limit`, are shown. What another lacks
+        is left out.
     """
     shown = [row["predictor"] for row in next(iter(relations.values()))][:limit]
     with matplotlib.rc_context(STYLE):
