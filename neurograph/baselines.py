@@ -164,20 +164,24 @@ def predict(network: Network, parameters: Parameters, x: jax.Array, activation: 
         x[None] if info.kind == "input" else jnp.zeros((1, info.size, x.shape[1]), x.dtype) for info in plan.stages
     ]
 
-    def inflow(stage: int, part: str, signals: Sequence[jax.Array]) -> jax.Array:
+    def drive(stage: int) -> jax.Array | None:
         info = plan.stages[stage]
-        z = kernel.aggregate(FORWARD, stage, weights, signals, part)
-        z = jnp.zeros((1, info.size, x.shape[1]), x.dtype) if z is None else z
-        bias = kernel.bias_values(weights, stage) if part != INTERNAL and info.bias.any() else None
+        bias = kernel.bias_values(weights, stage) if info.bias.any() else None
         # Stored numbers of neurons without a bias must stay out of the gradient.
-        return z if bias is None else z + jnp.where(info.bias[None, :, None], bias[:, :, None], 0)
+        return None if bias is None else jnp.where(info.bias[None, :, None], bias[:, :, None], 0)
 
-    def update(stage: int, z: jax.Array, levels: bool = False) -> jax.Array:
+    def inflow(stage: int, part: str, signals: Sequence[jax.Array]) -> jax.Array:
+        z = kernel.aggregate(FORWARD, stage, weights, signals, part, start=None if part == INTERNAL else drive(stage))
+        shape = 1, plan.stages[stage].size, x.shape[1]
+        return jnp.zeros(shape, x.dtype) if z is None else jnp.broadcast_to(z, shape)
+
+    def update(stage: int, z: jax.Array | None) -> jax.Array:
         rule = _Update(plan.stages[stage].kind, activation)
         normed = bool(parameters.scale) and rule.kind == "hidden"
         rows = {"scale": parameters.scale[stage], "shift": parameters.shift[stage]} if normed else {}
-        if levels:  # an irregular part of the graph, one level after another
-            return kernel.sweep_levels(FORWARD, stage, weights, rule, jnp.ones((1, 1), z.dtype), (), z, rows)[0]
+        if z is None:  # an irregular part of the graph, one level after another
+            one, shape = jnp.ones((1, 1), x.dtype), states[stage].shape
+            return kernel.sweep_levels(FORWARD, stage, weights, states, rule, one, (), drive(stage), shape, rows)[0]
         return rule((), rows, z)[0]
 
     for phase in plan.phases:
@@ -185,8 +189,7 @@ def predict(network: Network, parameters: Parameters, x: jax.Array, activation: 
         if not members:
             continue
         if not phase.cyclic:
-            part = EXTERNAL if phase.scanned else ALL
-            new = [update(s, inflow(s, part, states), phase.scanned) for s in members]
+            new = [update(s, None if phase.scanned else inflow(s, ALL, states)) for s in members]
         else:
             external = [inflow(s, EXTERNAL, states) for s in members]
 

@@ -18,8 +18,9 @@ import numpy as np
 from neurograph.activations import derivative, resolve_activation, value_activation
 from neurograph.genome import AnyGenome
 from neurograph.hebbian import States, cast, column_norms, frozen_norms, gate, genomes_at_stages, update_synapses
-from neurograph.kernels import ALL, BACKWARD, EXTERNAL, FORWARD, INTERNAL
+from neurograph.kernels import ALL, BACKWARD, EXTERNAL, FORWARD, INTERNAL, native
 from neurograph.kernels.bilinear import mix_states
+from neurograph.kernels.rows import Affine
 from neurograph.rule import Rule
 from neurograph.types import Synapses, Trace, Weights
 
@@ -103,6 +104,19 @@ class _Update:
             return resolve_activation(rule.output_activation)(u), record | {"outer": u[:1]}
         return hidden(u), record
 
+    def affine(self, params: tuple[jax.Array, ...], rows: dict[str, Any]) -> Affine | None:
+        """The same as data, where it treats every state of hidden neurons for itself by an activation that native code knows."""
+        rule, keep, gate = self.rule, *params[:2]
+        activation = rule.forward_activation if self.forward else rule.backward_activation
+        known = isinstance(activation, str) and activation in native.ACTIVATIONS
+        if not known or not rows.keys() <= {"a"} or rule.normalization != "none" or self.kind != "hidden":
+            return None
+        if self.forward or rule.backward_update == "additive":
+            return Affine(activation, keep, gate, offset=None if self.fresh else rows["a"])
+        if rule.backward_update == "multiplicative":
+            return Affine(activation, jnp.zeros_like(keep), keep, gain=rows["a"])
+        return None
+
 
 def _moment(value: jax.Array) -> jax.Array:
     """A vector of a genome beside [states, neurons, batch]."""
@@ -140,14 +154,17 @@ def sweep(
     moments: list[Any] = [None] * len(plan.phases)
     outer: dict[int, jax.Array] = {}
 
+    def drive(stage: int) -> jax.Array | None:
+        """What the bias adds, [states, neurons, 1]."""
+        bias = kernel.bias_values(weights, stage) if forward else None
+        if bias is None:
+            return None
+        constant = matrices[stage].sum(axis=1)  # what the constant neuron's states (all 1) become
+        constant = constant[:, None] if constant.ndim == 1 else constant
+        return (bias * constant.astype(bias.dtype))[:, :, None]
+
     def inflow(stage: int, part: str) -> jax.Array | None:
-        bias = kernel.bias_values(weights, stage) if forward and part != INTERNAL else None
-        drive = None
-        if bias is not None:
-            constant = matrices[stage].sum(axis=1)  # what the constant neuron's states (all 1) become
-            constant = constant[:, None] if constant.ndim == 1 else constant
-            drive = (bias * constant.astype(bias.dtype))[:, :, None]
-        return kernel.aggregate(direction, stage, weights, signals, part, start=drive)
+        return kernel.aggregate(direction, stage, weights, signals, part, start=None if part == INTERNAL else drive(stage))
 
     def full(z: jax.Array | None, a: jax.Array) -> jax.Array:
         return jnp.zeros_like(a) if z is None else jnp.broadcast_to(z, a.shape)
@@ -173,16 +190,16 @@ def sweep(
         if not phase.cyclic:
             used = []
             for stage, fixed in zip(members, known, strict=True):
-                a, z = states[stage], inflow(stage, EXTERNAL if phase.scanned else ALL)
+                a = states[stage]
                 update, rows = prepare(stage, a, fresh, fixed)
                 if phase.scanned:
                     matrix, common = matrices[stage], params[stage]
                     if matrix.ndim == 3:
                         rows["matrix"], matrix, common = matrix.reshape(-1, a.shape[1], 1), None, ()
-                    new = kernel.sweep_levels(direction, stage, weights, update, matrix, common, full(z, a), rows)
-                    states[stage], signals[stage], record = new
+                    given = weights, signals, update, matrix, common, drive(stage), a.shape, rows
+                    states[stage], signals[stage], record = kernel.sweep_levels(direction, stage, *given)
                 else:
-                    states[stage], record = update(params[stage], rows, full(z, a))
+                    states[stage], record = update(params[stage], rows, full(inflow(stage, ALL), a))
                 used.append(record.get("moments"))
                 if "outer" in record:
                     outer[stage] = record["outer"]

@@ -19,8 +19,11 @@ from neurograph.kernels import native
 from neurograph.kernels.batched import Batched
 from neurograph.kernels.bilinear import flow, product
 from neurograph.kernels.gather import Gather
+from neurograph.kernels.levels import Levels
+from neurograph.kernels.rows import Operands, Rows, sweep_rows
 from neurograph.kernels.sparse import Sparse
 from neurograph.network import KERNELS
+from neurograph.plan import Block
 
 GRAPHS = {
     "irregular": lambda: workloads.random_dag(16, 34, inputs=4, outputs=3, seed=3),
@@ -162,6 +165,83 @@ def test_native_derivatives_are_those_of_a_matrix(channels: int, x64):
     ours = derivatives(lambda v, s, a: flow(block, tables, False, v, s, a))
     for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(derivatives(dense)), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-11)
+
+
+def _rows_by_loops(static: Rows, target, source, here, there, given: Operands):
+    """`sweep_rows`, one neuron after another: states, signals and inflows."""
+    k, neurons, batch = static.shape
+    mixed = lambda matrix, a: a if matrix is None else matrix @ a  # noqa: E731
+    rows: dict[str, list] = {name: [None] * neurons for name in ("states", "signals", "inflows")}
+    for i in range(neurons)[:: -1 if static.against else 1]:
+        z = jnp.zeros((k, batch)) if given.start is None else jnp.broadcast_to(given.start[:, i], (k, batch))
+        into, out = (source, target) if static.against else (target, source)
+        for e in np.flatnonzero(into == i):
+            z = z + given.values[:, e, None] * rows["signals"][out[e]]
+        ((values, signal),) = given.others
+        for e in np.flatnonzero(here == i):
+            z = z + values[:, e, None] * signal[:, there[e]]
+        u = given.gate * mixed(given.inner, z) * (1 if given.gain is None else given.gain[:, i])
+        u = u if given.offset is None else u + given.keep * given.offset[:, i]
+        a = ng.activations.ACTIVATIONS[static.activation](u)
+        sent = mixed(given.outer, a)
+        rows["inflows"][i], rows["states"][i] = z, a
+        rows["signals"][i] = sent if given.shift is None else sent + given.shift[:, i]
+    return [jnp.stack(rows[name], axis=1) for name in ("states", "signals", "inflows")]
+
+
+ROWS = [  # k, channels, batch, activation, against, absent
+    (2, 2, 5, "tanh", False, ()),
+    (2, 2, 6, "relu_tanh", True, ("offset", "inner")),
+    (3, 1, 70, "relu", False, ("outer", "start")),
+    (5, 5, 130, "tanh", True, ("inner", "gain", "shift")),
+]
+
+
+@needs_native
+@pytest.mark.parametrize(("k", "channels", "batch", "activation", "against", "absent"), ROWS)
+def test_native_sweeps_against_loops(k, channels, batch, activation, against, absent, x64):
+    """States, signals and inflows, and their first and second derivatives by everything."""
+    random, neurons, senders = np.random.default_rng(batch), 5, 3
+    target, source = np.nonzero(np.tril(random.random((neurons, neurons)) < 0.5, -1))
+    here, there = np.nonzero(random.random((neurons, senders)) < 0.4)
+    block = np.arange(neurons + 1)
+    way = {"source": source.astype(np.int32), "target": target.astype(np.int32), "tiles": block}
+    made, tables = Levels.build(Block("levels", "own", 0, 0, edges=np.arange(len(source)), **way), neurons, True)
+    other = Sparse.build(*((here, there) if against else (there, here)), *((neurons, senders) if against else (senders, neurons)))
+    static = Rows(made.synapses, (other[0],), against, activation, (k, neurons, batch), True, True)
+    draw = lambda *shape: jnp.asarray(0.7 * random.normal(size=shape))  # noqa: E731
+    optional = {"start": (k, neurons, 1), "inner": (k, k), "outer": (k, k)} | dict.fromkeys(
+        ("offset", "gain", "shift"), (k, neurons, batch)
+    )
+    optional = {name: None if name in absent else draw(*shape) for name, shape in optional.items()}
+    pair = draw(channels, len(here)), draw(k, senders, batch)
+    given = Operands(draw(channels, len(source)), (pair,), draw(), draw(), **optional)
+    weights = [draw(k, neurons, batch) for _ in range(3)]
+
+    def derivatives(run):
+        loss = lambda given: sum(jnp.sum(w * jnp.sin(a)) for w, a in zip(weights, run(given), strict=True))  # noqa: E731
+        second = jax.grad(lambda given: sum(jnp.sum(jnp.sin(d)) for d in jax.tree.leaves(jax.grad(loss)(given))))
+        return jax.jit(lambda given: (run(given), jax.grad(loss)(given), second(given)))(given)
+
+    ours = derivatives(lambda given: sweep_rows(static, (tables["whole"], (other[1],)), given))
+    theirs = derivatives(lambda given: _rows_by_loops(static, target, source, here, there, given))
+    for one, expected in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_allclose(one, expected, rtol=1e-10, atol=1e-9)
+
+
+@needs_native
+def test_native_tanh_is_that_of_the_compiler():
+    """In float32 to a few units in the last place, with its limits, zeros and NaNs."""
+    x = np.concatenate([np.linspace(-12, 12, 4001), 10.0 ** np.arange(-30, 3), [np.inf, -np.inf, np.nan, 0.0, -0.0]]).astype("f4")
+    made, tables = Levels.build(
+        Block("levels", "own", 0, 0, *(np.array([i], np.int32) for i in (0, 1)), np.arange(1), tiles=np.arange(3)), 2, True
+    )
+    static = Rows(made.synapses, (), False, "tanh", (1, 2, len(x)))
+    start = jnp.broadcast_to(jnp.asarray(x), static.shape)
+    given = Operands(jnp.zeros((1, 1)), (), jnp.zeros(()), jnp.ones(()), start=start)
+    ours = np.asarray(sweep_rows(static, (tables["whole"], ()), given)[0])[0, 0]
+    np.testing.assert_allclose(ours, np.tanh(x.astype("f8")), rtol=5e-7, atol=0)
+    assert (np.signbit(ours) == np.signbit(x))[~np.isnan(x)].all()
 
 
 @needs_native

@@ -105,21 +105,26 @@ class Kernel:
         direction: str,
         stage: int,
         weights: Weights,
+        signals: Signals,
         update: Update,
         matrix: jax.Array | None,
         params: Any,
-        external: jax.Array | None,
+        start: jax.Array | None,
+        shape: tuple[int, int, int],
         rows: Any,
     ) -> tuple[jax.Array, jax.Array, Any]:
         """One pass over a scanned stage: its levels one after another, in ascending or (backward) descending order.
 
         Args:
           stage: a stage whose phase is `scanned`.
-          update: `update(params, rows, z) -> (states, record)`, elementwise over neurons (axis 1 of every array).
+          signals: of the other stages, as for `aggregate`.
+          update: `update(params, rows, z) -> (states, record)`, elementwise over neurons (axis 1 of every array). If its method
+            `affine(params, rows)` gives an `Affine`, that is the same without a record, and runs natively.
           matrix: [states, states]; a neuron's signal is the matrix times its states. None: every neuron brings its own along,
             as `rows["matrix"]`, [states * states, neurons, 1].
           params: arrays that all neurons share.
-          external: inflow from other stages and biases, [states, neurons, batch]; None: nothing arrives.
+          start: what inflow begins with, [states, neurons, batch or 1], or None.
+          shape: (states, neurons, batch) of the result.
           rows: pytree of what neurons bring along, each [*, neurons, batch or 1].
 
         Returns:

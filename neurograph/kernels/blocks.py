@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -27,6 +28,7 @@ from neurograph.kernels.batched import Batched
 from neurograph.kernels.bilinear import Multiples, accumulator, flow, mix_states, product, whole
 from neurograph.kernels.gather import Gather
 from neurograph.kernels.levels import Levels
+from neurograph.kernels.rows import Operands, Rows, sweep_rows
 from neurograph.kernels.sparse import Sparse
 from neurograph.plan import FIXED, OWN, SHARED, Block, Plan
 from neurograph.types import Weights
@@ -176,16 +178,32 @@ class BlockKernel(Kernel):
         square: bool = False,
         start: jax.Array | None = None,
     ) -> jax.Array | None:
-        plan, total, against = self.plan, start, direction == BACKWARD
-        numbers = self._parts.arriving.get((direction, stage), [])
+        numbers = self._arriving(direction, stage, part)
         if square and stage in self._parts.scanned:
             numbers = [*numbers, self._parts.scanned[stage]]
         elif stage in self._parts.scanned and part == ALL:
             raise PlanError(f"stage {stage} is scanned: its own levels are updated by sweep_levels; ask for part='external'")
+        return self._inflow(numbers, direction, stage, weights, signals, square=square, start=start)
+
+    def _arriving(self, direction: str, stage: int, part: str) -> list[int]:
+        """Blocks that arrive at a stage, but for its own levels."""
+        without = {ALL: None, EXTERNAL: True, INTERNAL: False}[part]
+        return [n for n in self._parts.arriving.get((direction, stage), []) if self.plan.blocks[n].internal is not without]
+
+    def _inflow(
+        self,
+        numbers: Sequence[int],
+        direction: str,
+        stage: int,
+        weights: Weights,
+        signals: Signals,
+        *,
+        square: bool = False,
+        start: jax.Array | None = None,
+    ) -> jax.Array | None:
+        plan, total, against = self.plan, start, direction == BACKWARD
         for number in numbers:
             block = plan.blocks[number]
-            if part == (EXTERNAL if block.internal else INTERNAL):
-                continue
             source, here, there = (
                 (block.target_stage, block.source, block.target) if against else (block.source_stage, block.target, block.source)
             )
@@ -207,21 +225,60 @@ class BlockKernel(Kernel):
         direction: str,
         stage: int,
         weights: Weights,
+        signals: Signals,
         update: Update,
         matrix: jax.Array | None,
         params: Any,
-        external: jax.Array | None,
+        start: jax.Array | None,
+        shape: tuple[int, int, int],
         rows: Any,
     ) -> tuple[jax.Array, jax.Array, Any]:
-        number = self._parts.scanned.get(stage)
+        arriving, against = self._arriving(direction, stage, EXTERNAL), direction == BACKWARD
+        number, dtype = self._parts.scanned.get(stage), jax.tree.leaves((weights, rows))[0].dtype
+        natively = number is not None and self.plan.native and matrix is not None and jnp.finfo(dtype).bits >= 32
+        affine = update.affine(params, rows) if natively and hasattr(update, "affine") else None
+        if affine is not None:
+            return self._sweep_rows(direction, stage, weights, signals, affine, matrix, start, shape, arriving)
+        external = self._inflow(arriving, direction, stage, weights, signals, start=start)
+        external = jnp.zeros(shape, dtype) if external is None else jnp.broadcast_to(external, shape)
         if number is None:  # levels of neurons that only meet through other stages, such as a cycle between them
             states, record = update(params, rows, external)
             return states, mix_states(own_matrix(rows, states.shape[0]) if matrix is None else matrix, states), record
         static = self._parts.parts[number][0]
-        some = jax.tree.leaves((external, rows))[0]
-        values = self._values(number, weights, some.dtype)
+        values = self._values(number, weights, dtype)
         tables = self.tables[number]["part"]
-        return levels.sweep(static, tables, direction == BACKWARD, update, values, matrix, params, external, rows)
+        return levels.sweep(static, tables, against, update, values, matrix, params, external, rows)
+
+    def _sweep_rows(self, direction, stage, weights, signals, affine, matrix, start, shape, arriving):
+        """`sweep_levels` by one native call; irregular synapses from other stages are summed by it, too."""
+        against, number = direction == BACKWARD, self._parts.scanned[stage]
+        apart = [n for n in arriving if not isinstance(self._parts.parts[n] and self._parts.parts[n][0], Sparse)]
+        others = [n for n in arriving if n not in apart]
+        source = lambda n: self.plan.blocks[n].target_stage if against else self.plan.blocks[n].source_stage  # noqa: E731
+        # Signals are written out if a later stage of this pass reads them, and else made where they are asked for.
+        moving = ("hidden",) if against else ("hidden", "output")
+        read = any(
+            source(n) == stage and self.plan.stages[block.source_stage if against else block.target_stage].kind in moving
+            for n, block in enumerate(self.plan.blocks)
+            if block.kind != "levels"
+        )
+        values = self._values(number, weights, jax.tree.leaves(weights)[0].dtype)
+        matrix = matrix.astype(values.dtype)
+        given = Operands(
+            values,
+            tuple((self._values(n, weights, values.dtype), whole(signals[source(n)])) for n in others),
+            affine.keep.astype(values.dtype),
+            affine.gate.astype(values.dtype),
+            start=self._inflow(apart, direction, stage, weights, signals, start=start),
+            outer=matrix,
+            offset=affine.offset,
+            gain=affine.gain,
+        )
+        parts, static = self._parts.parts, self._parts.parts[number][0].synapses
+        tables = self.tables[number]["part"]["whole"], tuple(self.tables[n]["part"] for n in others)
+        rows = Rows(static, tuple(parts[n][0] for n in others), against, affine.activation, shape, signals=read)
+        states, sent, _ = sweep_rows(rows, tables, given)
+        return states, mix_states(matrix, states) if sent is None else sent, {}
 
     def correlate(self, at_senders: Signals, at_receivers: Signals) -> Weights:
         plan, blocks = self.plan, []

@@ -52,6 +52,7 @@ class Levels:
         tables: dict[str, Any] = {"whole": whole}
         for name, descending in (("along", False), ("against", True)):
             if native:
+                whole["bounds"] = jnp.asarray(bounds, jnp.int32)
                 tables[name] = [_spans(bounds, tile, neurons, descending)]
             else:
                 ends = (source, target) if descending else (target, source)

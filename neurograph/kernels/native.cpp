@@ -7,11 +7,13 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <condition_variable>
 #include <cstdint>
 #include <cstring>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -217,6 +219,235 @@ void row_products(const Table& table, int64_t row, const T* pre, const T* post, 
   for (; e < last; ++e) products<T, 1>(table, e, pre, post, batch, out);
 }
 
+// An array of neurons, channels and (contiguous) samples, or of synapses and channels: where an element stands.
+template <typename T>
+struct View {
+  T* data;
+  int64_t row, channel;
+  View shifted(int64_t channels) const { return {data + channels * channel, row, channel}; }
+};
+
+// Synapses that arrive at the rows of a table, with their numbers (channel after channel at `step`) and what the senders send.
+template <typename T>
+struct Part {
+  Table table;
+  const T* values;
+  int64_t step;
+  View<const T> signal;
+};
+
+// What the sums of rows begin with (data is null: 0; `steady`: one number for all samples; else `valid` samples) and where they go.
+template <typename T>
+struct Ends {
+  View<const T> start;
+  bool steady;
+  View<T> out;
+  int64_t valid;
+};
+
+// `count` samples, the rest of the vector 0.
+template <typename T>
+inline typename Vector<T>::type load_some(const T* at, int64_t count) {
+  if (count >= Vector<T>::lanes) return load(at);
+  T some[Vector<T>::lanes] = {};
+  for (int64_t i = 0; i < count; ++i) some[i] = at[i];
+  return load(some);
+}
+
+template <typename T>
+inline void store_some(T* at, typename Vector<T>::type value, int64_t count) {
+  if (count >= Vector<T>::lanes) return store(at, value);
+  for (int64_t i = 0; i < count; ++i) at[i] = value[i];
+}
+
+template <typename T, int K, int V, bool kSlots>
+inline void add_part(const Part<T>& part, int64_t row, typename Vector<T>::type (&total)[K][V]) {
+  constexpr int lanes = Vector<T>::lanes;
+  const Table& table = part.table;
+  for (int64_t e = table.begin[row]; e < table.begin[row + 1]; ++e) {
+    if constexpr (kSlots)
+      for (int c = 0; c < K; ++c) __builtin_prefetch(part.values + c * part.step + table.slots[std::min(e + 32, table.count - 1)]);
+    const T* from = part.signal.data + table.sources[e] * part.signal.row;
+    const T* numbers = part.values + (kSlots ? table.slots[e] : e);
+    for (int c = 0; c < K; ++c) {
+      const T number = numbers[c * part.step];
+      for (int v = 0; v < V; ++v) total[c][v] += number * load(from + c * part.signal.channel + v * lanes);
+    }
+  }
+}
+
+// One row, K channels and V vectors of samples: start + sum of number * signal of the sender, over all parts in turn.
+template <typename T, int K, int V>
+inline void sum_row(const std::vector<Part<T>>& parts, int64_t row, const Ends<T>& ends) {
+  typedef typename Vector<T>::type Vec;
+  constexpr int lanes = Vector<T>::lanes;
+  Vec total[K][V];
+  for (int c = 0; c < K; ++c) {
+    const T* from = ends.start.data + row * ends.start.row + c * ends.start.channel;
+    for (int v = 0; v < V; ++v)
+      total[c][v] = !ends.start.data ? Vec{} : ends.steady ? Vec{} + *from : load_some(from + v * lanes, ends.valid - v * lanes);
+  }
+  for (const Part<T>& part : parts) {
+    if (part.table.slots) add_part<T, K, V, true>(part, row, total);
+    else add_part<T, K, V, false>(part, row, total);
+  }
+  for (int c = 0; c < K; ++c)
+    for (int v = 0; v < V; ++v) store(ends.out.data + row * ends.out.row + c * ends.out.channel + v * lanes, total[c][v]);
+}
+
+// Rows first .. last of all channels, as many of these at a time as there are vectors for eight sums.
+template <typename T, int V>
+void sum_channels(std::vector<Part<T>>& parts, int64_t first, int64_t last, Ends<T> ends, int64_t channels) {
+  auto shift = [&](int64_t by) {
+    for (Part<T>& part : parts) part.values += by * part.step, part.signal = part.signal.shifted(by);
+    ends.start = ends.start.shifted(by), ends.out = ends.out.shifted(by);
+  };
+  int64_t c = 0;
+  auto take = [&](auto width) {
+    constexpr int K = decltype(width)::value;
+    for (; c + K <= channels; c += K, shift(K))
+      for (int64_t row = first; row < last; ++row) sum_row<T, K, V>(parts, row, ends);
+  };
+  if constexpr (V <= 2) take(std::integral_constant<int, 4>{});
+  if constexpr (V <= 4) take(std::integral_constant<int, 2>{});
+  take(std::integral_constant<int, 1>{});
+  shift(-c);
+}
+
+// -- activations -----------------------------------------------------------------------------------------------------------
+
+enum Activation : int64_t { kIdentity, kRelu, kTanh, kReluTanh };
+
+// The rational approximation that XLA and Eigen use.
+inline Vector<float>::type tanh_of(Vector<float>::type x) {
+  typedef Vector<float>::type Vec;
+  const Vec top = Vec{} + 7.90531110763549805f;
+  const Vec at = x > top ? top : x < -top ? -top : x;  // keeps NaN
+  const Vec square = at * at;
+  Vec p = square * -2.76076847742355e-16f + 2.00018790482477e-13f;
+  p = p * square + -8.60467152213735e-11f;
+  p = p * square + 5.12229709037114e-08f;
+  p = p * square + 1.48572235717979e-05f;
+  p = p * square + 6.37261928875436e-04f;
+  p = p * square + 4.89352455891786e-03f;
+  Vec q = square * 1.19825839466702e-06f + 1.18534705686654e-04f;
+  q = q * square + 2.26843463243900e-03f;
+  q = q * square + 4.89352518554385e-03f;
+  return square < Vec{} + 1.6e-7f ? x : at * p / q;
+}
+
+inline Vector<double>::type tanh_of(Vector<double>::type x) {
+  for (int i = 0; i < Vector<double>::lanes; ++i) x[i] = std::tanh(x[i]);
+  return x;
+}
+
+template <typename Vec>
+inline Vec activated(int64_t activation, Vec x) {
+  if (activation == kTanh || activation == kReluTanh) x = tanh_of(x);
+  return activation == kRelu || activation == kReluTanh ? (x < Vec{} ? Vec{} : x) : x;
+}
+
+// -- a sweep: rows one after another, each updated as soon as its sum is there ------------------------------------------------
+
+// z = start + sums; u = keep * offset + gate * gain * (inner z); state = activation(u); signal = outer state + shift. What is null
+// drops out. Matrices are [channels, channels], the rest [channels, neurons, batch].
+template <typename T>
+struct Sweep {
+  int64_t channels, neurons, batch, activation, tiles;
+  const int32_t* bounds;
+  bool descending;
+  T keep, gate;
+  const T *start, *inner, *outer, *offset, *gain, *shift;
+  int64_t start_batch;
+  T *states, *signals, *inflows;
+};
+
+// out[c] = sum over d of matrix[c, d] in[d], on [channels, V vectors].
+template <typename T, int V, int K>
+inline void mix(const T* matrix, const T* in, T* out, int64_t some) {
+  constexpr int lanes = Vector<T>::lanes;
+  const int64_t channels = K ? K : some;
+  for (int64_t c = 0; c < channels; ++c)
+    for (int v = 0; v < V; ++v) {
+      typename Vector<T>::type total = matrix[c * channels] * load(in + v * lanes);
+      for (int64_t d = 1; d < channels; ++d) total += matrix[c * channels + d] * load(in + (d * V + v) * lanes);
+      store(out + (c * V + v) * lanes, total);
+    }
+}
+
+// Rows whose sums are taken before any of them is updated: two short loops keep more loads in flight than one long one.
+constexpr int64_t kRun = 32;
+
+// The samples from b on, V vectors of them; parts[0] are the synapses between the rows. Rows of a tile, bounds[t] .. bounds[t + 1], do
+// not depend on each other. `memory`: [(neurons + kRun + 1) * channels * V * lanes].
+template <typename T, int V, int K>
+void sweep_block(const Sweep<T>& job, std::vector<Part<T>> parts, int64_t b, T* memory) {
+  typedef typename Vector<T>::type Vec;
+  constexpr int lanes = Vector<T>::lanes, width = V * lanes;
+  const int64_t k = K ? K : job.channels, batch = job.batch, valid = std::min<int64_t>(width, batch - b), number = k * width;
+  T *const sums = memory, *const mixed = sums + kRun * number, *const packed = mixed + number;
+  std::fill(memory, packed, T(0));
+  parts[0].signal = {packed, number, width};
+  const bool steady = job.start_batch != batch;
+  const View<const T> start{job.start ? job.start + (steady ? 0 : b) : nullptr, job.start_batch, job.neurons * job.start_batch};
+  auto update = [&](int64_t row, T* z) {
+    // `act` on every vector: its place in z, that of its samples in a whole array, and how many of them are valid.
+    auto each = [&](auto act) {
+      for (int64_t c = 0; c < k; ++c)
+        for (int v = 0; v < V; ++v) act((c * V + v) * lanes, (c * job.neurons + row) * batch + b + v * lanes, valid - v * lanes);
+    };
+    if (job.inflows) each([&](int64_t at, int64_t to, int64_t some) { store_some(job.inflows + to, load(z + at), some); });
+    T* u = z;
+    if (job.inner) mix<T, V, K>(job.inner, z, u = mixed, k);
+    each([&](int64_t at, int64_t to, int64_t some) {
+      Vec x = job.gate * load(u + at);
+      if (job.gain) x *= load_some(job.gain + to, some);
+      if (job.offset) x += job.keep * load_some(job.offset + to, some);
+      x = activated(job.activation, x);
+      store(u + at, x);
+      store_some(job.states + to, x, some);
+    });
+    T* signal = packed + row * number;
+    if (job.outer) mix<T, V, K>(job.outer, u, signal, k);
+    else std::memcpy(signal, u, number * sizeof(T));
+    if (job.shift)
+      each([&](int64_t at, int64_t to, int64_t some) { store(signal + at, load(signal + at) + load_some(job.shift + to, some)); });
+    if (job.signals) each([&](int64_t at, int64_t to, int64_t some) { store_some(job.signals + to, load(signal + at), some); });
+  };
+  // Lines of a row that `update` will read and write.
+  auto fetch = [&](int64_t row) {
+    for (int64_t c = 0; c < k; ++c)
+      for (int64_t line = 0; line < width; line += 64 / sizeof(T)) {
+        const int64_t to = (c * job.neurons + row) * batch + b + line;
+        __builtin_prefetch(job.states + to, 1);
+        if (job.offset) __builtin_prefetch(job.offset + to);
+        if (job.gain) __builtin_prefetch(job.gain + to);
+        if (job.shift) __builtin_prefetch(job.shift + to);
+        if (job.signals) __builtin_prefetch(job.signals + to, 1);
+        if (job.inflows) __builtin_prefetch(job.inflows + to, 1);
+      }
+  };
+  for (int64_t i = 0; i < job.tiles; ++i) {
+    const int64_t tile = job.descending ? job.tiles - 1 - i : i;
+    for (int64_t row = job.bounds[tile]; row < job.bounds[tile + 1]; row += kRun) {
+      const int64_t last = std::min<int64_t>(job.bounds[tile + 1], row + kRun);
+      for (int64_t r = row; r < last; ++r) fetch(r);
+      sum_channels<T, V>(parts, row, last, {start, steady, {sums - row * number, number, width}, valid}, k);
+      for (int64_t r = row; r < last; ++r) update(r, sums + (r - row) * number);
+    }
+  }
+}
+
+// Samples b .. b + V vectors of [channels, neurons, batch] as [neurons, channels, V vectors]; samples beyond the batch are 0.
+template <typename T, int V>
+void pack(const T* from, int64_t channels, int64_t neurons, int64_t batch, int64_t b, T* to) {
+  constexpr int lanes = Vector<T>::lanes;
+  for (int64_t row = 0; row < neurons; ++row)
+    for (int64_t c = 0; c < channels; ++c)
+      for (int v = 0; v < V; ++v, to += lanes)
+        store(to, load_some(from + (c * neurons + row) * batch + b + v * lanes, batch - b - v * lanes));
+}
+
 // An operand under jax.vmap: where its part for one index of the leading axes begins.
 class Leading {
  public:
@@ -251,13 +482,13 @@ class Leading {
 
 int64_t dim(const ffi::AnyBuffer& buffer, int back) { return buffer.dimensions()[buffer.dimensions().size() - back]; }
 
-// Calls work(piece) for all pieces, by as many threads as the pool has. The caller takes pieces as well and waits only for those
-// that another thread has begun: no thread waits for one that has not started, so a busy pool cannot lock up.
+// Calls work(piece, worker) for all pieces, by as many workers as the pool has threads. The caller, worker 0, takes pieces as well and
+// waits only for those that another thread has begun: no thread waits for one that has not started, so a busy pool cannot lock up.
 template <typename Work>
 void share(ffi::ThreadPool pool, int64_t pieces, Work work) {
   const int64_t helpers = std::min<int64_t>(pool.num_threads(), pieces) - 1;
   if (helpers <= 0) {
-    for (int64_t i = 0; i < pieces; ++i) work(i);
+    for (int64_t i = 0; i < pieces; ++i) work(i, 0);
     return;
   }
   struct Shared {
@@ -268,21 +499,42 @@ void share(ffi::ThreadPool pool, int64_t pieces, Work work) {
   };
   auto shared = std::make_shared<Shared>();
   const Work* job = &work;  // alive until the last piece is done; whoever finds no piece left does not touch it
-  auto run = [shared, job, pieces] {
+  auto run = [shared, job, pieces](int64_t worker) {
     int64_t mine = 0;
-    for (int64_t i; (i = shared->next.fetch_add(1)) < pieces; ++mine) (*job)(i);
+    for (int64_t i; (i = shared->next.fetch_add(1)) < pieces; ++mine) (*job)(i, worker);
     if (!mine) return;
     std::lock_guard<std::mutex> lock(shared->mutex);
     if ((shared->done += mine) == pieces) shared->all.notify_all();
   };
   for (int64_t i = 0; i < helpers; ++i) {
-    auto copy = run;
+    auto copy = [run, i] { run(i + 1); };
     pool.Schedule(std::move(copy));
   }
-  run();
+  run(0);
   std::unique_lock<std::mutex> lock(shared->mutex);
   shared->all.wait(lock, [&] { return shared->done == pieces; });
 }
+
+int64_t workers(ffi::ThreadPool pool) { return std::max<int64_t>(pool.num_threads(), 1); }
+
+// Memory of every worker of one call, made when first asked for.
+template <typename T>
+class Scratch {
+ public:
+  Scratch(int64_t count, int64_t size) : size_(size), held_(count) {}
+  T* of(int64_t worker) {
+    if (!held_[worker]) held_[worker].reset(static_cast<T*>(::operator new(size_ * sizeof(T), kAlign)));
+    return held_[worker].get();
+  }
+
+ private:
+  static constexpr std::align_val_t kAlign{64};
+  struct Free {
+    void operator()(T* at) const { ::operator delete(at, kAlign); }
+  };
+  int64_t size_;
+  std::vector<std::unique_ptr<T, Free>> held_;
+};
 
 // Multiply-adds that are worth handing to another thread.
 constexpr int64_t kPiece = 1 << 18;
@@ -299,10 +551,39 @@ std::vector<int64_t> cut_rows(const int32_t* begin, int64_t first, int64_t last,
   return cuts;
 }
 
+// Vectors of samples that a sweep takes at once, 1 to 8: more samples are fetched together, fewer blocks are shared out to helpers.
+template <typename T>
+int64_t block_vectors(int64_t batch, int64_t helpers) {
+  constexpr int64_t lanes = Vector<T>::lanes, least = 64 / kBytes;
+  int64_t vectors = 8;
+  while (vectors > least && ((vectors / 2) * lanes >= batch || batch < helpers * vectors * lanes)) vectors /= 2;
+  return vectors;
+}
+
+template <typename Run>
+void by_vectors(int64_t vectors, Run run) {
+  if (vectors == 8) run(std::integral_constant<int, 8>{});
+  else if (vectors == 4) run(std::integral_constant<int, 4>{});
+  else if (vectors == 2) run(std::integral_constant<int, 2>{});
+  else run(std::integral_constant<int, 1>{});
+}
+
 const int32_t* ints(const ffi::AnyBuffer& buffer) { return static_cast<const int32_t*>(buffer.untyped_data()); }
 
+// The numbers of an operand, or null where it has none.
+template <typename T>
+const T* data_of(const ffi::AnyBuffer& buffer) {
+  return buffer.element_count() ? static_cast<const T*>(buffer.untyped_data()) : nullptr;
+}
+
 Table table_of(const ffi::AnyBuffer& begin, const ffi::AnyBuffer& sources, const ffi::AnyBuffer& slots) {
-  return {ints(begin), ints(sources), slots.element_count() ? ints(slots) : nullptr, int64_t(sources.element_count())};
+  return {ints(begin), ints(sources), data_of<int32_t>(slots), int64_t(sources.element_count())};
+}
+
+int64_t product_of(ffi::Span<const int64_t> dims) {
+  int64_t out = 1;
+  for (int64_t size : dims) out *= size;
+  return out;
 }
 
 // Rows span[1] .. span[2] of the window that starts at span[0]; other rows of the window are only their start.
@@ -325,7 +606,7 @@ void flow(ffi::ThreadPool pool, const int32_t* span, const Table& table, const f
   const int64_t window = span ? span[0] : 0, first = span ? span[1] : 0, last = span ? span[2] : rows;
   const auto cuts = cut_rows(table.begin, window, window + rows, batch, batch);
   const int64_t runs = cuts.size() - 1;
-  share(pool, replicas * channels * runs, [&](int64_t piece) {
+  share(pool, replicas * channels * runs, [&](int64_t piece, int64_t) {
     const int64_t run = piece % runs, channel = piece / runs % channels, replica = piece / runs / channels;
     const T* v = value_data + of_values.offset(replica) + channel * value_step;
     const T* s = signal_data + of_signal.offset(replica) + channel * signal_step;
@@ -351,6 +632,67 @@ void flow(ffi::ThreadPool pool, const int32_t* span, const Table& table, const f
   });
 }
 
+// See Sweep. `others` holds, for each further set of synapses that arrive at the rows, its table, numbers and signal.
+template <typename T>
+void sweep(ffi::ThreadPool pool, const ffi::RemainingArgs& others, const Table& table, const ffi::AnyBuffer& values,
+           Sweep<T>& job, const std::vector<std::pair<const T**, ffi::AnyBuffer>>& given, const ffi::AnyBuffer& gates,
+           ffi::AnyBuffer states, ffi::AnyBuffer signals, ffi::AnyBuffer inflows) {
+  constexpr int64_t lanes = Vector<T>::lanes;
+  const auto dims = states.dimensions();
+  const auto lead = dims.first(dims.size() - 3);
+  job.channels = dim(states, 3), job.neurons = dim(states, 2), job.batch = dim(states, 1);
+  const int64_t whole = job.channels * job.neurons * job.batch;
+  const int64_t vectors = block_vectors<T>(job.batch, workers(pool));
+  const int64_t width = vectors * lanes, blocks = (job.batch + width - 1) / width;
+  struct Other {
+    Table table;
+    ffi::AnyBuffer values, signal;
+  };
+  std::vector<Other> more;
+  const int64_t own = (job.neurons + kRun + 1) * job.channels * width;
+  int64_t size = own;
+  for (size_t i = 0; i + 5 <= others.size(); i += 5) {
+    auto at = [&](size_t j) { return *others.get<ffi::AnyBuffer>(i + j); };
+    more.push_back({table_of(at(0), at(1), at(2)), at(3), at(4)});
+    size += dim(at(4), 2) * dim(at(4), 3) * width;
+  }
+  Scratch<T> scratch(workers(pool), size);
+  for (int64_t replica = 0; replica < product_of(lead); ++replica) {
+    auto part = [&](const Table& table, const ffi::AnyBuffer& values) {
+      return Part<T>{table, data_of<T>(values) + Leading(values, 2, lead).offset(replica), dim(values, 2) == 1 ? 0 : dim(values, 1), {}};
+    };
+    std::vector<Part<T>> parts{part(table, values)};
+    for (const Other& other : more) parts.push_back(part(other.table, other.values));
+    for (const auto& [to, buffer] : given) {
+      const size_t rank = buffer.dimensions().size() - lead.size();
+      *to = data_of<T>(buffer) ? data_of<T>(buffer) + Leading(buffer, rank, lead).offset(replica) : nullptr;
+    }
+    const T* scalars = data_of<T>(gates) + Leading(gates, 1, lead).offset(replica);
+    job.keep = scalars[0], job.gate = scalars[1];
+    auto out = [&](ffi::AnyBuffer& buffer) {
+      return buffer.element_count() ? static_cast<T*>(buffer.untyped_data()) + replica * whole : nullptr;
+    };
+    job.states = out(states), job.signals = out(signals), job.inflows = out(inflows);
+    share(pool, blocks, [&](int64_t block, int64_t worker) {
+      by_vectors(vectors, [&](auto some) {
+        constexpr int V = decltype(some)::value;
+        auto mine = parts;
+        T* memory = scratch.of(worker);
+        T* at = memory + own;
+        for (size_t i = 0; i < more.size(); ++i) {
+          const int64_t senders = dim(more[i].signal, 2), k = dim(more[i].signal, 3);
+          const T* from = data_of<T>(more[i].signal) + Leading(more[i].signal, 3, lead).offset(replica);
+          pack<T, V>(from, k, senders, job.batch, block * width, at);
+          mine[i + 1].signal = {at, k * width, k == 1 ? 0 : width};
+          at += senders * k * width;
+        }
+        if (job.channels == 2) sweep_block<T, V, 2>(job, mine, block * width, memory);
+        else sweep_block<T, V, 0>(job, mine, block * width, memory);
+      });
+    });
+  }
+}
+
 template <typename T>
 void product(ffi::ThreadPool pool, const Table& table, int64_t rows, const ffi::AnyBuffer& pre, const ffi::AnyBuffer& post,
              ffi::AnyBuffer out) {
@@ -365,7 +707,7 @@ void product(ffi::ThreadPool pool, const Table& table, int64_t rows, const ffi::
   T* out_data = static_cast<T*>(out.untyped_data());
   const auto cuts = cut_rows(table.begin, 0, rows, batch, 0);
   const int64_t runs = cuts.size() - 1;
-  share(pool, replicas * channels * runs, [&](int64_t piece) {
+  share(pool, replicas * channels * runs, [&](int64_t piece, int64_t) {
     const int64_t run = piece % runs, channel = piece / runs % channels, replica = piece / runs / channels;
     const T* a = pre_data + of_pre.offset(replica) + channel * senders * batch;
     const T* b = post_data + of_post.offset(replica) + channel * rows * batch;
@@ -396,6 +738,19 @@ ffi::Error Tile(ffi::ThreadPool pool, ffi::AnyBuffer span, ffi::AnyBuffer begin,
                 ffi::AnyBuffer values, ffi::AnyBuffer signal, ffi::AnyBuffer start, ffi::Result<ffi::AnyBuffer> out) {
   return by_type(signal.element_type(), [&](auto zero) {
     flow<decltype(zero)>(pool, ints(span), table_of(begin, sources, slots), values, signal, &start, *out);
+  });
+}
+
+ffi::Error SweepRows(ffi::ThreadPool pool, ffi::AnyBuffer bounds, ffi::AnyBuffer begin, ffi::AnyBuffer sources, ffi::AnyBuffer slots, ffi::AnyBuffer values,
+                     ffi::AnyBuffer gates, ffi::AnyBuffer start, ffi::AnyBuffer inner, ffi::AnyBuffer outer, ffi::AnyBuffer offset,
+                     ffi::AnyBuffer gain, ffi::AnyBuffer shift, ffi::RemainingArgs others, ffi::Result<ffi::AnyBuffer> states,
+                     ffi::Result<ffi::AnyBuffer> signals, ffi::Result<ffi::AnyBuffer> inflows, int64_t activation, int64_t against) {
+  return by_type(states->element_type(), [&](auto zero) {
+    Sweep<decltype(zero)> job{};
+    job.activation = activation, job.descending = against, job.bounds = ints(bounds), job.tiles = dim(bounds, 1) - 1, job.start_batch = dim(start, 1);
+    sweep<decltype(zero)>(pool, others, table_of(begin, sources, slots), values, job,
+                          {{&job.start, start}, {&job.inner, inner}, {&job.outer, outer}, {&job.offset, offset}, {&job.gain, gain}, {&job.shift, shift}},
+                          gates, *states, *signals, *inflows);
   });
 }
 
@@ -431,6 +786,27 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(neurograph_tile, Tile,
                                   .Arg<ffi::AnyBuffer>()
                                   .Arg<ffi::AnyBuffer>()
                                   .Ret<ffi::AnyBuffer>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(neurograph_sweep, SweepRows,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .RemainingArgs()
+                                  .Ret<ffi::AnyBuffer>()
+                                  .Ret<ffi::AnyBuffer>()
+                                  .Ret<ffi::AnyBuffer>()
+                                  .Attr<int64_t>("activation")
+                                  .Attr<int64_t>("against"));
 XLA_FFI_DEFINE_HANDLER_SYMBOL(neurograph_product, Product,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -28,12 +29,14 @@ import numpy as np
 
 from neurograph.files import cache_dir, write_atomically
 
-__all__ = ["available", "description", "empty", "flow", "product", "tile"]
+__all__ = ["ACTIVATIONS", "available", "description", "empty", "flow", "product", "sweep", "tile"]
 
 SOURCE = Path(__file__).with_name("native.cpp")
 # No -ffast-math: sums keep their order, and infinities and NaNs their meaning.
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-DNDEBUG")
-TARGETS = ("flow", "tile", "product", "empty")
+# Those that `sweep` knows, by name, in the order of native.cpp.
+ACTIVATIONS = ("identity", "relu", "tanh", "relu_tanh")
+TARGETS = ("flow", "tile", "sweep", "product", "empty")
 
 
 @dataclass(frozen=True)
@@ -146,10 +149,16 @@ def _compile(compiler: list[str], target: Path) -> None:
 # -- calls: operands may have leading axes under vmap, see native.cpp --------------------------------------------------------
 
 
-def _call(name: str, shape: tuple[int, ...], dtype: np.dtype, *operands: jax.Array, **options: Any) -> jax.Array:
+def _call(name: str, shape: Any, dtype: np.dtype, *operands: jax.Array, **options: Any) -> Any:
+    """`shape`: of the result, or a list of shapes."""
     _load()  # a plan may have been made for native code by somebody who never asked whether it is there
-    call = jax.ffi.ffi_call(f"neurograph_{name}", jax.ShapeDtypeStruct(shape, dtype), vmap_method="expand_dims")
-    return call(*operands, **options)
+    results = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s, dtype), shape, is_leaf=lambda s: isinstance(s, tuple))
+    call = jax.ffi.ffi_call(f"neurograph_{name}", results, vmap_method="expand_dims")
+    return call(*operands, **{option: np.int64(value) for option, value in options.items()})
+
+
+def _or_empty(array: jax.Array | None, rank: int, dtype: np.dtype) -> jax.Array:
+    return jnp.zeros((0,) * rank, dtype) if array is None else array
 
 
 def flow(table: dict[str, jax.Array], values: jax.Array, signal: jax.Array, start: jax.Array | None = None) -> jax.Array:
@@ -164,8 +173,7 @@ def flow(table: dict[str, jax.Array], values: jax.Array, signal: jax.Array, star
       [k, rows, batch].
     """
     shape = (max(values.shape[0], signal.shape[0]), table["begin"].shape[0] - 1, signal.shape[2])
-    start = jnp.zeros((0, 0, 0), signal.dtype) if start is None else start
-    return _call("flow", shape, signal.dtype, *_parts(table), values, signal, start)
+    return _call("flow", shape, signal.dtype, *_parts(table), values, signal, _or_empty(start, 3, signal.dtype))
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype, number: int, after: jax.Array) -> jax.Array:
@@ -176,7 +184,7 @@ def empty(shape: tuple[int, ...], dtype: np.dtype, number: int, after: jax.Array
       after: anything that is made anew in every round of the loops around; it is not read. Else the compiler makes the array
         once, before the loops, and copies it in every round.
     """
-    return _call("empty", shape, dtype, after, number=np.int64(number))
+    return _call("empty", shape, dtype, after, number=number)
 
 
 def _parts(table: dict[str, jax.Array]) -> tuple[jax.Array, ...]:
@@ -189,6 +197,51 @@ def tile(
     """A window of `size` rows of `flow`; span [3]: its first row, and the first and last + 1 row to sum (others are `start`)."""
     shape = (start.shape[0], size, signal.shape[2])
     return _call("tile", shape, signal.dtype, span, *_parts(table), values, signal, start)
+
+
+def sweep(
+    bounds: jax.Array,
+    table: dict[str, jax.Array],
+    descending: bool,
+    values: jax.Array,
+    others: Sequence[tuple[dict[str, jax.Array], jax.Array, jax.Array]],
+    shape: tuple[int, int, int],
+    activation: str,
+    gates: jax.Array,
+    start: jax.Array | None = None,
+    inner: jax.Array | None = None,
+    outer: jax.Array | None = None,
+    offset: jax.Array | None = None,
+    gain: jax.Array | None = None,
+    shift: jax.Array | None = None,
+    *,
+    signals: bool,
+    inflows: bool,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Rows of a table one after another, each updated from the signals of those before it.
+
+    z = start + sums over the row; state = activation(keep * offset + gate * gain * (inner z)); signal = outer state + shift.
+    What is None drops out.
+
+    Args:
+      bounds: [tiles + 1], where tiles start; rows of one tile do not depend on each other.
+      table: senders of a row lie in a tile before its own, or after it if `descending`.
+      others: further tables with the same rows, their numbers, and signals [k, senders, batch] that are known.
+      shape: [k, rows, batch].
+      gates: [keep, gate].
+      start: [k, rows, batch or 1]; offset, gain, shift: [k, rows, batch]; inner, outer: [k, k].
+      signals, inflows: whether to write them out.
+
+    Returns:
+      states, signals and inflows z, each [k, rows, batch], or without elements if not wanted.
+    """
+    dtype = values.dtype
+    arrays = [_or_empty(a, rank, dtype) for a, rank in ((start, 3), (inner, 2), (outer, 2), (offset, 3), (gain, 3), (shift, 3))]
+    known = [a for other, numbers, signal in others for a in (*_parts(other), numbers, signal)]
+    shapes = [shape, shape if signals else (0, 0, 0), shape if inflows else (0, 0, 0)]
+    code = ACTIVATIONS.index(activation)
+    operands = bounds, *_parts(table), values, gates, *arrays, *known
+    return tuple(_call("sweep", shapes, dtype, *operands, activation=code, against=descending))
 
 
 def product(table: dict[str, jax.Array], pre: jax.Array, post: jax.Array) -> jax.Array:

@@ -1,0 +1,185 @@
+"""A run of irregular levels by one native call, with a derivative of its own.
+
+Rows are taken one after another: neuron i receives z_i = start_i + sum_j w_ij s_j from rows that are final, has
+u_i = keep offset_i + gate gain_i (inner z_i), becomes a_i = activation(u_i), and sends s_i = outer a_i + shift_i. What is None
+drops out. The derivative by z is a sweep of the same form in the opposite order: inner and outer are transposed and change
+places, and the gain takes in the slope of the activation. So derivatives of every order are native, with a few numbers per
+neuron as memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from neurograph.kernels import native
+from neurograph.kernels.bilinear import flow, mix_states, product, sum_states
+from neurograph.kernels.sparse import Sparse
+
+__all__ = ["Affine", "Operands", "Rows", "sweep_rows"]
+
+
+@dataclass(frozen=True)
+class Affine:
+    """An update as data: states = activation(keep * offset + gate * gain * z), every state for itself.
+
+    `activation`: one of `native.ACTIVATIONS`; `keep`, `gate`: scalars; `offset`, `gain`: [k, neurons, batch], or None.
+    """
+
+    activation: str
+    keep: jax.Array
+    gate: jax.Array
+    offset: jax.Array | None = None
+    gain: jax.Array | None = None
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["values", "others", "keep", "gate", "start", "inner", "outer", "offset", "gain", "shift"],
+    meta_fields=[],
+)
+@dataclass(frozen=True)
+class Operands:
+    """`values` [channels, m]; `others`: (values, signal [k, senders, batch]) of each further part; `keep`, `gate` scalars;
+    `start` [k, neurons, batch or 1]; `inner`, `outer` [k, k]; `offset`, `gain`, `shift` [k, neurons, batch]."""
+
+    values: jax.Array
+    others: tuple[tuple[jax.Array, jax.Array], ...]
+    keep: jax.Array
+    gate: jax.Array
+    start: jax.Array | None = None
+    inner: jax.Array | None = None
+    outer: jax.Array | None = None
+    offset: jax.Array | None = None
+    gain: jax.Array | None = None
+    shift: jax.Array | None = None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Static part: the synapses between the rows, further ones that arrive at them, and what is wanted beside the states."""
+
+    synapses: Sparse
+    others: tuple[Sparse, ...]
+    against: bool
+    activation: str
+    shape: tuple[int, int, int]
+    signals: bool = False
+    inflows: bool = False
+
+
+def _slope(activation: str, a: jax.Array) -> jax.Array | None:
+    """Derivative of an activation, known from its result; None: 1."""
+    if activation == "identity":
+        return None
+    slope = jnp.ones_like(a) if activation == "relu" else 1 - a * a
+    return slope if activation == "tanh" else jnp.where(a > 0, slope, 0)
+
+
+def _times(*factors: jax.Array | None) -> jax.Array | None:
+    present = [factor for factor in factors if factor is not None]
+    out = present[0] if present else None
+    for factor in present[1:]:
+        out = out * factor
+    return out
+
+
+def _total(array: jax.Array) -> jax.Array:
+    return jnp.sum(jnp.sum(array, axis=1))  # neurons first: that adds vectors
+
+
+def _ends(against: bool, signal: jax.Array, inflow: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """What stands at senders and at receivers, as `product` takes them."""
+    return (inflow, signal) if against else (signal, inflow)
+
+
+def sweep_rows(static: Rows, tables: Any, operands: Operands) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
+    """States, signals and inflows [k, neurons, batch], None where not wanted.
+
+    Args:
+      tables: of the synapses (`Levels.build`), and a tuple of the others'.
+    """
+
+    @jax.custom_vjp
+    def run(tables: Any, given: Operands) -> Any:
+        way = "against" if static.against else "along"
+        states, signals, inflows = native.sweep(
+            tables[0]["bounds"],
+            tables[0][way],
+            static.against,
+            given.values,
+            [(table[way], *other) for table, other in zip(tables[1], given.others, strict=True)],
+            static.shape,
+            static.activation,
+            jnp.stack([given.keep, given.gate]),
+            given.start,
+            given.inner,
+            given.outer,
+            given.offset,
+            given.gain,
+            given.shift,
+            signals=static.signals,
+            inflows=static.inflows,
+        )
+        return states, signals if static.signals else None, inflows if static.inflows else None
+
+    def forward(tables: Any, given: Operands) -> Any:
+        states, signals, inflows = sweep_rows(replace(static, signals=True, inflows=True), tables, given)
+        wanted = states, signals if static.signals else None, inflows if static.inflows else None
+        return wanted, (tables, given, states, signals, inflows)
+
+    def backward(saved: Any, change: Any) -> Any:
+        tables, given, states, signals, z = saved
+        d_states, d_signals, d_inflows = change
+        slope, one = _slope(static.activation, states), jnp.ones_like(given.gate)
+        gain, transposed = _times(slope, given.gain), lambda m: None if m is None else m.T
+        opposite = Operands(
+            given.values,
+            (),
+            one,
+            given.gate,
+            start=d_signals,
+            inner=transposed(given.outer),
+            outer=transposed(given.inner),
+            offset=_times(d_states, given.gate, gain),
+            gain=gain,
+            shift=d_inflows,
+        )
+        apart = given.inner is not None or d_inflows is not None
+        way = Rows(static.synapses, (), not static.against, "identity", static.shape, apart, True)
+        d_inner_z, d_z, arriving = sweep_rows(way, (tables[0], ()), opposite)
+        d_z = d_z if apart else d_inner_z
+        # With the derivative by every neuron's inflow known, the rest is elementwise, and products.
+        _, pull_outer = jax.vjp(lambda m: states if m is None else mix_states(m, states), given.outer)
+        received, pull_inner = jax.vjp(lambda m: z if m is None else mix_states(m, z), given.inner)
+        d_u = _times(d_states + (arriving if given.outer is None else mix_states(given.outer.T, arriving)), slope)
+        values = (given.values, *(other[0] for other in given.others))
+        blocks, signal = (static.synapses, *static.others), (signals, *(other[1] for other in given.others))
+        d_values = []
+        for block, table, value, sent in zip(blocks, (tables[0], *tables[1]), values, signal, strict=True):
+            found = product(block, table, *_ends(static.against, sent, d_z))
+            d_values.append(sum_states(found) if value.shape[0] == 1 < found.shape[0] else found)
+        d_others = tuple(
+            (d_value, flow(block, table, not static.against, value, d_z))
+            for d_value, block, table, value in zip(d_values[1:], static.others, tables[1], values[1:], strict=True)
+        )
+        found = Operands(
+            d_values[0],
+            d_others,
+            jnp.zeros_like(given.keep) if given.offset is None else _total(d_u * given.offset),
+            _total(_times(d_u, given.gain, received)),
+            start=None if given.start is None else d_z if given.start.shape == d_z.shape else jnp.sum(d_z, axis=2, keepdims=True),
+            inner=None if given.inner is None else pull_inner(d_inner_z)[0],
+            outer=None if given.outer is None else pull_outer(arriving)[0],
+            offset=None if given.offset is None else given.keep * d_u,
+            gain=None if given.gain is None else _times(d_u, given.gate, received),
+            shift=None if given.shift is None else arriving,
+        )
+        return None, found
+
+    run.defvjp(forward, backward)
+    return run(tables, operands)
