@@ -96,7 +96,7 @@ def test_costs_are_told_level_by_level(native: bool):
     assert scanned.operations == 2 * 3 * block.synapses
     assert scanned.bytes == block.synapses * (8 + (12 if native else 40))
     assert f"{block.levels} irregular levels" in scanned.why
-    assert ("summed by native code" in scanned.why) == native
+    assert ("one native call a pass" in scanned.why) == native
     assert all(cost.why for cost in costs)
 
 

@@ -87,8 +87,9 @@ def _why(plan: Plan, block: Block) -> str:
         return f"{block.synapses / block.edges.size:.0%} filled, at least {least:.0%}: a product with zeros beats gathering"
     if block.kind == "levels" and block.tiles is not None:
         tiles = np.diff(block.tiles)
-        run = f"{block.levels} irregular levels: one scan over {len(tiles)} tiles of up to {tiles.max()} rows"
-        return f"{run}, {'summed by native code' if plan.native else 'gathered'}"
+        scan = f"one scan over {len(tiles)} tiles of up to {tiles.max()} rows"
+        how = f"one native call a pass, or {scan} (as the rule allows)" if plan.native else f"{scan}, gathered"
+        return f"{block.levels} irregular levels: {how}"
     how = "rows summed by native code" if plan.native else "gathered row by row"
     if not plan.options[0]:
         return f"products are switched off: {how}"
