@@ -597,8 +597,7 @@ void flow(ffi::ThreadPool pool, const int32_t* span, const Table& table, const f
   const int64_t signal_step = dim(signal, 3) == 1 ? 0 : senders * batch;
   const int64_t start_rows = start ? dim(*start, 2) : 0, start_batch = start ? dim(*start, 1) : batch;
   const Leading of_values(values, 2, lead), of_signal(signal, 3, lead), of_start(start ? *start : out, 3, lead);
-  int64_t replicas = 1;
-  for (int64_t size : lead) replicas *= size;
+  const int64_t replicas = product_of(lead);
   const T* value_data = static_cast<const T*>(values.untyped_data());
   const T* signal_data = static_cast<const T*>(signal.untyped_data());
   const T* start_data = start ? static_cast<const T*>(start->untyped_data()) : nullptr;
@@ -657,7 +656,7 @@ void sweep(ffi::ThreadPool pool, const ffi::RemainingArgs& others, const Table& 
     size += dim(at(4), 2) * dim(at(4), 3) * width;
   }
   Scratch<T> scratch(workers(pool), size);
-  for (int64_t replica = 0; replica < product_of(lead); ++replica) {
+  for (int64_t replica = 0, replicas = product_of(lead); replica < replicas; ++replica) {
     auto part = [&](const Table& table, const ffi::AnyBuffer& values) {
       return Part<T>{table, data_of<T>(values) + Leading(values, 2, lead).offset(replica), dim(values, 2) == 1 ? 0 : dim(values, 1), {}};
     };
@@ -700,8 +699,7 @@ void product(ffi::ThreadPool pool, const Table& table, int64_t rows, const ffi::
   const auto lead = dims.first(dims.size() - 2);
   const int64_t channels = dim(out, 2), numbers = dim(out, 1), batch = dim(pre, 1), senders = dim(pre, 2);
   const Leading of_pre(pre, 3, lead), of_post(post, 3, lead);
-  int64_t replicas = 1;
-  for (int64_t size : lead) replicas *= size;
+  const int64_t replicas = product_of(lead);
   const T* pre_data = static_cast<const T*>(pre.untyped_data());
   const T* post_data = static_cast<const T*>(post.untyped_data());
   T* out_data = static_cast<T*>(out.untyped_data());
