@@ -90,6 +90,11 @@ class _TrainingSpec(_Spec):
     validation_episodes: int = Field(8, ge=1)
     keep: Literal["last", "best"] = "last"
 
+    @property
+    def open_ended(self) -> bool:
+        """Whether no meta-step depends on how many there will be, so that a finished run can be prolonged."""
+        return getattr(self, "final_learning_rate", None) is None and not getattr(self, "replace", 0)
+
 
 class GradientSpec(_TrainingSpec):
     """Adam through the unrolled learning, `genomes` side by side."""

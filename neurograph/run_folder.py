@@ -6,6 +6,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ class RunFolder:
             raise ExperimentError(f"{folder}: not empty; continue it with --resume, or choose another folder with --out")
         self.state, self.extra = like, {"step": 0, "seconds": 0.0, "lines": 0}
         if resume and self.checkpoint.exists():
-            self.state, self.extra = load_checkpoint(self.checkpoint, like, config=self.config, upgrade=_completed)
+            self.state, self.extra = load_checkpoint(self.checkpoint, like, config=self.config, upgrade=partial(_upgraded, spec))
         self.writes = jax.process_index() == 0
         if jax.process_count() > 1:
             from jax.experimental import multihost_utils
@@ -118,13 +119,16 @@ class RunFolder:
             self.tensorboard.close()
 
 
-def _completed(config: dict[str, Any]) -> dict[str, Any]:
-    """A configuration that an older version wrote, with today's defaults for the keys that it did not know."""
+def _upgraded(now: ExperimentSpec, config: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint's configuration, with defaults for keys that an older version did not know; prolonged as `now` wishes."""
     try:
-        spec = ExperimentSpec.model_validate(config)
+        then = ExperimentSpec.model_validate(config)
     except ValidationError:
         return config
-    return spec.model_dump(mode="json", exclude=FREE)
+    config = then.model_dump(mode="json", exclude=FREE)
+    if then.training.open_ended and now.training.meta_steps > then.training.meta_steps:
+        config["training"]["meta_steps"] = now.training.meta_steps
+    return config
 
 
 def environment() -> dict[str, Any]:

@@ -106,6 +106,28 @@ def test_an_older_checkpoint_without_a_key_that_has_a_default_is_continued(folde
         meta_train(other, folder / "run", base=folder, resume=True)
 
 
+@pytest.mark.parametrize("name", ["gradient", "pes", "cma"])
+def test_a_finished_run_can_be_prolonged_as_if_it_had_been_that_long_at_once(name: str, folder: Path):
+    """Unless its meta-steps depend on how many there will be: a rate that falls to the end, selection."""
+    common = ("training.validate_every=4", *(("training.replace=0",) if name != "cma" else ()))
+    long, short = (load_experiment(folder / f"{name}.yaml", (*common, f"training.meta_steps={n}")) for n in (8, 4))
+    meta_train(long, folder / "whole", base=folder)
+    for spec in (short, long):
+        meta_train(spec, folder / "parts", base=folder, resume=True)
+    assert numbers(folder / "parts") == numbers(folder / "whole")
+    assert genome_of(folder / "parts") == genome_of(folder / "whole")
+    with pytest.raises(ng.ExperimentError, match=r"training\.meta_steps: was 8, now 4"):
+        meta_train(short, folder / "parts", base=folder, resume=True)
+
+
+def test_a_run_whose_rate_falls_to_its_end_is_not_prolonged(folder: Path):
+    falling = ("training.final_learning_rate=0.001", "training.replace=0")
+    short, long = (load_experiment(folder / "gradient.yaml", (*falling, f"training.meta_steps={n}")) for n in (2, 4))
+    meta_train(short, folder / "run", base=folder)
+    with pytest.raises(ng.ExperimentError, match=r"training\.meta_steps: was 2, now 4"):
+        meta_train(long, folder / "run", base=folder, resume=True)
+
+
 def test_event_files_say_what_the_metrics_say(folder: Path):
     pytest.importorskip("tensorboardX")
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")

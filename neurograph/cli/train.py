@@ -18,7 +18,7 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--tensorboard", is_flag=True, help="Write TensorBoard event files too, into the run folder."),
         click.option("--devices", type=click.IntRange(1), help="Share the population among so many devices [default: 1]."),
         click.option("--no-transfer", is_flag=True, help="Stop after meta-training: no final test, no report."),
-        click.option("--resume", is_flag=True, help="Continue a run that was stopped."),
+        click.option("--resume", is_flag=True, help="Continue a run; with a higher training.meta_steps, train it longer."),
         click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=_SET),
         click.option("--out", type=out, help="Run folder [default: runs/NAME]."),
         click.argument("experiment"),
