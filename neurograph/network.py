@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from neurograph.allocator import keep_freed_memory
 from neurograph.errors import PlanError, ShapeError
 from neurograph.genome import AnyGenome, LayeredGenome, genome_of_neurons
 from neurograph.hebbian import frozen_norms
@@ -75,6 +76,8 @@ class Network:
     def __init__(self, topology: Topology, rule: Rule, kernel: str = "auto", *, precision: str | None = None):
         self.topology, self.rule, self.precision = topology, rule, precision
         self._check()
+        if jax.default_backend() == "cpu":
+            keep_freed_memory()
         self.kernel_name = kernel
         self.kernel = _make_kernel(topology, kernel)
         self.plan = self.kernel.plan

@@ -15,6 +15,7 @@ from neurograph.topology.formats import text as text_formats
 from neurograph.topology.formats import write
 from neurograph.topology.formats import xml as xml_formats
 from neurograph.topology.graph import Topology
+from neurograph.topology.shipped import topology_file
 from neurograph.topology.spec import Source
 from neurograph.topology.table import Options, Rule, topology_of
 from neurograph.topology.validate import DEFAULT_LIMITS, Limits
@@ -50,11 +51,11 @@ def load_topology(
     outputs_may_project: bool | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Topology:
-    """Reads a topology from a file; the ending of its name says how.
+    """Reads a topology from a file, whose name's ending says how, or one that comes with neurograph.
 
     Args:
-      path: .yaml or .yml (the topology language), .graphml, .gml, .gexf, .json (node-link with `links` or `edges`) or .csv (edge
-        list).
+      path: a shipped topology's name, such as "mlp" (`neurograph topology list`), or a file: .yaml or .yml (the topology
+        language), .graphml, .gml, .gexf, .json (node-link with `links` or `edges`) or .csv (edge list).
       inputs, outputs: for graph files without roles: a list of names in the order of the columns of x and y, "sources", "sinks",
         "ATTRIBUTE=VALUE" or {attribute: value}. A YAML file states its own.
       weight: for graph files, the edge attribute with given values; None: ignore it.
@@ -63,9 +64,11 @@ def load_topology(
 
     Raises:
       SpecError: with every fault of the file, each with its line where the format has lines.
-      TopologyError: the file cannot be read at all, or an argument is wrong.
+      TopologyError: the file cannot be read at all, no topology of that name is shipped, or an argument is wrong.
     """
     path = Path(os.fspath(path))
+    if not path.suffix:
+        path = topology_file(path)
     ending = path.suffix.lower()
     if ending not in FORMATS:
         raise TopologyError(f"{path}: the ending {ending!r} is not known; allowed: {', '.join(FORMATS)}.")
@@ -117,6 +120,8 @@ def save_topology(topology: Topology, path: str | os.PathLike[str]) -> None:
       TopologyError: the ending is not known, or the file cannot be written.
     """
     path = Path(os.fspath(path))
+    if not path.suffix:
+        path = topology_file(path)
     ending = path.suffix.lower()
     if ending not in FORMATS:
         raise TopologyError(f"{path}: the ending {ending!r} is not known; allowed: {', '.join(FORMATS)}.")
