@@ -21,11 +21,17 @@ __all__ = ["TUNABLES", "gemm_rate", "interleave", "machine", "resident_bytes", "
 # and zeroed anew in every call, a sixth of a step on the 20,000-neuron graph.
 TUNABLES = "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184"
 
+# Seconds below which a call that follows others is much slower than one of a loop.
+SHORT = 0.1
+
 PACKAGES = ("jax", "jaxlib", "jraph", "torch", "torch_geometric", "scipy", "numba", "numpy")
 
 
 def interleave(runs: Mapping[str, Callable[[], Any]], *, seconds: float, most: int) -> dict[str, dict[str, Any]]:
     """Time functions in turn, round after round, so that what else the machine does meets all of them.
+
+    Whoever is short goes once untimed when its turn comes: learning is a loop, and one call alone would mostly measure how much
+    of the caches the others took.
 
     Args:
       runs: called without arguments; each must block until it is done. The first call warms up and is not counted, unless it
@@ -37,15 +43,19 @@ def interleave(runs: Mapping[str, Callable[[], Any]], *, seconds: float, most: i
       Per name: medians "cpu ms" (of the process, all threads) and "wall ms", quartiles "cpu quartiles ms", "rounds".
     """
     taken: dict[str, list[tuple[float, float]]] = {}
-    rounds = {}
+    rounds, short = {}, {}
     for name, run in runs.items():
         first = _timed(run)
         taken[name] = [first] if first[1] > seconds else []
-        rounds[name] = 0 if taken[name] else min(most, max(1, int(seconds / max(_timed(run)[1], 1e-9))))
+        once = first[1] if taken[name] else max(_timed(run)[1], 1e-9)
+        short[name] = once < SHORT
+        rounds[name] = 0 if taken[name] else min(most, max(1, int(seconds / once)))
     for number in range(max(rounds.values(), default=0)):
         for name, run in runs.items():
             # Few rounds are spread over the others' many.
             if number * rounds[name] // max(rounds.values()) != (number + 1) * rounds[name] // max(rounds.values()):
+                if short[name]:
+                    run()
                 taken[name].append(_timed(run))
     out = {}
     for name, pairs in taken.items():

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -31,10 +32,10 @@ from neurograph.files import cache_dir, write_atomically
 
 __all__ = ["ACTIVATIONS", "available", "description", "empty", "flow", "product", "sweep", "tile"]
 
-SOURCE = Path(__file__).with_name("native.cpp")
+SOURCES = Path(__file__).with_name("cpu")  # every .cpp of it is compiled
 # No -ffast-math: sums keep their order, and infinities and NaNs their meaning.
-FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-DNDEBUG")
-# Those that `sweep` knows, by name, in the order of native.cpp.
+FLAGS = ("-std=c++17", "-O3", "-fPIC", "-DNDEBUG")
+# Those that `sweep` knows, by name, in the order of sweep.cpp.
 ACTIVATIONS = ("identity", "relu", "tanh", "relu_tanh")
 TARGETS = ("flow", "tile", "sweep", "product", "empty")
 
@@ -114,7 +115,7 @@ def _processor() -> str:
 
 def _library(compiler: list[str], version: str) -> ctypes.CDLL:
     """From the cache, else compiled into it; into a private folder that is forgotten where the cache cannot be written."""
-    source = SOURCE.read_bytes()
+    source = b"\0".join(path.name.encode() + b"\0" + path.read_bytes() for path in sorted(SOURCES.iterdir()) if path.is_file())
     facts = (*compiler, version, *FLAGS, jaxlib.version.__version__, platform.machine(), _processor())
     key = hashlib.sha256(source + "\0".join(facts).encode()).hexdigest()[:32]
     place = cache_dir() / "native" / f"neurograph-{key}.so"
@@ -136,17 +137,27 @@ def _library(compiler: list[str], version: str) -> ctypes.CDLL:
 
 
 def _compile(compiler: list[str], target: Path) -> None:
-    command = [*compiler, *FLAGS, f"-I{jax.ffi.include_dir()}", str(SOURCE), "-o", str(target)]
-    run = lambda *more: subprocess.run(  # noqa: E731
-        [*command, *more], capture_output=True, text=True, timeout=300, check=True
-    )
-    try:
-        run("-march=native")
-    except subprocess.CalledProcessError:
-        run()  # a compiler that cannot tell what it runs on
+    """Every file by a process of its own, side by side."""
+
+    def run(*more: str) -> None:
+        command = [*compiler, *FLAGS, *more]
+        subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+
+    def compiled(source: Path) -> str:
+        made = str(target.with_name(f"{source.stem}.o"))
+        command = [f"-I{jax.ffi.include_dir()}", "-c", str(source), "-o", made]
+        try:
+            run("-march=native", *command)
+        except subprocess.CalledProcessError:
+            run(*command)  # a compiler that cannot tell what it runs on
+        return made
+
+    with ThreadPoolExecutor() as threads:
+        made = list(threads.map(compiled, sorted(SOURCES.glob("*.cpp"))))
+    run("-shared", *made, "-o", str(target))
 
 
-# -- calls: operands may have leading axes under vmap, see native.cpp --------------------------------------------------------
+# -- calls: operands may have leading axes under vmap, see cpu/calls.h -------------------------------------------------------
 
 
 def _call(name: str, shape: Any, dtype: np.dtype, *operands: jax.Array, **options: Any) -> Any:

@@ -2,7 +2,7 @@
 
 Neurons are renumbered into *stages*, arrays of neurons that are updated together by the same function; stages are grouped into
 *phases*, which follow one another (the levels of an acyclic graph), or repeat for some ticks (cycles), or hold a whole run of
-irregular levels that one scan updates tile by tile. Synapses are cut into *blocks* between two stages:
+irregular levels that one native call, or one scan, updates tile by tile. Synapses are cut into *blocks* between two stages:
 
 - `dense`: every sender meets every receiver: one matrix product;
 - `masked`: dense enough that a product with zeros beats gathering;
@@ -10,7 +10,7 @@ irregular levels that one scan updates tile by tile. Synapses are cut into *bloc
 - `batched`: many equal small complete groups: one batched product of gathered senders (locally connected maps, cells);
 - `conv`: the same with shared numbers: one product with positions and batch side by side (convolutions);
 - `gather`: the rest, gathered row by row;
-- `levels`: all synapses inside a scanned stage.
+- `levels`: all synapses inside such a run.
 
 Synapses of a matrix are all of one sort: own numbers, shared numbers (one per group) or fixed values; gathers mix them.
 """

@@ -36,7 +36,7 @@ class Phase:
     """Stages that see the same past.
 
     `cyclic`: updated `ticks` times, each time from the previous tick. `scanned`: the one stage holds many levels, which are
-    updated one after another by a scan; its block of kind "levels" says how.
+    updated one after another by a native call or a scan; its block of kind "levels" says how.
     """
 
     stages: tuple[int, ...]

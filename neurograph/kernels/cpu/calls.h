@@ -1,0 +1,150 @@
+// What all calls from JAX share: operands and their leading axes, tables of synapses, workers and their memory.
+//
+// Arrays are [..., channels, neurons, batch], row-major, batch innermost. A table has one row per receiving neuron: its synapses e
+// lie in begin[row] .. begin[row + 1], sources[e] is the sender and slots[e] where the synapse's number stands (no slots: at e).
+// Leading axes are those of jax.vmap; an axis of size 1 serves all. Every row (every product) is computed by one thread in one
+// fixed order, so results do not depend on the number of threads.
+
+#ifndef NEUROGRAPH_CALLS_H_
+#define NEUROGRAPH_CALLS_H_
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <utility>
+#include <vector>
+
+#include "xla/ffi/api/ffi.h"
+
+namespace ffi = xla::ffi;
+
+namespace {
+
+struct Table {
+  const int32_t* begin;
+  const int32_t* sources;
+  const int32_t* slots;  // null: the number of synapse e stands at e
+  int64_t count;         // of synapses
+  int64_t slot(int64_t e) const { return slots ? slots[e] : e; }
+};
+
+// An operand under jax.vmap: where its part for one index of the leading axes begins.
+class Leading {
+ public:
+  Leading(const ffi::AnyBuffer& buffer, size_t rank, ffi::Span<const int64_t> lead) {
+    const auto dims = buffer.dimensions();
+    size_ = 1;
+    for (size_t i = dims.size() - rank; i < dims.size(); ++i) size_ *= dims[i];
+    strides_.assign(lead.size(), 0);
+    int64_t stride = size_;
+    const size_t mine = dims.size() - rank;
+    for (size_t i = 0; i < mine && i < lead.size(); ++i) {
+      const int64_t dim = dims[mine - 1 - i];
+      if (dim != 1) strides_[lead.size() - 1 - i] = stride;
+      stride *= dim;
+    }
+    lead_.assign(lead.begin(), lead.end());
+  }
+
+  int64_t offset(int64_t index) const {
+    int64_t out = 0;
+    for (size_t i = lead_.size(); i-- > 0;) {
+      out += (index % lead_[i]) * strides_[i];
+      index /= lead_[i];
+    }
+    return out;
+  }
+
+ private:
+  int64_t size_;
+  std::vector<int64_t> strides_, lead_;
+};
+
+int64_t dim(const ffi::AnyBuffer& buffer, int back) { return buffer.dimensions()[buffer.dimensions().size() - back]; }
+
+// Calls work(piece, worker) for all pieces, by as many workers as the pool has threads. The caller, worker 0, takes pieces as well and
+// waits only for those that another thread has begun: no thread waits for one that has not started, so a busy pool cannot lock up.
+template <typename Work>
+void share(ffi::ThreadPool pool, int64_t pieces, Work work) {
+  const int64_t helpers = std::min<int64_t>(pool.num_threads(), pieces) - 1;
+  if (helpers <= 0) {
+    for (int64_t i = 0; i < pieces; ++i) work(i, 0);
+    return;
+  }
+  struct Shared {
+    std::atomic<int64_t> next{0};
+    int64_t done = 0;
+    std::mutex mutex;
+    std::condition_variable all;
+  };
+  auto shared = std::make_shared<Shared>();
+  const Work* job = &work;  // alive until the last piece is done; whoever finds no piece left does not touch it
+  auto run = [shared, job, pieces](int64_t worker) {
+    int64_t mine = 0;
+    for (int64_t i; (i = shared->next.fetch_add(1)) < pieces; ++mine) (*job)(i, worker);
+    if (!mine) return;
+    std::lock_guard<std::mutex> lock(shared->mutex);
+    if ((shared->done += mine) == pieces) shared->all.notify_all();
+  };
+  for (int64_t i = 0; i < helpers; ++i) {
+    auto copy = [run, i] { run(i + 1); };
+    pool.Schedule(std::move(copy));
+  }
+  run(0);
+  std::unique_lock<std::mutex> lock(shared->mutex);
+  shared->all.wait(lock, [&] { return shared->done == pieces; });
+}
+
+int64_t workers(ffi::ThreadPool pool) { return std::max<int64_t>(pool.num_threads(), 1); }
+
+// Memory of every worker of one call, made when first asked for.
+template <typename T>
+class Scratch {
+ public:
+  Scratch(int64_t count, int64_t size) : size_(size), held_(count) {}
+  T* of(int64_t worker) {
+    if (!held_[worker]) held_[worker].reset(static_cast<T*>(::operator new(size_ * sizeof(T), kAlign)));
+    return held_[worker].get();
+  }
+
+ private:
+  static constexpr std::align_val_t kAlign{64};
+  struct Free {
+    void operator()(T* at) const { ::operator delete(at, kAlign); }
+  };
+  int64_t size_;
+  std::vector<std::unique_ptr<T, Free>> held_;
+};
+
+const int32_t* ints(const ffi::AnyBuffer& buffer) { return static_cast<const int32_t*>(buffer.untyped_data()); }
+
+// The numbers of an operand, or null where it has none.
+template <typename T>
+const T* data_of(const ffi::AnyBuffer& buffer) {
+  return buffer.element_count() ? static_cast<const T*>(buffer.untyped_data()) : nullptr;
+}
+
+Table table_of(const ffi::AnyBuffer& begin, const ffi::AnyBuffer& sources, const ffi::AnyBuffer& slots) {
+  return {ints(begin), ints(sources), data_of<int32_t>(slots), int64_t(sources.element_count())};
+}
+
+int64_t product_of(ffi::Span<const int64_t> dims) {
+  int64_t out = 1;
+  for (int64_t size : dims) out *= size;
+  return out;
+}
+
+template <typename F>
+ffi::Error by_type(ffi::DataType type, F run) {
+  if (type == ffi::F32) return run(float{}), ffi::Error::Success();
+  if (type == ffi::F64) return run(double{}), ffi::Error::Success();
+  return ffi::Error(ffi::ErrorCode::kInvalidArgument, "neurograph: only float32 and float64 run natively");
+}
+
+}  // namespace
+
+#endif

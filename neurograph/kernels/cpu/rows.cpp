@@ -1,0 +1,278 @@
+// Irregular synapses: sums over rows of a table, and the product of both ends of every synapse.
+
+#include <algorithm>
+#include <cstring>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "calls.h"
+#include "vectors.h"
+
+namespace {
+
+// How many of the rows from `row` on, up to `limit` and of 1, 2 or 4, have the same senders as it: maps of one window share loads.
+int64_t twins(const Table& table, int64_t row, int64_t limit) {
+  const int64_t first = table.begin[row], count = table.begin[row + 1] - first;
+  int64_t rows = 1;
+  for (; rows < 4 && row + rows < limit; ++rows) {
+    const int64_t other = table.begin[row + rows];
+    if (count < 4 || table.begin[row + rows + 1] - other != count || table.sources[other] != table.sources[first]) break;
+    if (std::memcmp(table.sources + other, table.sources + first, count * sizeof(int32_t))) break;
+  }
+  return rows == 3 ? 2 : rows;
+}
+
+// kRows twin rows over N vectors of the batch: out = start (or 0) + sum of number * signal of the sender.
+template <typename T, int kRows, int N, bool kSlots>
+inline void row_lanes(const Table& table, int64_t row, const T* values, const T* signal, int64_t batch, const T* start, T* out) {
+  typedef typename Vector<T>::type V;
+  constexpr int lanes = Vector<T>::lanes;
+  const int64_t first = table.begin[row], count = table.begin[row + 1] - first;
+  V total[kRows][N];
+  for (int r = 0; r < kRows; ++r)
+    for (int i = 0; i < N; ++i) total[r][i] = start ? load(start + r * batch + i * lanes) : V{};
+  for (int64_t e = first; e < first + count; ++e) {
+    const T* from = signal + table.sources[e] * batch;
+    V sent[N];
+    for (int i = 0; i < N; ++i) sent[i] = load(from + i * lanes);
+    for (int r = 0; r < kRows; ++r) {
+      const int64_t at = e + r * count;
+      // Numbers that stand in no order are asked for long before they are needed.
+      if constexpr (kSlots) __builtin_prefetch(values + table.slots[std::min(at + 32, table.count - 1)]);
+      const T number = values[kSlots ? table.slots[at] : at];
+      for (int i = 0; i < N; ++i) total[r][i] += number * sent[i];
+    }
+  }
+  for (int r = 0; r < kRows; ++r)
+    for (int i = 0; i < N; ++i) store(out + r * batch + i * lanes, total[r][i]);
+}
+
+template <typename T, int kRows, bool kSlots>
+void row_sums(const Table& table, int64_t row, const T* values, const T* signal, int64_t batch, const T* start, T* out) {
+  constexpr int lanes = Vector<T>::lanes;
+  int64_t b = 0;
+  auto take = [&](auto vectors) {
+    constexpr int n = decltype(vectors)::value;
+    for (; b + n * lanes <= batch; b += n * lanes)
+      row_lanes<T, kRows, n, kSlots>(table, row, values, signal + b, batch, start ? start + b : nullptr, out + b);
+  };
+  if constexpr (kRows == 1) take(std::integral_constant<int, 8>{});
+  take(std::integral_constant<int, 4>{});
+  take(std::integral_constant<int, 2>{});
+  take(std::integral_constant<int, 1>{});
+  for (; b < batch; ++b) {
+    for (int64_t r = 0; r < kRows; ++r) {
+      T total = start ? start[r * batch + b] : T(0);
+      for (int64_t e = table.begin[row + r]; e < table.begin[row + r + 1]; ++e)
+        total += values[kSlots ? table.slots[e] : e] * signal[table.sources[e] * batch + b];
+      out[r * batch + b] = total;
+    }
+  }
+}
+
+template <typename T>
+void sum_twins(int64_t rows, const Table& table, int64_t row, const T* values, const T* signal, int64_t batch, const T* start,
+               T* out) {
+  auto run = [&](auto slots) {
+    constexpr bool kSlots = decltype(slots)::value;
+    if (rows == 4) row_sums<T, 4, kSlots>(table, row, values, signal, batch, start, out);
+    else if (rows == 2) row_sums<T, 2, kSlots>(table, row, values, signal, batch, start, out);
+    else row_sums<T, 1, kSlots>(table, row, values, signal, batch, start, out);
+  };
+  if (table.slots) run(std::true_type{});
+  else run(std::false_type{});
+}
+
+// Products with one receiver of senders sources[0], sources[kStep], ..., over the first `whole` of the batch; see `sums`.
+template <typename T, int kStep, size_t... I>
+inline typename Vector<T>::type dots(const int32_t* sources, const T* pre, const T* post, int64_t batch, int64_t whole,
+                                     std::index_sequence<I...>) {
+  typedef typename Vector<T>::type V;
+  constexpr int N = sizeof...(I), lanes = Vector<T>::lanes;
+  const T* const from[N] = {pre + sources[I * kStep] * batch...};
+  V total[N] = {((void)I, V{})...};
+  for (int64_t b = 0; b < whole; b += lanes) {
+    const V here = load(post + b);
+    ((total[I] += here * load(from[I] + b)), ...);
+  }
+  return sums<T, N>(total);
+}
+
+// N synapses e, e + 1, ... of one row: the sum over the batch of the sender's number times the receiver's.
+template <typename T, int N>
+inline void products(const Table& table, int64_t e, const T* pre, const T* post, int64_t batch, T* out) {
+  constexpr int lanes = Vector<T>::lanes, group = N < 8 ? N : 8;
+  const int64_t whole = batch / lanes * lanes;
+  const int32_t* sources = table.sources + e;
+  constexpr auto some = std::make_index_sequence<group>{};
+  typename Vector<T>::type summed = dots<T, N / group>(sources, pre, post, batch, whole, some);
+  if constexpr (N > group) {  // two groups: even and odd ones
+    static_assert(N == 2 * group && N == lanes);
+    summed = fold<1>(summed, dots<T, 2>(sources + 1, pre, post, batch, whole, some), std::make_index_sequence<lanes>{});
+  } else {
+    summed = sum_runs<lanes / N / 2>(summed);
+  }
+  for (int64_t rest = whole; rest < batch; ++rest)
+    for (int i = 0; i < N; ++i) summed[i * (lanes / N)] += post[rest] * pre[sources[i] * batch + rest];
+  if (N == lanes && !table.slots) {
+    store(out + e, summed);
+  } else {
+    for (int i = 0; i < N; ++i) out[table.slot(e + i)] = summed[i * (lanes / N)];
+  }
+}
+
+template <typename T>
+void row_products(const Table& table, int64_t row, const T* pre, const T* post, int64_t batch, T* out) {
+  constexpr int lanes = Vector<T>::lanes;
+  int64_t e = table.begin[row];
+  const int64_t last = table.begin[row + 1];
+  post += row * batch;
+  for (; e + lanes <= last; e += lanes) products<T, lanes>(table, e, pre, post, batch, out);
+  if constexpr (lanes > 8) for (; e + 8 <= last; e += 8) products<T, 8>(table, e, pre, post, batch, out);
+  if constexpr (lanes > 4) for (; e + 4 <= last; e += 4) products<T, 4>(table, e, pre, post, batch, out);
+  for (; e + 2 <= last; e += 2) products<T, 2>(table, e, pre, post, batch, out);
+  for (; e < last; ++e) products<T, 1>(table, e, pre, post, batch, out);
+}
+
+// Multiply-adds that are worth handing to another thread.
+constexpr int64_t kPiece = 1 << 18;
+
+// Rows cut into runs of about equal numbers of synapses.
+std::vector<int64_t> cut_rows(const int32_t* begin, int64_t first, int64_t last, int64_t per_synapse, int64_t per_row) {
+  std::vector<int64_t> cuts{first};
+  int64_t cost = 0;
+  for (int64_t row = first; row < last; ++row) {
+    cost += (begin[row + 1] - begin[row]) * per_synapse + per_row;
+    if (cost >= kPiece) cuts.push_back(row + 1), cost = 0;
+  }
+  if (cuts.back() != last) cuts.push_back(last);
+  return cuts;
+}
+
+// Rows span[1] .. span[2] of the window that starts at span[0]; other rows of the window are only their start.
+template <typename T>
+void flow(ffi::ThreadPool pool, const int32_t* span, const Table& table, const ffi::AnyBuffer& values, const ffi::AnyBuffer& signal,
+          const ffi::AnyBuffer* start, ffi::AnyBuffer out) {
+  const auto dims = out.dimensions();
+  const auto lead = dims.first(dims.size() - 3);
+  const int64_t channels = dim(out, 3), rows = dim(out, 2), batch = dim(out, 1), senders = dim(signal, 2);
+  const int64_t numbers = dim(values, 1), value_step = dim(values, 2) == 1 ? 0 : numbers;
+  const int64_t signal_step = dim(signal, 3) == 1 ? 0 : senders * batch;
+  const int64_t start_rows = start ? dim(*start, 2) : 0, start_batch = start ? dim(*start, 1) : batch;
+  const Leading of_values(values, 2, lead), of_signal(signal, 3, lead), of_start(start ? *start : out, 3, lead);
+  const int64_t replicas = product_of(lead);
+  const T* value_data = static_cast<const T*>(values.untyped_data());
+  const T* signal_data = static_cast<const T*>(signal.untyped_data());
+  const T* start_data = start ? static_cast<const T*>(start->untyped_data()) : nullptr;
+  T* out_data = static_cast<T*>(out.untyped_data());
+  const int64_t window = span ? span[0] : 0, first = span ? span[1] : 0, last = span ? span[2] : rows;
+  const auto cuts = cut_rows(table.begin, window, window + rows, batch, batch);
+  const int64_t runs = cuts.size() - 1;
+  share(pool, replicas * channels * runs, [&](int64_t piece, int64_t) {
+    const int64_t run = piece % runs, channel = piece / runs % channels, replica = piece / runs / channels;
+    const T* v = value_data + of_values.offset(replica) + channel * value_step;
+    const T* s = signal_data + of_signal.offset(replica) + channel * signal_step;
+    const T* a = start ? start_data + of_start.offset(replica) + channel * start_rows * start_batch : nullptr;
+    T* o = out_data + ((replica * channels + channel) * rows - window) * batch;
+    for (int64_t row = cuts[run]; row < cuts[run + 1];) {
+      const bool inside = row >= first && row < last;
+      const int64_t rows_here = inside ? twins(table, row, std::min(cuts[run + 1], last)) : 1;
+      T* here = o + row * batch;
+      const T* begin = a ? a + row * start_batch : nullptr;
+      if (start_batch != batch) {  // one number for the whole batch
+        for (int64_t r = 0; r < rows_here; ++r) std::fill(here + r * batch, here + (r + 1) * batch, begin[r]);
+        begin = here;
+      }
+      if (!inside) {
+        if (!begin) std::fill(here, here + batch, T(0));
+        else if (begin != here) std::memcpy(here, begin, batch * sizeof(T));
+      } else {
+        sum_twins<T>(rows_here, table, row, v, s, batch, begin, here);
+      }
+      row += rows_here;
+    }
+  });
+}
+
+template <typename T>
+void product(ffi::ThreadPool pool, const Table& table, int64_t rows, const ffi::AnyBuffer& pre, const ffi::AnyBuffer& post,
+             ffi::AnyBuffer out) {
+  const auto dims = out.dimensions();
+  const auto lead = dims.first(dims.size() - 2);
+  const int64_t channels = dim(out, 2), numbers = dim(out, 1), batch = dim(pre, 1), senders = dim(pre, 2);
+  const Leading of_pre(pre, 3, lead), of_post(post, 3, lead);
+  const int64_t replicas = product_of(lead);
+  const T* pre_data = static_cast<const T*>(pre.untyped_data());
+  const T* post_data = static_cast<const T*>(post.untyped_data());
+  T* out_data = static_cast<T*>(out.untyped_data());
+  const auto cuts = cut_rows(table.begin, 0, rows, batch, 0);
+  const int64_t runs = cuts.size() - 1;
+  share(pool, replicas * channels * runs, [&](int64_t piece, int64_t) {
+    const int64_t run = piece % runs, channel = piece / runs % channels, replica = piece / runs / channels;
+    const T* a = pre_data + of_pre.offset(replica) + channel * senders * batch;
+    const T* b = post_data + of_post.offset(replica) + channel * rows * batch;
+    T* o = out_data + (replica * channels + channel) * numbers;
+    for (int64_t row = cuts[run]; row < cuts[run + 1]; ++row) row_products<T>(table, row, a, b, batch, o);
+  });
+}
+
+ffi::Error Flow(ffi::ThreadPool pool, ffi::AnyBuffer begin, ffi::AnyBuffer sources, ffi::AnyBuffer slots, ffi::AnyBuffer values,
+                ffi::AnyBuffer signal, ffi::AnyBuffer start, ffi::Result<ffi::AnyBuffer> out) {
+  const ffi::AnyBuffer* first = start.element_count() ? &start : nullptr;
+  return by_type(signal.element_type(), [&](auto zero) {
+    flow<decltype(zero)>(pool, nullptr, table_of(begin, sources, slots), values, signal, first, *out);
+  });
+}
+
+// Memory as it is, for arrays of which every number will be written.
+ffi::Error Empty(ffi::AnyBuffer, ffi::Result<ffi::AnyBuffer>, int64_t) { return ffi::Error::Success(); }
+
+ffi::Error Tile(ffi::ThreadPool pool, ffi::AnyBuffer span, ffi::AnyBuffer begin, ffi::AnyBuffer sources, ffi::AnyBuffer slots,
+                ffi::AnyBuffer values, ffi::AnyBuffer signal, ffi::AnyBuffer start, ffi::Result<ffi::AnyBuffer> out) {
+  return by_type(signal.element_type(), [&](auto zero) {
+    flow<decltype(zero)>(pool, ints(span), table_of(begin, sources, slots), values, signal, &start, *out);
+  });
+}
+
+ffi::Error Product(ffi::ThreadPool pool, ffi::AnyBuffer begin, ffi::AnyBuffer sources, ffi::AnyBuffer slots, ffi::AnyBuffer pre,
+                   ffi::AnyBuffer post, ffi::Result<ffi::AnyBuffer> out) {
+  return by_type(pre.element_type(), [&](auto zero) {
+    product<decltype(zero)>(pool, table_of(begin, sources, slots), dim(begin, 1) - 1, pre, post, *out);
+  });
+}
+
+}  // namespace
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(neurograph_flow, Flow,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Ret<ffi::AnyBuffer>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(neurograph_empty, Empty,
+                              ffi::Ffi::Bind().Arg<ffi::AnyBuffer>().Ret<ffi::AnyBuffer>().Attr<int64_t>("number"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(neurograph_tile, Tile,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Ret<ffi::AnyBuffer>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(neurograph_product, Product,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Ret<ffi::AnyBuffer>());
