@@ -15,7 +15,7 @@ from neurograph.baselines import SETTINGS
 from neurograph.best_so_far import BestSoFar
 from neurograph.errors import ExperimentError, NeurographError, TopologyError
 from neurograph.experiment_spec import ExperimentSpec, GradientSpec, PESSpec, ProblemSpec
-from neurograph.genome import Genome, load_genome_file, save_genome
+from neurograph.genome import Genome, save_genome
 from neurograph.learner import Problem
 from neurograph.meta import (
     PES,
@@ -34,7 +34,7 @@ from neurograph.meta.population import evaluate, member, stack
 from neurograph.network import Network
 from neurograph.results import Transfer
 from neurograph.rule import Rule
-from neurograph.run_folder import RunFolder
+from neurograph.run_folder import RunFolder, start_genome
 from neurograph.tasks import get_task
 from neurograph.topology import Topology, load_topology
 from neurograph.topology.kept import keep_topology, kept_topology
@@ -76,8 +76,8 @@ class Experiment:
 
     Args:
       spec: what to do.
-      base: folder that relative topology paths are looked up in, after the current one.
-      run: folder of the run: what it keeps of topology files comes before all others.
+      base: folder that relative paths of topologies and of the start genome are looked up in, after the current one.
+      run: folder of the run: what it keeps of topology files and of the start genome comes before all others.
 
     Attributes:
       files: of the topologies, by name.
@@ -89,8 +89,8 @@ class Experiment:
     def __init__(self, spec: ExperimentSpec, base: Path | None = None, run: Path | None = None):
         mesh = device_mesh(spec.devices)
         self.spec = spec
-        start = spec.start
-        self.start_file = _located("start.genome", lambda: load_genome_file(start.genome)) if start.genome else None
+        named = spec.start.genome
+        self.start_file = _located("start.genome", lambda: start_genome(named, base, run)) if named else None
         inherited = self.start_file.rule.to_dict() if self.start_file and self.start_file.rule else {}
         self.rule: Rule = _located("rule", lambda: Rule.from_dict(inherited | spec.rule))
         networks: dict[str, Network] = {}
@@ -176,14 +176,14 @@ def meta_train(
 ) -> tuple[Genome, Rule]:
     """Meta-train, writing a run folder; stopped at any moment it resumes to the same result, bit for bit.
 
-    The folder gets config.yaml, environment.json, topologies/ (copies of files that do not come with neurograph: a run that goes
-    on from a checkpoint uses those), metrics.jsonl (a line per interval), checkpoint, best.json (with `keep: best`), at the end
-    genome.json and summary.json.
+    The folder gets config.yaml, environment.json, start_genome.json (of `start.genome`) and topologies/ (copies of files that do
+    not come with neurograph; a run that goes on from a checkpoint uses those), metrics.jsonl (a line per interval), checkpoint,
+    best.json (with `keep: best`), at the end genome.json and summary.json.
 
     Args:
       spec: the experiment.
       folder: of this run; made if missing.
-      base: where relative topology paths are looked up.
+      base: where relative paths of topologies and of the start genome are looked up.
       resume: continue from the folder's checkpoint.
       progress: called with every record that is written.
 
@@ -199,6 +199,8 @@ def meta_train(
     training, unroll, optimizer = spec.training, spec.unroll, experiment.optimizer
     run = RunFolder(spec, folder, resume=resume, like=experiment.initial_state())
     run.keep(experiment.files)
+    if spec.start.genome and experiment.start_file:
+        run.keep_start(spec.start.genome, experiment.start_file)
     state, done = run.state, run.done
     scores: dict[str, np.ndarray] | None = None
     kept_best = BestSoFar(experiment.rule, folder, done) if training.keep == "best" else None

@@ -18,10 +18,13 @@ from neurograph.checkpoint import load_checkpoint, save_checkpoint
 from neurograph.errors import ExperimentError
 from neurograph.experiment_spec import ExperimentSpec, dump_experiment
 from neurograph.files import write_atomically
+from neurograph.genome import GenomeFile, load_genome_file, save_genome
 from neurograph.kernels import native
 from neurograph.topology.kept import keep_topology
 
-__all__ = ["RunFolder", "environment"]
+__all__ = ["RunFolder", "environment", "start_genome"]
+
+START = "start_genome.json"
 
 # What may differ between a run and its continuation: the final test, where it is computed, what else is written.
 FREE = {"transfer", "devices", "tensorboard"}
@@ -84,6 +87,11 @@ class RunFolder:
             for name, path in files.items():
                 keep_topology(self.folder, name, path)
 
+    def keep_start(self, name: str, file: GenomeFile) -> None:
+        """A copy of the genome that the run starts from, found again by `start_genome`."""
+        if self.writes:
+            save_genome(self.folder / START, file.genome, file.rule, file.card | {"start.genome": name})
+
     @property
     def done(self) -> int:
         """Meta-steps of the checkpoint that the run goes on from."""
@@ -117,6 +125,23 @@ class RunFolder:
     def close(self) -> None:
         if self.tensorboard:
             self.tensorboard.close()
+
+
+def start_genome(name: str, base: Path | None, run: Path | None) -> GenomeFile:
+    """The genome that an experiment names as its start.
+
+    As its run, or the run whose configuration is done again, keeps it; else of the zoo, or a file (also relative to `base`).
+
+    Raises:
+      GenomeError: see `load_genome_file`.
+    """
+    for folder in (run, base):
+        if folder and (folder / START).is_file():
+            kept = load_genome_file(folder / START)
+            if kept.card.pop("start.genome", None) == name:
+                return kept
+    beside = base / name if base else None
+    return load_genome_file(beside if beside and beside.is_file() and not Path(name).is_file() else name)
 
 
 def _upgraded(now: ExperimentSpec, config: dict[str, Any]) -> dict[str, Any]:

@@ -112,3 +112,29 @@ def test_an_index_that_is_damaged_foreign_or_leads_outside_keeps_nothing(folder:
     (folder / "run/topologies/index.json").write_text({"LEADS OUTSIDE": outside, "LOST": lost}.get(index, index))
     assert kept_topology(folder / "run", "a") is None
     assert kept_topology(folder / "run", "b") is None
+
+
+def test_a_run_goes_on_and_is_done_again_from_the_genome_that_it_started_from(folder: Path):
+    """Found beside the experiment at first, in the folder of the run when the file has changed."""
+    files = folder / "files"
+    start, _ = ng.backprop_genome()
+    name, options = "first.json", (*SHORT, "start={genome: first.json}")
+    ng.save_genome(files / name, start)
+    spec = load_experiment(files / "gradient.yaml", options)
+    meta_train(spec, folder / "whole", base=files)
+
+    def stop_late(record):
+        if record["step"] == 4:
+            raise Stop
+
+    with pytest.raises(Stop):
+        meta_train(spec, folder / "run", base=files, progress=stop_late)
+    (files / name).write_text("{}")
+    with pytest.raises(ng.ExperimentError, match=r"start\.genome: .*first\.json: not a genome file"):
+        meta_train(spec, folder / "other", base=files)
+    meta_train(spec, folder / "run", base=files, resume=True)
+    (files / name).unlink()
+    meta_train(load_experiment(folder / "run/config.yaml"), folder / "again", base=folder / "run")
+    for place in ("run", "again"):
+        assert genome_of(folder / place) == genome_of(folder / "whole")
+        assert numbers(folder / place) == numbers(folder / "whole")
