@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 from typing import Any
@@ -92,6 +93,9 @@ def _say(text: str) -> None:
 def run(arguments: list[str] | None = None) -> None:
     """Entry point: every error is one paragraph on standard error and an exit code, never a traceback unless asked for."""
     code: Any = OK
+    log = logging.getLogger("neurograph")
+    log.addHandler(logging.StreamHandler())  # standard error
+    log.setLevel(logging.INFO)
     try:
         main(arguments, prog_name="neurograph", standalone_mode=False)
         sys.stdout.flush()  # a reader that has left is noticed here, not when Python ends

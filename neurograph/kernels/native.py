@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import logging
 import os
 import platform
 import shlex
@@ -125,6 +126,7 @@ def _library(compiler: list[str], version: str) -> ctypes.CDLL:
             return ctypes.CDLL(str(place))
         except OSError:
             pass  # damaged: made anew
+    logging.getLogger(__name__).info("compiling native code with %s, once on this machine: some ten seconds", compiler[0])
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "neurograph.so"
         _compile(compiler, made)
