@@ -83,11 +83,17 @@ def _scaling(plt: Any, found: dict[str, Any], populations: dict[str, Any] | None
             axis.loglog(x, y, "o-", color=color, label=LABELS.get(name, name), markersize=4)
             if axis_name in ("synapses", "batch"):  # what is linear in x runs along this line
                 axis.loglog(x, [y[-1] * v / x[-1] for v in x], ":", color=color, linewidth=1)
+        if axis_name == "depth":  # all of one size: what is to be seen is how little it changes
+            axis.set_yscale("linear")
+            axis.set_ylim(bottom=0)
+        if axis_name in ("depth", "states"):
+            _ticks(axis, sorted({p["at"] for points in curves.values() for p in points}))
         _finish(axis, names[axis_name], "CPU ms per step", axis_name in ("synapses", "batch"))
     axis = next(panels)
     for (name, points), color in zip(found["depth"].items(), LINES, strict=False):
         axis.semilogx([p["at"] for p in points], [p["peers"]["ours"]["compile s"] for p in points], "o-", color=color, label=name)
     axis.set_ylim(bottom=0)
+    _ticks(axis, [p["at"] for p in next(iter(found["depth"].values()))])
     _finish(axis, "levels", "seconds to compile a step", False)
     axis = next(panels)
     if populations is None:
@@ -104,6 +110,14 @@ def _scaling(plt: Any, found: dict[str, Any], populations: dict[str, Any] | None
     axis.set_ylim(bottom=0)
     _finish(axis, "genomes at once", "wall ms per genome and step", False)
     return figure
+
+
+def _ticks(axis: Any, places: list[int]) -> None:
+    """Along x where something was measured, as plain numbers."""
+    axis.set_xticks(places, [f"{place:,}" for place in places])
+    axis.set_xticks([], minor=True)
+    axis.yaxis.set_minor_formatter("")
+    axis.yaxis.set_major_formatter("{x:g}")
 
 
 def _finish(axis: Any, x: str, y: str, dotted: bool) -> None:
