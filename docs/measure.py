@@ -33,6 +33,7 @@ TESTS = {
     "mnist-long": list(MNIST.items()),
     "mnist-long-cma": list(MNIST.items()),
     "mnist-cma": [("mnist_14x14", {"name": "mnist", "size": 14})],
+    "mnist-wide-cma": [("mnist_10x10_wide", "mnist/10x10"), ("mnist_mlp", "mnist")],
     "mnist-depth-cma": [(f"depth {depth}", "mnist/10x10") for depth in range(1, 11)],
     "mnist-depth": [(f"depth {depth}", "mnist/10x10") for depth in range(1, 11)],
     "digits": [("mlp", "digits")],
