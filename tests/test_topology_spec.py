@@ -236,6 +236,9 @@ def test_unreadable_files(tmp_path):
     t = load_topology(ROOT / "topologies" / "tiny.yaml")
     with pytest.raises(TopologyError, match="cannot be written"):
         save_topology(t, tmp_path / "no" / "graph.yaml")
+    for name in ("tiny", "new"):  # written to where it says, never in the place of a shipped one
+        with pytest.raises(TopologyError, match=r"the ending '' is not known"):
+            save_topology(t, name)
     with pytest.raises(TopologyError, match=r"the ending '.png' is not known"):
         save_topology(t, tmp_path / "graph.png")
     assert [path.name for path in tmp_path.iterdir()] == ["pipe.yaml"]

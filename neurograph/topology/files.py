@@ -120,8 +120,6 @@ def save_topology(topology: Topology, path: str | os.PathLike[str]) -> None:
       TopologyError: the ending is not known, or the file cannot be written.
     """
     path = Path(os.fspath(path))
-    if not path.suffix:
-        path = topology_file(path)
     ending = path.suffix.lower()
     if ending not in FORMATS:
         raise TopologyError(f"{path}: the ending {ending!r} is not known; allowed: {', '.join(FORMATS)}.")
