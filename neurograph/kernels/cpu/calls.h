@@ -145,6 +145,13 @@ ffi::Error by_type(ffi::DataType type, F run) {
   return ffi::Error(ffi::ErrorCode::kInvalidArgument, "neurograph: only float32 and float64 run natively");
 }
 
+// Of a call with so many buffers; bindings are neither copied nor moved.
+template <int kCount>
+auto binding() {
+  if constexpr (kCount == 0) return ffi::Ffi::Bind().Ctx<ffi::ThreadPool>();
+  else return binding<kCount - 1>().template Arg<ffi::AnyBuffer>();
+}
+
 }  // namespace
 
 #endif
