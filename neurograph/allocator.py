@@ -11,6 +11,8 @@ import os
 import sys
 from functools import lru_cache
 
+from neurograph.switches import switched_off
+
 __all__ = ["keep_freed_memory"]
 
 # Freed memory, in bytes, that is not given back to the system.
@@ -30,7 +32,7 @@ def keep_freed_memory() -> bool:
     Returns:
       Whether it was set.
     """
-    if not sys.platform.startswith("linux") or os.environ.get("NEUROGRAPH_MALLOC", "1").lower() in ("0", "false", "no", "off"):
+    if not sys.platform.startswith("linux") or switched_off("NEUROGRAPH_MALLOC"):
         return False
     if "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", "") or any(name.startswith("MALLOC_") for name in os.environ):
         return False

@@ -94,7 +94,8 @@ def run(arguments: list[str] | None = None) -> None:
     """Entry point: every error is one paragraph on standard error and an exit code, never a traceback unless asked for."""
     code: Any = OK
     log = logging.getLogger("neurograph")
-    log.addHandler(logging.StreamHandler())  # standard error
+    if not log.handlers:
+        log.addHandler(logging.StreamHandler())  # standard error
     log.setLevel(logging.INFO)
     try:
         main(arguments, prog_name="neurograph", standalone_mode=False)

@@ -30,6 +30,7 @@ import jaxlib.version
 import numpy as np
 
 from neurograph.files import cache_dir, write_atomically
+from neurograph.switches import switched_off
 
 __all__ = ["ACTIVATIONS", "available", "description", "empty", "flow", "product", "sweep", "tile"]
 
@@ -58,7 +59,7 @@ def description() -> str:
 
 
 def _status() -> _Status:
-    if os.environ.get("NEUROGRAPH_NATIVE", "1").lower() in ("0", "false", "no", "off"):
+    if switched_off("NEUROGRAPH_NATIVE"):
         return _Status(False, "none: NEUROGRAPH_NATIVE switches it off")
     if jax.default_backend() != "cpu":
         return _Status(False, f"none: the device is a {jax.default_backend()}, not a CPU")
