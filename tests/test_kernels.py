@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -227,6 +228,37 @@ def test_native_sweeps_against_loops(k, channels, batch, activation, against, ab
     theirs = derivatives(lambda given: _rows_by_loops(static, target, source, here, there, given))
     for one, expected in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         np.testing.assert_allclose(one, expected, rtol=1e-10, atol=1e-9)
+
+
+@needs_native
+@pytest.mark.parametrize("k", [1, 2, 3, 4, 6])
+@pytest.mark.parametrize("against", [False, True])
+def test_native_sweeps_in_blocks_of_samples(k, against, x64):
+    """Results that go past the caches, by whole blocks, are those of single samples; so are states alone and all that there is."""
+    neurons, batch = 4400 // k, 256  # 9 MB of states
+    random = np.random.default_rng(k)
+    target = np.repeat(np.arange(10, neurons), 5)
+    source = random.integers(0, target // 10 * 10)
+    way = {
+        "source": source.astype(np.int32),
+        "target": target.astype(np.int32),
+        "tiles": np.arange(0, neurons + 10, 10).clip(max=neurons),
+    }
+    made, tables = Levels.build(Block("levels", "own", 0, 0, edges=np.arange(len(source)), **way), neurons, True)
+    draw = lambda *shape: jnp.asarray(random.normal(size=shape))  # noqa: E731
+    given = Operands(draw(k, len(source)), (), draw(), draw(), outer=draw(k, k) / k, offset=draw(k, neurons, batch))
+
+    def run(more: bool, given: Operands):
+        static = Rows(made.synapses, (), against, "tanh", (k, neurons, given.offset.shape[2]), more, more)
+        return jax.jit(lambda given: sweep_rows(static, (tables["whole"], ()), given))(given)
+
+    states, signals, inflows = run(True, given)
+    assert states.nbytes > 8 << 20
+    np.testing.assert_allclose(run(False, given)[0], states, rtol=1e-12, atol=1e-12)
+    for b in (0, 100, batch - 1):
+        one = run(True, dataclasses.replace(given, offset=given.offset[:, :, b : b + 1]))
+        for alone, among in zip(one, (states, signals, inflows), strict=True):
+            np.testing.assert_allclose(alone[..., 0], among[..., b], rtol=1e-12, atol=1e-12)
 
 
 @needs_native

@@ -37,6 +37,9 @@ __all__ = ["ACTIVATIONS", "available", "description", "empty", "flow", "product"
 SOURCES = Path(__file__).with_name("cpu")  # every .cpp of it is compiled
 # No -ffast-math: sums keep their order, and infinities and NaNs their meaning.
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-DNDEBUG")
+# Tried one after another, until the compiler takes them. GCC, when it runs out of integer registers, keeps addresses in vector
+# registers: they then wait in line behind the arithmetic, and the next row's loads with them (a third of a sweep's time).
+TUNINGS = (("-march=native", "-mtune-ctrl=^inter_unit_moves_to_vec"), ("-march=native",), ())
 # Those that `sweep` knows, by name, in the order of sweep.cpp.
 ACTIVATIONS = ("identity", "relu", "tanh", "relu_tanh")
 TARGETS = ("flow", "tile", "sweep", "product", "empty")
@@ -118,7 +121,7 @@ def _processor() -> str:
 def _library(compiler: list[str], version: str) -> ctypes.CDLL:
     """From the cache, else compiled into it; into a private folder that is forgotten where the cache cannot be written."""
     source = b"\0".join(path.name.encode() + b"\0" + path.read_bytes() for path in sorted(SOURCES.iterdir()) if path.is_file())
-    facts = (*compiler, version, *FLAGS, jaxlib.version.__version__, platform.machine(), _processor())
+    facts = (*compiler, version, *FLAGS, str(TUNINGS), jaxlib.version.__version__, platform.machine(), _processor())
     key = hashlib.sha256(source + "\0".join(facts).encode()).hexdigest()[:32]
     place = cache_dir() / "native" / f"neurograph-{key}.so"
     # What another user wrote is not run.
@@ -148,11 +151,13 @@ def _compile(compiler: list[str], target: Path) -> None:
 
     def compiled(source: Path) -> str:
         made = str(target.with_name(f"{source.stem}.o"))
-        command = [f"-I{jax.ffi.include_dir()}", "-c", str(source), "-o", made]
-        try:
-            run("-march=native", *command)
-        except subprocess.CalledProcessError:
-            run(*command)  # a compiler that cannot tell what it runs on
+        for tuning in TUNINGS:
+            try:
+                run(*tuning, f"-I{jax.ffi.include_dir()}", "-c", str(source), "-o", made)
+                break
+            except subprocess.CalledProcessError:
+                if not tuning:
+                    raise
         return made
 
     with ThreadPoolExecutor() as threads:

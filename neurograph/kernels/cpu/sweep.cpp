@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -12,15 +11,15 @@
 
 namespace {
 
-// An array of neurons, channels and (contiguous) samples, or of synapses and channels: where an element stands.
+// An array of neurons, channels and (contiguous) samples: where an element stands.
 template <typename T>
 struct View {
   T* data;
   int64_t row, channel;
-  View shifted(int64_t channels) const { return {data + channels * channel, row, channel}; }
 };
 
-// Synapses that arrive at the rows of a table, with their numbers (channel after channel at `step`) and what the senders send.
+// Synapses that arrive at the rows of a table, with their numbers (in order of rows, channel after channel at `step`) and what the
+// senders send.
 template <typename T>
 struct Part {
   Table table;
@@ -29,74 +28,25 @@ struct Part {
   View<const T> signal;
 };
 
-// What the sums of rows begin with (data is null: 0; `steady`: one number for all samples; else `valid` samples) and where they go.
-template <typename T>
-struct Ends {
-  View<const T> start;
-  bool steady;
-  View<T> out;
-  int64_t valid;
-};
-template <typename T, int K, int V, bool kSlots>
-inline void add_part(const Part<T>& part, int64_t row, typename Vector<T>::type (&total)[K][V]) {
-  constexpr int lanes = Vector<T>::lanes;
-  const Table& table = part.table;
-  for (int64_t e = table.begin[row]; e < table.begin[row + 1]; ++e) {
-    if constexpr (kSlots)
-      for (int c = 0; c < K; ++c) __builtin_prefetch(part.values + c * part.step + table.slots[std::min(e + 32, table.count - 1)]);
-    const T* from = part.signal.data + table.sources[e] * part.signal.row;
-    const T* numbers = part.values + (kSlots ? table.slots[e] : e);
-    for (int c = 0; c < K; ++c) {
-      const T number = numbers[c * part.step];
-      for (int v = 0; v < V; ++v) total[c][v] += number * load(from + c * part.signal.channel + v * lanes);
-    }
-  }
-}
-
-// One row, K channels and V vectors of samples: start + sum of number * signal of the sender, over all parts in turn.
-template <typename T, int K, int V>
-inline void sum_row(const std::vector<Part<T>>& parts, int64_t row, const Ends<T>& ends) {
-  typedef typename Vector<T>::type Vec;
-  constexpr int lanes = Vector<T>::lanes;
-  Vec total[K][V];
-  for (int c = 0; c < K; ++c) {
-    const T* from = ends.start.data + row * ends.start.row + c * ends.start.channel;
-    for (int v = 0; v < V; ++v)
-      total[c][v] = !ends.start.data ? Vec{} : ends.steady ? Vec{} + *from : load_some(from + v * lanes, ends.valid - v * lanes);
-  }
-  for (const Part<T>& part : parts) {
-    if (part.table.slots) add_part<T, K, V, true>(part, row, total);
-    else add_part<T, K, V, false>(part, row, total);
-  }
-  for (int c = 0; c < K; ++c)
-    for (int v = 0; v < V; ++v) store(ends.out.data + row * ends.out.row + c * ends.out.channel + v * lanes, total[c][v]);
-}
-
-// Rows first .. last of all channels, as many of these at a time as there are vectors for eight sums.
-template <typename T, int V>
-void sum_channels(std::vector<Part<T>>& parts, int64_t first, int64_t last, Ends<T> ends, int64_t channels) {
-  auto shift = [&](int64_t by) {
-    for (Part<T>& part : parts) part.values += by * part.step, part.signal = part.signal.shifted(by);
-    ends.start = ends.start.shifted(by), ends.out = ends.out.shifted(by);
-  };
-  int64_t c = 0;
-  auto take = [&](auto width) {
-    constexpr int K = decltype(width)::value;
-    for (; c + K <= channels; c += K, shift(K))
-      for (int64_t row = first; row < last; ++row) sum_row<T, K, V>(parts, row, ends);
-  };
-  if constexpr (V <= 2) take(std::integral_constant<int, 4>{});
-  if constexpr (V <= 4) take(std::integral_constant<int, 2>{});
-  take(std::integral_constant<int, 1>{});
-  shift(-c);
-}
-
-// -- activations -----------------------------------------------------------------------------------------------------------
-
 enum Activation : int64_t { kIdentity, kRelu, kTanh, kReluTanh };
 
+// z = start + sums; u = keep * offset + gate * gain * (inner z); state = activation(u); signal = outer state + shift. What is null
+// drops out. Matrices are [channels, channels], the rest [channels, neurons, batch]; `stream`: results are too large for the caches.
+template <typename T>
+struct Sweep {
+  int64_t channels, neurons, batch, activation, tiles;
+  const int32_t* bounds;
+  bool descending, stream;
+  T keep, gate;
+  const T *start, *inner, *outer, *offset, *gain, *shift;
+  int64_t start_batch;
+  T *states, *signals, *inflows;
+};
+
+// -- one row: K channels (0: as many as the job has) and V vectors of samples, in registers where K is known ---------------------
+
 // The rational approximation that XLA and Eigen use.
-inline Vector<float>::type tanh_of(Vector<float>::type x) {
+__attribute__((always_inline)) inline Vector<float>::type tanh_of(Vector<float>::type x) {
   typedef Vector<float>::type Vec;
   const Vec top = Vec{} + 7.90531110763549805f;
   const Vec at = x > top ? top : x < -top ? -top : x;  // keeps NaN
@@ -118,99 +68,122 @@ inline Vector<double>::type tanh_of(Vector<double>::type x) {
   return x;
 }
 
-template <typename Vec>
-inline Vec activated(int64_t activation, Vec x) {
-  if (activation == kTanh || activation == kReluTanh) x = tanh_of(x);
-  return activation == kRelu || activation == kReluTanh ? (x < Vec{} ? Vec{} : x) : x;
-}
-
-// z = start + sums; u = keep * offset + gate * gain * (inner z); state = activation(u); signal = outer state + shift. What is null
-// drops out. Matrices are [channels, channels], the rest [channels, neurons, batch].
-template <typename T>
-struct Sweep {
-  int64_t channels, neurons, batch, activation, tiles;
-  const int32_t* bounds;
-  bool descending;
-  T keep, gate;
-  const T *start, *inner, *outer, *offset, *gain, *shift;
-  int64_t start_batch;
-  T *states, *signals, *inflows;
+// Samples b .. b + V vectors of arrays [channels, neurons, batch]; not all of them exist unless `kWhole`.
+template <typename T, int V, bool kWhole>
+struct Samples {
+  typedef typename Vector<T>::type Vec;
+  static constexpr int lanes = Vector<T>::lanes;
+  int64_t b, batch, plane;
+  bool stream;
+  int64_t at(int64_t channel, int64_t row) const { return channel * plane + row * batch + b; }
+  Vec read(const T* from, int v) const {
+    return kWhole ? load(from + v * lanes) : load_some(from + v * lanes, batch - b - v * lanes);
+  }
+  void write(T* to, int v, Vec value) const {
+    if (!kWhole) store_some(to + v * lanes, value, batch - b - v * lanes);
+    else if (stream) store_past(to + v * lanes, value);
+    else store(to + v * lanes, value);
+  }
+  void ask(const T* array, int64_t channels, int64_t row) const {
+    for (int64_t c = 0; array && c < channels; ++c)
+      for (int64_t line = 0; line < V * lanes; line += 64 / sizeof(T)) __builtin_prefetch(array + at(c, row) + line);
+  }
 };
 
-// out[c] = sum over d of matrix[c, d] in[d], on [channels, V vectors].
-template <typename T, int V, int K>
-inline void mix(const T* matrix, const T* in, T* out, int64_t some) {
+// z of K channels of a row, [K, V], that begin with `to`: += numbers times what the senders send.
+template <typename T, int K, int V>
+inline void add_parts(const std::vector<Part<T>>& parts, int64_t first_channel, int64_t row, typename Vector<T>::type* to) {
   constexpr int lanes = Vector<T>::lanes;
-  const int64_t channels = K ? K : some;
-  for (int64_t c = 0; c < channels; ++c)
+  typename Vector<T>::type total[K * V];
+  for (int i = 0; i < K * V; ++i) total[i] = to[i];
+  for (const Part<T>& part : parts) {
+    const T* values = part.values + first_channel * part.step;
+    const T* signal = part.signal.data + first_channel * part.signal.channel;
+    for (int64_t e = part.table.begin[row]; e < part.table.begin[row + 1]; ++e) {
+      const T* from = signal + part.table.sources[e] * part.signal.row;
+      for (int c = 0; c < K; ++c)
+        for (int v = 0; v < V; ++v) total[c * V + v] += values[c * part.step + e] * load(from + c * part.signal.channel + v * lanes);
+    }
+  }
+  for (int i = 0; i < K * V; ++i) to[i] = total[i];
+}
+
+// out[c] = sum over d of matrix[c, d] in[d].
+template <typename T, int K, int V>
+inline void mix(const T* matrix, const typename Vector<T>::type* in, typename Vector<T>::type* out, int64_t channels) {
+  const int64_t k = K ? K : channels;
+  for (int64_t c = 0; c < k; ++c)
     for (int v = 0; v < V; ++v) {
-      typename Vector<T>::type total = matrix[c * channels] * load(in + v * lanes);
-      for (int64_t d = 1; d < channels; ++d) total += matrix[c * channels + d] * load(in + (d * V + v) * lanes);
-      store(out + (c * V + v) * lanes, total);
+      typename Vector<T>::type total = matrix[c * k] * in[v];
+      for (int64_t d = 1; d < k; ++d) total += matrix[c * k + d] * in[d * V + v];
+      out[c * V + v] = total;
     }
 }
 
-// Rows whose sums are taken before any of them is updated: two short loops keep more loads in flight than one long one.
-constexpr int64_t kRun = 32;
+template <int kCount, typename Vec>
+__attribute__((always_inline)) inline void activate(int64_t activation, Vec* x, int64_t some) {
+  const int64_t count = kCount ? kCount : some;
+  if (activation == kTanh || activation == kReluTanh)
+    for (int64_t i = 0; i < count; ++i) x[i] = tanh_of(x[i]);
+  if (activation == kRelu || activation == kReluTanh)
+    for (int64_t i = 0; i < count; ++i) x[i] = x[i] < Vec{} ? Vec{} : x[i];
+}
 
-// The samples from b on, V vectors of them; parts[0] are the synapses between the rows. Rows of a tile, bounds[t] .. bounds[t + 1], do
-// not depend on each other. `memory`: [(neurons + kRun + 1) * channels * V * lanes].
-template <typename T, int V, int K>
-void sweep_block(const Sweep<T>& job, std::vector<Part<T>> parts, int64_t b, T* memory) {
+// Rows that the memory is asked for ahead of their turn.
+constexpr int64_t kAhead = 8;
+
+// The samples from b on, V vectors of them; parts[0] are the synapses between the rows. `memory`: [(neurons + 2) * channels * V *
+// lanes]. A row is summed and updated in one go: the arithmetic of one then fills the time in which the next waits for the memory.
+// `kPlain`: there is neither inner nor gain nor shift, and only states are wanted; what a loop does not do costs it no registers.
+template <typename T, int V, int K, bool kWhole, bool kPlain>
+void sweep_block(const Sweep<T>& job, const std::vector<Part<T>>& parts, int64_t b, T* memory) {
   typedef typename Vector<T>::type Vec;
-  constexpr int lanes = Vector<T>::lanes, width = V * lanes;
-  const int64_t k = K ? K : job.channels, batch = job.batch, valid = std::min<int64_t>(width, batch - b), number = k * width;
-  T *const sums = memory, *const mixed = sums + kRun * number, *const packed = mixed + number;
-  std::fill(memory, packed, T(0));
-  parts[0].signal = {packed, number, width};
-  const bool steady = job.start_batch != batch;
-  const View<const T> start{job.start ? job.start + (steady ? 0 : b) : nullptr, job.start_batch, job.neurons * job.start_batch};
-  auto update = [&](int64_t row, T* z) {
-    // `act` on every vector: its place in z, that of its samples in a whole array, and how many of them are valid.
+  constexpr int lanes = Vector<T>::lanes;
+  const int64_t k = K ? K : job.channels;
+  const Samples<T, V, kWhole> some{b, job.batch, job.neurons * job.batch, kWhole && job.stream};
+  T* const packed = memory + 2 * k * V * lanes;
+  // Tiles may descend, but rows ascend, as the tables do: numbers that are read in order come by themselves.
+  for (int64_t i = 0, tile = job.descending ? job.tiles - 1 : 0, row = job.bounds[tile]; i < job.neurons; ++i) {
+    if (const int64_t next = row + kAhead; next < job.neurons) {
+      some.ask(job.offset, k, next);
+      if (!kPlain) some.ask(job.gain, k, next), some.ask(job.shift, k, next);
+    }
     auto each = [&](auto act) {
       for (int64_t c = 0; c < k; ++c)
-        for (int v = 0; v < V; ++v) act((c * V + v) * lanes, (c * job.neurons + row) * batch + b + v * lanes, valid - v * lanes);
+        for (int v = 0; v < V; ++v) act(c * V + v, some.at(c, row), v);
     };
-    if (job.inflows) each([&](int64_t at, int64_t to, int64_t some) { store_some(job.inflows + to, load(z + at), some); });
-    T* u = z;
-    if (job.inner) mix<T, V, K>(job.inner, z, u = mixed, k);
-    each([&](int64_t at, int64_t to, int64_t some) {
-      Vec x = job.gate * load(u + at);
-      if (job.gain) x *= load_some(job.gain + to, some);
-      if (job.offset) x += job.keep * load_some(job.offset + to, some);
-      x = activated(job.activation, x);
-      store(u + at, x);
-      store_some(job.states + to, x, some);
+    Vec local[K ? 2 * K * V : 1];
+    Vec *u = K ? local : reinterpret_cast<Vec*>(memory), *other = u + k * V;
+    for (int64_t c = 0; c < k; ++c) {
+      const T* from = job.start + (c * job.neurons + row) * job.start_batch;
+      for (int v = 0; v < V; ++v) u[c * V + v] = !job.start ? Vec{} : job.start_batch == 1 ? Vec{} + *from : some.read(from + b, v);
+    }
+    if constexpr (K > 0) {
+      add_parts<T, K, V>(parts, 0, row, u);
+    } else {
+      int64_t c = 0;
+      for (; c + 4 <= k; c += 4) add_parts<T, 4, V>(parts, c, row, u + c * V);
+      for (; c < k; ++c) add_parts<T, 1, V>(parts, c, row, u + c * V);
+    }
+    if (!kPlain && job.inflows) each([&](int64_t i, int64_t at, int v) { some.write(job.inflows + at, v, u[i]); });
+    if (!kPlain && job.inner) mix<T, K, V>(job.inner, u, other, k), std::swap(u, other);
+    each([&](int64_t i, int64_t at, int v) {
+      u[i] *= job.gate;
+      if (!kPlain && job.gain) u[i] *= some.read(job.gain + at, v);
+      if (job.offset) u[i] += job.keep * some.read(job.offset + at, v);
     });
-    T* signal = packed + row * number;
-    if (job.outer) mix<T, V, K>(job.outer, u, signal, k);
-    else std::memcpy(signal, u, number * sizeof(T));
-    if (job.shift)
-      each([&](int64_t at, int64_t to, int64_t some) { store(signal + at, load(signal + at) + load_some(job.shift + to, some)); });
-    if (job.signals) each([&](int64_t at, int64_t to, int64_t some) { store_some(job.signals + to, load(signal + at), some); });
-  };
-  // Lines of a row that `update` will read and write.
-  auto fetch = [&](int64_t row) {
-    for (int64_t c = 0; c < k; ++c)
-      for (int64_t line = 0; line < width; line += 64 / sizeof(T)) {
-        const int64_t to = (c * job.neurons + row) * batch + b + line;
-        __builtin_prefetch(job.states + to, 1);
-        if (job.offset) __builtin_prefetch(job.offset + to);
-        if (job.gain) __builtin_prefetch(job.gain + to);
-        if (job.shift) __builtin_prefetch(job.shift + to);
-        if (job.signals) __builtin_prefetch(job.signals + to, 1);
-        if (job.inflows) __builtin_prefetch(job.inflows + to, 1);
-      }
-  };
-  for (int64_t i = 0; i < job.tiles; ++i) {
-    const int64_t tile = job.descending ? job.tiles - 1 - i : i;
-    for (int64_t row = job.bounds[tile]; row < job.bounds[tile + 1]; row += kRun) {
-      const int64_t last = std::min<int64_t>(job.bounds[tile + 1], row + kRun);
-      for (int64_t r = row; r < last; ++r) fetch(r);
-      sum_channels<T, V>(parts, row, last, {start, steady, {sums - row * number, number, width}, valid}, k);
-      for (int64_t r = row; r < last; ++r) update(r, sums + (r - row) * number);
+    activate<K * V>(job.activation, u, k * V);
+    each([&](int64_t i, int64_t at, int v) { some.write(job.states + at, v, u[i]); });
+    if (job.outer) mix<T, K, V>(job.outer, u, other, k), std::swap(u, other);
+    if (!kPlain && job.shift) each([&](int64_t i, int64_t at, int v) { u[i] += some.read(job.shift + at, v); });
+    for (int64_t i = 0; i < k * V; ++i) store(packed + (row * k * V + i) * lanes, u[i]);
+    if (!kPlain && job.signals) each([&](int64_t i, int64_t at, int v) { some.write(job.signals + at, v, u[i]); });
+    if (++row == job.bounds[tile + 1]) {
+      tile += job.descending ? -1 : 1;
+      if (tile >= 0) row = job.bounds[tile];
     }
   }
+  if (some.stream) finish_past();
 }
 
 // Samples b .. b + V vectors of [channels, neurons, batch] as [neurons, channels, V vectors]; samples beyond the batch are 0.
@@ -219,25 +192,51 @@ void pack(const T* from, int64_t channels, int64_t neurons, int64_t batch, int64
   constexpr int lanes = Vector<T>::lanes;
   for (int64_t row = 0; row < neurons; ++row)
     for (int64_t c = 0; c < channels; ++c)
-      for (int v = 0; v < V; ++v, to += lanes)
-        store(to, load_some(from + (c * neurons + row) * batch + b + v * lanes, batch - b - v * lanes));
+      for (int v = 0; v < V; ++v, to += lanes) {
+        const T* at = from + (c * neurons + row) * batch + b + v * lanes;
+        store(to, b + V * lanes <= batch ? load(at) : load_some(at, batch - b - v * lanes));
+      }
 }
 
-// Vectors of samples that a sweep takes at once, 1 to 8: more samples are fetched together, fewer blocks are shared out to helpers.
+// Vectors of samples that a sweep of K channels (0: any number) takes at once: 256 bytes of a channel, as long as the sums of a row
+// stay in registers. Fewer: indices and synapses are read again more often. More: the states of a block leave the cache.
+template <typename T, int K>
+constexpr int block_vectors() {
+  constexpr int most = 256 / kBytes, room = kRegisters / 2 / (K ? K : 4);
+  return most < room ? most : room < 1 ? 1 : room;
+}
+
+// The numbers [channels, synapses] of a table in order of its rows: every block of samples reads them again.
 template <typename T>
-int64_t block_vectors(int64_t batch, int64_t helpers) {
-  constexpr int64_t lanes = Vector<T>::lanes, least = 64 / kBytes;
-  int64_t vectors = 8;
-  while (vectors > least && ((vectors / 2) * lanes >= batch || batch < helpers * vectors * lanes)) vectors /= 2;
-  return vectors;
+std::vector<T> in_order(ffi::ThreadPool pool, const Table& table, const T* numbers, int64_t channels) {
+  std::vector<T> out(channels * table.count);
+  constexpr int64_t piece = 1 << 16;
+  const int64_t pieces = (table.count + piece - 1) / piece;
+  share(pool, channels * pieces, [&](int64_t i, int64_t) {
+    const int64_t shift = i / pieces * table.count, first = i % pieces * piece;
+    for (int64_t e = first; e < std::min(first + piece, table.count); ++e) {
+      __builtin_prefetch(numbers + shift + table.slots[std::min(e + 32, table.count - 1)]);
+      out[shift + e] = numbers[shift + table.slots[e]];
+    }
+  });
+  return out;
 }
 
-template <typename Run>
-void by_vectors(int64_t vectors, Run run) {
-  if (vectors == 8) run(std::integral_constant<int, 8>{});
-  else if (vectors == 4) run(std::integral_constant<int, 4>{});
-  else if (vectors == 2) run(std::integral_constant<int, 2>{});
-  else run(std::integral_constant<int, 1>{});
+bool aligned(const void* at) { return reinterpret_cast<uintptr_t>(at) % kBytes == 0; }
+
+// run(V, K) for a job; by single vectors where blocks are too few for the workers.
+template <typename T, typename Run>
+void by_block(int64_t channels, int64_t batch, int64_t workers, Run run) {
+  auto take = [&](auto k) {
+    constexpr int vectors = block_vectors<T, decltype(k)::value>();
+    if (vectors == 1 || batch < workers * vectors * Vector<T>::lanes) run(std::integral_constant<int, 1>{}, k);
+    else run(std::integral_constant<int, vectors>{}, k);
+  };
+  if (channels == 1) take(std::integral_constant<int, 1>{});
+  else if (channels == 2) take(std::integral_constant<int, 2>{});
+  else if (channels == 3) take(std::integral_constant<int, 3>{});
+  else if (channels == 4) take(std::integral_constant<int, 4>{});
+  else take(std::integral_constant<int, 0>{});
 }
 
 // See Sweep. `others` holds, for each further set of synapses that arrive at the rows, its table, numbers and signal.
@@ -250,55 +249,67 @@ void sweep(ffi::ThreadPool pool, const ffi::RemainingArgs& others, const Table& 
   const auto lead = dims.first(dims.size() - 3);
   job.channels = dim(states, 3), job.neurons = dim(states, 2), job.batch = dim(states, 1);
   const int64_t whole = job.channels * job.neurons * job.batch;
-  const int64_t vectors = block_vectors<T>(job.batch, workers(pool));
-  const int64_t width = vectors * lanes, blocks = (job.batch + width - 1) / width;
   struct Other {
     Table table;
     ffi::AnyBuffer values, signal;
   };
   std::vector<Other> more;
-  const int64_t own = (job.neurons + kRun + 1) * job.channels * width;
-  int64_t size = own;
+  const int64_t own = job.channels * (job.neurons + 2);
+  int64_t held = own;  // numbers of every sample that a block keeps
   for (size_t i = 0; i + 5 <= others.size(); i += 5) {
     auto at = [&](size_t j) { return *others.get<ffi::AnyBuffer>(i + j); };
     more.push_back({table_of(at(0), at(1), at(2)), at(3), at(4)});
-    size += dim(at(4), 2) * dim(at(4), 3) * width;
+    held += dim(at(4), 2) * dim(at(4), 3);
   }
-  Scratch<T> scratch(workers(pool), size);
-  for (int64_t replica = 0, replicas = product_of(lead); replica < replicas; ++replica) {
-    auto part = [&](const Table& table, const ffi::AnyBuffer& values) {
-      return Part<T>{table, data_of<T>(values) + Leading(values, 2, lead).offset(replica), dim(values, 2) == 1 ? 0 : dim(values, 1), {}};
-    };
-    std::vector<Part<T>> parts{part(table, values)};
-    for (const Other& other : more) parts.push_back(part(other.table, other.values));
-    for (const auto& [to, buffer] : given) {
-      const size_t rank = buffer.dimensions().size() - lead.size();
-      *to = data_of<T>(buffer) ? data_of<T>(buffer) + Leading(buffer, rank, lead).offset(replica) : nullptr;
-    }
-    const T* scalars = data_of<T>(gates) + Leading(gates, 1, lead).offset(replica);
-    job.keep = scalars[0], job.gate = scalars[1];
-    auto out = [&](ffi::AnyBuffer& buffer) {
-      return buffer.element_count() ? static_cast<T*>(buffer.untyped_data()) + replica * whole : nullptr;
-    };
-    job.states = out(states), job.signals = out(signals), job.inflows = out(inflows);
-    share(pool, blocks, [&](int64_t block, int64_t worker) {
-      by_vectors(vectors, [&](auto some) {
-        constexpr int V = decltype(some)::value;
+  by_block<T>(job.channels, job.batch, workers(pool), [&](auto vectors, auto known) {
+    constexpr int V = decltype(vectors)::value, K = decltype(known)::value, width = V * lanes;
+    Scratch<T> scratch(workers(pool), held * width);
+    for (int64_t replica = 0, replicas = product_of(lead); replica < replicas; ++replica) {
+      std::vector<Part<T>> parts;
+      std::vector<std::vector<T>> sorted;
+      auto add = [&](const Table& table, const ffi::AnyBuffer& values) {
+        const T* numbers = data_of<T>(values) + Leading(values, 2, lead).offset(replica);
+        if (table.slots) sorted.push_back(in_order(pool, table, numbers, dim(values, 2))), numbers = sorted.back().data();
+        parts.push_back({table, numbers, dim(values, 2) == 1 ? 0 : table.count, {}});
+      };
+      add(table, values);
+      for (const Other& other : more) add(other.table, other.values);
+      for (const auto& [to, buffer] : given) {
+        const size_t rank = buffer.dimensions().size() - lead.size();
+        *to = data_of<T>(buffer) ? data_of<T>(buffer) + Leading(buffer, rank, lead).offset(replica) : nullptr;
+      }
+      const T* scalars = data_of<T>(gates) + Leading(gates, 1, lead).offset(replica);
+      job.keep = scalars[0], job.gate = scalars[1];
+      auto out = [&](ffi::AnyBuffer& buffer) {
+        return buffer.element_count() ? static_cast<T*>(buffer.untyped_data()) + replica * whole : nullptr;
+      };
+      job.states = out(states), job.signals = out(signals), job.inflows = out(inflows);
+      job.stream = whole * int64_t(sizeof(T)) > kCached && job.batch % lanes == 0 && aligned(job.states) && aligned(job.signals) && aligned(job.inflows);
+      const bool plain = !job.inner && !job.gain && !job.shift && !job.signals && !job.inflows;
+      auto run = [&](auto vectors, auto whole, int64_t b, T* memory) {
+        constexpr int V = decltype(vectors)::value, width = V * lanes;
         auto mine = parts;
-        T* memory = scratch.of(worker);
-        T* at = memory + own;
+        T* at = memory + own * width;
         for (size_t i = 0; i < more.size(); ++i) {
           const int64_t senders = dim(more[i].signal, 2), k = dim(more[i].signal, 3);
           const T* from = data_of<T>(more[i].signal) + Leading(more[i].signal, 3, lead).offset(replica);
-          pack<T, V>(from, k, senders, job.batch, block * width, at);
+          pack<T, V>(from, k, senders, job.batch, b, at);
           mine[i + 1].signal = {at, k * width, k == 1 ? 0 : width};
           at += senders * k * width;
         }
-        if (job.channels == 2) sweep_block<T, V, 2>(job, mine, block * width, memory);
-        else sweep_block<T, V, 0>(job, mine, block * width, memory);
+        mine[0].signal = {memory + 2 * job.channels * width, job.channels * width, width};
+        constexpr bool kWhole = decltype(whole)::value;
+        if (kWhole && plain) sweep_block<T, V, K, kWhole, kWhole>(job, mine, b, memory);
+        else sweep_block<T, V, K, kWhole, false>(job, mine, b, memory);
+      };
+      // As many whole blocks as there are, and the rest by single vectors.
+      const int64_t blocks = V == 1 ? 0 : job.batch / width, rest = job.batch - blocks * width;
+      share(pool, blocks + (rest + lanes - 1) / lanes, [&](int64_t block, int64_t worker) {
+        if (block < blocks) run(vectors, std::true_type{}, block * width, scratch.of(worker));
+        else run(std::integral_constant<int, 1>{}, std::false_type{}, blocks * width + (block - blocks) * lanes, scratch.of(worker));
       });
-    });
-  }
+    }
+  });
 }
 
 ffi::Error SweepRows(ffi::ThreadPool pool, ffi::AnyBuffer bounds, ffi::AnyBuffer begin, ffi::AnyBuffer sources, ffi::AnyBuffer slots, ffi::AnyBuffer values,

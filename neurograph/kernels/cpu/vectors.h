@@ -3,9 +3,14 @@
 #ifndef NEUROGRAPH_VECTORS_H_
 #define NEUROGRAPH_VECTORS_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
+
+#if defined(__AVX__)
+#include <immintrin.h>
+#endif
 
 namespace {
 
@@ -16,6 +21,14 @@ constexpr int kBytes = 32;
 #else
 constexpr int kBytes = 16;
 #endif
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int kRegisters = 32;
+#else
+constexpr int kRegisters = 16;
+#endif
+
+// Results of more bytes go past the caches: whoever reads them next would not find them there, and what they drive out is read again.
+constexpr int64_t kCached = 8 << 20;
 
 template <typename T>
 struct Vector {
@@ -74,17 +87,33 @@ inline V sum_runs(V v) {
 
 // `count` samples, the rest of the vector 0.
 template <typename T>
-inline typename Vector<T>::type load_some(const T* at, int64_t count) {
-  if (count >= Vector<T>::lanes) return load(at);
+__attribute__((noinline)) typename Vector<T>::type load_some(const T* at, int64_t count) {
   T some[Vector<T>::lanes] = {};
-  for (int64_t i = 0; i < count; ++i) some[i] = at[i];
+  for (int64_t i = 0; i < std::min<int64_t>(count, Vector<T>::lanes); ++i) some[i] = at[i];
   return load(some);
 }
 
 template <typename T>
-inline void store_some(T* at, typename Vector<T>::type value, int64_t count) {
-  if (count >= Vector<T>::lanes) return store(at, value);
-  for (int64_t i = 0; i < count; ++i) at[i] = value[i];
+__attribute__((noinline)) void store_some(T* at, typename Vector<T>::type value, int64_t count) {
+  for (int64_t i = 0; i < std::min<int64_t>(count, Vector<T>::lanes); ++i) at[i] = value[i];
+}
+
+// Past the caches, to an aligned place; `finish_past` before anyone else reads.
+template <typename T>
+inline void store_past(T* at, typename Vector<T>::type value) {
+#if defined(__AVX512F__)
+  _mm512_stream_si512(reinterpret_cast<__m512i*>(at), reinterpret_cast<const __m512i&>(value));
+#elif defined(__AVX__)
+  _mm256_stream_si256(reinterpret_cast<__m256i*>(at), reinterpret_cast<const __m256i&>(value));
+#else
+  store(at, value);
+#endif
+}
+
+inline void finish_past() {
+#if defined(__AVX__)
+  _mm_sfence();
+#endif
 }
 
 }  // namespace
