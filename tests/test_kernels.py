@@ -18,7 +18,7 @@ import neurograph as ng
 from benchmarks import workloads
 from neurograph.kernels import native
 from neurograph.kernels.batched import Batched
-from neurograph.kernels.bilinear import flow, product
+from neurograph.kernels.bilinear import Mixture, flow, product, whole
 from neurograph.kernels.gather import Gather
 from neurograph.kernels.levels import Levels
 from neurograph.kernels.rows import Operands, Rows, sweep_rows
@@ -143,6 +143,32 @@ def test_native_rows_with_the_same_senders(degree: int, dtype: str, x64):
 
 
 @needs_native
+def test_native_senders_without_synapses_are_left_out(x64):
+    """Where few send, the same block between those alone: the same sums and derivatives, of signals that are mixed there only."""
+    random = np.random.default_rng(0)
+    source, target = np.array([70, 3, 70, 40]), np.array([0, 0, 1, 2])
+    block, tables = Sparse.build(source, target, 90, 3)
+    assert block.few is not None
+    assert block.few.senders == 3
+    assert Sparse.build(np.arange(60), np.zeros(60, int), 90, 3)[0].few is None
+    values, state, matrix = (jnp.asarray(random.normal(size=shape)) for shape in ((2, 4), (2, 90, 5), (2, 2)))
+
+    def all_of_them(values, state, matrix):
+        return flow(block, tables, False, values, whole(Mixture(matrix, state)))
+
+    def a_few(values, state, matrix):
+        return flow(block.few, tables["few"], False, values, Mixture(matrix, state).at(tables["few"]["index"]))
+
+    np.testing.assert_allclose(a_few(values, state, matrix), all_of_them(values, state, matrix), atol=1e-14)
+    ours, theirs = (
+        jax.grad(lambda *a, run=run: jnp.sum(jnp.sin(run(*a))), argnums=(0, 1, 2))(values, state, matrix)
+        for run in (a_few, all_of_them)
+    )
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-13)
+
+
+@needs_native
 @pytest.mark.parametrize("channels", [1, 3])
 def test_native_derivatives_are_those_of_a_matrix(channels: int, x64):
     """First and second derivatives, one number for all states or one each, against einsum on a dense matrix."""
@@ -234,7 +260,7 @@ def test_native_sweeps_against_loops(k, channels, batch, activation, against, ab
 @pytest.mark.parametrize("k", [1, 2, 3, 4, 6])
 @pytest.mark.parametrize("against", [False, True])
 def test_native_sweeps_in_blocks_of_samples(k, against, x64):
-    """Results that go past the caches, by whole blocks, are those of single samples; so are states alone and all that there is."""
+    """Results that go past the caches, by whole blocks, are those of single samples, whatever is asked for."""
     neurons, batch = 4400 // k, 256  # 9 MB of states
     random = np.random.default_rng(k)
     target = np.repeat(np.arange(10, neurons), 5)

@@ -27,7 +27,7 @@ __all__ = [
     "reduce_groups",
 ]
 
-Signals = Sequence[jax.Array | None]
+Signals = Sequence[Any]  # one array [states, neurons, batch] per stage (or what stands for it, see bilinear.py), or None
 Update = Callable[[Any, Any, jax.Array], tuple[jax.Array, Any]]
 
 FORWARD, BACKWARD = "forward", "backward"
@@ -128,7 +128,7 @@ class Kernel:
           rows: pytree of what neurons bring along, each [*, neurons, batch or 1].
 
         Returns:
-          `(states, signals, record)` of all neurons of the stage.
+          `(states, signals, record)` of all neurons of the stage; signals in a form that `aggregate` takes.
         """
         raise NotImplementedError(f"the {self.name} kernel has no scanned stages: make its plan with levels='never'")
 

@@ -15,7 +15,7 @@ from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-__all__ = ["Bilinear", "Multiples", "accumulator", "flow", "mix_states", "product", "sum_states", "take", "whole"]
+__all__ = ["Bilinear", "Mixture", "Multiples", "accumulator", "flow", "mix_states", "product", "sum_states", "take", "whole"]
 
 # Up to this many states a mixture is written out term by term: it then joins the loop of its neighbours, where a product of so
 # few rows costs a call of its own and a pass over the states.
@@ -75,8 +75,26 @@ class Multiples:
         return _mix.bind(factors, product[:, None])[:, 0]
 
 
-def whole(signal: jax.Array | Multiples) -> jax.Array:
+@dataclass(frozen=True)
+class Mixture:
+    """`mix_states(matrix, state)` of which nobody has asked for all neurons yet: [k, d] and [d, neurons, batch]."""
+
+    matrix: jax.Array
+    state: jax.Array
+
+    @property
+    def dtype(self) -> Any:
+        return self.state.dtype
+
+    def at(self, neurons: jax.Array) -> jax.Array:
+        """[k, chosen neurons, batch]."""
+        return mix_states(self.matrix, take(self.state, neurons))
+
+
+def whole(signal: jax.Array | Multiples | Mixture) -> jax.Array:
     """A signal as one array."""
+    if isinstance(signal, Mixture):
+        return mix_states(signal.matrix, signal.state)
     return mix_states(signal.factors[:, None], signal.value[None]) if isinstance(signal, Multiples) else signal
 
 

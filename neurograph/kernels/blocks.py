@@ -25,7 +25,7 @@ from neurograph.kernels.base import (
     reduce_groups,
 )
 from neurograph.kernels.batched import Batched
-from neurograph.kernels.bilinear import Multiples, accumulator, flow, mix_states, product, whole
+from neurograph.kernels.bilinear import Mixture, Multiples, accumulator, flow, mix_states, product, whole
 from neurograph.kernels.gather import Gather
 from neurograph.kernels.levels import Levels
 from neurograph.kernels.rows import Operands, Rows, sweep_rows
@@ -211,12 +211,16 @@ class BlockKernel(Kernel):
             values = self._values(number, weights, signal.dtype)
             values = values * values if square else values
             if block.kind in _MATRICES:
+                signal = whole(signal) if isinstance(signal, Mixture) else signal
                 signal = _take(signal, there, plan.stages[source].size)
                 total = _accumulate(total, _apply_matrix(block, values, signal, against), here, plan.stages[stage].size)
                 continue
             static, tables = self._parts.parts[number][0], self.tables[number]["part"]
             if block.kind == "levels":
                 static, tables = static.synapses, tables["whole"]
+            if isinstance(signal, Mixture) and not against and _few(static):
+                static, tables = static.few, tables["few"]
+                signal = signal.at(tables["index"])
             total = flow(static, tables, against, values, whole(signal), total)
         return total
 
@@ -255,12 +259,12 @@ class BlockKernel(Kernel):
         apart = [n for n in arriving if not isinstance(self._parts.parts[n] and self._parts.parts[n][0], Sparse)]
         others = [n for n in arriving if n not in apart]
         source = lambda n: self.plan.blocks[n].target_stage if against else self.plan.blocks[n].source_stage  # noqa: E731
-        # Signals are written out if a later stage of this pass reads them, and else made where they are asked for.
+        # Signals are written out if a later stage of this pass reads most of them, and else made where they are asked for.
         moving = ("hidden",) if against else ("hidden", "output")
         read = any(
             source(n) == stage and self.plan.stages[block.source_stage if against else block.target_stage].kind in moving
             for n, block in enumerate(self.plan.blocks)
-            if block.kind != "levels"
+            if block.kind != "levels" and (against or self._parts.parts[n] is None or not _few(self._parts.parts[n][0]))
         )
         values = self._values(number, weights, jax.tree.leaves(weights)[0].dtype)
         matrix = matrix.astype(values.dtype)
@@ -278,7 +282,7 @@ class BlockKernel(Kernel):
         tables = self.tables[number]["part"]["whole"], tuple(self.tables[n]["part"] for n in others)
         rows = Rows(static, tuple(parts[n][0] for n in others), against, affine.activation, shape, signals=read)
         states, sent, _ = sweep_rows(rows, tables, given)
-        return states, mix_states(matrix, states) if sent is None else sent, {}
+        return states, Mixture(matrix, states) if sent is None else sent, {}
 
     def correlate(self, at_senders: Signals, at_receivers: Signals) -> Weights:
         plan, blocks = self.plan, []
@@ -324,6 +328,10 @@ class BlockKernel(Kernel):
         if block.kind == "levels":
             static, tables = static.synapses, tables["whole"]
         return product(static, tables, whole(pre), whole(post))
+
+
+def _few(static: Any) -> bool:
+    return isinstance(static, Sparse) and static.few is not None
 
 
 def _take(signal: Any, index: slice | np.ndarray, size: int) -> Any:

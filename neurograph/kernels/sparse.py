@@ -14,6 +14,8 @@ from neurograph.kernels.bilinear import accumulator
 
 __all__ = ["Sparse"]
 
+FEW = 4  # senders with synapses are a few where there are so many times as many without
+
 
 def _table(targets: np.ndarray, sources: np.ndarray, rows: int) -> dict[str, jax.Array]:
     """Row pointers [rows + 1], senders [m] in order of rows, and slots [m] of the synapses' numbers (empty: in that order)."""
@@ -25,16 +27,25 @@ def _table(targets: np.ndarray, sources: np.ndarray, rows: int) -> dict[str, jax
 
 @dataclass(frozen=True)
 class Sparse:
-    """`m` synapses from a stage of `senders` neurons to one of `receivers`; see `Bilinear`."""
+    """`m` synapses from a stage of `senders` neurons to one of `receivers`; see `Bilinear`.
+
+    `few`: the same synapses between those senders alone that have any, `tables["few"]["index"]`; None where that is most of them.
+    """
 
     m: int
     senders: int
     receivers: int
+    few: Sparse | None = None
 
     @staticmethod
     def build(source: np.ndarray, target: np.ndarray, senders: int, receivers: int) -> tuple[Sparse, dict[str, Any]]:
-        tables = {"along": _table(target, source, receivers), "against": _table(source, target, senders)}
-        return Sparse(len(source), senders, receivers), tables
+        tables: dict[str, Any] = {"along": _table(target, source, receivers), "against": _table(source, target, senders)}
+        index, place = np.unique(source, return_inverse=True)
+        if len(index) * FEW > senders:
+            return Sparse(len(source), senders, receivers), tables
+        few, inner = Sparse.build(place, target, len(index), receivers)
+        tables["few"] = inner | {"index": jnp.asarray(index, jnp.int32)}
+        return Sparse(len(source), senders, receivers, few), tables
 
     def raw_flow(
         self, tables: Any, against: bool, values: jax.Array, signal: jax.Array, start: jax.Array | None = None

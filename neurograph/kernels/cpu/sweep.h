@@ -1,0 +1,246 @@
+// What sweeps over the rows of a run of irregular levels share: operands, sums of rows, activations.
+
+#ifndef NEUROGRAPH_SWEEP_H_
+#define NEUROGRAPH_SWEEP_H_
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+#include <vector>
+
+#include "calls.h"
+#include "vectors.h"
+
+namespace {
+
+// An array of neurons, channels and (contiguous) samples: where an element stands.
+template <typename T>
+struct View {
+  T* data;
+  int64_t row, channel;
+};
+
+// Synapses that arrive at the rows of a table, with their numbers (in order of rows, channel after channel at `step`) and what the
+// senders send.
+template <typename T>
+struct Part {
+  Table table;
+  const T* values;
+  int64_t step;
+  View<const T> signal;
+};
+
+enum Activation : int64_t { kIdentity, kRelu, kTanh, kReluTanh };
+
+// z = start + sums; u = keep * offset + gate * gain * (inner z); state = activation(u); signal = outer state + shift. What is null
+// drops out. Matrices are [channels, channels], the rest [channels, neurons, batch]; `stream`: results are too large for the caches.
+template <typename T>
+struct Sweep {
+  int64_t channels, neurons, batch, activation, tiles;
+  const int32_t* bounds;
+  bool descending, stream;
+  T keep, gate;
+  const T *start, *inner, *outer, *offset, *gain, *shift;
+  int64_t start_batch;
+  T *states, *signals, *inflows;
+};
+
+// -- one row: K channels (0: as many as the job has) and V vectors of samples, in registers where K is known ---------------------
+
+// The rational approximation that XLA and Eigen use.
+__attribute__((always_inline)) inline Vector<float>::type tanh_of(Vector<float>::type x) {
+  typedef Vector<float>::type Vec;
+  const Vec top = Vec{} + 7.90531110763549805f;
+  const Vec at = x > top ? top : x < -top ? -top : x;  // keeps NaN
+  const Vec square = at * at;
+  Vec p = square * -2.76076847742355e-16f + 2.00018790482477e-13f;
+  p = p * square + -8.60467152213735e-11f;
+  p = p * square + 5.12229709037114e-08f;
+  p = p * square + 1.48572235717979e-05f;
+  p = p * square + 6.37261928875436e-04f;
+  p = p * square + 4.89352455891786e-03f;
+  Vec q = square * 1.19825839466702e-06f + 1.18534705686654e-04f;
+  q = q * square + 2.26843463243900e-03f;
+  q = q * square + 4.89352518554385e-03f;
+  return square < Vec{} + 1.6e-7f ? x : at * p / q;
+}
+
+inline Vector<double>::type tanh_of(Vector<double>::type x) {
+  for (int i = 0; i < Vector<double>::lanes; ++i) x[i] = std::tanh(x[i]);
+  return x;
+}
+
+// Samples b .. b + V vectors of arrays [channels, neurons, batch]; not all of them exist unless `kWhole`.
+template <typename T, int V, bool kWhole>
+struct Samples {
+  typedef typename Vector<T>::type Vec;
+  static constexpr int lanes = Vector<T>::lanes;
+  int64_t b, batch, plane;
+  bool stream;
+  int64_t at(int64_t channel, int64_t row) const { return channel * plane + row * batch + b; }
+  Vec read(const T* from, int v) const {
+    return kWhole ? load(from + v * lanes) : load_some(from + v * lanes, batch - b - v * lanes);
+  }
+  void write(T* to, int v, Vec value) const {
+    if (!kWhole) store_some(to + v * lanes, value, batch - b - v * lanes);
+    else if (stream) store_past(to + v * lanes, value);
+    else store(to + v * lanes, value);
+  }
+  void ask(const T* array, int64_t channels, int64_t row) const {
+    for (int64_t c = 0; array && c < channels; ++c)
+      for (int64_t line = 0; line < V * lanes; line += 64 / sizeof(T)) __builtin_prefetch(array + at(c, row) + line);
+  }
+};
+
+// z of K channels of a row, [K, V], that begin with `to`: += numbers times what the senders send.
+template <typename T, int K, int V>
+inline void add_parts(const std::vector<Part<T>>& parts, int64_t first_channel, int64_t row, typename Vector<T>::type* to) {
+  constexpr int lanes = Vector<T>::lanes;
+  typename Vector<T>::type total[K * V];
+  for (int i = 0; i < K * V; ++i) total[i] = to[i];
+  for (const Part<T>& part : parts) {
+    const T* values = part.values + first_channel * part.step;
+    const T* signal = part.signal.data + first_channel * part.signal.channel;
+    for (int64_t e = part.table.begin[row]; e < part.table.begin[row + 1]; ++e) {
+      const T* from = signal + part.table.sources[e] * part.signal.row;
+      for (int c = 0; c < K; ++c)
+        for (int v = 0; v < V; ++v) total[c * V + v] += values[c * part.step + e] * load(from + c * part.signal.channel + v * lanes);
+    }
+  }
+  for (int i = 0; i < K * V; ++i) to[i] = total[i];
+}
+
+// out[c] = sum over d of matrix[c, d] in[d].
+template <typename T, int K, int V>
+inline void mix(const T* matrix, const typename Vector<T>::type* in, typename Vector<T>::type* out, int64_t channels) {
+  const int64_t k = K ? K : channels;
+  for (int64_t c = 0; c < k; ++c)
+    for (int v = 0; v < V; ++v) {
+      typename Vector<T>::type total = matrix[c * k] * in[v];
+      for (int64_t d = 1; d < k; ++d) total += matrix[c * k + d] * in[d * V + v];
+      out[c * V + v] = total;
+    }
+}
+
+template <int kCount, typename Vec>
+__attribute__((always_inline)) inline void activate(int64_t activation, Vec* x, int64_t some) {
+  const int64_t count = kCount ? kCount : some;
+  if (activation == kTanh || activation == kReluTanh)
+    for (int64_t i = 0; i < count; ++i) x[i] = tanh_of(x[i]);
+  if (activation == kRelu || activation == kReluTanh)
+    for (int64_t i = 0; i < count; ++i) x[i] = x[i] < Vec{} ? Vec{} : x[i];
+}
+
+// Rows that the memory is asked for ahead of their turn.
+constexpr int64_t kAhead = 8;
+
+// Samples b .. b + V vectors of [channels, neurons, batch] as [neurons, channels, V vectors]; samples beyond the batch are 0.
+template <typename T, int V>
+void pack(const T* from, int64_t channels, int64_t neurons, int64_t batch, int64_t b, T* to) {
+  constexpr int lanes = Vector<T>::lanes;
+  for (int64_t row = 0; row < neurons; ++row)
+    for (int64_t c = 0; c < channels; ++c)
+      for (int v = 0; v < V; ++v, to += lanes) {
+        const T* at = from + (c * neurons + row) * batch + b + v * lanes;
+        store(to, b + V * lanes <= batch ? load(at) : load_some(at, batch - b - v * lanes));
+      }
+}
+
+// The numbers [channels, synapses] of a table in order of its rows: every block of samples reads them again.
+template <typename T>
+std::vector<T> in_order(ffi::ThreadPool pool, const Table& table, const T* numbers, int64_t channels) {
+  std::vector<T> out(channels * table.count);
+  constexpr int64_t piece = 1 << 16;
+  const int64_t pieces = (table.count + piece - 1) / piece;
+  share(pool, channels * pieces, [&](int64_t i, int64_t) {
+    const int64_t shift = i / pieces * table.count, first = i % pieces * piece;
+    for (int64_t e = first; e < std::min(first + piece, table.count); ++e) {
+      __builtin_prefetch(numbers + shift + table.slots[std::min(e + 32, table.count - 1)]);
+      out[shift + e] = numbers[shift + table.slots[e]];
+    }
+  });
+  return out;
+}
+
+bool aligned(const void* at) { return reinterpret_cast<uintptr_t>(at) % kBytes == 0; }
+
+// What a call has beside its Sweep: operands that `given` points to, [keep, gate], and results, which may have no elements.
+// `others`: for each further set of synapses that arrive at the rows its table, numbers and signal.
+template <typename T>
+struct Call {
+  ffi::ThreadPool pool;
+  const ffi::RemainingArgs& others;
+  Table table;
+  ffi::AnyBuffer values;
+  std::vector<std::pair<const T**, ffi::AnyBuffer>> given;
+  ffi::AnyBuffer gates, states, signals, inflows;
+};
+
+// run(vectors, whole, parts, b, memory, block) for every block of samples of every replica: blocks of V vectors, and single vectors
+// where the batch is no multiple of that. `memory` holds `own` numbers of every sample. end(replica, blocks) after each replica.
+template <typename T, int V, typename Run, typename End>
+void over_blocks(const Call<T>& call, Sweep<T>& job, int64_t own, Run run, End end) {
+  constexpr int64_t lanes = Vector<T>::lanes, width = V * lanes;
+  const auto dims = call.states.dimensions();
+  const auto lead = dims.first(dims.size() - 3);
+  const int64_t size = job.channels * job.neurons * job.batch;
+  struct Other {
+    Table table;
+    ffi::AnyBuffer values, signal;
+  };
+  std::vector<Other> more;
+  int64_t held = own;
+  for (size_t i = 0; i + 5 <= call.others.size(); i += 5) {
+    auto at = [&](size_t j) { return *call.others.template get<ffi::AnyBuffer>(i + j); };
+    more.push_back({table_of(at(0), at(1), at(2)), at(3), at(4)});
+    held += dim(at(4), 2) * dim(at(4), 3);
+  }
+  Scratch<T> scratch(workers(call.pool), held * width);
+  for (int64_t replica = 0, replicas = product_of(lead); replica < replicas; ++replica) {
+    std::vector<Part<T>> parts;
+    std::vector<std::vector<T>> sorted;
+    auto add = [&](const Table& table, const ffi::AnyBuffer& values) {
+      const T* numbers = data_of<T>(values) + Leading(values, 2, lead).offset(replica);
+      if (table.slots) sorted.push_back(in_order(call.pool, table, numbers, dim(values, 2))), numbers = sorted.back().data();
+      parts.push_back({table, numbers, dim(values, 2) == 1 ? 0 : table.count, {}});
+    };
+    add(call.table, call.values);
+    for (const Other& other : more) add(other.table, other.values);
+    for (const auto& [to, buffer] : call.given) {
+      const size_t rank = buffer.dimensions().size() - lead.size();
+      *to = data_of<T>(buffer) ? data_of<T>(buffer) + Leading(buffer, rank, lead).offset(replica) : nullptr;
+    }
+    const T* scalars = data_of<T>(call.gates) + Leading(call.gates, 1, lead).offset(replica);
+    job.keep = scalars[0], job.gate = scalars[1];
+    auto out = [&](ffi::AnyBuffer buffer) {
+      return buffer.element_count() ? static_cast<T*>(buffer.untyped_data()) + replica * size : nullptr;
+    };
+    job.states = out(call.states), job.signals = out(call.signals), job.inflows = out(call.inflows);
+    job.stream = size * int64_t(sizeof(T)) > kCached && job.batch % lanes == 0 && aligned(job.states) && aligned(job.signals) &&
+                 aligned(job.inflows);
+    auto take = [&](auto vectors, auto whole, int64_t b, int64_t block, T* memory) {
+      constexpr int64_t width = decltype(vectors)::value * lanes;
+      auto mine = parts;
+      T* at = memory + own * width;
+      for (size_t i = 0; i < more.size(); ++i) {
+        const int64_t senders = dim(more[i].signal, 2), k = dim(more[i].signal, 3);
+        const T* from = data_of<T>(more[i].signal) + Leading(more[i].signal, 3, lead).offset(replica);
+        pack<T, decltype(vectors)::value>(from, k, senders, job.batch, b, at);
+        mine[i + 1].signal = {at, k * width, k == 1 ? 0 : width};
+        at += senders * k * width;
+      }
+      run(vectors, whole, mine, b, memory, block);
+    };
+    const int64_t blocks = V == 1 ? 0 : job.batch / width, singles = (job.batch - blocks * width + lanes - 1) / lanes;
+    share(call.pool, blocks + singles, [&](int64_t block, int64_t worker) {
+      T* const memory = scratch.of(worker);
+      if (block < blocks) take(std::integral_constant<int, V>{}, std::true_type{}, block * width, block, memory);
+      else take(std::integral_constant<int, 1>{}, std::false_type{}, blocks * width + (block - blocks) * lanes, block, memory);
+    });
+    end(replica, blocks + singles);
+  }
+}
+
+}  // namespace
+
+#endif
