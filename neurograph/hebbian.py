@@ -14,14 +14,15 @@ import jax.numpy as jnp
 
 from neurograph.genome import AnyGenome, Genome, genomes_of_stages
 from neurograph.kernels import BACKWARD, FORWARD, Kernel
-from neurograph.kernels.bilinear import whole
+from neurograph.kernels.bilinear import Mixture, batch_sum, whole
+from neurograph.kernels.rows import Ends
 from neurograph.rule import Rule
 from neurograph.types import Synapses, Weights
 
 if TYPE_CHECKING:
     from neurograph.network import Network
 
-__all__ = ["States", "cast", "column_norms", "frozen_norms", "gate", "genomes_at_stages", "update_synapses"]
+__all__ = ["States", "cast", "column_norms", "frozen_norms", "gate", "genomes_at_stages", "learning_ends", "update_synapses"]
 
 NORM_EPSILON = 1e-9  # under the root of a synapse norm (the authors')
 
@@ -67,30 +68,55 @@ def cast(tree: Any, dtype: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf.astype(dtype), tree)
 
 
+def _transforms(rule: Rule, local: list[Genome], prefix: str) -> tuple[list[jax.Array], list[jax.Array]]:
+    """Per stage [channels, states]: what turns states into the pre- and the post-synaptic factor of Eq. 7."""
+    channels = slice(0, rule.synapse_channels)
+    pre = [jnp.swapaxes(getattr(own, f"{prefix}pre_transform"), 0, 1)[channels] for own in local]
+    return pre, [getattr(own, f"{prefix}post_transform")[channels] for own in local]
+
+
+def learning_ends(network: Network, genome: AnyGenome, before: States | None) -> list[Ends]:
+    """Of every stage, what Eq. 7 takes products of when forward synapses learn; `before`: states after the forward pass, if these
+    are the pre-synaptic ones."""
+    pre, post = _transforms(network.rule, genomes_at_stages(network, genome), "")
+    return [Ends(*each) for each in zip([None] * len(pre) if before is None else before, pre, post, strict=True)]
+
+
 def _learn(
-    network: Network, genome: AnyGenome, weights: Weights, before: States, after: States, twin: str, second: bool
+    network: Network,
+    genome: AnyGenome,
+    weights: Weights,
+    before: States,
+    after: States,
+    twin: str,
+    second: bool,
+    changes: dict[int, jax.Array],
 ) -> Weights:
-    """Eq. 7 and 8 for one direction: `before` and `after` are the states of each synapse's forward sender and receiver."""
+    """Eq. 7 and 8 for one direction: `before` and `after` are the states of each synapse's forward sender and receiver.
+
+    `changes`: of scanned stages, products that are known already.
+    """
     rule, plan, kernel = network.rule, network.plan, network.kernel
     forward = twin == FORWARD
-    local, prefix, channels = genomes_at_stages(network, genome), "forward_" if second else "", slice(0, rule.synapse_channels)
-    pre = [jnp.swapaxes(getattr(own, f"{prefix}pre_transform"), 0, 1)[channels] for own in local]
-    post = [getattr(own, f"{prefix}post_transform")[channels] for own in local]
+    local, prefix = genomes_at_stages(network, genome), "forward_" if second else ""
+    pre, post = _transforms(rule, local, prefix)
     eta = [getattr(own, f"{prefix}synapse_update") for own in local]
     # Sums over the batch, and what is added to synapses, in the synapses' own type: 16-bit states do not reach their steps.
     before, after = cast((list(before), list(after)), jax.tree.leaves(weights)[0].dtype)
     # The forward synapse's pre-synaptic neuron is its sender, the backward twin's is its receiver.
     sender_matrices, receiver_matrices = (pre, post) if forward else (post, pre)
-    at_senders = [kernel.mixed(m, a) for m, a in zip(sender_matrices, before, strict=True)]
-    at_receivers = [kernel.mixed(m, a) for m, a in zip(receiver_matrices, after, strict=True)]
+    at_senders, at_receivers = (
+        [Mixture(m, a) if stage in changes else kernel.mixed(m, a) for stage, (m, a) in enumerate(zip(*pair, strict=True))]
+        for pair in ((sender_matrices, before), (receiver_matrices, after))
+    )
     batch = before[0].shape[2]
     share = 1.0 / batch if rule.batch_reduction == "mean" else 1.0
-    delta = kernel.correlate(at_senders, at_receivers)
+    delta = kernel.correlate(at_senders, at_receivers, changes)
     if forward:
         at_constant = [p.sum(axis=1) for p in pre]  # all states of the constant neuron are 1
         at_constant = [c[:, None] if c.ndim == 1 else c for c in at_constant]
         values = [
-            None if info.kind == "input" or not info.bias.any() else constant.astype(a.dtype) * a.sum(axis=2)
+            None if info.kind == "input" or not info.bias.any() else constant.astype(a.dtype) * batch_sum(a)
             for info, a, constant in zip(plan.stages, at_receivers, at_constant, strict=True)
         ]
         own, shared = kernel.bias_store(values, reduce=True)
@@ -154,12 +180,20 @@ def _apply_update(rule: Rule, keep: jax.Array, eta: jax.Array, alpha: jax.Array,
 
 
 def update_synapses(
-    network: Network, genome: AnyGenome, synapses: Synapses, before: States, after: States, *, second: bool
+    network: Network,
+    genome: AnyGenome,
+    synapses: Synapses,
+    before: States,
+    after: States,
+    *,
+    second: bool,
+    changes: dict[int, jax.Array] | None = None,
 ) -> Synapses:
-    forward = _learn(network, genome, synapses.forward, before, after, FORWARD, second)
+    """`changes`: of scanned stages, the forward synapses' products of Eq. 7, where a pass has found them."""
+    forward = _learn(network, genome, synapses.forward, before, after, FORWARD, second, changes or {})
     backward = None
     if synapses.backward is not None:
-        backward = _learn(network, genome, synapses.backward, before, after, BACKWARD, second)
+        backward = _learn(network, genome, synapses.backward, before, after, BACKWARD, second, {})
     return Synapses(forward, backward, synapses.neurons)
 
 

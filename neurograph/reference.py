@@ -121,7 +121,7 @@ class ReferenceKernel(Kernel):
         inflow = inflow[plan.stages[stage].neurons].transpose(2, 0, 1)
         return inflow if start is None else inflow + start
 
-    def correlate(self, at_senders: Signals, at_receivers: Signals) -> Weights:
+    def correlate(self, at_senders: Signals, at_receivers: Signals, known: dict[int, jax.Array] | None = None) -> Weights:
         own, shared, _ = self._sorts()
         graph = self.tables
         product = jnp.sum(self._nodes(at_senders)[graph.senders] * self._nodes(at_receivers)[graph.receivers], axis=1)  # [E, k]

@@ -17,10 +17,10 @@ import numpy as np
 
 from neurograph.activations import derivative, resolve_activation, value_activation
 from neurograph.genome import AnyGenome
-from neurograph.hebbian import States, cast, column_norms, frozen_norms, gate, genomes_at_stages, update_synapses
+from neurograph.hebbian import States, cast, column_norms, frozen_norms, gate, genomes_at_stages, learning_ends, update_synapses
 from neurograph.kernels import ALL, BACKWARD, EXTERNAL, FORWARD, INTERNAL, native
 from neurograph.kernels.bilinear import mix_states
-from neurograph.kernels.rows import Affine
+from neurograph.kernels.rows import Affine, Ends
 from neurograph.rule import Rule
 from neurograph.types import Synapses, Trace, Weights
 
@@ -37,11 +37,13 @@ Moments = Any
 @dataclass
 class _Pass:
     """States after one sweep. `moments`: per phase, a list per stage of (mean, variance) or None; `outer`: state 0 of the
-    outputs' pre-activations, per stage, for feedbacks that need h'."""
+    outputs' pre-activations, per stage, for feedbacks that need h'; `changes`: per scanned stage, what the synapses' update is
+    made of, where that was found on the way."""
 
     states: States
     moments: list[Any]
     outer: dict[int, jax.Array]
+    changes: dict[int, jax.Array]
 
 
 def _normalise(u: jax.Array, scale: jax.Array, shift: jax.Array, moments: Any) -> tuple[jax.Array, Any]:
@@ -132,10 +134,11 @@ def sweep(
     *,
     key: jax.Array | None = None,
     frozen: Any = None,
+    ends: list[Ends] | None = None,
 ) -> _Pass:
     """One pass over all phases: Eq. 5 forward, Eq. 6 backward. `states` is not changed; clamped stages keep theirs.
 
-    Without a `key` the pass is free of noise.
+    Without a `key` the pass is free of noise. `ends`: per stage, see `Kernel.sweep_levels`.
     """
     rule, plan, kernel = network.rule, network.plan, network.kernel
     forward = direction == FORWARD
@@ -153,6 +156,7 @@ def sweep(
     fresh = forward and rule.reset_states  # states are zero: f a vanishes on the first tick
     moments: list[Any] = [None] * len(plan.phases)
     outer: dict[int, jax.Array] = {}
+    changes: dict[int, jax.Array] = {}
 
     def drive(stage: int) -> jax.Array | None:
         """What the bias adds, [states, neurons, 1]."""
@@ -196,8 +200,10 @@ def sweep(
                     matrix, common = matrices[stage], params[stage]
                     if matrix.ndim == 3:
                         rows["matrix"], matrix, common = matrix.reshape(-1, a.shape[1], 1), None, ()
-                    given = weights, signals, update, matrix, common, drive(stage), a.shape, rows
+                    given = weights, signals, update, matrix, common, drive(stage), a.shape, rows, ends and ends[stage]
                     states[stage], signals[stage], record = kernel.sweep_levels(direction, stage, *given)
+                    if "change" in record:
+                        changes[stage] = record["change"]
                 else:
                     states[stage], record = update(params[stage], rows, full(inflow(stage, ALL), a))
                 used.append(record.get("moments"))
@@ -233,7 +239,7 @@ def sweep(
             moments[number] = [record.get("moments") for record in records]
         for stage in members:
             signals[stage] = kernel.mixed(matrices[stage], states[stage])
-    return _Pass(states, moments, outer)
+    return _Pass(states, moments, outer, changes)
 
 
 def clamped(network: Network, synapses: Synapses, x: jax.Array) -> States:
@@ -307,9 +313,11 @@ def learning_step(network: Network, genome: AnyGenome, synapses: Synapses, x, y,
     def supervised(synapses: Synapses):
         fed = _feedback(network, passed.states, passed.outer, y)
         twin = synapses.forward if synapses.backward is None else synapses.backward
-        back = sweep(network, genome, twin, fed, BACKWARD, key=key).states
+        ends = learning_ends(network, genome, passed.states if rule.hebbian_pre == "forward" else None)
+        returned = sweep(network, genome, twin, fed, BACKWARD, key=key, ends=ends)
+        back = returned.states
         before = passed.states if rule.hebbian_pre == "forward" else back
-        learned = update_synapses(network, genome, synapses, before, back, second=False)
+        learned = update_synapses(network, genome, synapses, before, back, second=False, changes=returned.changes)
         fed, back = carried_states(network, fed), carried_states(network, back)
         return (learned, fed, back) if record else (learned, back)
 

@@ -16,12 +16,12 @@ from jax.flatten_util import ravel_pytree
 
 import neurograph as ng
 from benchmarks import workloads
-from neurograph.kernels import native
+from neurograph.kernels import native, rows
 from neurograph.kernels.batched import Batched
-from neurograph.kernels.bilinear import Mixture, flow, product, whole
+from neurograph.kernels.bilinear import Mixture, flow, mix_states, product, whole
 from neurograph.kernels.gather import Gather
 from neurograph.kernels.levels import Levels
-from neurograph.kernels.rows import Operands, Rows, sweep_rows
+from neurograph.kernels.rows import Ends, Operands, Rows, learn_rows, sweep_rows
 from neurograph.kernels.sparse import Sparse
 from neurograph.network import KERNELS
 from neurograph.plan import Block
@@ -254,6 +254,76 @@ def test_native_sweeps_against_loops(k, channels, batch, activation, against, ab
     theirs = derivatives(lambda given: _rows_by_loops(static, target, source, here, there, given))
     for one, expected in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         np.testing.assert_allclose(one, expected, rtol=1e-10, atol=1e-9)
+
+
+LEARNING = [  # channels of the synapses, batch, activation, what is absent
+    (2, 5, "tanh", ("gain",)),
+    (2, 130, "relu", ("offset", "before")),
+    (1, 70, "identity", ("start", "gain", "before")),
+    (1, 300, "relu_tanh", ()),
+]
+
+
+@needs_native
+@pytest.mark.parametrize(("channels", "batch", "activation", "absent"), LEARNING)
+def test_native_learning_on_the_way(channels, batch, activation, absent, x64):
+    """States and products, and derivatives by everything, of one pass are those of a sweep and a product."""
+    random, neurons, senders = np.random.default_rng(batch), 40, 3
+    target, source = np.nonzero(np.tril(random.random((neurons, neurons)) < 0.3, -1))
+    here, there = np.nonzero(random.random((senders, neurons)) < 0.4)
+    way = {"source": source.astype(np.int32), "target": target.astype(np.int32), "tiles": np.arange(neurons + 1)}
+    made, tables = Levels.build(Block("levels", "own", 0, 0, edges=np.arange(len(source)), **way), neurons, True)
+    other = Sparse.build(there, here, neurons, senders)
+    static = Rows(made.synapses, (other[0],), True, activation, (2, neurons, batch))
+    draw = lambda *shape: jnp.asarray(0.7 * random.normal(size=shape))  # noqa: E731
+    shapes = {"start": (2, neurons, 1)} | dict.fromkeys(("offset", "gain", "before"), (2, neurons, batch))
+    optional = {name: None if name in absent else draw(*shape) for name, shape in shapes.items()}
+    before = optional.pop("before")
+    pair = draw(channels, len(here)), draw(2, senders, batch)
+    given = Operands(draw(channels, len(source)), (pair,), draw(), draw(), outer=draw(2, 2), **optional)
+    kept = tables["whole"], (other[1],)
+
+    def apart(given, before, pre, post):
+        states = sweep_rows(static, kept, given)[0]
+        ends = mix_states(pre, states if before is None else before), mix_states(post, states)
+        return states, product(made.synapses, kept[0], *ends)
+
+    def both(given, before, pre, post):
+        return learn_rows(static, kept, given, Ends(before, pre, post))
+
+    def derivatives(run):
+        loss = lambda *a: sum(jnp.sum(jnp.sin(part)) for part in run(*a))  # noqa: E731
+        return jax.jit(lambda *a: (run(*a), jax.grad(loss, argnums=(0, 1, 2, 3))(*a)))(given, before, draw(2, 2), draw(2, 2))
+
+    state = random.bit_generator.state
+    ours = derivatives(both)
+    random.bit_generator.state = state
+    for one, expected in zip(jax.tree.leaves(ours), jax.tree.leaves(derivatives(apart)), strict=True):
+        np.testing.assert_allclose(one, expected, rtol=1e-10, atol=1e-10)
+
+
+@needs_native
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"hebbian_pre": "forward", "oja": "activity", "synapse_normalization": "stored"},
+        {"backward_update": "multiplicative", "symmetric": False},
+        {"reset_states": False, "hebbian_pre": "forward", "supervise_every": 2},
+    ],
+    ids=str,
+)
+def test_networks_that_learn_on_the_way(options, monkeypatch, x64):
+    """Where a backward pass finds products on its way, steps and meta-gradients are still those of the reference kernel."""
+    monkeypatch.setattr(rows, "LEARNING_BYTES", 0)
+    topology = workloads.random_dag(50, 150, inputs=9, outputs=4, seed=len(options))
+    rule = ng.Rule(**options)
+    seen = []
+    monkeypatch.setattr(native, "learn", lambda *a, run=native.learn: seen.append(1) or run(*a))
+    ours, theirs = (_results(topology, rule, kernel) for kernel in ("native", "reference"))
+    assert seen
+    for one, other in zip(ours, theirs, strict=True):
+        assert np.max(np.abs(one - other)) < 1e-12 * max(1.0, np.max(np.abs(other)))
 
 
 @needs_native

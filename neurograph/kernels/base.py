@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from neurograph.kernels.bilinear import mix_states
+from neurograph.kernels.rows import Ends
 from neurograph.plan import Plan
 from neurograph.types import Weights
 
@@ -92,11 +93,12 @@ class Kernel:
         """
         raise NotImplementedError
 
-    def correlate(self, at_senders: Signals, at_receivers: Signals) -> Weights:
+    def correlate(self, at_senders: Signals, at_receivers: Signals, known: dict[int, jax.Array] | None = None) -> Weights:
         """For each stored number, sum over its synapses and the batch of at_senders * at_receivers; no bias.
 
         Args:
-          at_senders, at_receivers: per stage [channels, neurons, batch].
+          at_senders, at_receivers: per stage [channels, neurons, batch]; a `Mixture` for stages that are `known`.
+          known: of scanned stages, what `sweep_levels` has found already.
         """
         raise NotImplementedError
 
@@ -112,6 +114,7 @@ class Kernel:
         start: jax.Array | None,
         shape: tuple[int, int, int],
         rows: Any,
+        ends: Ends | None = None,
     ) -> tuple[jax.Array, jax.Array, Any]:
         """One pass over a scanned stage: its levels one after another, in ascending or (backward) descending order.
 
@@ -126,6 +129,8 @@ class Kernel:
           start: what inflow begins with, [states, neurons, batch or 1], or None.
           shape: (states, neurons, batch) of the result.
           rows: pytree of what neurons bring along, each [*, neurons, batch or 1].
+          ends: of a backward pass, what the synapses' update will be the product of. Where that costs least on the way, the
+            record has it as `"change"`, for `correlate`.
 
         Returns:
           `(states, signals, record)` of all neurons of the stage; signals in a form that `aggregate` takes.

@@ -15,7 +15,20 @@ from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-__all__ = ["Bilinear", "Mixture", "Multiples", "accumulator", "flow", "mix_states", "product", "sum_states", "take", "whole"]
+__all__ = [
+    "Bilinear",
+    "Mixture",
+    "Multiples",
+    "accumulator",
+    "batch_sum",
+    "flow",
+    "mix_states",
+    "mixed_product",
+    "product",
+    "sum_states",
+    "take",
+    "whole",
+]
 
 # Up to this many states a mixture is written out term by term: it then joins the loop of its neighbours, where a product of so
 # few rows costs a call of its own and a pass over the states.
@@ -101,6 +114,13 @@ def whole(signal: jax.Array | Multiples | Mixture) -> jax.Array:
 def sum_states(array: jax.Array) -> jax.Array:
     """Sum over the first, short axis, which stays; term by term: a reduction over so few takes 30 times as long on a CPU."""
     return sum((array[i : i + 1] for i in range(1, array.shape[0])), array[:1])
+
+
+def batch_sum(signal: jax.Array | Mixture) -> jax.Array:
+    """[states, neurons, batch] -> [states, neurons]."""
+    if isinstance(signal, Mixture):
+        return mix_states(signal.matrix, jnp.sum(signal.state, axis=2, keepdims=True))[:, :, 0]
+    return signal.sum(axis=2)
 
 
 # Mixing by terms, and its derivative by the matrix, are two primitives whose derivatives are each other: left to itself, the
@@ -209,3 +229,18 @@ def product(block: Bilinear, tables: Any, pre: jax.Array, post: jax.Array) -> ja
 
     run.defvjp(forward, backward)
     return run(tables, pre, post)
+
+
+def mixed_product(block: Any, tables: Any, pre: jax.Array, post: Mixture) -> jax.Array:
+    """`product` with a mixture at the receivers that is not written out, of a block whose `raw_product` takes one."""
+
+    @jax.custom_vjp
+    def run(tables, pre, matrix, state):
+        return block.raw_product(tables, pre, state, matrix)
+
+    def forward(tables, *operands):
+        composed = lambda pre, matrix, state: product(block, tables, pre, mix_states(matrix, state))  # noqa: E731
+        return jax.vjp(composed, *operands)
+
+    run.defvjp(forward, lambda pull, change: (None, *pull(change)))
+    return run(tables, pre, post.matrix, post.state)

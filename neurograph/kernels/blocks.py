@@ -25,10 +25,10 @@ from neurograph.kernels.base import (
     reduce_groups,
 )
 from neurograph.kernels.batched import Batched
-from neurograph.kernels.bilinear import Mixture, Multiples, accumulator, flow, mix_states, product, whole
+from neurograph.kernels.bilinear import Mixture, Multiples, accumulator, flow, mix_states, mixed_product, product, whole
 from neurograph.kernels.gather import Gather
 from neurograph.kernels.levels import Levels
-from neurograph.kernels.rows import Operands, Rows, sweep_rows
+from neurograph.kernels.rows import Ends, Operands, Rows, learn_rows, learns_on_the_way, sweep_rows
 from neurograph.kernels.sparse import Sparse
 from neurograph.plan import FIXED, OWN, SHARED, Block, Plan
 from neurograph.types import Weights
@@ -236,13 +236,14 @@ class BlockKernel(Kernel):
         start: jax.Array | None,
         shape: tuple[int, int, int],
         rows: Any,
+        ends: Ends | None = None,
     ) -> tuple[jax.Array, jax.Array, Any]:
         arriving, against = self._arriving(direction, stage, EXTERNAL), direction == BACKWARD
         number, dtype = self._parts.scanned.get(stage), jax.tree.leaves((weights, rows))[0].dtype
         natively = number is not None and self.plan.native and matrix is not None and jnp.finfo(dtype).bits >= 32
         affine = update.affine(params, rows) if natively and hasattr(update, "affine") else None
         if affine is not None:
-            return self._sweep_rows(direction, stage, weights, signals, affine, matrix, start, shape, arriving)
+            return self._sweep_rows(direction, stage, weights, signals, affine, matrix, start, shape, arriving, ends)
         external = self._inflow(arriving, direction, stage, weights, signals, start=start)
         external = jnp.zeros(shape, dtype) if external is None else jnp.broadcast_to(external, shape)
         if number is None:  # levels of neurons that only meet through other stages, such as a cycle between them
@@ -253,7 +254,7 @@ class BlockKernel(Kernel):
         tables = self.tables[number]["part"]
         return levels.sweep(static, tables, against, update, values, matrix, params, external, rows)
 
-    def _sweep_rows(self, direction, stage, weights, signals, affine, matrix, start, shape, arriving):
+    def _sweep_rows(self, direction, stage, weights, signals, affine, matrix, start, shape, arriving, ends):
         """`sweep_levels` by one native call; irregular synapses from other stages are summed by it, too."""
         against, number = direction == BACKWARD, self._parts.scanned[stage]
         apart = [n for n in arriving if not isinstance(self._parts.parts[n] and self._parts.parts[n][0], Sparse)]
@@ -281,10 +282,14 @@ class BlockKernel(Kernel):
         parts, static = self._parts.parts, self._parts.parts[number][0].synapses
         tables = self.tables[number]["part"]["whole"], tuple(self.tables[n]["part"] for n in others)
         rows = Rows(static, tuple(parts[n][0] for n in others), against, affine.activation, shape, signals=read)
+        if ends is not None and against and not read and learns_on_the_way(rows, ends, values.dtype):
+            ends = Ends(*(None if a is None else a.astype(values.dtype) for a in (ends.before, ends.here, ends.there)))
+            states, change = learn_rows(rows, tables, given, ends)
+            return states, Mixture(matrix, states), {"change": change}
         states, sent, _ = sweep_rows(rows, tables, given)
         return states, Mixture(matrix, states) if sent is None else sent, {}
 
-    def correlate(self, at_senders: Signals, at_receivers: Signals) -> Weights:
+    def correlate(self, at_senders: Signals, at_receivers: Signals, known: dict[int, jax.Array] | None = None) -> Weights:
         plan, blocks = self.plan, []
         shared: list[tuple[jax.Array, np.ndarray]] = []
         for number, block in enumerate(plan.blocks):
@@ -292,7 +297,10 @@ class BlockKernel(Kernel):
             mixed = block.kind in ("gather", "levels")
             if block.sort == FIXED or (mixed and not sum(block.counts[:2])):
                 continue
-            change = self._product(number, block, at_senders[block.source_stage], at_receivers[block.target_stage])
+            if block.kind == "levels" and known and block.target_stage in known:
+                change = known[block.target_stage]
+            else:
+                change = self._product(number, block, at_senders[block.source_stage], at_receivers[block.target_stage])
             if mixed:
                 own, also, _ = block.counts
                 if own:
@@ -311,11 +319,13 @@ class BlockKernel(Kernel):
         reduced = None
         if shared:
             reduced = reduce_groups(jnp.concatenate([p for p, _ in shared], axis=1), np.concatenate([g for _, g in shared]))
-        nothing = jnp.zeros((at_receivers[-1].shape[0], 0), at_receivers[-1].dtype)
+        some = jax.tree.leaves((blocks, reduced, [whole(end) for end in at_receivers]))[0]
+        nothing = jnp.zeros((some.shape[0], 0), some.dtype)
         return Weights(tuple(blocks), nothing, reduced, (None,) * len(plan.stages))
 
     def _product(self, number: int, block: Block, pre: Any, post: Any) -> jax.Array:
         if block.kind in _MATRICES:
+            pre, post = (whole(end) if isinstance(end, Mixture) else end for end in (pre, post))
             pre = _take(pre, block.source, self.plan.stages[block.source_stage].size)
             post = _take(post, block.target, self.plan.stages[block.target_stage].size)
             if block.kind == "diagonal":
@@ -327,6 +337,11 @@ class BlockKernel(Kernel):
         static, tables = self._parts.parts[number][0], self.tables[number]["part"]
         if block.kind == "levels":
             static, tables = static.synapses, tables["whole"]
+        if isinstance(pre, Mixture) and _few(static):
+            static, tables = static.few, tables["few"]
+            pre = pre.at(tables["index"])
+        if isinstance(post, Mixture) and isinstance(static, Sparse):
+            return mixed_product(static, tables, whole(pre), post)
         return product(static, tables, whole(pre), whole(post))
 
 

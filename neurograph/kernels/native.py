@@ -32,7 +32,7 @@ import numpy as np
 from neurograph.files import cache_dir, write_atomically
 from neurograph.switches import switched_off
 
-__all__ = ["ACTIVATIONS", "available", "description", "empty", "flow", "product", "sweep", "tile"]
+__all__ = ["ACTIVATIONS", "available", "description", "empty", "flow", "learn", "product", "sweep", "tile"]
 
 SOURCES = Path(__file__).with_name("cpu")  # every .cpp of it is compiled
 # No -ffast-math: sums keep their order, and infinities and NaNs their meaning.
@@ -42,7 +42,7 @@ FLAGS = ("-std=c++17", "-O3", "-fPIC", "-DNDEBUG")
 TUNINGS = (("-march=native", "-mtune-ctrl=^inter_unit_moves_to_vec"), ("-march=native",), ())
 # Those that `sweep` knows, by name, in the order of sweep.cpp.
 ACTIVATIONS = ("identity", "relu", "tanh", "relu_tanh")
-TARGETS = ("flow", "tile", "sweep", "product", "empty")
+TARGETS = ("flow", "tile", "sweep", "learn", "product", "empty")
 
 
 @dataclass(frozen=True)
@@ -263,7 +263,43 @@ def sweep(
     return tuple(_call("sweep", shapes, dtype, *operands, activation=code, against=descending))
 
 
-def product(table: dict[str, jax.Array], pre: jax.Array, post: jax.Array) -> jax.Array:
-    """Sum over the batch of both ends of every synapse: pre [k, senders, batch], post [k, rows, batch] -> [k, m]."""
+def learn(
+    bounds: jax.Array,
+    table: dict[str, jax.Array],
+    descending: bool,
+    values: jax.Array,
+    others: Sequence[tuple[dict[str, jax.Array], jax.Array, jax.Array]],
+    shape: tuple[int, int, int],
+    activation: str,
+    gates: jax.Array,
+    start: jax.Array | None,
+    outer: jax.Array,
+    offset: jax.Array | None,
+    gain: jax.Array | None,
+    before: jax.Array | None,
+    here: jax.Array,
+    there: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """`sweep` of two states, and the product of what synapses between the rows have at both ends.
+
+    Args:
+      before: [2, rows, batch], or None for the states; here, there: [2, 2]; the others as for `sweep`.
+
+    Returns:
+      states [2, rows, batch], and [2, m]: sums over the batch of here @ before at the row times there @ states at its sender.
+    """
+    dtype = values.dtype
+    arrays = [_or_empty(a, rank, dtype) for a, rank in ((start, 3), (outer, 2), (offset, 3), (gain, 3), (before, 3))]
+    known = [a for other, numbers, signal in others for a in (*_parts(other), numbers, signal)]
+    operands = bounds, *_parts(table), values, gates, *arrays, here, there, *known
+    shapes = [shape, (2, table["sources"].shape[0])]
+    return tuple(_call("learn", shapes, dtype, *operands, activation=ACTIVATIONS.index(activation), against=descending))
+
+
+def product(table: dict[str, jax.Array], pre: jax.Array, post: jax.Array, mixture: jax.Array | None = None) -> jax.Array:
+    """Sum over the batch of both ends of every synapse: pre [k, senders, batch], post [k, rows, batch] -> [k, m].
+
+    With a `mixture` [k, d], post is mixture @ post of an array [d, rows, batch], which is not written out.
+    """
     shape = (pre.shape[0], table["sources"].shape[0])
-    return _call("product", shape, pre.dtype, *_parts(table), pre, post)
+    return _call("product", shape, pre.dtype, *_parts(table), pre, post, _or_empty(mixture, 2, pre.dtype))

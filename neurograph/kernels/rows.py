@@ -15,12 +15,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from neurograph.kernels import native
 from neurograph.kernels.bilinear import flow, mix_states, product, sum_states
 from neurograph.kernels.sparse import Sparse
 
-__all__ = ["Affine", "Operands", "Rows", "sweep_rows"]
+__all__ = ["Affine", "Ends", "Operands", "Rows", "learn_rows", "learns_on_the_way", "sweep_rows"]
+
+# `learn_rows` spares visits to memory and costs arithmetic: it pays where states of more than so many bytes leave the caches,
+# and few synapses arrive at a neuron.
+LEARNING_BYTES, LEARNING_DEGREE = 8 << 20, 40
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,16 @@ class Affine:
     gate: jax.Array
     offset: jax.Array | None = None
     gain: jax.Array | None = None
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What a sweep against the synapses may take products of, on its way: `here` [k, k] times the states `before` [k, neurons,
+    batch] (None: the sweep's own) at the senders of forward synapses, and `there` [k, k] times its own at their receivers."""
+
+    before: jax.Array | None
+    here: jax.Array
+    there: jax.Array
 
 
 @partial(
@@ -183,3 +198,37 @@ def sweep_rows(static: Rows, tables: Any, operands: Operands) -> tuple[jax.Array
 
     run.defvjp(forward, backward)
     return run(tables, operands)
+
+
+def learns_on_the_way(static: Rows, ends: Ends, dtype: Any) -> bool:
+    """Whether `learn_rows` is possible, and faster than a sweep and a product."""
+    possible = ends.here.shape == ends.there.shape == (2, 2) and static.shape[0] == 2
+    size = int(np.prod(static.shape)) * jnp.dtype(dtype).itemsize
+    return possible and size > LEARNING_BYTES and static.synapses.m < LEARNING_DEGREE * static.shape[1]
+
+
+def learn_rows(static: Rows, tables: Any, operands: Operands, ends: Ends) -> tuple[jax.Array, jax.Array]:
+    """States of `sweep_rows`, and the product [2, m] of the `ends` of its synapses, in one pass.
+
+    Of two states, against the synapses, without inner, shift, signals and inflows.
+    """
+
+    @jax.custom_vjp
+    def run(tables: Any, given: Operands, before: jax.Array | None, here: jax.Array, there: jax.Array) -> Any:
+        others = [(table["against"], *other) for table, other in zip(tables[1], given.others, strict=True)]
+        gates = jnp.stack([given.keep, given.gate])
+        arrays = given.start, given.outer, given.offset, given.gain, before, here, there
+        where = tables[0]["bounds"], tables[0]["against"], True
+        return native.learn(*where, given.values, others, static.shape, static.activation, gates, *arrays)
+
+    def forward(tables: Any, *given: Any) -> Any:
+        def apart(operands: Operands, before: jax.Array | None, here: jax.Array, there: jax.Array) -> Any:
+            states = sweep_rows(static, tables, operands)[0]
+            return states, product(
+                static.synapses, tables[0], mix_states(here, states if before is None else before), mix_states(there, states)
+            )
+
+        return jax.vjp(apart, *given)
+
+    run.defvjp(forward, lambda pull, change: (None, *pull(change)))
+    return run(tables, operands, ends.before, ends.here, ends.there)

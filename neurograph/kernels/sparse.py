@@ -55,6 +55,8 @@ class Sparse:
         start = None if start is None else start.astype(dtype)
         return native.flow(table, values.astype(dtype), signal.astype(dtype), start).astype(signal.dtype)
 
-    def raw_product(self, tables: Any, pre: jax.Array, post: jax.Array) -> jax.Array:
+    def raw_product(self, tables: Any, pre: jax.Array, post: jax.Array, mixture: jax.Array | None = None) -> jax.Array:
+        """`mixture` [k, d]: post is `mix_states(mixture, post)`, which is not written out."""
         dtype = accumulator(pre.dtype)
-        return native.product(tables["along"], pre.astype(dtype), post.astype(dtype)).astype(pre.dtype)
+        mixture = None if mixture is None else mixture.astype(dtype)
+        return native.product(tables["along"], pre.astype(dtype), post.astype(dtype), mixture).astype(pre.dtype)

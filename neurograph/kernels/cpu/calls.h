@@ -138,6 +138,21 @@ int64_t product_of(ffi::Span<const int64_t> dims) {
   return out;
 }
 
+// Multiply-adds that are worth handing to another thread.
+constexpr int64_t kPiece = 1 << 18;
+
+// Rows cut into runs of about equal numbers of synapses.
+std::vector<int64_t> cut_rows(const int32_t* begin, int64_t first, int64_t last, int64_t per_synapse, int64_t per_row) {
+  std::vector<int64_t> cuts{first};
+  int64_t cost = 0;
+  for (int64_t row = first; row < last; ++row) {
+    cost += (begin[row + 1] - begin[row]) * per_synapse + per_row;
+    if (cost >= kPiece) cuts.push_back(row + 1), cost = 0;
+  }
+  if (cuts.back() != last) cuts.push_back(last);
+  return cuts;
+}
+
 template <typename F>
 ffi::Error by_type(ffi::DataType type, F run) {
   if (type == ffi::F32) return run(float{}), ffi::Error::Success();

@@ -1,4 +1,4 @@
-// Irregular synapses: sums over rows of a table, and the product of both ends of every synapse.
+// Irregular synapses: sums over rows of a table.
 
 #include <algorithm>
 #include <cstring>
@@ -84,72 +84,6 @@ void sum_twins(int64_t rows, const Table& table, int64_t row, const T* values, c
   else run(std::false_type{});
 }
 
-// Products with one receiver of senders sources[0], sources[kStep], ..., over the first `whole` of the batch; see `sums`.
-template <typename T, int kStep, size_t... I>
-inline typename Vector<T>::type dots(const int32_t* sources, const T* pre, const T* post, int64_t batch, int64_t whole,
-                                     std::index_sequence<I...>) {
-  typedef typename Vector<T>::type V;
-  constexpr int N = sizeof...(I), lanes = Vector<T>::lanes;
-  const T* const from[N] = {pre + sources[I * kStep] * batch...};
-  V total[N] = {((void)I, V{})...};
-  for (int64_t b = 0; b < whole; b += lanes) {
-    const V here = load(post + b);
-    ((total[I] += here * load(from[I] + b)), ...);
-  }
-  return sums<T, N>(total);
-}
-
-// N synapses e, e + 1, ... of one row: the sum over the batch of the sender's number times the receiver's.
-template <typename T, int N>
-inline void products(const Table& table, int64_t e, const T* pre, const T* post, int64_t batch, T* out) {
-  constexpr int lanes = Vector<T>::lanes, group = N < 8 ? N : 8;
-  const int64_t whole = batch / lanes * lanes;
-  const int32_t* sources = table.sources + e;
-  constexpr auto some = std::make_index_sequence<group>{};
-  typename Vector<T>::type summed = dots<T, N / group>(sources, pre, post, batch, whole, some);
-  if constexpr (N > group) {  // two groups: even and odd ones
-    static_assert(N == 2 * group && N == lanes);
-    summed = fold<1>(summed, dots<T, 2>(sources + 1, pre, post, batch, whole, some), std::make_index_sequence<lanes>{});
-  } else {
-    summed = sum_runs<lanes / N / 2>(summed);
-  }
-  for (int64_t rest = whole; rest < batch; ++rest)
-    for (int i = 0; i < N; ++i) summed[i * (lanes / N)] += post[rest] * pre[sources[i] * batch + rest];
-  if (N == lanes && !table.slots) {
-    store(out + e, summed);
-  } else {
-    for (int i = 0; i < N; ++i) out[table.slot(e + i)] = summed[i * (lanes / N)];
-  }
-}
-
-template <typename T>
-void row_products(const Table& table, int64_t row, const T* pre, const T* post, int64_t batch, T* out) {
-  constexpr int lanes = Vector<T>::lanes;
-  int64_t e = table.begin[row];
-  const int64_t last = table.begin[row + 1];
-  post += row * batch;
-  for (; e + lanes <= last; e += lanes) products<T, lanes>(table, e, pre, post, batch, out);
-  if constexpr (lanes > 8) for (; e + 8 <= last; e += 8) products<T, 8>(table, e, pre, post, batch, out);
-  if constexpr (lanes > 4) for (; e + 4 <= last; e += 4) products<T, 4>(table, e, pre, post, batch, out);
-  for (; e + 2 <= last; e += 2) products<T, 2>(table, e, pre, post, batch, out);
-  for (; e < last; ++e) products<T, 1>(table, e, pre, post, batch, out);
-}
-
-// Multiply-adds that are worth handing to another thread.
-constexpr int64_t kPiece = 1 << 18;
-
-// Rows cut into runs of about equal numbers of synapses.
-std::vector<int64_t> cut_rows(const int32_t* begin, int64_t first, int64_t last, int64_t per_synapse, int64_t per_row) {
-  std::vector<int64_t> cuts{first};
-  int64_t cost = 0;
-  for (int64_t row = first; row < last; ++row) {
-    cost += (begin[row + 1] - begin[row]) * per_synapse + per_row;
-    if (cost >= kPiece) cuts.push_back(row + 1), cost = 0;
-  }
-  if (cuts.back() != last) cuts.push_back(last);
-  return cuts;
-}
-
 // Rows span[1] .. span[2] of the window that starts at span[0]; other rows of the window are only their start.
 template <typename T>
 void flow(ffi::ThreadPool pool, const int32_t* span, const Table& table, const ffi::AnyBuffer& values, const ffi::AnyBuffer& signal,
@@ -195,28 +129,6 @@ void flow(ffi::ThreadPool pool, const int32_t* span, const Table& table, const f
   });
 }
 
-template <typename T>
-void product(ffi::ThreadPool pool, const Table& table, int64_t rows, const ffi::AnyBuffer& pre, const ffi::AnyBuffer& post,
-             ffi::AnyBuffer out) {
-  const auto dims = out.dimensions();
-  const auto lead = dims.first(dims.size() - 2);
-  const int64_t channels = dim(out, 2), numbers = dim(out, 1), batch = dim(pre, 1), senders = dim(pre, 2);
-  const Leading of_pre(pre, 3, lead), of_post(post, 3, lead);
-  const int64_t replicas = product_of(lead);
-  const T* pre_data = static_cast<const T*>(pre.untyped_data());
-  const T* post_data = static_cast<const T*>(post.untyped_data());
-  T* out_data = static_cast<T*>(out.untyped_data());
-  const auto cuts = cut_rows(table.begin, 0, rows, batch, 0);
-  const int64_t runs = cuts.size() - 1;
-  share(pool, replicas * channels * runs, [&](int64_t piece, int64_t) {
-    const int64_t run = piece % runs, channel = piece / runs % channels, replica = piece / runs / channels;
-    const T* a = pre_data + of_pre.offset(replica) + channel * senders * batch;
-    const T* b = post_data + of_post.offset(replica) + channel * rows * batch;
-    T* o = out_data + (replica * channels + channel) * numbers;
-    for (int64_t row = cuts[run]; row < cuts[run + 1]; ++row) row_products<T>(table, row, a, b, batch, o);
-  });
-}
-
 ffi::Error Flow(ffi::ThreadPool pool, ffi::AnyBuffer begin, ffi::AnyBuffer sources, ffi::AnyBuffer slots, ffi::AnyBuffer values,
                 ffi::AnyBuffer signal, ffi::AnyBuffer start, ffi::Result<ffi::AnyBuffer> out) {
   const ffi::AnyBuffer* first = start.element_count() ? &start : nullptr;
@@ -235,17 +147,9 @@ ffi::Error Tile(ffi::ThreadPool pool, ffi::AnyBuffer span, ffi::AnyBuffer begin,
   });
 }
 
-ffi::Error Product(ffi::ThreadPool pool, ffi::AnyBuffer begin, ffi::AnyBuffer sources, ffi::AnyBuffer slots, ffi::AnyBuffer pre,
-                   ffi::AnyBuffer post, ffi::Result<ffi::AnyBuffer> out) {
-  return by_type(pre.element_type(), [&](auto zero) {
-    product<decltype(zero)>(pool, table_of(begin, sources, slots), dim(begin, 1) - 1, pre, post, *out);
-  });
-}
-
 }  // namespace
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(neurograph_flow, Flow, binding<6>().Ret<ffi::AnyBuffer>());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(neurograph_empty, Empty,
                               ffi::Ffi::Bind().Arg<ffi::AnyBuffer>().Ret<ffi::AnyBuffer>().Attr<int64_t>("number"));
 XLA_FFI_DEFINE_HANDLER_SYMBOL(neurograph_tile, Tile, binding<7>().Ret<ffi::AnyBuffer>());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(neurograph_product, Product, binding<5>().Ret<ffi::AnyBuffer>());

@@ -112,7 +112,7 @@ ffi::Error SweepRows(ffi::ThreadPool pool, ffi::AnyBuffer bounds, ffi::AnyBuffer
     job.activation = activation, job.descending = against, job.bounds = ints(bounds), job.tiles = dim(bounds, 1) - 1;
     sweep<decltype(zero)>({pool, others, table_of(begin, sources, slots), values,
                            {{&job.start, start}, {&job.inner, inner}, {&job.outer, outer}, {&job.offset, offset}, {&job.gain, gain}, {&job.shift, shift}},
-                           gates, *states, *signals, *inflows}, job);
+                           {{&job.states, *states}, {&job.signals, *signals}, {&job.inflows, *inflows}}, gates}, job);
   });
 }
 

@@ -164,7 +164,7 @@ std::vector<T> in_order(ffi::ThreadPool pool, const Table& table, const T* numbe
 
 bool aligned(const void* at) { return reinterpret_cast<uintptr_t>(at) % kBytes == 0; }
 
-// What a call has beside its Sweep: operands that `given` points to, [keep, gate], and results, which may have no elements.
+// What a call has beside its Sweep: operands and results, which may have no elements, and where to point to them; [keep, gate].
 // `others`: for each further set of synapses that arrive at the rows its table, numbers and signal.
 template <typename T>
 struct Call {
@@ -173,7 +173,8 @@ struct Call {
   Table table;
   ffi::AnyBuffer values;
   std::vector<std::pair<const T**, ffi::AnyBuffer>> given;
-  ffi::AnyBuffer gates, states, signals, inflows;
+  std::vector<std::pair<T**, ffi::AnyBuffer>> made;
+  ffi::AnyBuffer gates;
 };
 
 // run(vectors, whole, parts, b, memory, block) for every block of samples of every replica: blocks of V vectors, and single vectors
@@ -181,7 +182,7 @@ struct Call {
 template <typename T, int V, typename Run, typename End>
 void over_blocks(const Call<T>& call, Sweep<T>& job, int64_t own, Run run, End end) {
   constexpr int64_t lanes = Vector<T>::lanes, width = V * lanes;
-  const auto dims = call.states.dimensions();
+  const auto dims = call.made[0].second.dimensions();
   const auto lead = dims.first(dims.size() - 3);
   const int64_t size = job.channels * job.neurons * job.batch;
   struct Other {
@@ -212,12 +213,12 @@ void over_blocks(const Call<T>& call, Sweep<T>& job, int64_t own, Run run, End e
     }
     const T* scalars = data_of<T>(call.gates) + Leading(call.gates, 1, lead).offset(replica);
     job.keep = scalars[0], job.gate = scalars[1];
-    auto out = [&](ffi::AnyBuffer buffer) {
-      return buffer.element_count() ? static_cast<T*>(buffer.untyped_data()) + replica * size : nullptr;
-    };
-    job.states = out(call.states), job.signals = out(call.signals), job.inflows = out(call.inflows);
-    job.stream = size * int64_t(sizeof(T)) > kCached && job.batch % lanes == 0 && aligned(job.states) && aligned(job.signals) &&
-                 aligned(job.inflows);
+    job.stream = size * int64_t(sizeof(T)) > kCached && job.batch % lanes == 0;
+    for (const auto& [to, buffer] : call.made) {
+      ffi::AnyBuffer made = buffer;
+      *to = made.element_count() ? static_cast<T*>(made.untyped_data()) + replica * size : nullptr;
+      job.stream = job.stream && aligned(*to);
+    }
     auto take = [&](auto vectors, auto whole, int64_t b, int64_t block, T* memory) {
       constexpr int64_t width = decltype(vectors)::value * lanes;
       auto mine = parts;
