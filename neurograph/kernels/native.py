@@ -40,7 +40,7 @@ FLAGS = ("-std=c++17", "-O3", "-fPIC", "-DNDEBUG")
 # Tried one after another, until the compiler takes them. GCC, when it runs out of integer registers, keeps addresses in vector
 # registers: they then wait in line behind the arithmetic, and the next row's loads with them (a third of a sweep's time).
 TUNINGS = (("-march=native", "-mtune-ctrl=^inter_unit_moves_to_vec"), ("-march=native",), ())
-# Those that `sweep` knows, by name, in the order of sweep.cpp.
+# Those that `sweep` knows, by name, in the order of sweep.h.
 ACTIVATIONS = ("identity", "relu", "tanh", "relu_tanh")
 TARGETS = ("flow", "tile", "sweep", "learn", "product", "empty")
 

@@ -130,33 +130,28 @@ void learn_block(const Learning<T>& job, const std::vector<Part<T>>& parts, int6
 
 template <typename T>
 void learn(const Call<T>& call, Learning<T>& job, ffi::AnyBuffer change) {
+  // As wide for any number of workers: products are added up block by block, in one order.
+  constexpr int64_t V = 128 / kBytes < 4 ? 128 / kBytes : 4, width = V * Vector<T>::lanes;
   const Table& table = call.table;
   T* const out = static_cast<T*>(change.untyped_data());
-  auto by = [&](auto vectors) {
-    constexpr int V = decltype(vectors)::value;
-    const int64_t most = job.batch / (V * Vector<T>::lanes) + (job.batch + Vector<T>::lanes - 1) / Vector<T>::lanes;
-    std::vector<std::unique_ptr<T[]>> found(most);  // of every block, so that they are added up in one order
-    auto run = [&](auto some, auto whole, const std::vector<Part<T>>& parts, int64_t b, T* memory, int64_t block) {
-      if (!found[block]) found[block].reset(new T[2 * table.count]);
-      learn_block<T, decltype(some)::value, decltype(whole)::value>(job, parts, b, memory, found[block].get());
-    };
-    auto end = [&](int64_t replica, int64_t blocks) {
-      T* const first = out + replica * 2 * table.count;
-      constexpr int64_t piece = 1 << 15;
-      share(call.pool, (table.count + piece - 1) / piece, [&](int64_t i, int64_t) {
-        for (int64_t e = i * piece; e < std::min((i + 1) * piece, table.count); ++e)
-          for (int c = 0; c < 2; ++c) {
-            T total = found[0][2 * e + c];
-            for (int64_t block = 1; block < blocks; ++block) total += found[block][2 * e + c];
-            first[c * table.count + table.slot(e)] = total;
-          }
-      });
-    };
-    over_blocks<T, V>(call, job, 2 * job.neurons, run, end);
+  std::vector<std::unique_ptr<T[]>> found(job.batch / width + width);  // of every block
+  auto run = [&](auto some, auto whole, const std::vector<Part<T>>& parts, int64_t b, T* memory, int64_t block) {
+    if (!found[block]) found[block].reset(new T[2 * table.count]);
+    learn_block<T, decltype(some)::value, decltype(whole)::value>(job, parts, b, memory, found[block].get());
   };
-  constexpr int vectors = 256 / kBytes < 4 ? 256 / kBytes : 4;
-  if (job.batch < workers(call.pool) * vectors * Vector<T>::lanes) by(std::integral_constant<int, 1>{});
-  else by(std::integral_constant<int, vectors>{});
+  auto end = [&](int64_t replica, int64_t blocks) {
+    T* const first = out + replica * 2 * table.count;
+    constexpr int64_t piece = 1 << 15;
+    share(call.pool, (table.count + piece - 1) / piece, [&](int64_t i, int64_t) {
+      for (int64_t e = i * piece; e < std::min((i + 1) * piece, table.count); ++e)
+        for (int c = 0; c < 2; ++c) {
+          T total = found[0][2 * e + c];
+          for (int64_t block = 1; block < blocks; ++block) total += found[block][2 * e + c];
+          first[c * table.count + table.slot(e)] = total;
+        }
+    });
+  };
+  over_blocks<T, V>(call, job, 2 * job.neurons, run, end);
 }
 
 ffi::Error LearnRows(ffi::ThreadPool pool, ffi::AnyBuffer bounds, ffi::AnyBuffer begin, ffi::AnyBuffer sources, ffi::AnyBuffer slots, ffi::AnyBuffer values,
