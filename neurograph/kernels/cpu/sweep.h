@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -148,16 +149,14 @@ void pack(const T* from, int64_t channels, int64_t neurons, int64_t batch, int64
 
 // The numbers [channels, synapses] of a table in order of its rows: every block of samples reads them again.
 template <typename T>
-std::vector<T> in_order(ffi::ThreadPool pool, const Table& table, const T* numbers, int64_t channels) {
-  std::vector<T> out(channels * table.count);
-  constexpr int64_t piece = 1 << 16;
+std::unique_ptr<T[]> in_order(ffi::ThreadPool pool, const Table& table, const T* numbers, int64_t channels) {
+  std::unique_ptr<T[]> out(new T[channels * table.count]);
+  constexpr int64_t piece = 1 << 15;
   const int64_t pieces = (table.count + piece - 1) / piece;
+  T* const to = out.get();
   share(pool, channels * pieces, [&](int64_t i, int64_t) {
-    const int64_t shift = i / pieces * table.count, first = i % pieces * piece;
-    for (int64_t e = first; e < std::min(first + piece, table.count); ++e) {
-      __builtin_prefetch(numbers + shift + table.slots[std::min(e + 32, table.count - 1)]);
-      out[shift + e] = numbers[shift + table.slots[e]];
-    }
+    const int64_t shift = i / pieces * table.count, first = i % pieces * piece, last = std::min(first + piece, table.count);
+    for (int64_t e = first; e < last; ++e) to[shift + e] = numbers[shift + table.slots[e]];
   });
   return out;
 }
@@ -199,10 +198,10 @@ void over_blocks(const Call<T>& call, Sweep<T>& job, int64_t own, Run run, End e
   Scratch<T> scratch(workers(call.pool), held * width);
   for (int64_t replica = 0, replicas = product_of(lead); replica < replicas; ++replica) {
     std::vector<Part<T>> parts;
-    std::vector<std::vector<T>> sorted;
+    std::vector<std::unique_ptr<T[]>> sorted;
     auto add = [&](const Table& table, const ffi::AnyBuffer& values) {
       const T* numbers = data_of<T>(values) + Leading(values, 2, lead).offset(replica);
-      if (table.slots) sorted.push_back(in_order(call.pool, table, numbers, dim(values, 2))), numbers = sorted.back().data();
+      if (table.slots) sorted.push_back(in_order(call.pool, table, numbers, dim(values, 2))), numbers = sorted.back().get();
       parts.push_back({table, numbers, dim(values, 2) == 1 ? 0 : table.count, {}});
     };
     add(call.table, call.values);
