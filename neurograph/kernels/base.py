@@ -115,7 +115,7 @@ class Kernel:
         shape: tuple[int, int, int],
         rows: Any,
         ends: Ends | None = None,
-    ) -> tuple[jax.Array, jax.Array, Any]:
+    ) -> tuple[jax.Array, Any, Any]:
         """One pass over a scanned stage: its levels one after another, in ascending or (backward) descending order.
 
         Args:

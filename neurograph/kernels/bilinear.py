@@ -99,9 +99,16 @@ class Mixture:
     def dtype(self) -> Any:
         return self.state.dtype
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.matrix.shape[0], *self.state.shape[1:])
+
     def at(self, neurons: jax.Array) -> jax.Array:
-        """[k, chosen neurons, batch]."""
-        return mix_states(self.matrix, take(self.state, neurons))
+        """[k, some, batch] of neurons in ascending order, none twice."""
+        chosen = self.state.at[:, neurons].get(
+            mode="promise_in_bounds", wrap_negative_indices=False, unique_indices=True, indices_are_sorted=True
+        )
+        return mix_states(self.matrix, chosen)
 
 
 def whole(signal: jax.Array | Multiples | Mixture) -> jax.Array:

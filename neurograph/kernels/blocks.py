@@ -237,7 +237,7 @@ class BlockKernel(Kernel):
         shape: tuple[int, int, int],
         rows: Any,
         ends: Ends | None = None,
-    ) -> tuple[jax.Array, jax.Array, Any]:
+    ) -> tuple[jax.Array, Any, Any]:
         arriving, against = self._arriving(direction, stage, EXTERNAL), direction == BACKWARD
         number, dtype = self._parts.scanned.get(stage), jax.tree.leaves((weights, rows))[0].dtype
         natively = number is not None and self.plan.native and matrix is not None and jnp.finfo(dtype).bits >= 32
@@ -283,7 +283,8 @@ class BlockKernel(Kernel):
         tables = self.tables[number]["part"]["whole"], tuple(self.tables[n]["part"] for n in others)
         rows = Rows(static, tuple(parts[n][0] for n in others), against, affine.activation, shape, signals=read)
         if ends is not None and against and not read and learns_on_the_way(rows, ends, values.dtype):
-            ends = Ends(*(None if a is None else a.astype(values.dtype) for a in (ends.before, ends.here, ends.there)))
+            before = None if ends.before is None else ends.before.astype(values.dtype)
+            ends = Ends(before, ends.here.astype(values.dtype), ends.there.astype(values.dtype))
             states, change = learn_rows(rows, tables, given, ends)
             return states, Mixture(matrix, states), {"change": change}
         states, sent, _ = sweep_rows(rows, tables, given)
@@ -319,8 +320,7 @@ class BlockKernel(Kernel):
         reduced = None
         if shared:
             reduced = reduce_groups(jnp.concatenate([p for p, _ in shared], axis=1), np.concatenate([g for _, g in shared]))
-        some = jax.tree.leaves((blocks, reduced, [whole(end) for end in at_receivers]))[0]
-        nothing = jnp.zeros((some.shape[0], 0), some.dtype)
+        nothing = jnp.zeros((at_receivers[-1].shape[0], 0), at_receivers[-1].dtype)
         return Weights(tuple(blocks), nothing, reduced, (None,) * len(plan.stages))
 
     def _product(self, number: int, block: Block, pre: Any, post: Any) -> jax.Array:
