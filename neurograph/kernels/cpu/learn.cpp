@@ -52,7 +52,7 @@ class Pairs {
 template <typename T, int V, bool kWhole>
 void learn_block(const Learning<T>& job, const std::vector<Part<T>>& parts, int64_t b, T* packed, T* change) {
   typedef typename Vector<T>::type Vec;
-  constexpr int lanes = Vector<T>::lanes, width = V * lanes;
+  constexpr int64_t lanes = Vector<T>::lanes, width = V * lanes;
   const Samples<T, V, kWhole> some{b, job.batch, job.neurons * job.batch, kWhole && job.stream};
   const Part<T>& own = parts[0];
   const std::vector<Part<T>> others(parts.begin() + 1, parts.end());
