@@ -150,17 +150,20 @@ def test_the_backprop_genome_is_gradient_descent(name, case):
         check_descent(case, name, "float64", 1e-12, 1e-8)
 
 
+FLOAT32 = 2e-5  # every kernel, the reference too, has cases at 4e-6: sums of terms that nearly cancel
+
+
 @few(5)
 @given(case=DESCENTS)
 def test_the_backprop_genome_is_gradient_descent_in_float32(kernel, case):
-    check_descent(case, kernel, "float32", 2e-6, np.inf)
+    check_descent(case, kernel, "float32", FLOAT32, np.inf)
 
 
 @pytest.mark.slow
 @few(100)
 @given(case=DESCENTS, name=st.sampled_from(KERNELS))
 def test_gradient_descent_many(name, case):
-    check_descent(case, name, "float32", 2e-6, np.inf)
+    check_descent(case, name, "float32", FLOAT32, np.inf)
     with jax.enable_x64(True):
         check_descent(case, name, "float64", 1e-12, 1e-8)
 
