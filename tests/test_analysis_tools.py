@@ -221,7 +221,7 @@ def test_oja_of_a_network_is_approached_linearly(seed, keep):
     assert found.order == pytest.approx(1, abs=0.1)
     assert found.own < 1e-12
     kept = float(genome.synapse_keep)  # in the genome's 32 bits; unit bundles: one per neuron and channel
-    assert found.first == pytest.approx(abs(kept - 1) * np.sqrt(2 * 5), rel=1e-6, abs=1e-12)
+    assert found.first == pytest.approx(abs(kept - 1) * np.sqrt(2 * 5), rel=1e-6)
 
 
 def test_oja_refuses_what_it_cannot_normalise():

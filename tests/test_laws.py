@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 from harness import KERNELS, relative, relative_norm, steps
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from jax.flatten_util import ravel_pytree
 from random_graphs import random_synapses, random_topology, settling_ticks
@@ -130,6 +130,10 @@ def check_descent(case: dict, kernel: str, dtype: str, one_step: float, ten_step
     ours = jax.device_get(steps(network, genome.replace(synapse_keep=jnp.zeros((), dtype)), arrays, xs, ys))
     update = plain.parameters({name: ours[name][0] for name in arrays})
     assert ours["forward"].dtype == dtype
+    if dtype == "float32":  # the gradient itself is rounded, and where terms nearly cancel, by more than one_step
+        with jax.enable_x64(True):
+            exact, _ = plain.descend(*jax.tree.map(lambda a: a.astype("float64"), (arrays, xs, ys)))
+        one_step += 4 * relative_norm(first, exact)
     assert relative_norm(plain.vector(update), first) < one_step
     assert (ours["forward"][0][topology.fixed] == topology.weight[topology.fixed, None].astype(dtype)).all()
     if np.isfinite(ten_steps):
@@ -150,20 +154,21 @@ def test_the_backprop_genome_is_gradient_descent(name, case):
         check_descent(case, name, "float64", 1e-12, 1e-8)
 
 
-FLOAT32 = 2e-5  # every kernel, the reference too, has cases at 4e-6: sums of terms that nearly cancel
+NEARLY_CANCELS = {"activation": "relu", "output_activation": "swish", "loss": "mse", "shared": False, "fixed": False}
 
 
 @few(5)
 @given(case=DESCENTS)
+@example(case={"seed": 354597, **NEARLY_CANCELS})
 def test_the_backprop_genome_is_gradient_descent_in_float32(kernel, case):
-    check_descent(case, kernel, "float32", FLOAT32, np.inf)
+    check_descent(case, kernel, "float32", 2e-6, np.inf)
 
 
 @pytest.mark.slow
 @few(100)
 @given(case=DESCENTS, name=st.sampled_from(KERNELS))
 def test_gradient_descent_many(name, case):
-    check_descent(case, name, "float32", FLOAT32, np.inf)
+    check_descent(case, name, "float32", 2e-6, np.inf)
     with jax.enable_x64(True):
         check_descent(case, name, "float64", 1e-12, 1e-8)
 

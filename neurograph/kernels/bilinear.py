@@ -6,7 +6,9 @@ flows. No derivative scatters, and none keeps messages; rules call the functions
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import jax
@@ -22,6 +24,7 @@ __all__ = [
     "accumulator",
     "batch_sum",
     "flow",
+    "fused",
     "mix_states",
     "mixed_product",
     "product",
@@ -238,16 +241,22 @@ def product(block: Bilinear, tables: Any, pre: jax.Array, post: jax.Array) -> ja
     return run(tables, pre, post)
 
 
+def fused(run: Callable[..., Any], composed: Callable[..., Any], tables: Any, *operands: Any) -> Any:
+    """`run(tables, *operands)`, and where it is differentiated `composed`, which computes the same of parts that can be."""
+    function = jax.custom_vjp(run)
+    function.defvjp(
+        lambda tables, *operands: jax.vjp(partial(composed, tables), *operands), lambda pull, change: (None, *pull(change))
+    )
+    return function(tables, *operands)
+
+
 def mixed_product(block: Any, tables: Any, pre: jax.Array, post: Mixture) -> jax.Array:
     """`product` with a mixture at the receivers that is not written out, of a block whose `raw_product` takes one."""
 
-    @jax.custom_vjp
     def run(tables, pre, matrix, state):
         return block.raw_product(tables, pre, state, matrix)
 
-    def forward(tables, *operands):
-        composed = lambda pre, matrix, state: product(block, tables, pre, mix_states(matrix, state))  # noqa: E731
-        return jax.vjp(composed, *operands)
+    def composed(tables, pre, matrix, state):
+        return product(block, tables, pre, mix_states(matrix, state))
 
-    run.defvjp(forward, lambda pull, change: (None, *pull(change)))
-    return run(tables, pre, post.matrix, post.state)
+    return fused(run, composed, tables, pre, post.matrix, post.state)

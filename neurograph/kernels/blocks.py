@@ -211,16 +211,14 @@ class BlockKernel(Kernel):
             values = self._values(number, weights, signal.dtype)
             values = values * values if square else values
             if block.kind in _MATRICES:
-                signal = whole(signal) if isinstance(signal, Mixture) else signal
                 signal = _take(signal, there, plan.stages[source].size)
                 total = _accumulate(total, _apply_matrix(block, values, signal, against), here, plan.stages[stage].size)
                 continue
             static, tables = self._parts.parts[number][0], self.tables[number]["part"]
             if block.kind == "levels":
                 static, tables = static.synapses, tables["whole"]
-            if isinstance(signal, Mixture) and not against and _few(static):
-                static, tables = static.few, tables["few"]
-                signal = signal.at(tables["index"])
+            if not against:
+                static, tables, signal = _sending(static, tables, signal)
             total = flow(static, tables, against, values, whole(signal), total)
         return total
 
@@ -325,7 +323,6 @@ class BlockKernel(Kernel):
 
     def _product(self, number: int, block: Block, pre: Any, post: Any) -> jax.Array:
         if block.kind in _MATRICES:
-            pre, post = (whole(end) if isinstance(end, Mixture) else end for end in (pre, post))
             pre = _take(pre, block.source, self.plan.stages[block.source_stage].size)
             post = _take(post, block.target, self.plan.stages[block.target_stage].size)
             if block.kind == "diagonal":
@@ -337,9 +334,7 @@ class BlockKernel(Kernel):
         static, tables = self._parts.parts[number][0], self.tables[number]["part"]
         if block.kind == "levels":
             static, tables = static.synapses, tables["whole"]
-        if isinstance(pre, Mixture) and _few(static):
-            static, tables = static.few, tables["few"]
-            pre = pre.at(tables["index"])
+        static, tables, pre = _sending(static, tables, pre)
         if isinstance(post, Mixture) and isinstance(static, Sparse):
             return mixed_product(static, tables, whole(pre), post)
         return product(static, tables, whole(pre), whole(post))
@@ -349,7 +344,16 @@ def _few(static: Any) -> bool:
     return isinstance(static, Sparse) and static.few is not None
 
 
+def _sending(static: Any, tables: Any, signal: Any) -> tuple[Any, Any, Any]:
+    """A block and what its senders send: of a mixture only those that have synapses, where they are few."""
+    if isinstance(signal, Mixture) and _few(static):
+        return static.few, tables["few"], signal.at(tables["few"]["index"])
+    return static, tables, signal
+
+
 def _take(signal: Any, index: slice | np.ndarray, size: int) -> Any:
+    if isinstance(signal, Mixture):
+        signal = whole(signal)
     if isinstance(signal, Multiples):
         return Multiples(signal.factors, _take(signal.value[None], index, size)[0])
     if isinstance(index, slice):

@@ -32,7 +32,7 @@ import numpy as np
 from neurograph.files import cache_dir, write_atomically
 from neurograph.switches import switched_off
 
-__all__ = ["ACTIVATIONS", "available", "description", "empty", "flow", "learn", "product", "sweep", "tile"]
+__all__ = ["ACTIVATIONS", "Run", "available", "description", "empty", "flow", "learn", "product", "sweep", "tile"]
 
 SOURCES = Path(__file__).with_name("cpu")  # every .cpp of it is compiled
 # No -ffast-math: sums keep their order, and infinities and NaNs their meaning.
@@ -218,15 +218,36 @@ def tile(
     return _call("tile", shape, signal.dtype, span, *_parts(table), values, signal, start)
 
 
+@dataclass(frozen=True)
+class Run:
+    """What calls that go over rows one after another have in common.
+
+    `bounds` [tiles + 1]: where tiles start; rows of one tile do not depend on each other. `table`: senders of a row lie in tiles
+    before its own, or after it if `descending`; `values`: its numbers. `others`: further tables of the same rows, their numbers
+    and signals [k, senders, batch] that are known. `shape`: [k, rows, batch]. `gates`: [keep, gate].
+    """
+
+    bounds: jax.Array
+    table: dict[str, jax.Array]
+    descending: bool
+    values: jax.Array
+    others: Sequence[tuple[dict[str, jax.Array], jax.Array, jax.Array]]
+    shape: tuple[int, int, int]
+    activation: str
+    gates: jax.Array
+
+    def call(self, name: str, shapes: list[tuple[int, ...]], *arrays: tuple[jax.Array | None, int]) -> tuple[jax.Array, ...]:
+        """`arrays`: operands of that call, with the ranks that those have which are None."""
+        dtype = self.values.dtype
+        own = [_or_empty(array, rank, dtype) for array, rank in arrays]
+        known = [a for other, numbers, signal in self.others for a in (*_parts(other), numbers, signal)]
+        operands = self.bounds, *_parts(self.table), self.values, self.gates, *own, *known
+        options = {"activation": ACTIVATIONS.index(self.activation), "against": self.descending}
+        return tuple(_call(name, shapes, dtype, *operands, **options))
+
+
 def sweep(
-    bounds: jax.Array,
-    table: dict[str, jax.Array],
-    descending: bool,
-    values: jax.Array,
-    others: Sequence[tuple[dict[str, jax.Array], jax.Array, jax.Array]],
-    shape: tuple[int, int, int],
-    activation: str,
-    gates: jax.Array,
+    run: Run,
     start: jax.Array | None = None,
     inner: jax.Array | None = None,
     outer: jax.Array | None = None,
@@ -236,42 +257,25 @@ def sweep(
     *,
     signals: bool,
     inflows: bool,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+) -> tuple[jax.Array, ...]:
     """Rows of a table one after another, each updated from the signals of those before it.
 
     z = start + sums over the row; state = activation(keep * offset + gate * gain * (inner z)); signal = outer state + shift.
     What is None drops out.
 
     Args:
-      bounds: [tiles + 1], where tiles start; rows of one tile do not depend on each other.
-      table: senders of a row lie in a tile before its own, or after it if `descending`.
-      others: further tables with the same rows, their numbers, and signals [k, senders, batch] that are known.
-      shape: [k, rows, batch].
-      gates: [keep, gate].
       start: [k, rows, batch or 1]; offset, gain, shift: [k, rows, batch]; inner, outer: [k, k].
       signals, inflows: whether to write them out.
 
     Returns:
       states, signals and inflows z, each [k, rows, batch], or without elements if not wanted.
     """
-    dtype = values.dtype
-    arrays = [_or_empty(a, rank, dtype) for a, rank in ((start, 3), (inner, 2), (outer, 2), (offset, 3), (gain, 3), (shift, 3))]
-    known = [a for other, numbers, signal in others for a in (*_parts(other), numbers, signal)]
-    shapes = [shape, shape if signals else (0, 0, 0), shape if inflows else (0, 0, 0)]
-    code = ACTIVATIONS.index(activation)
-    operands = bounds, *_parts(table), values, gates, *arrays, *known
-    return tuple(_call("sweep", shapes, dtype, *operands, activation=code, against=descending))
+    shapes = [run.shape, run.shape if signals else (0, 0, 0), run.shape if inflows else (0, 0, 0)]
+    return run.call("sweep", shapes, (start, 3), (inner, 2), (outer, 2), (offset, 3), (gain, 3), (shift, 3))
 
 
 def learn(
-    bounds: jax.Array,
-    table: dict[str, jax.Array],
-    descending: bool,
-    values: jax.Array,
-    others: Sequence[tuple[dict[str, jax.Array], jax.Array, jax.Array]],
-    shape: tuple[int, int, int],
-    activation: str,
-    gates: jax.Array,
+    run: Run,
     start: jax.Array | None,
     outer: jax.Array,
     offset: jax.Array | None,
@@ -279,7 +283,7 @@ def learn(
     before: jax.Array | None,
     here: jax.Array,
     there: jax.Array,
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[jax.Array, ...]:
     """`sweep` of two states, and the product of what synapses between the rows have at both ends.
 
     Args:
@@ -288,12 +292,9 @@ def learn(
     Returns:
       states [2, rows, batch], and [2, m]: sums over the batch of here @ before at the row times there @ states at its sender.
     """
-    dtype = values.dtype
-    arrays = [_or_empty(a, rank, dtype) for a, rank in ((start, 3), (outer, 2), (offset, 3), (gain, 3), (before, 3))]
-    known = [a for other, numbers, signal in others for a in (*_parts(other), numbers, signal)]
-    operands = bounds, *_parts(table), values, gates, *arrays, here, there, *known
-    shapes = [shape, (2, table["sources"].shape[0])]
-    return tuple(_call("learn", shapes, dtype, *operands, activation=ACTIVATIONS.index(activation), against=descending))
+    shapes = [run.shape, (2, run.table["sources"].shape[0])]
+    arrays = (start, 3), (outer, 2), (offset, 3), (gain, 3), (before, 3), (here, 2), (there, 2)
+    return run.call("learn", shapes, *arrays)
 
 
 def product(table: dict[str, jax.Array], pre: jax.Array, post: jax.Array, mixture: jax.Array | None = None) -> jax.Array:

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from neurograph.kernels import native
-from neurograph.kernels.bilinear import flow, mix_states, product, sum_states
+from neurograph.kernels.bilinear import flow, fused, mix_states, product, sum_states
 from neurograph.kernels.sparse import Sparse
 
 __all__ = ["Affine", "Ends", "Operands", "Rows", "learn_rows", "learns_on_the_way", "sweep_rows"]
@@ -112,6 +112,20 @@ def _ends(against: bool, signal: jax.Array, inflow: jax.Array) -> tuple[jax.Arra
     return (inflow, signal) if against else (signal, inflow)
 
 
+def _run(static: Rows, tables: Any, given: Operands) -> native.Run:
+    way = "against" if static.against else "along"
+    return native.Run(
+        tables[0]["bounds"],
+        tables[0][way],
+        static.against,
+        given.values,
+        [(table[way], *other) for table, other in zip(tables[1], given.others, strict=True)],
+        static.shape,
+        static.activation,
+        jnp.stack([given.keep, given.gate]),
+    )
+
+
 def sweep_rows(static: Rows, tables: Any, operands: Operands) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
     """States, signals and inflows [k, neurons, batch], None where not wanted.
 
@@ -121,25 +135,9 @@ def sweep_rows(static: Rows, tables: Any, operands: Operands) -> tuple[jax.Array
 
     @jax.custom_vjp
     def run(tables: Any, given: Operands) -> Any:
-        way = "against" if static.against else "along"
-        states, signals, inflows = native.sweep(
-            tables[0]["bounds"],
-            tables[0][way],
-            static.against,
-            given.values,
-            [(table[way], *other) for table, other in zip(tables[1], given.others, strict=True)],
-            static.shape,
-            static.activation,
-            jnp.stack([given.keep, given.gate]),
-            given.start,
-            given.inner,
-            given.outer,
-            given.offset,
-            given.gain,
-            given.shift,
-            signals=static.signals,
-            inflows=static.inflows,
-        )
+        arrays = given.start, given.inner, given.outer, given.offset, given.gain, given.shift
+        wanted = {"signals": static.signals, "inflows": static.inflows}
+        states, signals, inflows = native.sweep(_run(static, tables, given), *arrays, **wanted)
         return states, signals if static.signals else None, inflows if static.inflows else None
 
     def forward(tables: Any, given: Operands) -> Any:
@@ -213,22 +211,13 @@ def learn_rows(static: Rows, tables: Any, operands: Operands, ends: Ends) -> tup
     Of two states, against the synapses, without inner, shift, signals and inflows.
     """
 
-    @jax.custom_vjp
     def run(tables: Any, given: Operands, before: jax.Array | None, here: jax.Array, there: jax.Array) -> Any:
-        others = [(table["against"], *other) for table, other in zip(tables[1], given.others, strict=True)]
-        gates = jnp.stack([given.keep, given.gate])
         arrays = given.start, given.outer, given.offset, given.gain, before, here, there
-        where = tables[0]["bounds"], tables[0]["against"], True
-        return native.learn(*where, given.values, others, static.shape, static.activation, gates, *arrays)
+        return native.learn(_run(static, tables, given), *arrays)
 
-    def forward(tables: Any, *given: Any) -> Any:
-        def apart(operands: Operands, before: jax.Array | None, here: jax.Array, there: jax.Array) -> Any:
-            states = sweep_rows(static, tables, operands)[0]
-            return states, product(
-                static.synapses, tables[0], mix_states(here, states if before is None else before), mix_states(there, states)
-            )
+    def apart(tables: Any, given: Operands, before: jax.Array | None, here: jax.Array, there: jax.Array) -> Any:
+        states = sweep_rows(static, tables, given)[0]
+        ends = mix_states(here, states if before is None else before), mix_states(there, states)
+        return states, product(static.synapses, tables[0], *ends)
 
-        return jax.vjp(apart, *given)
-
-    run.defvjp(forward, lambda pull, change: (None, *pull(change)))
-    return run(tables, operands, ends.before, ends.here, ends.there)
+    return fused(run, apart, tables, operands, ends.before, ends.here, ends.there)

@@ -14,7 +14,7 @@ from neurograph.kernels.bilinear import accumulator
 
 __all__ = ["Sparse"]
 
-FEW = 4  # senders with synapses are a few where there are so many times as many without
+FEW = 4  # senders with synapses are a few where there are at least so many times as many in all
 
 
 def _table(targets: np.ndarray, sources: np.ndarray, rows: int) -> dict[str, jax.Array]:
@@ -40,10 +40,10 @@ class Sparse:
     @staticmethod
     def build(source: np.ndarray, target: np.ndarray, senders: int, receivers: int) -> tuple[Sparse, dict[str, Any]]:
         tables: dict[str, Any] = {"along": _table(target, source, receivers), "against": _table(source, target, senders)}
-        index, place = np.unique(source, return_inverse=True)
+        index = np.flatnonzero(np.bincount(source, minlength=senders))
         if len(index) * FEW > senders:
             return Sparse(len(source), senders, receivers), tables
-        few, inner = Sparse.build(place, target, len(index), receivers)
+        few, inner = Sparse.build(np.searchsorted(index, source), target, len(index), receivers)
         tables["few"] = inner | {"index": jnp.asarray(index, jnp.int32)}
         return Sparse(len(source), senders, receivers, few), tables
 

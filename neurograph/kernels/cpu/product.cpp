@@ -87,11 +87,11 @@ void product(ffi::ThreadPool pool, const Table& table, int64_t rows, const ffi::
   const Leading of_pre(pre, 3, lead), of_post(post, 3, lead), of_mixture(mixture, 2, lead);
   const T *pre_data = data_of<T>(pre), *post_data = data_of<T>(post), *mixture_data = data_of<T>(mixture);
   T* out_data = static_cast<T*>(out.untyped_data());
-  const auto cuts = cut_rows(table.begin, 0, rows, batch * channels, 0);
+  const auto cuts = cut_rows(table.begin, 0, rows, batch, 0);
   const int64_t runs = cuts.size() - 1;
   Scratch<T> scratch(workers(pool), batch);
   share(pool, product_of(lead) * channels * runs, [&](int64_t piece, int64_t worker) {
-    const int64_t channel = piece % channels, run = piece / channels % runs, replica = piece / channels / runs;
+    const int64_t run = piece % runs, channel = piece / runs % channels, replica = piece / runs / channels;
     const T* a = pre_data + of_pre.offset(replica) + channel * senders * batch;
     const T* b = post_data + of_post.offset(replica);
     T* o = out_data + (replica * channels + channel) * numbers;
