@@ -139,7 +139,13 @@ def check_descent(case: dict, kernel: str, dtype: str, one_step: float, ten_step
     if np.isfinite(ten_steps):
         ours = jax.device_get(steps(network, genome, arrays, xs, ys))
         change = plain.vector(plain.parameters({name: ours[name][-1] for name in arrays}))
+        if not np.isfinite(total).all():  # at this rate descent leaves the numbers, and so must we
+            assert not np.isfinite(change).all()
+            return
         assert relative_norm(change - plain.vector(plain.parameters(arrays)), total) < ten_steps
+
+
+DIVERGES = {"activation": "identity", "output_activation": "identity", "loss": "mse", "shared": False, "fixed": False}
 
 
 # Ten steps: rounding of 1e-16 grows along a trajectory by a factor that has no bound (two trajectories that start next to each
@@ -149,6 +155,7 @@ def check_descent(case: dict, kernel: str, dtype: str, one_step: float, ten_step
 @pytest.mark.parametrize("name", KERNELS)
 @few(5)
 @given(case=DESCENTS)
+@example(case={"seed": 6401876, **DIVERGES})
 def test_the_backprop_genome_is_gradient_descent(name, case):
     with jax.enable_x64(True):
         check_descent(case, name, "float64", 1e-12, 1e-8)
