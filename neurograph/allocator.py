@@ -11,7 +11,7 @@ import os
 import sys
 from functools import lru_cache
 
-from neurograph.switches import switched_off
+from neurograph.files import switched_off
 
 __all__ = ["keep_freed_memory"]
 

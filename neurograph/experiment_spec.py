@@ -10,9 +10,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
+from neurograph.documents import Node, Source, fault_message, parse_yaml
 from neurograph.errors import ExperimentError, Fault, SpecError
-from neurograph.topology.spec import Source, fault_message
-from neurograph.topology.yaml_tree import Node, parse_yaml
 
 __all__ = ["ExperimentSpec", "experiment_names", "load_experiment"]
 

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and where those that can be made again are kept."""
+"""Files written whole or not at all, the cache folder, and the environment variables that switch parts off."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-__all__ = ["cache_dir", "write_atomically"]
+__all__ = ["cache_dir", "switched_off", "write_atomically"]
 
 
 def cache_dir() -> Path:
@@ -42,3 +42,8 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def switched_off(variable: str) -> bool:
+    """Whether `variable` (such as NEUROGRAPH_NATIVE) is 0, false, no or off, in any case."""
+    return os.environ.get(variable, "1").lower() in ("0", "false", "no", "off")

@@ -11,14 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import neurograph as ng
-from neurograph.analysis import (
-    AnalysisError,
-    UpdateField,
-    circulation,
-    closed_curves,
-    metric_of_jacobians,
-    metric_search,
-)
+from neurograph.analysis import AnalysisError, UpdateField, circulation, closed_curves, metric_of_jacobians, metric_search
 from neurograph.analysis.loops import circulation_of, closed_curves_of
 from neurograph.analysis.metric import most_definite
 from neurograph.analysis.page import layered

@@ -14,15 +14,7 @@ import optax
 import pytest
 
 import neurograph as ng
-from neurograph.baselines import (
-    Setting,
-    baseline_curves,
-    init_parameters,
-    learning_rates,
-    ordinary_network,
-    predict,
-    train_step,
-)
+from neurograph.baselines import Setting, baseline_curves, init_parameters, learning_rates, ordinary_network, predict, train_step
 from neurograph.learner import Problem, learning_curve
 from neurograph.tuning import choose_learning_rates, tuned_baselines
 

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from malformed import CASES, GOOD, message_of
 
+from neurograph.documents import parse_yaml, scalar
 from neurograph.errors import NeurographError, SpecError, TopologyError
 from neurograph.topology import BUILDERS, FORMATS, Limits, build_topology, load_topology, save_topology
-from neurograph.topology.yaml_tree import parse_yaml, scalar
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted(path for path in (ROOT / "topologies").iterdir() if path.suffix in FORMATS)

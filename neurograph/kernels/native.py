@@ -29,8 +29,7 @@ import jax.numpy as jnp
 import jaxlib.version
 import numpy as np
 
-from neurograph.files import cache_dir, write_atomically
-from neurograph.switches import switched_off
+from neurograph.files import cache_dir, switched_off, write_atomically
 
 __all__ = ["ACTIVATIONS", "Run", "available", "description", "empty", "flow", "learn", "product", "sweep", "tile"]
 

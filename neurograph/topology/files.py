@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from neurograph.documents import Source, parse_yaml
 from neurograph.errors import Fault, SpecError, TopologyError
 from neurograph.topology.build import build_topology
 from neurograph.topology.formats import text as text_formats
@@ -16,10 +17,8 @@ from neurograph.topology.formats import write
 from neurograph.topology.formats import xml as xml_formats
 from neurograph.topology.graph import Topology
 from neurograph.topology.shipped import topology_file
-from neurograph.topology.spec import Source
 from neurograph.topology.table import Options, Rule, topology_of
 from neurograph.topology.validate import DEFAULT_LIMITS, Limits
-from neurograph.topology.yaml_tree import parse_yaml
 
 __all__ = ["FORMATS", "load_topology", "save_topology"]
 

@@ -1,27 +1,23 @@
-"""What a topology file may say, and how what it says wrongly is told: every fault with its line."""
+"""The keys of a topology file and their checks; every fault is reported with its line."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from neurograph.documents import Source, fault_message, kind_of, shown, suggestion
 from neurograph.errors import Fault
 from neurograph.topology.builders import BUILDERS, Builder
 from neurograph.topology.builders.base import Name
-from neurograph.topology.yaml_tree import Node
 
 __all__ = [
     "CellSpec",
     "NeuronSpec",
     "PopulationSpec",
-    "Source",
     "SynapseSpec",
     "TopologySpec",
-    "fault_message",
-    "suggestion",
     "validate_spec",
 ]
 
@@ -176,35 +172,14 @@ class TopologySpec(_Spec):
         return self
 
 
-class Source:
-    """Where a description came from; makes faults out of paths such as ("connections", 2, "from")."""
-
-    def __init__(self, path: str = "", tree: Node | None = None):
-        self.path, self.tree = path, tree
-
-    def fault(self, message: str, at: tuple[Any, ...] = (), *, key: bool = False) -> Fault:
-        line, column = self.tree.find(at, key=key) if self.tree else (None, None)
-        where = "".join(f"[{step}]" if isinstance(step, int) else f".{step[:60]}" for step in at).lstrip(".")
-        return Fault(message, self.path or "topology", line, column, where)
-
-
-def suggestion(name: str, allowed: Iterable[str]) -> str:
-    """The end of a message about an unknown name: `; did you mean 'x'?`, or what is allowed."""
-    names = [str(known) for known in allowed]
-    close = difflib.get_close_matches(name[:64], [known for known in names[:2000] if len(known) <= 64], 1, 0.7)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    if not names:
-        return "; there are none."
-    if len(names) > 16 or sum(map(len, names)) > 300:
-        return f"; allowed: {', '.join(known[:40] for known in names[:6])}, ... ({len(names):,} in all)."
-    return f"; allowed: {', '.join(names)}."
-
-
 def validate_spec(data: Any, source: Source) -> tuple[TopologySpec | None, dict[tuple[Any, ...], Builder], list[Fault]]:
     """The description, its connections by path, and every fault of form. The description is None if there are faults in it."""
     if not isinstance(data, Mapping):
-        return None, {}, [source.fault(f"got {_kind(data)}; expected a mapping with keys such as populations, inputs, outputs.")]
+        return (
+            None,
+            {},
+            [source.fault(f"got {kind_of(data)}; expected a mapping with keys such as populations, inputs, outputs.")],
+        )
     faults: list[Fault] = []
     builders: dict[tuple[Any, ...], Builder] = {}
     try:
@@ -233,14 +208,14 @@ def _builder(data: Any, at: tuple[Any, ...], source: Source, faults: list[Fault]
     if isinstance(data, Builder):
         return data
     if not isinstance(data, Mapping):
-        faults.append(source.fault(f"got {_kind(data)}; expected a mapping with a key `kind`.", at))
+        faults.append(source.fault(f"got {kind_of(data)}; expected a mapping with a key `kind`.", at))
         return None
     kind = data.get("kind")
     if kind is None:
         faults.append(source.fault(f"missing key `kind`; allowed: {', '.join(BUILDERS)}.", at))
         return None
     if not isinstance(kind, str) or kind not in BUILDERS:
-        faults.append(source.fault(f"unknown kind {_show(kind)}{suggestion(str(kind), BUILDERS)}", (*at, "kind")))
+        faults.append(source.fault(f"unknown kind {shown(kind)}{suggestion(str(kind), BUILDERS)}", (*at, "kind")))
         return None
     try:
         return BUILDERS[kind].model_validate(data)
@@ -288,69 +263,3 @@ def _owner(model: Any, location: tuple[Any, ...]) -> tuple[list[str], str]:
             found, label = models[step]
             return found.allowed(), label
     return model.allowed(), ""
-
-
-def fault_message(detail: Any) -> str:
-    """A detail of a pydantic ValidationError in the words of this project: what was got, what is expected."""
-    kind, got, context = detail["type"], _show(detail["input"]), detail.get("ctx", {})
-    if kind == "value_error":
-        text = str(context.get("error", detail["msg"])).rstrip(".")
-        return f"got {got}; {text}." if text.startswith("expected") else f"{text}."
-    bound = next((context[key] for key in ("gt", "ge", "lt", "le") if key in context), None)
-    number = "an integer" if isinstance(bound, int) else "a number"
-    expected = {
-        "int_type": "an integer",
-        "int_from_float": "an integer",
-        "float_type": "a number",
-        "finite_number": "a finite number",
-        "bool_type": "true or false",
-        "string_type": "text",
-        "string_too_short": "a name that is not empty",
-        "string_too_long": f"at most {context.get('max_length')} characters",
-        "list_type": "a list",
-        "dict_type": "a mapping",
-        "model_type": "a mapping",
-        "model_attributes_type": "a mapping",
-        "too_short": f"at least {context.get('min_length')} value(s)",
-        "too_long": f"at most {context.get('max_length')} values",
-        "literal_error": f"one of {context.get('expected')}",
-        "greater_than": f"{number} > {bound}",
-        "greater_than_equal": f"{number} >= {bound}",
-        "less_than": f"{number} < {bound}",
-        "less_than_equal": f"{number} <= {bound}",
-    }.get(kind)
-    if expected is None:
-        return f"got {got}; {detail['msg'][:1].lower()}{detail['msg'][1:]}."
-    hint = ""
-    if kind in ("int_type", "float_type") and isinstance(detail["input"], str):
-        hint = " without quotes" if _is_number(detail["input"]) else ""
-    if kind == "bool_type" and isinstance(detail["input"], str) and detail["input"].lower() in ("yes", "no", "on", "off"):
-        hint = " (yes, no, on and off are text)"
-    return f"got {got}; expected {expected}{hint}."
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _show(value: Any) -> str:
-    if isinstance(value, (Mapping, list, tuple)):
-        return _kind(value)
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int) and abs(value) > 10**20:
-        return f"a number of {len(str(abs(value))[:4000])} digits" if abs(value) < 10**4000 else "an enormous number"
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "a mapping"
-    return "a list" if isinstance(value, (list, tuple)) else _show(value)

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from neurograph.documents import suggestion
 from neurograph.errors import Fault, SpecError
 from neurograph.topology.graph import Topology
-from neurograph.topology.spec import suggestion
 from neurograph.topology.validate import DEFAULT_LIMITS, InvalidGraph, Limits, Problem
 from neurograph.topology.values import as_bool, as_finite, as_int, as_label, numbered, short
 

@@ -100,7 +100,7 @@ class Canvas:
         try:
             return self._groups[name]
         except KeyError:
-            from neurograph.topology.spec import suggestion
+            from neurograph.documents import suggestion
 
             raise TopologyError(f"there is no population or neuron {name!r}{suggestion(name, self._groups)}") from None
 

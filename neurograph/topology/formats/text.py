@@ -11,9 +11,9 @@ import re
 from operator import itemgetter
 from typing import Any
 
+from neurograph.documents import parse_yaml
 from neurograph.errors import Fault, SpecError
 from neurograph.topology.table import Column, Options, Table
-from neurograph.topology.yaml_tree import parse_yaml
 
 __all__ = ["CSV_MARK", "read_csv", "read_gml", "read_json"]
 

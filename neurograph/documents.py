@@ -1,4 +1,6 @@
-"""YAML as a tree whose every node knows its line and column, read so that no file can hang or exhaust the machine.
+"""Documents that people write: YAML with line numbers, faults with their place, and "did you mean".
+
+YAML is read as a tree whose every node knows its line and column, so that no file can hang or exhaust the machine.
 
 The tree is built from PyYAML's events rather than by `yaml.load` or `yaml.compose`: those recurse (deep nesting overflows the C
 stack) and keep the last of two equal keys. Scalars follow the YAML 1.2 core schema, because the 1.1 rules surprise: here `1e-3`
@@ -7,7 +9,9 @@ is a number, `no` is text, `010` is text and only true/false are booleans.
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +19,7 @@ import yaml
 
 from neurograph.errors import Fault, SpecError
 
-__all__ = ["Node", "parse_yaml"]
+__all__ = ["Node", "Source", "fault_message", "kind_of", "parse_yaml", "scalar", "shown", "suggestion"]
 
 MAX_DEPTH = 40
 MAX_NODES = 3_000_000
@@ -197,3 +201,94 @@ def parse_yaml(text: str, path: str) -> Node:
     if builder.faults:
         raise SpecError(builder.faults)
     return builder.root
+
+
+class Source:
+    """Where a description came from; makes faults out of paths such as ("connections", 2, "from")."""
+
+    def __init__(self, path: str = "", tree: Node | None = None):
+        self.path, self.tree = path, tree
+
+    def fault(self, message: str, at: tuple[Any, ...] = (), *, key: bool = False) -> Fault:
+        line, column = self.tree.find(at, key=key) if self.tree else (None, None)
+        where = "".join(f"[{step}]" if isinstance(step, int) else f".{step[:60]}" for step in at).lstrip(".")
+        return Fault(message, self.path or "topology", line, column, where)
+
+
+def suggestion(name: str, allowed: Iterable[str]) -> str:
+    """The end of a message about an unknown name: `; did you mean 'x'?`, or what is allowed."""
+    names = [str(known) for known in allowed]
+    close = difflib.get_close_matches(name[:64], [known for known in names[:2000] if len(known) <= 64], 1, 0.7)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    if not names:
+        return "; there are none."
+    if len(names) > 16 or sum(map(len, names)) > 300:
+        return f"; allowed: {', '.join(known[:40] for known in names[:6])}, ... ({len(names):,} in all)."
+    return f"; allowed: {', '.join(names)}."
+
+
+def fault_message(detail: Any) -> str:
+    """A detail of a pydantic ValidationError in the words of this project: what was got, what is expected."""
+    kind, got, context = detail["type"], shown(detail["input"]), detail.get("ctx", {})
+    if kind == "value_error":
+        text = str(context.get("error", detail["msg"])).rstrip(".")
+        return f"got {got}; {text}." if text.startswith("expected") else f"{text}."
+    bound = next((context[key] for key in ("gt", "ge", "lt", "le") if key in context), None)
+    number = "an integer" if isinstance(bound, int) else "a number"
+    expected = {
+        "int_type": "an integer",
+        "int_from_float": "an integer",
+        "float_type": "a number",
+        "finite_number": "a finite number",
+        "bool_type": "true or false",
+        "string_type": "text",
+        "string_too_short": "a name that is not empty",
+        "string_too_long": f"at most {context.get('max_length')} characters",
+        "list_type": "a list",
+        "dict_type": "a mapping",
+        "model_type": "a mapping",
+        "model_attributes_type": "a mapping",
+        "too_short": f"at least {context.get('min_length')} value(s)",
+        "too_long": f"at most {context.get('max_length')} values",
+        "literal_error": f"one of {context.get('expected')}",
+        "greater_than": f"{number} > {bound}",
+        "greater_than_equal": f"{number} >= {bound}",
+        "less_than": f"{number} < {bound}",
+        "less_than_equal": f"{number} <= {bound}",
+    }.get(kind)
+    if expected is None:
+        return f"got {got}; {detail['msg'][:1].lower()}{detail['msg'][1:]}."
+    hint = ""
+    if kind in ("int_type", "float_type") and isinstance(detail["input"], str):
+        hint = " without quotes" if _is_number(detail["input"]) else ""
+    if kind == "bool_type" and isinstance(detail["input"], str) and detail["input"].lower() in ("yes", "no", "on", "off"):
+        hint = " (yes, no, on and off are text)"
+    return f"got {got}; expected {expected}{hint}."
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def shown(value: Any) -> str:
+    if isinstance(value, (Mapping, list, tuple)):
+        return kind_of(value)
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int) and abs(value) > 10**20:
+        return f"a number of {len(str(abs(value))[:4000])} digits" if abs(value) < 10**4000 else "an enormous number"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def kind_of(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "a mapping"
+    return "a list" if isinstance(value, (list, tuple)) else shown(value)
