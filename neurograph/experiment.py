@@ -15,7 +15,7 @@ from neurograph.baselines import SETTINGS
 from neurograph.best_so_far import BestSoFar
 from neurograph.errors import ExperimentError, NeurographError, TopologyError
 from neurograph.experiment_spec import ExperimentSpec, GradientSpec, PESSpec, ProblemSpec
-from neurograph.genome import Genome, save_genome
+from neurograph.genome import Genome, effective_fields, save_genome
 from neurograph.learner import Problem
 from neurograph.meta import (
     PES,
@@ -25,7 +25,6 @@ from neurograph.meta import (
     best_member,
     device_mesh,
     screen,
-    searched_fields,
     select,
     start_genomes,
 )
@@ -144,7 +143,7 @@ class Experiment:
 
     def _fields(self) -> tuple[str, ...]:
         fields = getattr(self.spec.training, "fields", None)
-        return searched_fields(self.rule) if fields is None else tuple(fields)
+        return effective_fields(self.rule) if fields is None else tuple(fields)
 
     def initial_state(self) -> Any:
         """Start genomes, screened if the experiment says so."""

@@ -17,7 +17,7 @@ from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 from neurograph.errors import PlanError
 from neurograph.network import Network
 
-__all__ = ["check_memory", "compiled_bytes", "device_budget", "measured_bytes", "predicted_bytes", "readable_bytes"]
+__all__ = ["compiled_bytes", "device_budget", "measured_bytes", "predicted_bytes", "readable_bytes"]
 
 # Share of what is free that a run may take: the rest is for the program itself, fragmentation and other processes.
 DEVICE_SHARE, HOST_SHARE = 0.9, 0.5
@@ -116,16 +116,3 @@ def measured_bytes(function: Callable[..., Any], *examples: Any) -> int:
     number = len(closed.consts)
     run = jax.jit(lambda *flat: jaxpr_as_fun(ClosedJaxpr(closed.jaxpr, flat[:number]))(*flat[number:]))
     return compiled_bytes(run.lower(*shapes).compile())
-
-
-def check_memory(compiled: Any, budget_bytes: int | None = None, what: str = "the program") -> int:
-    """What a compiled program takes, or an error that says by how much it exceeds the budget (default: `device_budget`).
-
-    Raises:
-      PlanError: it does.
-    """
-    budget = device_budget() if budget_bytes is None else budget_bytes
-    used = compiled_bytes(compiled)
-    if used > budget:
-        raise PlanError(f"{what}: takes {readable_bytes(used)}, the budget is {readable_bytes(budget)}")
-    return used

@@ -7,7 +7,6 @@ stage of the plan.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -108,13 +107,13 @@ class Network:
         return None if self.precision is None else jnp.dtype(self.precision)
 
     def tree_flatten(self):
-        return (self.kernel,), (self.topology.digest, self.rule, self.kernel_name, self.precision, _Same(self.topology))
+        return (self.kernel,), (self.topology, self.rule, self.kernel_name, self.precision)
 
     @classmethod
     def tree_unflatten(cls, aux, children):
         network = object.__new__(cls)
-        _, network.rule, network.kernel_name, network.precision, same = aux
-        network.topology, network.kernel = same.value, children[0]
+        network.topology, network.rule, network.kernel_name, network.precision = aux
+        network.kernel = children[0]
         network.plan = getattr(children[0], "plan", None)
         return network
 
@@ -349,19 +348,6 @@ def _numbers(name: str, value: Any, shape: str) -> jax.Array:
     if jnp.issubdtype(array.dtype, jnp.complexfloating):
         raise ShapeError(f"{name}: got {array.dtype}; expected real numbers of shape {shape}")
     return array
-
-
-@dataclass(frozen=True, eq=False)
-class _Same:
-    """Carries the topology through a treedef; its digest beside it decides equality."""
-
-    value: Topology
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same)
-
-    def __hash__(self) -> int:
-        return 0
 
 
 @jax.jit

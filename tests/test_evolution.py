@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 import neurograph as ng
+from neurograph.genome import effective_fields
 from neurograph.learner import Problem
 from neurograph.meta import Objective
 from neurograph.meta.evolution import CMA, AntitheticES
 from neurograph.meta.search import Evolution
-from neurograph.meta.vector import GenomeVector, searched_fields
+from neurograph.meta.vector import GenomeVector
 
 STRATEGIES = {
     "cma": lambda seed=0: CMA(6, population=12, sigma=0.5, seed=seed),
@@ -58,7 +59,7 @@ def test_what_diverges_is_penalised_and_all_failed_stops_with_a_reason(name: str
 def test_vector_round_trip():
     rule = ng.Rule(states=3, normalization="batch", oja="weights")
     template = ng.Genome.random(jax.random.key(0), rule)
-    vector = GenomeVector(template, searched_fields(rule), (("synapse_update", 0.2),))
+    vector = GenomeVector(template, effective_fields(rule), (("synapse_update", 0.2),))
     assert vector.size == 4 * 9 + 4 + 4 * 3 + 1 + 1  # matrices, gates, moments, Oja, initial deviation
     genome = ng.Genome.random(jax.random.key(1), rule, synapse_update=-0.3)
     back = vector.to_genome(vector.to_vector(genome))
@@ -89,7 +90,7 @@ def test_evolution_improves_a_genome_and_repeats_itself():
     start = ng.Genome.near_backprop(jax.random.key(0), rule, noise=0.0, synapse_update=0.3)
 
     def search():
-        vector = GenomeVector(start, searched_fields(rule))
+        vector = GenomeVector(start, effective_fields(rule))
         return Evolution(objective, vector, CMA(vector.size, 12, 0.3, seed=1), jax.random.key(2), episodes=3)
 
     first, second = search(), search()

@@ -8,7 +8,7 @@ import pytest
 from random_rules import random_genome
 
 import neurograph as ng
-from neurograph.meta.vector import searched_fields
+from neurograph.genome import effective_fields
 
 RULE = ng.Rule(states=3, normalization="batch")
 
@@ -21,13 +21,13 @@ def test_round_trip(layered):
         plain = make
         make = lambda seed: ng.LayeredGenome.from_genomes({str(i): plain(seed + i) for i in range(2)}, "depth")  # noqa: E731
     template, genome = make(0), make(10)
-    vector = ng.GenomeVector(template, searched_fields(RULE), scales=(("neuron_keep", 0.1),))
+    vector = ng.GenomeVector(template, effective_fields(RULE), scales=(("neuron_keep", 0.1),))
     flat = vector.to_vector(genome)
     assert flat.shape == (vector.size,) == ((4 * 9 + 4 * 3 + 5) * (2 if layered else 1),)
     back = vector.to_genome(flat)
     assert jax.tree.structure(back) == jax.tree.structure(genome)
     own = (lambda g: g.genomes) if layered else (lambda g: g)
-    for name in searched_fields(RULE):
+    for name in effective_fields(RULE):
         np.testing.assert_allclose(getattr(own(back), name), getattr(own(genome), name), rtol=1e-12)
     assert np.array_equal(own(back).saturation, own(template).saturation)  # not searched
     assert vector.to_genomes(np.stack([flat, flat])).states == 3

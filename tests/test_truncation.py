@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import neurograph as ng
+from neurograph.genome import effective_fields
 from neurograph.learner import Problem, query_loss
-from neurograph.meta import PES, GradientOptimizer, Objective, searched_fields, start_genomes
+from neurograph.meta import PES, GradientOptimizer, Objective, start_genomes
 from neurograph.meta.population import member
 
 RULE = ng.Rule(
@@ -144,7 +145,7 @@ def test_a_truncated_gradient_is_that_of_its_window(x64):
 def estimates_and_exact(loss: str, pairs: int):
     """Per pair, over one episode at a fixed genome: PES, the same without its memory, and the exact gradient: [pairs, size]."""
     judged, genome = objective(loss=loss), genomes()
-    fields = searched_fields(RULE)
+    fields = effective_fields(RULE)
     settings = PES(population=2 * pairs, sigma=1e-3, fields=fields)
     state = settings.init(genome, key=jax.random.key(11), objective=judged)
     state = dataclasses.replace(state, learning=dataclasses.replace(state.learning, window=state.learning.window * 0))
@@ -190,7 +191,7 @@ def test_pes_is_unbiased_and_without_its_memory_it_is_not(loss: str, x64):
 
 def test_pes_moves_along_its_estimate_and_counts_what_diverged(x64):
     judged = objective(loss="truncations")
-    settings = PES(population=6, sigma=0.05, fields=searched_fields(RULE), learning_rate=0.02)
+    settings = PES(population=6, sigma=0.05, fields=effective_fields(RULE), learning_rate=0.02)
     start = settings.init(genomes(2), key=jax.random.key(1), objective=judged)
     whole, record = settings.advance(judged, start, 4)
     half, _ = settings.advance(judged, start, 2)

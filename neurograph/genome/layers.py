@@ -119,28 +119,14 @@ class LayeredGenome:
           GenomeError: neurons that belong to no layer, or members of one group of shared synapses (or biases) that belong to
             several: their one number could not have two genomes.
         """
-        return _layer_of(_Key(topology), self.by, self.names)
+        return _layer_of(topology, self.by, self.names)
 
 
 AnyGenome = Genome | LayeredGenome
 
 
-class _Key:
-    """Hash a topology by content for the cache."""
-
-    def __init__(self, topology: Topology):
-        self.topology = topology
-
-    def __hash__(self) -> int:
-        return hash(self.topology.digest)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Key) and self.topology.digest == other.topology.digest
-
-
 @lru_cache(maxsize=64)
-def _layer_of(key: _Key, by: str, names: tuple[str, ...]) -> np.ndarray:
-    topology = key.topology
+def _layer_of(topology: Topology, by: str, names: tuple[str, ...]) -> np.ndarray:
     if by == "depth":
         layer = np.minimum(topology.levels, len(names) - 1)
     elif by == "role":

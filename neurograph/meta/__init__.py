@@ -7,7 +7,7 @@ from neurograph.meta.objective import Learning, Objective
 from neurograph.meta.pes import PES, PESState
 from neurograph.meta.population import best_member, screen, select, stack, start_genomes
 from neurograph.meta.search import Evolution, EvolutionOptimizer, EvolutionState
-from neurograph.meta.vector import GenomeVector, searched_fields
+from neurograph.meta.vector import GenomeVector
 
 __all__ = [
     "CMA",
@@ -27,7 +27,6 @@ __all__ = [
     "connect_hosts",
     "device_mesh",
     "screen",
-    "searched_fields",
     "select",
     "stack",
     "start_genomes",

@@ -59,7 +59,7 @@ class PES:
     Args:
       population: N, particles per genome, even.
       sigma: standard deviation of a perturbation.
-      fields: the arrays that are perturbed, see `searched_fields`; None: all.
+      fields: the arrays that are perturbed, see `effective_fields`; None: all.
       scales: per array, a factor on sigma.
       learning_rate, final_learning_rate, decay_steps, clip: as of `GradientOptimizer`.
 

@@ -134,7 +134,7 @@ class EvolutionOptimizer:
       strategy: "cma" or "es".
       population, sigma: genomes per generation, first step size.
       seed: of the strategy.
-      fields: the arrays of a genome that are searched, see `searched_fields`.
+      fields: the arrays of a genome that are searched, see `effective_fields`.
       scales: per array, how much one unit of the vector changes it; 1 where not given.
       episodes, fitness: as in `Evolution`.
       options: further arguments of the strategy, such as ("learning_rate", 0.05) of "es".

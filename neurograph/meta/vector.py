@@ -12,12 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from neurograph.errors import GenomeError
-from neurograph.genome import AnyGenome, Genome, LayeredGenome, effective_fields
+from neurograph.genome import AnyGenome, Genome, LayeredGenome
 
-__all__ = ["GenomeVector", "searched_fields"]
-
-searched_fields = effective_fields
-"""The arrays of a genome that have an effect under a rule."""
+__all__ = ["GenomeVector"]
 
 
 @dataclass(frozen=True)

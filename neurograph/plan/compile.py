@@ -39,25 +39,11 @@ def compile_plan(
     """
     if levels not in LEVELS:
         raise PlanError(f"levels: got {levels!r}; allowed: {', '.join(LEVELS)}")
-    return _compile(_ByDigest(topology), blocks, levels, batched, native)
-
-
-class _ByDigest:
-    """Hash a topology by content for the cache."""
-
-    def __init__(self, topology: Topology):
-        self.topology = topology
-
-    def __hash__(self) -> int:
-        return hash(self.topology.digest)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ByDigest) and self.topology.digest == other.topology.digest
+    return _compile(topology, blocks, levels, batched, native)
 
 
 @lru_cache(maxsize=64)
-def _compile(key: _ByDigest, blocks: bool, levels: str, batched: bool, native: bool) -> Plan:
-    topology = key.topology
+def _compile(topology: Topology, blocks: bool, levels: str, batched: bool, native: bool) -> Plan:
     phase_of, ticks, cyclic = _phases(topology)
     sort = np.where(topology.fixed, 2, np.where(topology.group >= 0, 1, 0))
     segments = find_segments(topology, phase_of, np.asarray(cyclic), blocks=blocks, levels=levels, native=native)
