@@ -17,8 +17,8 @@ import numpy as np
 
 __all__ = ["TUNABLES", "gemm_rate", "interleave", "machine", "resident_bytes", "warn_if_unpinned"]
 
-# Large arrays from one heap that keeps its pages: otherwise what is above 32 MB, or above 64 MB in a thread of its own, is mapped
-# and zeroed anew in every call. `Network` sets the like for itself (neurograph/allocator.py); here every peer has it.
+# One heap keeps the pages of large arrays; else an array above 32 MB, or above 64 MB in a thread of its own, is mapped and zeroed
+# anew in every call. `Network` does the like for itself (network/kernels/allocator.py); here every peer has it.
 TUNABLES = "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184"
 
 # Seconds below which a call that follows others is much slower than one of a loop.

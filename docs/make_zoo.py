@@ -1,4 +1,4 @@
-"""Fills neurograph/zoo from run folders of the shipped experiments, and the one genome that is not learned.
+"""Fills neurograph/genome/zoo from run folders of the shipped experiments, and the one genome that is not learned.
 
 Usage: python docs/make_zoo.py NAME=RUN [NAME=RUN ...]
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import neurograph as ng
 
-ZOO = Path(__file__).parent.parent / "neurograph" / "zoo"
+ZOO = Path(__file__).parent.parent / "neurograph" / "genome" / "zoo"
 
 
 def figures(folder: Path) -> dict[str, Any]:

@@ -5,13 +5,12 @@ Names are resolved when they are first used, so that `import neurograph` is inst
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from neurograph._lazy import attach
 
 __version__ = "0.1.0"
 
 _NAMES: dict[str, tuple[str, ...]] = {
-    "neurograph.errors": (
+    "errors": (
         "ExperimentError",
         "GenomeError",
         "MissingExtraError",
@@ -23,37 +22,8 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "TaskError",
         "TopologyError",
     ),
-    "neurograph.topology": ("Topology", "build_topology", "from_networkx", "load_topology", "register_builder", "save_topology"),
-    "neurograph.plan": ("Plan", "compile_plan"),
-    "neurograph.activations": ("ACTIVATIONS", "with_derivative"),
-    "neurograph.rule": ("Rule",),
-    "neurograph.genome": (
-        "Genome",
-        "GenomeFile",
-        "LayeredGenome",
-        "average_genomes",
-        "backprop_genome",
-        "compare_genomes",
-        "extend_genome",
-        "extend_synapses",
-        "format_genome",
-        "load_genome",
-        "load_genome_file",
-        "save_genome",
-        "zoo_names",
-    ),
-    "neurograph.types": ("Synapses", "Trace", "Weights"),
-    "neurograph.network": ("Network",),
-    "neurograph.memory": ("predicted_bytes",),
-    "neurograph.population": ("population_map",),
-    "neurograph.reference": ("from_graphs_tuple", "to_graphs_tuple"),
-    "neurograph.learner": ("Problem", "accuracy", "learning_curve", "meta_loss", "query_loss"),
-    "neurograph.continual": ("GenomeLearner", "Phase", "best_descent", "descent_learner", "learn_sequence", "permuted"),
-    "neurograph.meta.vector": ("GenomeVector",),
-    "neurograph.estimator": ("NeurographClassifier",),
-    "neurograph.report": ("write_report",),
-    "neurograph.report_compare": ("write_comparison",),
-    "neurograph.tasks": (
+    "topology": ("Topology", "build_topology", "from_networkx", "load_topology", "register_builder", "save_topology"),
+    "tasks": (
         "Episode",
         "Task",
         "from_arrays",
@@ -65,19 +35,42 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "register_task",
         "task_names",
     ),
+    "genome": (
+        "ACTIVATIONS",
+        "Genome",
+        "GenomeFile",
+        "GenomeVector",
+        "LayeredGenome",
+        "Rule",
+        "average_genomes",
+        "backprop_genome",
+        "compare_genomes",
+        "extend_genome",
+        "format_genome",
+        "load_genome",
+        "load_genome_file",
+        "save_genome",
+        "with_derivative",
+        "zoo_names",
+    ),
+    "network": (
+        "Network",
+        "Plan",
+        "Synapses",
+        "Trace",
+        "Weights",
+        "compile_plan",
+        "extend_synapses",
+        "from_graphs_tuple",
+        "predicted_bytes",
+        "to_graphs_tuple",
+    ),
+    "population": ("population_map",),
+    "learner": ("Problem", "accuracy", "learning_curve", "meta_loss", "query_loss"),
+    "continual": ("GenomeLearner", "Phase", "best_descent", "descent_learner", "learn_sequence", "permuted"),
+    "estimator": ("NeurographClassifier",),
+    "report": ("write_report",),
+    "report_compare": ("write_comparison",),
 }
-_HOME = {name: module for module, names in _NAMES.items() for name in names}
 
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'neurograph' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__, __all__ = attach(__name__, _NAMES)

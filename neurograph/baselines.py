@@ -18,16 +18,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from neurograph.activations import resolve_activation
 from neurograph.errors import ExperimentError
-from neurograph.kernels import ALL, EXTERNAL, FORWARD, INTERNAL
+from neurograph.genome.activations import resolve_activation
+from neurograph.genome.rule import Rule
 from neurograph.learner import Problem, accuracy, query_loss
-from neurograph.network import Network
-from neurograph.rule import Rule
-from neurograph.step import EPSILON, output_values
+from neurograph.network.kernels import ALL, EXTERNAL, FORWARD, INTERNAL
+from neurograph.network.network import Network
+from neurograph.network.passes import EPSILON, output_values
+from neurograph.network.state import Weights
 from neurograph.tasks import Task
 from neurograph.topology.graph import Topology
-from neurograph.types import Weights
 
 __all__ = [
     "LEARNING_RATES",

@@ -9,8 +9,8 @@ import numpy as np
 
 from neurograph.errors import GenomeError
 from neurograph.genome import Genome, load_genome_file, save_genome
+from neurograph.genome.rule import Rule
 from neurograph.meta.population import best_member, member
-from neurograph.rule import Rule
 
 __all__ = ["FILE", "BestSoFar"]
 

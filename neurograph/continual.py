@@ -45,9 +45,9 @@ from neurograph.baselines import (
 from neurograph.errors import ExperimentError, TaskError
 from neurograph.genome import AnyGenome
 from neurograph.learner import Problem, accuracy, fresh_synapses, judge, query_loss
-from neurograph.network import Network
+from neurograph.network.network import Network
+from neurograph.network.step import learning_step
 from neurograph.results import Row
-from neurograph.step import learning_step
 from neurograph.tasks import Batch, Episode, Task
 from neurograph.tasks.base import task_dataclass
 from neurograph.topology.graph import Topology

@@ -21,12 +21,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from neurograph.errors import GenomeError, NeurographError, ShapeError
 from neurograph.genome import Genome, GenomeFile, load_genome_file
-from neurograph.network import Network
-from neurograph.rule import Rule
+from neurograph.genome.rule import Rule
+from neurograph.network.network import Network
+from neurograph.network.state import Synapses
 from neurograph.topology import Topology, load_topology
 from neurograph.topology.layered import layered_topology
 from neurograph.topology.shipped import topology_file
-from neurograph.types import Synapses
 
 __all__ = ["NeurographClassifier", "layered_topology"]
 

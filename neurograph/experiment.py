@@ -16,6 +16,7 @@ from neurograph.best_so_far import BestSoFar
 from neurograph.errors import ExperimentError, NeurographError, TopologyError
 from neurograph.experiment_spec import ExperimentSpec, GradientSpec, PESSpec, ProblemSpec
 from neurograph.genome import Genome, effective_fields, save_genome
+from neurograph.genome.rule import Rule
 from neurograph.learner import Problem
 from neurograph.meta import (
     PES,
@@ -30,9 +31,8 @@ from neurograph.meta import (
 )
 from neurograph.meta.devices import on_this_host
 from neurograph.meta.population import evaluate, member, stack
-from neurograph.network import Network
+from neurograph.network.network import Network
 from neurograph.results import Transfer
-from neurograph.rule import Rule
 from neurograph.run_folder import RunFolder, start_genome
 from neurograph.tasks import get_task
 from neurograph.topology import Topology, load_topology

@@ -13,10 +13,11 @@ import optax
 
 from neurograph.errors import ShapeError
 from neurograph.genome import AnyGenome
-from neurograph.network import Network
-from neurograph.step import carried_states, clamped, learning_step
+from neurograph.network.network import Network
+from neurograph.network.passes import carried_states, clamped
+from neurograph.network.state import Synapses
+from neurograph.network.step import learning_step
 from neurograph.tasks import Batch, Episode, Task
-from neurograph.types import Synapses
 
 __all__ = [
     "Problem",

@@ -13,7 +13,7 @@ import numpy as np
 from jax.core import Tracer
 
 from neurograph.errors import PlanError, ShapeError
-from neurograph.memory import compiled_bytes, device_budget, measured_bytes, readable_bytes
+from neurograph.network.memory import compiled_bytes, device_budget, measured_bytes, readable_bytes
 
 __all__ = ["population_map"]
 

@@ -19,7 +19,7 @@ from neurograph.errors import ExperimentError
 from neurograph.experiment_spec import ExperimentSpec, dump_experiment
 from neurograph.files import write_atomically
 from neurograph.genome import GenomeFile, load_genome_file, save_genome
-from neurograph.kernels import native
+from neurograph.network.kernels import native
 from neurograph.topology.kept import keep_topology
 
 __all__ = ["RunFolder", "environment", "start_genome"]

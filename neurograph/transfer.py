@@ -13,10 +13,10 @@ import numpy as np
 from neurograph.baselines import LEARNING_RATES, SETTINGS, Setting, splits_of
 from neurograph.errors import ExperimentError, ShapeError
 from neurograph.genome import AnyGenome
+from neurograph.genome.rule import Rule
 from neurograph.learner import Problem, learning_curve
-from neurograph.network import Network
+from neurograph.network.network import Network
 from neurograph.results import GENOME, Row, Transfer
-from neurograph.rule import Rule
 from neurograph.tasks import Task
 from neurograph.topology.graph import Topology
 from neurograph.tuning import Tuned, tuned_baselines

@@ -22,9 +22,9 @@ from neurograph.baselines import LEARNING_RATES, SETTINGS
 from neurograph.errors import ExperimentError, NeurographError, RuleError
 from neurograph.files import write_atomically
 from neurograph.genome import AnyGenome
+from neurograph.genome.rule import Rule
 from neurograph.matrix_results import TransferMatrix
 from neurograph.results import Row, mark_best
-from neurograph.rule import Rule
 from neurograph.run_folder import environment
 from neurograph.tasks import Task
 from neurograph.topology.graph import Topology

@@ -18,7 +18,7 @@ os.environ.setdefault("XLA_FLAGS", " ".join(KNOWN.get(tuple(map(int, importlib.m
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kernel", default="auto", help="kernel that the tests run on: see neurograph.network.KERNELS")
+    parser.addoption("--kernel", default="auto", help="kernel that the tests run on: see network/kernels/choice.py")
 
 
 @pytest.fixture(scope="session")

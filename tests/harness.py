@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import neurograph as ng
-import neurograph.network
-from neurograph.kernels import native
+import neurograph.network.network
+from neurograph.network.kernels import native
 
 # Every kernel that can run here: the native one needs a C++ compiler.
 KERNELS = tuple(name for name in ng.network.KERNELS if name != "auto" and (name != "native" or native.available()))

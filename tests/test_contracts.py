@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import neurograph as ng
-from neurograph.kernels import native
-from neurograph.network import KERNELS
-from neurograph.rule import CHOICES
+from neurograph.genome.rule import CHOICES
+from neurograph.network.kernels import native
+from neurograph.network.kernels.choice import KERNELS
 
 FOLDER = Path(__file__).parent.parent / "topologies"
 FILES = sorted(path for path in FOLDER.iterdir() if path.suffix in {".yaml", ".json", ".graphml", ".gml", ".gexf", ".csv"})

@@ -88,7 +88,7 @@ def test_steps_and_rows_need_no_new_program():
     X, y = WINE
     model = classifier().fit(X, y)
     model.predict(X)
-    from neurograph import network
+    from neurograph.network import network
 
     before = network._jit_step._cache_size(), network._jit_predict._cache_size(), network._jit_statistics._cache_size()
     classifier(steps=7).fit(X[::2], y[::2]).predict(X[:3])

@@ -12,6 +12,7 @@ import pytest
 import neurograph as ng
 
 PACKAGE = Path(ng.__file__).parent
+HOME = {name: f"neurograph.{room}" for room, names in ng._NAMES.items() for name in names}
 HEAVY = ("jax", "jaxlib", "jraph", "optax", "matplotlib", "sklearn", "cma", "tensorflow", "tensorflow_datasets")
 
 
@@ -36,13 +37,13 @@ def test_importing_the_package_loads_nothing_at_all():
 @pytest.mark.parametrize("name", ng.__all__)
 def test_every_public_name_resolves(name):
     value = getattr(ng, name)
-    assert value is getattr(importlib.import_module(ng._HOME[name]), name)
+    assert value is getattr(importlib.import_module(HOME[name]), name)
     assert name in dir(ng)
 
 
 @pytest.mark.parametrize("module", sorted(ng._NAMES))
 def test_what_is_lifted_to_the_top_is_public_where_it_lives(module):
-    public = importlib.import_module(module).__all__
+    public = importlib.import_module(f"neurograph.{module}").__all__
     assert not [name for name in ng._NAMES[module] if name not in public]
 
 

@@ -16,15 +16,15 @@ from jax.flatten_util import ravel_pytree
 
 import neurograph as ng
 from benchmarks import workloads
-from neurograph.kernels import native, rows
-from neurograph.kernels.batched import Batched
-from neurograph.kernels.bilinear import Mixture, flow, mix_states, product, whole
-from neurograph.kernels.gather import Gather
-from neurograph.kernels.levels import Levels
-from neurograph.kernels.rows import Ends, Operands, Rows, learn_rows, sweep_rows
-from neurograph.kernels.sparse import Sparse
-from neurograph.network import KERNELS
-from neurograph.plan import Block
+from neurograph.network.kernels import native, rows
+from neurograph.network.kernels.batched import Batched
+from neurograph.network.kernels.bilinear import Mixture, flow, mix_states, product, whole
+from neurograph.network.kernels.choice import KERNELS
+from neurograph.network.kernels.gather import Gather
+from neurograph.network.kernels.levels import Levels
+from neurograph.network.kernels.rows import Ends, Operands, Rows, learn_rows, sweep_rows
+from neurograph.network.kernels.sparse import Sparse
+from neurograph.network.plan import Block
 
 GRAPHS = {
     "irregular": lambda: workloads.random_dag(16, 34, inputs=4, outputs=3, seed=3),
@@ -411,7 +411,7 @@ def test_native_sums_in_float32(dtype: str):
 STEP = """
 import jax, numpy as np, neurograph as ng
 from benchmarks import workloads
-from neurograph.kernels import native
+from neurograph.network.kernels import native
 topology = workloads.random_dag(16, 34, inputs=4, outputs=3, seed=3)
 network = ng.Network(topology, ng.Rule())
 genome = ng.Genome.random(jax.random.key(0), ng.Rule())
@@ -449,7 +449,7 @@ def test_without_a_compiler_everything_runs_and_says_so(tmp_path: Path):
 
 @needs_native
 def test_compiling_twice_at_once_is_safe(tmp_path: Path):
-    code = "from neurograph.kernels import native; print(native.description())"
+    code = "from neurograph.network.kernels import native; print(native.description())"
     processes = [_process(code, NEUROGRAPH_CACHE=str(tmp_path)) for _ in range(2)]
     for process in processes:
         out, error = process.communicate(timeout=120)

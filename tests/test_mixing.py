@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from neurograph.kernels.bilinear import Multiples, mix_states, sum_states, whole
+from neurograph.network.kernels.bilinear import Multiples, mix_states, sum_states, whole
 
 
 def _einsum(matrix: jax.Array, state: jax.Array) -> jax.Array:

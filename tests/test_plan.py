@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 import neurograph as ng
 from benchmarks import workloads
 from neurograph.errors import PlanError
-from neurograph.plan.describe import block_costs
-from neurograph.plan.tables import cut_pieces, make_table, tile_groups
+from neurograph.network.plan.describe import block_costs
+from neurograph.network.plan.tables import cut_pieces, make_table, tile_groups
 
 OPTIONS = [{}, {"blocks": False}, {"levels": "always"}, {"batched": True}, {"blocks": False, "levels": "never"}, {"native": True}]
 

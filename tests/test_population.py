@@ -9,7 +9,7 @@ import pytest
 
 import neurograph as ng
 from benchmarks import workloads
-from neurograph.memory import compiled_bytes, measured_bytes, predicted_bytes
+from neurograph.network.memory import compiled_bytes, measured_bytes, predicted_bytes
 from neurograph.population import population_map
 
 MEMBERS = 5

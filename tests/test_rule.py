@@ -14,8 +14,8 @@ from oracle import VALUE_AND_SLOPE
 from random_rules import rules
 
 import neurograph as ng
-from neurograph.activations import derivative, resolve_activation, value_activation
-from neurograph.rule import CHOICES
+from neurograph.genome.activations import derivative, resolve_activation, value_activation
+from neurograph.genome.rule import CHOICES
 
 ACTIVATIONS = "relu_tanh, tanh, identity, relu, sigmoid, leaky_relu, swish, gelu"
 

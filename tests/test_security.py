@@ -74,7 +74,7 @@ def test_entities_are_refused_and_files_not_read(tmp_path, ending):
 
 def test_a_genome_names_activations_and_nothing_else(tmp_path):
     path = tmp_path / "genome.json"
-    text = (PACKAGE / "zoo" / "digits.json").read_text()
+    text = (PACKAGE / "genome" / "zoo" / "digits.json").read_text()
     path.write_text(text.replace('"forward_activation": "relu_tanh"', '"forward_activation": "os.system"'))
     with pytest.raises(ng.GenomeError, match=r"os\.system"):
         ng.load_genome_file(path)

@@ -21,10 +21,10 @@ from jax.flatten_util import ravel_pytree
 
 from neurograph.errors import NeurographError
 from neurograph.genome import Genome
-from neurograph.network import Network
-from neurograph.rule import Rule
+from neurograph.genome.rule import Rule
+from neurograph.network.network import Network
+from neurograph.network.state import Synapses
 from neurograph.topology.graph import Topology
-from neurograph.types import Synapses
 
 __all__ = ["MEMORY", "AnalysisError", "Place", "UpdateField", "as_float64", "float64", "places_of", "require_memory"]
 

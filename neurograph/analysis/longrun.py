@@ -13,7 +13,7 @@ import numpy as np
 from neurograph.analysis.field import AnalysisError
 from neurograph.genome import Genome
 from neurograph.learner import Problem, accuracy, query_loss
-from neurograph.types import Synapses
+from neurograph.network.state import Synapses
 
 __all__ = ["LongRun", "long_run", "median"]
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from neurograph.analysis.field import AnalysisError, as_float64, float64
 from neurograph.genome import Genome
-from neurograph.network import Network
-from neurograph.rule import Rule
+from neurograph.genome.rule import Rule
+from neurograph.network.network import Network
 from neurograph.topology.graph import Topology
 
 __all__ = ["GAMMAS", "OjaLimit", "derived_terms", "oja_limit"]

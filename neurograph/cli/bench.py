@@ -38,9 +38,9 @@ def bench(
     from neurograph.errors import ExperimentError
     from neurograph.genome import load_genome_file
     from neurograph.learner import meta_loss
-    from neurograph.network import Network
-    from neurograph.plan.describe import block_costs
-    from neurograph.step import learning_step
+    from neurograph.network.network import Network
+    from neurograph.network.plan.describe import block_costs
+    from neurograph.network.step import learning_step
     from neurograph.tasks import Batch, Episode
     from neurograph.topology import load_topology
     from neurograph.topology.shipped import topology_file

@@ -13,7 +13,7 @@ from neurograph.errors import GenomeError
 
 if TYPE_CHECKING:
     from neurograph.genome import AnyGenome, GenomeFile
-    from neurograph.rule import Rule
+    from neurograph.genome.rule import Rule
 
 __all__ = ["genome"]
 

@@ -29,9 +29,9 @@ def plan(file: str, states: int, batch: int, rows: int, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from neurograph.kernels import native
-    from neurograph.plan import compile_plan
-    from neurograph.plan.describe import block_costs
+    from neurograph.network.kernels import native
+    from neurograph.network.plan import compile_plan
+    from neurograph.network.plan.describe import block_costs
     from neurograph.topology import load_topology
     from neurograph.topology.shipped import topology_file
 

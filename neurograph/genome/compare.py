@@ -30,7 +30,7 @@ import numpy as np
 from neurograph.errors import GenomeError
 from neurograph.genome.layers import AnyGenome, LayeredGenome
 from neurograph.genome.model import MATRICES, SECOND_MATRICES, VECTORS, Genome, effective_fields
-from neurograph.rule import Rule
+from neurograph.genome.rule import Rule
 
 __all__ = ["Comparison", "align", "canonical_genome", "compare_genomes", "uncanonical"]
 

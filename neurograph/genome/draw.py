@@ -11,7 +11,7 @@ from neurograph.errors import GenomeError
 from neurograph.genome.files import GenomeFile
 from neurograph.genome.layers import AnyGenome, LayeredGenome
 from neurograph.genome.model import MATRICES, SECOND_MATRICES, VECTORS, effective_fields
-from neurograph.rule import Rule
+from neurograph.genome.rule import Rule
 
 __all__ = ["draw_genome", "genome_picture"]
 

@@ -16,13 +16,13 @@ from neurograph.errors import GenomeError
 from neurograph.files import write_atomically
 from neurograph.genome.layers import AnyGenome, LayeredGenome
 from neurograph.genome.model import Genome
-from neurograph.rule import Rule
+from neurograph.genome.rule import Rule
 
 __all__ = ["GenomeFile", "load_genome", "load_genome_file", "save_genome", "zoo_names"]
 
 FORMAT = "neurograph-genome"
 VERSION, LAYERED_VERSION = 1, 2
-ZOO = Path(__file__).parent.parent / "zoo"
+ZOO = Path(__file__).parent / "zoo"
 
 
 @dataclass(frozen=True)

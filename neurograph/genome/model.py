@@ -29,9 +29,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from neurograph.activations import Activation, with_derivative
 from neurograph.errors import GenomeError
-from neurograph.rule import Rule
+from neurograph.genome.activations import Activation, with_derivative
+from neurograph.genome.rule import Rule
 
 __all__ = ["MATRICES", "Genome", "backprop_genome", "effective_fields"]
 

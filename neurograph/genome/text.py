@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from neurograph.activations import WithDerivative
+from neurograph.genome.activations import WithDerivative
 from neurograph.genome.files import GenomeFile
 from neurograph.genome.layers import AnyGenome, LayeredGenome
 from neurograph.genome.model import MATRICES, SECOND_MATRICES, VECTORS, Genome, effective_fields
-from neurograph.rule import Rule
+from neurograph.genome.rule import Rule
 
 __all__ = ["SYMBOLS", "format_genome", "format_rule"]
 

@@ -5,25 +5,27 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neurograph.activations import resolve_activation
 from neurograph.errors import GenomeError
+from neurograph.genome.activations import resolve_activation
 from neurograph.genome.compare import align, uncanonical
 from neurograph.genome.files import GenomeFile, load_genome_file
 from neurograph.genome.layers import AnyGenome, LayeredGenome
 from neurograph.genome.model import MATRICES, SECOND_MATRICES, VECTORS, Genome
-from neurograph.rule import Rule
+from neurograph.genome.rule import Rule
 
 if TYPE_CHECKING:
-    from neurograph.network import Network
-    from neurograph.types import Synapses
+    pass
 
-__all__ = ["average_genomes", "extend_genome", "extend_synapses"]
+__all__ = [
+    "average_genomes",
+    "extend_genome",
+]
 
 G = TypeVar("G", Genome, LayeredGenome)
 
@@ -132,39 +134,6 @@ def _check_extensible(rule: Rule, new: int) -> None:
             )
     if faults:
         raise GenomeError("the genome cannot behave as before with more states:\n" + "\n".join(faults))
-
-
-def extend_synapses(narrow: Network, wide: Network, synapses: Synapses, genome: AnyGenome, *, key: jax.Array) -> Synapses:
-    """Synapses of a network for the same network under an extended genome: old channels as they are, new ones drawn.
-
-    Args:
-      narrow, wide: networks of one topology, under the old rule and the one that `extend_genome` gave.
-      synapses: packed, of `narrow`; carried states (`reset_states: false`) come along, new ones at rest.
-      genome: the extended one: its deviation is what new channels are drawn with.
-      key: for the new channels (single-state synapses have none).
-
-    Returns:
-      Packed synapses of `wide`.
-
-    Raises:
-      GenomeError: the networks differ in more than the number of states.
-    """
-    k, states = narrow.rule.states, wide.rule.states
-    if narrow.topology.digest != wide.topology.digest:
-        raise GenomeError("narrow and wide: their topologies differ; expected the same")
-    if states <= k or narrow.rule.replace(states=states) != wide.rule:
-        raise GenomeError("narrow and wide: their rules differ in more than states, or wide has not more states")
-    old, fresh = narrow.unpack(synapses), wide.unpack(wide.init(genome, key=key))
-    arrays: dict[str, Any] = {
-        name: jnp.concatenate([jnp.asarray(old[name]), jnp.asarray(value)[:, k:].astype(jnp.asarray(old[name]).dtype)], axis=1)
-        for name, value in fresh.items()
-    }
-    if wide.rule.symmetric:
-        arrays["backward"] = None
-    if synapses.neurons is not None:
-        carried = narrow._outside(synapses.neurons)
-        arrays["neurons"] = jnp.pad(carried, ((0, 0), (0, 0), (0, states - k)))
-    return wide.pack(**arrays)
 
 
 def average_genomes(genomes: Sequence[G], rule: Rule | None = None, *, weights: Sequence[float] | None = None) -> G:

@@ -1,5 +1,6 @@
 """Meta-optimizers: what searches for genomes. They see only `objective(genome, key, steps) -> (loss, metrics)`."""
 
+from neurograph.genome.vector import GenomeVector
 from neurograph.meta.devices import connect_hosts, device_mesh
 from neurograph.meta.evolution import CMA, AntitheticES, Strategy
 from neurograph.meta.gradient import GradientOptimizer, GradientState
@@ -7,7 +8,6 @@ from neurograph.meta.objective import Learning, Objective
 from neurograph.meta.pes import PES, PESState
 from neurograph.meta.population import best_member, screen, select, stack, start_genomes
 from neurograph.meta.search import Evolution, EvolutionOptimizer, EvolutionState
-from neurograph.meta.vector import GenomeVector
 
 __all__ = [
     "CMA",

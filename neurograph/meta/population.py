@@ -11,9 +11,9 @@ import numpy as np
 
 from neurograph.errors import GenomeError
 from neurograph.genome import Genome
+from neurograph.genome.rule import Rule
 from neurograph.meta.devices import map_members, replicated
 from neurograph.meta.objective import Objective
-from neurograph.rule import Rule
 
 __all__ = ["best_member", "evaluate", "member", "screen", "select", "stack", "start_genomes"]
 

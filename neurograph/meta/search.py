@@ -12,10 +12,10 @@ import numpy as np
 
 from neurograph.errors import GenomeError
 from neurograph.genome import Genome
+from neurograph.genome.vector import GenomeVector
 from neurograph.meta.evolution import CMA, AntitheticES, Strategy
 from neurograph.meta.objective import Objective
 from neurograph.meta.population import evaluate, member
-from neurograph.meta.vector import GenomeVector
 
 __all__ = ["STRATEGIES", "Evolution", "EvolutionOptimizer", "EvolutionState"]
 

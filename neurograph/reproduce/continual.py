@@ -11,7 +11,7 @@ import jax
 from neurograph.baselines import LEARNING_RATES, Setting
 from neurograph.continual import GenomeLearner, Phase, best_descent, learn_sequence, permuted
 from neurograph.experiment import find_topology
-from neurograph.network import Network
+from neurograph.network.network import Network
 from neurograph.reproduce.continual_findings import LABELS, draw, few_finding, labels_finding, tasks_finding
 from neurograph.reproduce.figures import panels
 from neurograph.reproduce.summaries import at, summarize

@@ -80,7 +80,7 @@ def lengths(
     from neurograph.analysis.longrun import long_run
     from neurograph.experiment import find_topology
     from neurograph.learner import Problem
-    from neurograph.network import Network
+    from neurograph.network.network import Network
     from neurograph.tasks import get_task
 
     found = []

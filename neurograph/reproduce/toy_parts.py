@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from neurograph.learner import accuracy
-from neurograph.network import Network
+from neurograph.network.network import Network
 from neurograph.plots import COLOURS
 from neurograph.reproduce.figures import panels
 from neurograph.reproduce.workbench import Trained

@@ -26,10 +26,10 @@ from neurograph.errors import ExperimentError, GenomeError
 from neurograph.experiment_spec import ExperimentSpec, load_experiment
 from neurograph.files import write_atomically
 from neurograph.genome import Genome, load_genome_file
+from neurograph.genome.rule import Rule
 from neurograph.matrix_results import TransferMatrix
 from neurograph.reproduce import SCALES
 from neurograph.results import Row, csv_text
-from neurograph.rule import Rule
 from neurograph.run_folder import FREE
 from neurograph.tasks import Task, get_task
 from neurograph.topology import Topology

@@ -15,7 +15,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 from neurograph.errors import PlanError
-from neurograph.network import Network
+from neurograph.network.network import Network
 
 __all__ = ["compiled_bytes", "device_budget", "measured_bytes", "predicted_bytes", "readable_bytes"]
 

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neurograph.kernels.bilinear import accumulator, take
-from neurograph.kernels.gather import device_table, pieces_sum
-from neurograph.plan import Block
-from neurograph.plan.tables import make_table
+from neurograph.network.kernels.bilinear import accumulator, take
+from neurograph.network.kernels.gather import device_table, pieces_sum
+from neurograph.network.plan import Block
+from neurograph.network.plan.tables import make_table
 
 __all__ = ["Batched"]
 

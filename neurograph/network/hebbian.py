@@ -7,65 +7,20 @@ batch] per stage of the plan.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 
-from neurograph.genome import AnyGenome, Genome, genomes_of_stages
-from neurograph.kernels import BACKWARD, FORWARD, Kernel
-from neurograph.kernels.bilinear import Mixture, batch_sum, whole
-from neurograph.kernels.rows import Ends
-from neurograph.rule import Rule
-from neurograph.types import Synapses, Weights
+from neurograph.genome import AnyGenome, Genome
+from neurograph.genome.rule import Rule
+from neurograph.network.kernels import BACKWARD, FORWARD
+from neurograph.network.kernels.bilinear import Mixture, batch_sum, whole
+from neurograph.network.kernels.rows import Ends
+from neurograph.network.norms import at_synapses, square_sum
+from neurograph.network.state import Synapses, Weights
+from neurograph.network.wiring import States, Wiring, cast, gate, genomes_at_stages
 
-if TYPE_CHECKING:
-    from neurograph.network import Network
-
-__all__ = ["States", "cast", "column_norms", "frozen_norms", "gate", "genomes_at_stages", "learning_ends", "update_synapses"]
-
-NORM_EPSILON = 1e-9  # under the root of a synapse norm (the authors')
-
-States = list[Any]  # one [states, neurons, batch] per stage
-
-
-def gate(value: jax.Array) -> jax.Array:
-    """A scalar of a genome beside [states, neurons, batch]."""
-    return value if value.ndim == 0 else value[None, :, None]
-
-
-def genomes_at_stages(network: Network, genome: AnyGenome) -> list[Genome]:
-    """What holds at the neurons of every stage (see `genomes_of_stages`)."""
-    return genomes_of_stages(genome, network.topology, [stage.neurons for stage in network.plan.stages])
-
-
-def column_norms(network: Network, genome: AnyGenome, weights: Weights, direction: str) -> list[Any]:
-    """Per stage [channels, neurons, 1]: what arriving synapses are divided by in a pass; None where nothing arrives."""
-    kernel, norms, local = network.kernel, [], genomes_at_stages(network, genome)
-    for stage, info in enumerate(network.plan.stages):
-        total = _square_sum(kernel, weights, stage, info, direction)
-        if total is None:
-            norms.append(None)
-            continue
-        norm = jnp.sqrt(total + NORM_EPSILON)
-        norms.append(norm / gate(local[stage].rescale).astype(norm.dtype) if network.rule.rescale else norm)
-    return norms
-
-
-def _square_sum(kernel: Kernel, weights: Weights, stage: int, info: Any, direction: str) -> jax.Array | None:
-    """sum of squares of the synapses arriving at each neuron of a stage, [channels, neurons, 1]; the bias counts forward."""
-    some = jax.tree.leaves(weights)[0]
-    ones = [jnp.ones((some.shape[0], s.size, 1), some.dtype) for s in kernel.plan.stages]
-    total = kernel.aggregate(direction, stage, weights, ones, square=True)
-    if direction == FORWARD and info.kind != "input":
-        bias = kernel.bias_values(weights, stage)
-        if bias is not None:
-            total = (bias * bias)[:, :, None] + (0 if total is None else total)
-    return total
-
-
-def cast(tree: Any, dtype: Any) -> Any:
-    return jax.tree.map(lambda leaf: leaf.astype(dtype), tree)
+__all__ = ["learning_ends", "update_synapses"]
 
 
 def _transforms(rule: Rule, local: list[Genome], prefix: str) -> tuple[list[jax.Array], list[jax.Array]]:
@@ -75,15 +30,15 @@ def _transforms(rule: Rule, local: list[Genome], prefix: str) -> tuple[list[jax.
     return pre, [getattr(own, f"{prefix}post_transform")[channels] for own in local]
 
 
-def learning_ends(network: Network, genome: AnyGenome, before: States | None) -> list[Ends]:
+def learning_ends(wiring: Wiring, genome: AnyGenome, before: States | None) -> list[Ends]:
     """Of every stage, what Eq. 7 takes products of when forward synapses learn; `before`: states after the forward pass, if these
     are the pre-synaptic ones."""
-    pre, post = _transforms(network.rule, genomes_at_stages(network, genome), "")
+    pre, post = _transforms(wiring.rule, genomes_at_stages(wiring, genome), "")
     return [Ends(*each) for each in zip([None] * len(pre) if before is None else before, pre, post, strict=True)]
 
 
 def _learn(
-    network: Network,
+    wiring: Wiring,
     genome: AnyGenome,
     weights: Weights,
     before: States,
@@ -96,9 +51,9 @@ def _learn(
 
     `changes`: of scanned stages, products that are known already.
     """
-    rule, plan, kernel = network.rule, network.plan, network.kernel
+    rule, plan, kernel = wiring.rule, wiring.plan, wiring.kernel
     forward = twin == FORWARD
-    local, prefix = genomes_at_stages(network, genome), "forward_" if second else ""
+    local, prefix = genomes_at_stages(wiring, genome), "forward_" if second else ""
     pre, post = _transforms(rule, local, prefix)
     eta = [getattr(own, f"{prefix}synapse_update") for own in local]
     # Sums over the batch, and what is added to synapses, in the synapses' own type: 16-bit states do not reach their steps.
@@ -125,49 +80,38 @@ def _learn(
         delta = jax.tree.map(lambda d: d * share, delta)
     if rule.oja != "none":
         posts = at_receivers if forward else at_senders
-        decay = _oja_decay(network, local, weights, posts, twin, share, eta)
+        decay = _oja_decay(wiring, local, weights, posts, twin, share, eta)
         delta = jax.tree.map(lambda d, w, o: d - w * o, delta, weights, decay)
     keep, alpha = [getattr(own, f"{prefix}synapse_keep") for own in local], [own.saturation for own in local]
     if isinstance(genome, Genome):
         return jax.tree.map(lambda w, h: _apply_update(rule, keep[0], eta[0], alpha[0], w, h), weights, delta)
-    gates = [_gates_at_synapses(network, values, twin, weights) for values in (keep, eta, alpha)]
+    gates = [_gates_at_synapses(wiring, values, twin, weights) for values in (keep, eta, alpha)]
     return jax.tree.map(partial(_apply_update, rule), *gates, weights, delta)
 
 
-def _at_synapses(network: Network, rows: list[jax.Array], twin: str) -> Weights:
-    """Rows [channels, neurons, 1] per stage at the stored numbers whose synapses arrive there; members of a group are summed."""
-    kernel, plan = network.kernel, network.plan
-    ones = [jnp.ones_like(row) for row in rows]
-    if twin == BACKWARD:
-        return kernel.correlate(rows, ones)
-    found = kernel.correlate(ones, rows)
-    bias = [row[:, :, 0] if info.bias.any() else None for info, row in zip(plan.stages, rows, strict=True)]
-    return Weights(found.blocks, found.sparse, found.shared, *kernel.bias_store(bias, reduce=True))
-
-
-def _gates_at_synapses(network: Network, values: list[jax.Array], twin: str, weights: Weights) -> Weights:
+def _gates_at_synapses(wiring: Wiring, values: list[jax.Array], twin: str, weights: Weights) -> Weights:
     """For every stored number, the scalar ([] or [neurons]) of the stage that its synapse arrives at; 1 where none is stored."""
     dtype = jax.tree.leaves(weights)[0].dtype
-    ones = [jnp.ones((1, info.size, 1), dtype) for info in network.plan.stages]
+    ones = [jnp.ones((1, info.size, 1), dtype) for info in wiring.plan.stages]
     rows = [one * gate(value).astype(dtype) for one, value in zip(ones, values, strict=True)]
-    totals, counts = _at_synapses(network, rows, twin), _at_synapses(network, ones, twin)
+    totals, counts = at_synapses(wiring, rows, twin), at_synapses(wiring, ones, twin)
     # Members of a group are summed, and all of one layer.
     return jax.tree.map(lambda total, n: jnp.where(n == 0, 1, total / jnp.where(n == 0, 1, n)), totals, counts)
 
 
-def _oja_decay(network, local, weights, posts, twin, share, eta) -> Weights:
+def _oja_decay(wiring, local, weights, posts, twin, share, eta) -> Weights:
     """What each stored number is multiplied with in Oja's term: m |.| sum_r w_rq^2 (or post-synaptic activity squared)."""
-    rule, some, strength = network.rule, jax.tree.leaves(weights)[0], []
-    for stage, info in enumerate(network.plan.stages):
+    rule, some, strength = wiring.rule, jax.tree.leaves(weights)[0], []
+    for stage, info in enumerate(wiring.plan.stages):
         if rule.oja == "activity":
             total = jnp.sum(whole(posts[stage]) ** 2, axis=2, keepdims=True) * share
         else:
-            total = _square_sum(network.kernel, weights, stage, info, twin)
+            total = square_sum(wiring.kernel, weights, stage, info, twin)
         if total is None:
             total = jnp.zeros((some.shape[0], info.size, 1), some.dtype)
         factor = jnp.abs(local[stage].oja_multiplier).astype(some.dtype) * jnp.sign(eta[stage]).astype(some.dtype)
         strength.append(rule.oja_scale * gate(factor) * total)
-    return _at_synapses(network, strength, twin)
+    return at_synapses(wiring, strength, twin)
 
 
 def _apply_update(rule: Rule, keep: jax.Array, eta: jax.Array, alpha: jax.Array, w: jax.Array, h: jax.Array) -> jax.Array:
@@ -180,7 +124,7 @@ def _apply_update(rule: Rule, keep: jax.Array, eta: jax.Array, alpha: jax.Array,
 
 
 def update_synapses(
-    network: Network,
+    wiring: Wiring,
     genome: AnyGenome,
     synapses: Synapses,
     before: States,
@@ -190,25 +134,8 @@ def update_synapses(
     changes: dict[int, jax.Array] | None = None,
 ) -> Synapses:
     """`changes`: of scanned stages, the forward synapses' products of Eq. 7, where a pass has found them."""
-    forward = _learn(network, genome, synapses.forward, before, after, FORWARD, second, changes or {})
+    forward = _learn(wiring, genome, synapses.forward, before, after, FORWARD, second, changes or {})
     backward = None
     if synapses.backward is not None:
-        backward = _learn(network, genome, synapses.backward, before, after, BACKWARD, second, {})
+        backward = _learn(wiring, genome, synapses.backward, before, after, BACKWARD, second, {})
     return Synapses(forward, backward, synapses.neurons)
-
-
-def frozen_norms(network: Network, genome: AnyGenome, synapses: Synapses) -> Synapses:
-    """synapse_normalization: stored: divide every stored number by the norm at its receiving neuron."""
-
-    def scaled(weights: Weights, twin: str) -> Weights:
-        some = jax.tree.leaves(weights)[0]
-        norms = column_norms(network, genome, weights, twin)
-        inverse = [
-            jnp.ones((some.shape[0], info.size, 1), some.dtype) if norm is None else 1 / norm
-            for norm, info in zip(norms, network.plan.stages, strict=True)
-        ]
-        factor = _at_synapses(network, inverse, twin)
-        return jax.tree.map(jnp.multiply, weights, factor)
-
-    backward = None if synapses.backward is None else scaled(synapses.backward, BACKWARD)
-    return Synapses(scaled(synapses.forward, FORWARD), backward, synapses.neurons)

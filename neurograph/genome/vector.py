@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from neurograph.errors import GenomeError
-from neurograph.genome import AnyGenome, Genome, LayeredGenome
+from neurograph.genome.layers import AnyGenome, LayeredGenome
+from neurograph.genome.model import Genome
 
 __all__ = ["GenomeVector"]
 

@@ -17,9 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neurograph.kernels import native
-from neurograph.kernels.bilinear import flow, fused, mix_states, product, sum_states
-from neurograph.kernels.sparse import Sparse
+from neurograph.network.kernels import native
+from neurograph.network.kernels.bilinear import flow, fused, mix_states, product, sum_states
+from neurograph.network.kernels.sparse import Sparse
 
 __all__ = ["Affine", "Ends", "Operands", "Rows", "learn_rows", "learns_on_the_way", "sweep_rows"]
 

@@ -7,10 +7,10 @@ from functools import lru_cache
 import numpy as np
 
 from neurograph.errors import PlanError
-from neurograph.plan.cut import Cutter
-from neurograph.plan.groups import Groups, complete_groups, hashes, mix
-from neurograph.plan.model import IntArray, Phase, Plan, Stage
-from neurograph.plan.segments import find_segments, order_segment
+from neurograph.network.plan.cut import Cutter
+from neurograph.network.plan.groups import Groups, complete_groups, hashes, mix
+from neurograph.network.plan.model import IntArray, Phase, Plan, Stage
+from neurograph.network.plan.segments import find_segments, order_segment
 from neurograph.topology.graph import Topology
 
 __all__ = ["compile_plan"]

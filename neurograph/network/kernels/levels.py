@@ -20,13 +20,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neurograph.kernels import native
-from neurograph.kernels.base import Update, own_matrix
-from neurograph.kernels.bilinear import accumulator, flow, mix_states, product, sum_states
-from neurograph.kernels.gather import Gather, device_table, materialise, padded, pieces_sum
-from neurograph.kernels.sparse import Sparse
-from neurograph.plan import Block
-from neurograph.plan.tables import make_table, tile_groups
+from neurograph.network.kernels import native
+from neurograph.network.kernels.base import Update, own_matrix
+from neurograph.network.kernels.bilinear import accumulator, flow, mix_states, product, sum_states
+from neurograph.network.kernels.gather import Gather, device_table, materialise, padded, pieces_sum
+from neurograph.network.kernels.sparse import Sparse
+from neurograph.network.plan import Block
+from neurograph.network.plan.tables import make_table, tile_groups
 
 __all__ = ["Levels", "sweep"]
 

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import jraph
 import numpy as np
 
-from neurograph.kernels import ALL, FORWARD, INTERNAL, Kernel, Signals
-from neurograph.plan import Plan
+from neurograph.network.kernels import ALL, FORWARD, INTERNAL, Kernel, Signals
+from neurograph.network.plan import Plan
+from neurograph.network.state import Weights
 from neurograph.topology.graph import Topology
-from neurograph.types import Weights
 
 __all__ = ["ReferenceKernel", "from_graphs_tuple", "to_graphs_tuple"]
 

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from neurograph.errors import PlanError
-from neurograph.kernels import levels
-from neurograph.kernels.base import (
+from neurograph.network.kernels import levels
+from neurograph.network.kernels.base import (
     ALL,
     BACKWARD,
     EXTERNAL,
@@ -24,14 +24,14 @@ from neurograph.kernels.base import (
     own_matrix,
     reduce_groups,
 )
-from neurograph.kernels.batched import Batched
-from neurograph.kernels.bilinear import Mixture, Multiples, accumulator, flow, mix_states, mixed_product, product, whole
-from neurograph.kernels.gather import Gather
-from neurograph.kernels.levels import Levels
-from neurograph.kernels.rows import Ends, Operands, Rows, learn_rows, learns_on_the_way, sweep_rows
-from neurograph.kernels.sparse import Sparse
-from neurograph.plan import FIXED, OWN, SHARED, Block, Plan
-from neurograph.types import Weights
+from neurograph.network.kernels.batched import Batched
+from neurograph.network.kernels.bilinear import Mixture, Multiples, accumulator, flow, mix_states, mixed_product, product, whole
+from neurograph.network.kernels.gather import Gather
+from neurograph.network.kernels.levels import Levels
+from neurograph.network.kernels.rows import Ends, Operands, Rows, learn_rows, learns_on_the_way, sweep_rows
+from neurograph.network.kernels.sparse import Sparse
+from neurograph.network.plan import FIXED, OWN, SHARED, Block, Plan
+from neurograph.network.state import Weights
 
 __all__ = ["BlockKernel"]
 

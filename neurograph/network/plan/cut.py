@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from neurograph.plan.groups import MIN_DENSE, Groups
-from neurograph.plan.model import FIXED, OWN, SHARED, Block, Index, IntArray
+from neurograph.network.plan.groups import MIN_DENSE, Groups
+from neurograph.network.plan.model import FIXED, OWN, SHARED, Block, Index, IntArray
 
 __all__ = ["MIN_DENSITY", "MIN_DENSITY_NATIVE", "Cutter"]
 

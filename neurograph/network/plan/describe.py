@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurograph.plan.cut import MIN_DENSITY, MIN_DENSITY_NATIVE
-from neurograph.plan.groups import MIN_DENSE
-from neurograph.plan.model import Block, Plan
+from neurograph.network.plan.cut import MIN_DENSITY, MIN_DENSITY_NATIVE
+from neurograph.network.plan.groups import MIN_DENSE
+from neurograph.network.plan.model import Block, Plan
 
 __all__ = ["BlockCost", "block_costs"]
 

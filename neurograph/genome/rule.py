@@ -8,8 +8,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from neurograph.activations import Activation, WithDerivative, resolve_activation
 from neurograph.errors import RuleError
+from neurograph.genome.activations import Activation, WithDerivative, resolve_activation
 
 __all__ = ["CHOICES", "Rule"]
 
@@ -170,7 +170,7 @@ class Rule:
 
 
 def _activation_to_data(value: Any, option: str) -> Any:
-    from neurograph.activations import ACTIVATIONS
+    from neurograph.genome.activations import ACTIVATIONS
 
     if isinstance(value, str):
         return value

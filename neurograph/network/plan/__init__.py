@@ -15,7 +15,7 @@ irregular levels that one native call, or one scan, updates tile by tile. Synaps
 Synapses of a matrix are all of one sort: own numbers, shared numbers (one per group) or fixed values; gathers mix them.
 """
 
-from neurograph.plan.compile import compile_plan
-from neurograph.plan.model import FIXED, OWN, SHARED, Block, Phase, Plan, Stage
+from neurograph.network.plan.compile import compile_plan
+from neurograph.network.plan.model import FIXED, OWN, SHARED, Block, Phase, Plan, Stage
 
 __all__ = ["FIXED", "OWN", "SHARED", "Block", "Phase", "Plan", "Stage", "compile_plan"]

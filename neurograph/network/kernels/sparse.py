@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neurograph.kernels import native
-from neurograph.kernels.bilinear import accumulator
+from neurograph.network.kernels import native
+from neurograph.network.kernels.bilinear import accumulator
 
 __all__ = ["Sparse"]
 

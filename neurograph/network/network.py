@@ -6,7 +6,6 @@ stage of the plan.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -14,47 +13,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neurograph.allocator import keep_freed_memory
 from neurograph.errors import PlanError, ShapeError
 from neurograph.genome import AnyGenome, LayeredGenome, genome_of_neurons
-from neurograph.hebbian import frozen_norms
-from neurograph.kernels import FORWARD, BlockKernel, Kernel, native
-from neurograph.plan import compile_plan
-from neurograph.rule import Rule
-from neurograph.step import Moments, carried_states, clamped, learning_step, output_values, sweep
+from neurograph.genome.rule import Rule
+from neurograph.network.kernels import FORWARD
+from neurograph.network.kernels.allocator import keep_freed_memory
+from neurograph.network.kernels.choice import make_kernel
+from neurograph.network.norms import frozen_norms
+from neurograph.network.passes import Moments, carried_states, clamped, output_values, sweep
+from neurograph.network.state import Synapses, Trace
+from neurograph.network.step import learning_step
+from neurograph.network.wiring import Wiring
 from neurograph.topology.graph import Topology
-from neurograph.types import Synapses, Trace
 
-__all__ = ["KERNELS", "Network"]
+__all__ = ["Network"]
 
-KERNELS = ("auto", "batched", "blocks", "gather", "levels", "native", "reference")
 PRECISIONS = ("float32", "float64", "bfloat16", "float16")
 
 
-def _make_kernel(topology: Topology, name: str) -> Kernel:
-    if name == "auto":
-        return BlockKernel.build(compile_plan(topology, native=native.available()))
-    if name == "native":
-        if not native.available():
-            raise PlanError(f"kernel: native cannot run here ({native.description()}); use auto")
-        return BlockKernel.build(compile_plan(topology, blocks=False, levels="always", native=True))
-    if name == "blocks":
-        return BlockKernel.build(compile_plan(topology))
-    if name == "gather":
-        return BlockKernel.build(compile_plan(topology, blocks=False))
-    if name == "batched":
-        return BlockKernel.build(compile_plan(topology, batched=True))
-    if name == "levels":
-        return BlockKernel.build(compile_plan(topology, levels="always"))
-    if name == "reference":
-        from neurograph.reference import ReferenceKernel
-
-        return ReferenceKernel.build(compile_plan(topology, blocks=False, levels="never"))
-    raise PlanError(f"kernel: got {name!r}; allowed: {', '.join(KERNELS)}")
-
-
 @jax.tree_util.register_pytree_node_class
-class Network:
+class Network(Wiring):
     """A topology that runs under a rule. Immutable; a pytree whose leaves are the kernel's index tables.
 
     Args:
@@ -78,7 +56,7 @@ class Network:
         if jax.default_backend() == "cpu":
             keep_freed_memory()
         self.kernel_name = kernel
-        self.kernel = _make_kernel(topology, kernel)
+        self.kernel = make_kernel(topology, kernel)
         self.plan = self.kernel.plan
 
     def _check(self) -> None:
@@ -100,22 +78,6 @@ class Network:
                     )
         if faults:
             raise PlanError("\n".join(faults))
-
-    @property
-    def state_dtype(self) -> Any:
-        """Type of neurons' states; None: that of the synapses."""
-        return None if self.precision is None else jnp.dtype(self.precision)
-
-    def tree_flatten(self):
-        return (self.kernel,), (self.topology, self.rule, self.kernel_name, self.precision)
-
-    @classmethod
-    def tree_unflatten(cls, aux, children):
-        network = object.__new__(cls)
-        network.topology, network.rule, network.kernel_name, network.precision = aux
-        network.kernel = children[0]
-        network.plan = getattr(children[0], "plan", None)
-        return network
 
     def __repr__(self) -> str:
         t = self.topology
@@ -187,7 +149,7 @@ class Network:
             neurons = _numbers("neurons", neurons, f"[batch, {n}, {k}]").astype(forward.dtype)
             if neurons.ndim != 3 or neurons.shape[1:] != (n, k):
                 raise ShapeError(f"neurons: got shape {list(neurons.shape)}; expected [batch, {n}, {k}]")
-            neurons = self._inside(neurons)
+            neurons = self.inside(neurons)
         return Synapses(_jit_pack(self.kernel, forward, bias), twin, neurons)
 
     def _as_edges(self, name: str, value: Any, shape: tuple[int, int]) -> jax.Array:
@@ -211,18 +173,6 @@ class Network:
         if self.rule.single_state_synapses:
             arrays = {name: jnp.repeat(value, k, axis=1) for name, value in arrays.items()}
         return arrays
-
-    # -- layout ------------------------------------------------------------------------------------------------------------
-
-    def _inside(self, states: jax.Array) -> tuple[jax.Array, ...]:
-        """[B, n, k] in topology order to one [k, neurons, B] per stage."""
-        return tuple(states[:, stage.neurons].transpose(2, 1, 0) for stage in self.plan.stages)
-
-    def _outside(self, states: Sequence[jax.Array]) -> jax.Array:
-        """The inverse of `_inside`."""
-        batch = max(s.shape[2] for s in states)
-        full = [jnp.broadcast_to(s, (*s.shape[:2], batch)) for s in states]
-        return jnp.concatenate(full, axis=1).transpose(2, 1, 0)[:, self.plan.rank]
 
     def _check_batch(self, x: Any, y: Any = None, lead: int = 0) -> tuple[jax.Array, jax.Array | None]:
         widths = {"x": (x, len(self.topology.inputs), "inputs"), "y": (y, len(self.topology.outputs), "outputs")}

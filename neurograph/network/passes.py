@@ -1,35 +1,30 @@
-"""The learning step (Eqs. 5-8): the genome's mathematics, written once in terms of the kernel's two primitives. Both passes are
-here, the synapse update in hebbian.py.
-
-A network's state is one array [states, neurons, batch] per stage of the plan; of clamped neurons it may lack the last states,
-which are zero then. Functions here take the network as their first argument and read its rule, plan and kernel.
-"""
+"""The two passes of a learning step (Eqs. 5 and 6): what a neuron makes of its inflow, phase by phase."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neurograph.activations import derivative, resolve_activation, value_activation
 from neurograph.genome import AnyGenome
-from neurograph.hebbian import States, cast, column_norms, frozen_norms, gate, genomes_at_stages, learning_ends, update_synapses
-from neurograph.kernels import ALL, BACKWARD, EXTERNAL, FORWARD, INTERNAL, native
-from neurograph.kernels.bilinear import mix_states
-from neurograph.kernels.rows import Affine, Ends
-from neurograph.rule import Rule
-from neurograph.types import Synapses, Trace, Weights
+from neurograph.genome.activations import resolve_activation
+from neurograph.genome.rule import Rule
+from neurograph.network.kernels import ALL, EXTERNAL, FORWARD, INTERNAL, native
+from neurograph.network.kernels.bilinear import mix_states
+from neurograph.network.kernels.rows import Affine, Ends
+from neurograph.network.norms import column_norms
+from neurograph.network.state import Synapses, Weights
+from neurograph.network.wiring import States, Wiring, cast, gate, genomes_at_stages
 
-if TYPE_CHECKING:
-    from neurograph.network import Network
+__all__ = ["EPSILON", "Moments", "carried_states", "clamped", "output_values", "places", "sweep"]
 
-__all__ = ["carried_states", "clamped", "frozen_norms", "learning_step", "output_values", "sweep"]
 
 EPSILON = 1e-5  # under the root of a batch variance
+
 
 Moments = Any
 
@@ -126,7 +121,7 @@ def _moment(value: jax.Array) -> jax.Array:
 
 
 def sweep(
-    network: Network,
+    wiring: Wiring,
     genome: AnyGenome,
     weights: Weights,
     states: States,
@@ -140,15 +135,15 @@ def sweep(
 
     Without a `key` the pass is free of noise. `ends`: per stage, see `Kernel.sweep_levels`.
     """
-    rule, plan, kernel = network.rule, network.plan, network.kernel
+    rule, plan, kernel = wiring.rule, wiring.plan, wiring.kernel
     forward = direction == FORWARD
     matrices, params = [], []
-    for own in genomes_at_stages(network, genome):
+    for own in genomes_at_stages(wiring, genome):
         matrices.append(own.forward_transform if forward else own.backward_transform)
         scale, shift = (own.forward_scale, own.forward_shift) if forward else (own.backward_scale, own.backward_shift)
         params.append((gate(own.neuron_keep), gate(own.neuron_update), _moment(scale), _moment(shift)))
     moving = ("hidden", "output") if forward else ("hidden",)
-    norms = column_norms(network, genome, weights, direction) if rule.synapse_normalization == "in_pass" else None
+    norms = column_norms(wiring, genome, weights, direction) if rule.synapse_normalization == "in_pass" else None
     states = list(states)
     # States of another type than the synapses (Network's `precision`): a pass sees the synapses in the states' type.
     weights, norms = cast((weights, norms), states[0].dtype)
@@ -242,97 +237,38 @@ def sweep(
     return _Pass(states, moments, outer, changes)
 
 
-def clamped(network: Network, synapses: Synapses, x: jax.Array) -> States:
+def clamped(wiring: Wiring, synapses: Synapses, x: jax.Array) -> States:
     """States before the forward pass: zero or carried over, with the inputs clamped."""
-    plan, k = network.plan, network.rule.states
-    dtype = network.state_dtype or jax.tree.leaves(synapses.forward)[0].dtype
+    plan, k = wiring.plan, wiring.rule.states
+    dtype = wiring.state_dtype or jax.tree.leaves(synapses.forward)[0].dtype
     x = x.astype(dtype).T
     states: States = []
     for stage, info in enumerate(plan.stages):
         if info.kind == "input":
             states.append(x[None])
-        elif network.rule.reset_states or synapses.neurons is None:
+        elif wiring.rule.reset_states or synapses.neurons is None:
             states.append(jnp.zeros((k, info.size, x.shape[1]), dtype))
         else:
             states.append(synapses.neurons[stage].astype(dtype))
     return states
 
 
-def carried_states(network: Network, states: States) -> tuple[jax.Array, ...]:
+def carried_states(wiring: Wiring, states: States) -> tuple[jax.Array, ...]:
     """All k states of every stage: zeros for those that clamped neurons lack."""
-    k = network.rule.states
+    k = wiring.rule.states
     return tuple(jnp.pad(a, ((0, k - a.shape[0]), (0, 0), (0, 0))) if a.shape[0] < k else a for a in states)
 
 
-def _feedback(network: Network, states: States, outer: dict[int, jax.Array], y: jax.Array) -> States:
-    """Each output keeps state 0, state 1 becomes the label (or dL/dh h'), the others 0."""
-    rule, plan = network.rule, network.plan
-    stages = [s for s, info in enumerate(plan.stages) if info.kind == "output"]
-    order = np.concatenate([plan.stages[s].neurons for s in stages])
-    columns = _places(network.topology.outputs, order)
-    y = y.astype(states[stages[0]].dtype).T[columns]
-    if rule.feedback != "labels":
-        h = jnp.concatenate([states[s][0] for s in stages], axis=0)
-        slope = derivative(
-            value_activation(resolve_activation(rule.output_activation)), jnp.concatenate([outer[s][0] for s in stages], axis=0)
-        )
-        y = (h - y if rule.feedback == "mse" else jax.nn.softmax(h, axis=0) - (y + 1) / 2) * slope
-    states, start = list(states), 0
-    for s in stages:
-        a = states[s]
-        states[s] = jnp.concatenate([a[:1], y[None, start : start + a.shape[1]]], axis=0)
-        start += a.shape[1]
-    return states
-
-
-def _places(values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def places(values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Where each of `wanted` stands in `values`."""
     by = np.argsort(values)
     return by[np.searchsorted(values[by], wanted)].astype(np.int32)
 
 
-def output_values(network: Network, states: States) -> jax.Array:
+def output_values(wiring: Wiring, states: States) -> jax.Array:
     """State 0 of the outputs, [B, n_out], in the topology's order of outputs."""
-    stages = [s for s, info in enumerate(network.plan.stages) if info.kind == "output"]
-    order = np.concatenate([network.plan.stages[s].neurons for s in stages])
-    place = _places(order, network.topology.outputs)
+    stages = [s for s, info in enumerate(wiring.plan.stages) if info.kind == "output"]
+    order = np.concatenate([wiring.plan.stages[s].neurons for s in stages])
+    place = places(order, wiring.topology.outputs)
     outputs = jnp.concatenate([states[s][0] for s in stages], axis=0)[place].T
-    return outputs if network.state_dtype is None else outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32))
-
-
-def learning_step(network: Network, genome: AnyGenome, synapses: Synapses, x, y, index, key, record: bool):
-    rule = network.rule
-    states = clamped(network, synapses, x)
-    if rule.synapse_normalization == "stored":
-        synapses = frozen_norms(network, genome, synapses)
-    passed = sweep(network, genome, synapses.forward, states, FORWARD, key=key)
-    outputs = output_values(network, passed.states)
-    if rule.forward_synapse_update:
-        synapses = update_synapses(network, genome, synapses, passed.states, passed.states, second=True)
-
-    def supervised(synapses: Synapses):
-        fed = _feedback(network, passed.states, passed.outer, y)
-        twin = synapses.forward if synapses.backward is None else synapses.backward
-        ends = learning_ends(network, genome, passed.states if rule.hebbian_pre == "forward" else None)
-        returned = sweep(network, genome, twin, fed, BACKWARD, key=key, ends=ends)
-        back = returned.states
-        before = passed.states if rule.hebbian_pre == "forward" else back
-        learned = update_synapses(network, genome, synapses, before, back, second=False, changes=returned.changes)
-        fed, back = carried_states(network, fed), carried_states(network, back)
-        return (learned, fed, back) if record else (learned, back)
-
-    def unsupervised(synapses: Synapses):
-        return (synapses, *((carried_states(network, passed.states),) * (2 if record else 1)))
-
-    if rule.supervise_every == 1:
-        result = supervised(synapses)
-    else:
-        result = jax.lax.cond(jnp.asarray(index) % rule.supervise_every == 0, supervised, unsupervised, synapses)
-    learned, last = result[0], result[-1]
-    if not rule.reset_states:
-        learned = Synapses(learned.forward, learned.backward, last)
-    if record:
-        fed = result[1]
-        forward, feedback, backward = (network._outside(s) for s in (carried_states(network, passed.states), fed, last))
-        return Trace(forward, feedback, backward, learned, outputs)
-    return learned, outputs
+    return outputs if wiring.state_dtype is None else outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurograph.plan.cut import MIN_DENSITY, MIN_DENSITY_NATIVE
+from neurograph.network.plan.cut import MIN_DENSITY, MIN_DENSITY_NATIVE
 from neurograph.topology.graph import Topology
 
 __all__ = ["Segments", "find_segments", "order_segment"]
@@ -73,7 +73,7 @@ def find_segments(
 
 def _grouped_share(topology: Topology, phase_of: IntArray, count: int) -> IntArray:
     """[phases]: share of arriving synapses that lie in large complete groups or in batches of equal ones."""
-    from neurograph.plan.groups import complete_groups
+    from neurograph.network.plan.groups import complete_groups
 
     sort = np.where(topology.fixed, 2, np.where(topology.group >= 0, 1, 0))
     groups = complete_groups(topology, phase_of, sort, np.zeros(topology.num_synapses, bool), batched=True)

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neurograph.kernels.bilinear import mix_states
-from neurograph.kernels.rows import Ends
-from neurograph.plan import Plan
-from neurograph.types import Weights
+from neurograph.network.kernels.bilinear import mix_states
+from neurograph.network.kernels.rows import Ends
+from neurograph.network.plan import Plan
+from neurograph.network.state import Weights
 
 __all__ = [
     "ALL",

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neurograph.kernels.bilinear import accumulator, take
-from neurograph.plan.tables import CHUNK, UNROLL, GatherTable, make_table
+from neurograph.network.kernels.bilinear import accumulator, take
+from neurograph.network.plan.tables import CHUNK, UNROLL, GatherTable, make_table
 
 __all__ = ["Gather", "device_table", "materialise", "padded", "pieces_sum"]
 

@@ -1,0 +1,35 @@
+"""The kernels by name, and which one `auto` takes."""
+
+from __future__ import annotations
+
+from neurograph.errors import PlanError
+from neurograph.network.kernels import BlockKernel, Kernel, native
+from neurograph.network.plan import compile_plan
+from neurograph.topology.graph import Topology
+
+__all__ = ["KERNELS", "make_kernel"]
+
+
+KERNELS = ("auto", "batched", "blocks", "gather", "levels", "native", "reference")
+
+
+def make_kernel(topology: Topology, name: str) -> Kernel:
+    if name == "auto":
+        return BlockKernel.build(compile_plan(topology, native=native.available()))
+    if name == "native":
+        if not native.available():
+            raise PlanError(f"kernel: native cannot run here ({native.description()}); use auto")
+        return BlockKernel.build(compile_plan(topology, blocks=False, levels="always", native=True))
+    if name == "blocks":
+        return BlockKernel.build(compile_plan(topology))
+    if name == "gather":
+        return BlockKernel.build(compile_plan(topology, blocks=False))
+    if name == "batched":
+        return BlockKernel.build(compile_plan(topology, batched=True))
+    if name == "levels":
+        return BlockKernel.build(compile_plan(topology, levels="always"))
+    if name == "reference":
+        from neurograph.network.kernels.reference import ReferenceKernel
+
+        return ReferenceKernel.build(compile_plan(topology, blocks=False, levels="never"))
+    raise PlanError(f"kernel: got {name!r}; allowed: {', '.join(KERNELS)}")

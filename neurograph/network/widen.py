@@ -1,0 +1,48 @@
+"""Synapses of a rule with fewer states, widened to a rule with more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from neurograph.errors import GenomeError
+from neurograph.genome.layers import AnyGenome
+from neurograph.network.network import Network
+from neurograph.network.state import Synapses
+
+__all__ = ["extend_synapses"]
+
+
+def extend_synapses(narrow: Network, wide: Network, synapses: Synapses, genome: AnyGenome, *, key: jax.Array) -> Synapses:
+    """Synapses of a network for the same network under an extended genome: old channels as they are, new ones drawn.
+
+    Args:
+      narrow, wide: networks of one topology, under the old rule and the one that `extend_genome` gave.
+      synapses: packed, of `narrow`; carried states (`reset_states: false`) come along, new ones at rest.
+      genome: the extended one: its deviation is what new channels are drawn with.
+      key: for the new channels (single-state synapses have none).
+
+    Returns:
+      Packed synapses of `wide`.
+
+    Raises:
+      GenomeError: the networks differ in more than the number of states.
+    """
+    k, states = narrow.rule.states, wide.rule.states
+    if narrow.topology.digest != wide.topology.digest:
+        raise GenomeError("narrow and wide: their topologies differ; expected the same")
+    if states <= k or narrow.rule.replace(states=states) != wide.rule:
+        raise GenomeError("narrow and wide: their rules differ in more than states, or wide has not more states")
+    old, fresh = narrow.unpack(synapses), wide.unpack(wide.init(genome, key=key))
+    arrays: dict[str, Any] = {
+        name: jnp.concatenate([jnp.asarray(old[name]), jnp.asarray(value)[:, k:].astype(jnp.asarray(old[name]).dtype)], axis=1)
+        for name, value in fresh.items()
+    }
+    if wide.rule.symmetric:
+        arrays["backward"] = None
+    if synapses.neurons is not None:
+        carried = narrow.outside(synapses.neurons)
+        arrays["neurons"] = jnp.pad(carried, ((0, 0), (0, 0), (0, states - k)))
+    return wide.pack(**arrays)
