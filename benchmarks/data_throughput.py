@@ -20,7 +20,7 @@ import jax
 
 import neurograph as ng
 from neurograph.errors import TaskError
-from neurograph.learner import meta_loss
+from neurograph.learning.inner_loop import meta_loss
 from neurograph.tasks import Task, get_task
 
 STEPS, BATCH, QUERY = 10, 128, 128

@@ -19,7 +19,7 @@ import numpy as np
 
 import neurograph as ng
 from neurograph.experiment import find_topology
-from neurograph.learner import Problem
+from neurograph.learning.inner_loop import Problem
 from neurograph.topology.layered import layered_topology
 from neurograph.transfer import genome_curves
 

@@ -3,7 +3,7 @@
 import sys
 
 import neurograph as ng
-from neurograph.baselines import SETTINGS
+from neurograph.learning.baselines import SETTINGS
 from neurograph.topology.shipped import topology_file
 from neurograph.transfer import transfer
 

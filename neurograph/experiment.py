@@ -11,13 +11,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from neurograph.baselines import SETTINGS
 from neurograph.best_so_far import BestSoFar
 from neurograph.errors import ExperimentError, NeurographError, TopologyError
 from neurograph.experiment_spec import ExperimentSpec, GradientSpec, PESSpec, ProblemSpec
 from neurograph.genome import Genome, effective_fields, save_genome
 from neurograph.genome.rule import Rule
-from neurograph.learner import Problem
+from neurograph.learning.baselines import SETTINGS
+from neurograph.learning.inner_loop import Problem
 from neurograph.meta import (
     PES,
     EvolutionOptimizer,

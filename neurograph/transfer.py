@@ -10,16 +10,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from neurograph.baselines import LEARNING_RATES, SETTINGS, Setting, splits_of
 from neurograph.errors import ExperimentError, ShapeError
 from neurograph.genome import AnyGenome
 from neurograph.genome.rule import Rule
-from neurograph.learner import Problem, learning_curve
+from neurograph.learning.baselines import LEARNING_RATES, SETTINGS, Setting, splits_of
+from neurograph.learning.inner_loop import Problem, learning_curve
+from neurograph.learning.tuning import Tuned, tuned_baselines
 from neurograph.network.network import Network
 from neurograph.results import GENOME, Row, Transfer
 from neurograph.tasks import Task
 from neurograph.topology.graph import Topology
-from neurograph.tuning import Tuned, tuned_baselines
 
 __all__ = ["Transfer", "baseline_rows", "genome_curves", "run_keys", "transfer"]
 

@@ -18,18 +18,18 @@ from typing import Any
 import jax
 import numpy as np
 
-from neurograph.baselines import LEARNING_RATES, SETTINGS
 from neurograph.errors import ExperimentError, NeurographError, RuleError
 from neurograph.files import write_atomically
 from neurograph.genome import AnyGenome
 from neurograph.genome.rule import Rule
+from neurograph.learning.baselines import LEARNING_RATES, SETTINGS
+from neurograph.learning.tuning import tuned_baselines
 from neurograph.matrix_results import TransferMatrix
 from neurograph.results import Row, mark_best
 from neurograph.run_folder import environment
 from neurograph.tasks import Task
 from neurograph.topology.graph import Topology
 from neurograph.transfer import STEPS, baseline_rows, run_keys, transfer
-from neurograph.tuning import tuned_baselines
 
 __all__ = ["TransferMatrix", "genome_key", "keep_cell", "stored_cell", "task_key", "transfer_matrix", "versions"]
 

@@ -14,9 +14,17 @@ import optax
 import pytest
 
 import neurograph as ng
-from neurograph.baselines import Setting, baseline_curves, init_parameters, learning_rates, ordinary_network, predict, train_step
-from neurograph.learner import Problem, learning_curve
-from neurograph.tuning import choose_learning_rates, tuned_baselines
+from neurograph.learning.baselines import (
+    Setting,
+    baseline_curves,
+    init_parameters,
+    learning_rates,
+    ordinary_network,
+    predict,
+    train_step,
+)
+from neurograph.learning.inner_loop import Problem, learning_curve
+from neurograph.learning.tuning import choose_learning_rates, tuned_baselines
 
 
 def layered(*sizes: int, **fields) -> ng.Topology:

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import neurograph as ng
-import neurograph.continual
-from neurograph.baselines import Setting, baseline_curves, ordinary_network
-from neurograph.continual import GenomeLearner, Phase, best_descent, descent_learner, learn_sequence, permuted
-from neurograph.learner import Problem, learning_curve
+import neurograph.learning.sequence
+from neurograph.learning.baselines import Setting, baseline_curves, ordinary_network
+from neurograph.learning.inner_loop import Problem, learning_curve
+from neurograph.learning.sequence import GenomeLearner, Phase, best_descent, descent_learner, learn_sequence, permuted
 from neurograph.tasks import decode_labels
 
 GRAPH = ng.build_topology(
@@ -150,6 +150,6 @@ def test_faults_are_told(learner):
 
 def test_the_example_runs(monkeypatch):
     monkeypatch.chdir(Path(__file__).parent.parent)
-    found = doctest.testmod(neurograph.continual)
+    found = doctest.testmod(neurograph.learning.sequence)
     assert found.failed == 0
     assert found.attempted > 0

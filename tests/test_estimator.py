@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 import neurograph as ng
-from neurograph.estimator import layered_topology
+from neurograph.learning.estimator import layered_topology
 
 WINE = load_wine(return_X_y=True)
 

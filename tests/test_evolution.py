@@ -9,10 +9,10 @@ import pytest
 import neurograph as ng
 from neurograph.genome import effective_fields
 from neurograph.genome.vector import GenomeVector
-from neurograph.learner import Problem
+from neurograph.learning.inner_loop import Problem
 from neurograph.meta import Objective
-from neurograph.meta.evolution import CMA, AntitheticES
-from neurograph.meta.search import Evolution
+from neurograph.meta.evolution import Evolution
+from neurograph.meta.strategies import CMA, AntitheticES
 
 STRATEGIES = {
     "cma": lambda seed=0: CMA(6, population=12, sigma=0.5, seed=seed),

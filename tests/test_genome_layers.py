@@ -14,7 +14,7 @@ from random_rules import random_genome, rules
 from test_oracle import compare
 
 import neurograph as ng
-from neurograph.learner import meta_loss
+from neurograph.learning.inner_loop import meta_loss
 from neurograph.topology import build_topology
 
 LAYERS = ("depth", "role", "population")

@@ -13,7 +13,7 @@ import optax
 import pytest
 
 import neurograph as ng
-from neurograph.learner import Problem, accuracy, learning_curve, meta_loss, query_loss
+from neurograph.learning.inner_loop import Problem, accuracy, learning_curve, meta_loss, query_loss
 from neurograph.meta import GradientOptimizer, Objective, best_member, screen, select, start_genomes
 from neurograph.meta.population import evaluate, member
 from neurograph.tasks.build import array_task

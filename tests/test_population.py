@@ -9,8 +9,8 @@ import pytest
 
 import neurograph as ng
 from benchmarks import workloads
+from neurograph.meta.mapping import population_map
 from neurograph.network.memory import compiled_bytes, measured_bytes, predicted_bytes
-from neurograph.population import population_map
 
 MEMBERS = 5
 
@@ -124,7 +124,7 @@ def test_memory_is_predicted_within_a_factor_of_two_and_a_half(graph, gradient):
 
 def test_the_compiler_is_asked_once_and_the_budget_every_time(genomes, monkeypatch):
     asked = []
-    monkeypatch.setattr("neurograph.population.compiled_bytes", lambda compiled: asked.append(1) or compiled_bytes(compiled))
+    monkeypatch.setattr("neurograph.meta.mapping.compiled_bytes", lambda compiled: asked.append(1) or compiled_bytes(compiled))
 
     def double(genome):
         return genome["a"] * jnp.ones((100,))

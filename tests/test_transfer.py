@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import neurograph as ng
-from neurograph.baselines import Setting
-from neurograph.learner import Problem, learning_curve
+from neurograph.learning.baselines import Setting
+from neurograph.learning.inner_loop import Problem, learning_curve
 from neurograph.results import load_transfer
 from neurograph.transfer import genome_curves, transfer
 

@@ -12,7 +12,7 @@ import pytest
 
 import neurograph as ng
 from neurograph.genome import effective_fields
-from neurograph.learner import Problem, query_loss
+from neurograph.learning.inner_loop import Problem, query_loss
 from neurograph.meta import PES, GradientOptimizer, Objective, start_genomes
 from neurograph.meta.population import member
 

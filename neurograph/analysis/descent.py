@@ -15,7 +15,7 @@ from jax.flatten_util import ravel_pytree
 from neurograph.analysis.field import AnalysisError, UpdateField, as_float64, float64, places_of
 from neurograph.genome import Genome, backprop_genome
 from neurograph.genome.rule import Rule
-from neurograph.learner import accuracy, query_loss
+from neurograph.learning.inner_loop import accuracy, query_loss
 from neurograph.network.network import Network
 from neurograph.network.state import Synapses
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from neurograph.analysis.field import AnalysisError
 from neurograph.genome import Genome
-from neurograph.learner import Problem, accuracy, query_loss
+from neurograph.learning.inner_loop import Problem, accuracy, query_loss
 from neurograph.network.state import Synapses
 
 __all__ = ["LongRun", "long_run", "median"]

@@ -27,7 +27,7 @@ from neurograph.errors import NeurographError
 from neurograph.files import write_atomically
 from neurograph.genome import Genome, backprop_genome
 from neurograph.genome.rule import Rule
-from neurograph.learner import Problem
+from neurograph.learning.inner_loop import Problem
 from neurograph.network.network import Network
 from neurograph.tasks import Task
 from neurograph.topology import Topology, build_topology

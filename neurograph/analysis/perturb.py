@@ -12,7 +12,7 @@ import numpy as np
 
 from neurograph.analysis.field import AnalysisError
 from neurograph.genome import Genome, effective_fields
-from neurograph.learner import Problem, meta_loss
+from neurograph.learning.inner_loop import Problem, meta_loss
 
 __all__ = ["Sensitivity", "sensitivity"]
 

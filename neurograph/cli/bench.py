@@ -37,7 +37,7 @@ def bench(
 
     from neurograph.errors import ExperimentError
     from neurograph.genome import load_genome_file
-    from neurograph.learner import meta_loss
+    from neurograph.learning.inner_loop import meta_loss
     from neurograph.network.network import Network
     from neurograph.network.plan.describe import block_costs
     from neurograph.network.step import learning_step

@@ -63,7 +63,7 @@ def train(
 
     from neurograph.files import write_atomically
     from neurograph.genome import load_genome_file
-    from neurograph.learner import Problem
+    from neurograph.learning.inner_loop import Problem
     from neurograph.network.network import Network
     from neurograph.tasks import get_task
     from neurograph.topology import load_topology

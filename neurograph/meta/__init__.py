@@ -1,33 +1,17 @@
 """Meta-optimizers: what searches for genomes. They see only `objective(genome, key, steps) -> (loss, metrics)`."""
 
-from neurograph.genome.vector import GenomeVector
-from neurograph.meta.devices import connect_hosts, device_mesh
-from neurograph.meta.evolution import CMA, AntitheticES, Strategy
-from neurograph.meta.gradient import GradientOptimizer, GradientState
-from neurograph.meta.objective import Learning, Objective
-from neurograph.meta.pes import PES, PESState
-from neurograph.meta.population import best_member, screen, select, stack, start_genomes
-from neurograph.meta.search import Evolution, EvolutionOptimizer, EvolutionState
+from neurograph._lazy import attach
 
-__all__ = [
-    "CMA",
-    "PES",
-    "AntitheticES",
-    "Evolution",
-    "EvolutionOptimizer",
-    "EvolutionState",
-    "GenomeVector",
-    "GradientOptimizer",
-    "GradientState",
-    "Learning",
-    "Objective",
-    "PESState",
-    "Strategy",
-    "best_member",
-    "connect_hosts",
-    "device_mesh",
-    "screen",
-    "select",
-    "stack",
-    "start_genomes",
-]
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "devices": ("connect_hosts", "device_mesh"),
+        "evolution": ("Evolution", "EvolutionOptimizer", "EvolutionState"),
+        "gradient": ("GradientOptimizer", "GradientState"),
+        "mapping": ("map_members", "population_map"),
+        "objective": ("Learning", "Objective"),
+        "pes": ("PES", "PESState"),
+        "population": ("best_member", "screen", "select", "stack", "start_genomes"),
+        "strategies": ("CMA", "AntitheticES", "Strategy"),
+    },
+)

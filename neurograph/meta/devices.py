@@ -7,7 +7,6 @@ come together as if one device had made them all.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,11 +15,10 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from neurograph.errors import ExperimentError
-from neurograph.population import population_map
+from neurograph.meta.mapping import AXIS
 
-__all__ = ["connect_hosts", "device_mesh", "map_members", "on_this_host", "replicated"]
+__all__ = ["connect_hosts", "device_mesh", "on_this_host", "replicated"]
 
-AXIS = "members"
 _HOST_VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 _SLURM_VARIABLES = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
 
@@ -108,31 +106,6 @@ def make_cpu_devices(count: int) -> None:
             jax.config.update("jax_num_cpu_devices", count)
     except RuntimeError:  # already started: whoever counts the devices will tell
         pass
-
-
-def map_members(function: Callable[[Any], Any], population: Any, mesh: Mesh | None = None) -> Any:
-    """`function` of every member, the members shared among the devices of a mesh; on each as `population_map` does it.
-
-    Args:
-      function: of one member; traced once.
-      population: a pytree whose leaves lead with the members [P, ...].
-      mesh: from `device_mesh`. A population that does not divide is filled up with copies of its last member, which are dropped.
-
-    Returns:
-      The results, leaves [P, ...].
-    """
-    if mesh is None:
-        return population_map(function, population)
-    count = jax.tree.leaves(population)[0].shape[0]
-    extra = -count % mesh.size
-    if extra:
-        index = jnp.minimum(jnp.arange(count + extra), count - 1)
-        population = jax.tree.map(lambda leaf: leaf[index], population)
-    share = PartitionSpec(AXIS)
-    run = jax.shard_map(
-        lambda members: population_map(function, members), mesh=mesh, in_specs=share, out_specs=share, check_vma=False
-    )
-    return jax.tree.map(lambda leaf: leaf[:count], run(population))
 
 
 def replicated(tree: Any, mesh: Mesh | None) -> Any:

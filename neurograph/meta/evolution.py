@@ -1,148 +1,212 @@
-"""Strategies that search without gradients (section 4.4): CMA-ES by the `cma` package, and a plain evolution strategy.
-
-Both see vectors and fitness only: `ask` gives a generation, `tell` takes its fitness. Their whole history is the fitness that
-they were told: a stopped search is restored by telling it again, which gives the same numbers to the bit and needs no pickle.
-"""
+"""Evolution as a meta-optimizer: strategies over vectors put to work on genomes (section 4.4)."""
 
 from __future__ import annotations
 
-import warnings
-from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from neurograph.errors import GenomeError
+from neurograph.genome import Genome
+from neurograph.genome.vector import GenomeVector
+from neurograph.meta.objective import Objective
+from neurograph.meta.population import evaluate, member
+from neurograph.meta.strategies import CMA, AntitheticES, Strategy
 
-__all__ = ["CMA", "AntitheticES", "Strategy"]
+__all__ = ["STRATEGIES", "Evolution", "EvolutionOptimizer", "EvolutionState"]
 
-# A genome whose learning diverged must lose against every other, but not by so much that the search loses its scale.
-PENALTY = 1.0
+FITNESS = ("accuracy", "loss")
+STRATEGIES: dict[str, Callable[..., Strategy]] = {"cma": CMA, "es": AntitheticES}
 
 
-class Strategy(ABC):
-    """A search over vectors: smaller costs are better.
+def _costs(objective: Any, population: Genome, key: jax.Array, episodes: int, fitness: str, steps: Any) -> dict[str, np.ndarray]:
+    """{"cost", "loss", "accuracy"}, each [P] float64; NaN where a genome failed."""
+    if not isinstance(objective, Objective):
+        count = population.neuron_keep.shape[0]
+        cost = np.array([_number(objective(member(population, index))) for index in range(count)])
+        return {"cost": cost, "loss": cost, "accuracy": np.full(count, np.nan)}
+    scores = evaluate(objective, population, key, episodes, steps)
+    loss, accuracy = (np.asarray(scores[name], float).mean(axis=1) for name in ("loss", "accuracy"))
+    cost = np.where(np.isfinite(loss), loss if fitness == "loss" else -accuracy, np.nan)
+    return {"cost": cost, "loss": loss, "accuracy": np.where(np.isfinite(loss), accuracy, np.nan)}
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(np.asarray(value))
+    except (TypeError, ValueError) as error:
+        raise GenomeError(f"objective: got a {type(value).__name__}; expected one number, smaller is better") from error
+
+
+def _check_fitness(fitness: str) -> None:
+    if fitness not in FITNESS:
+        raise GenomeError(f"fitness: got {fitness!r}; allowed: {', '.join(FITNESS)}")
+
+
+def _generation(
+    objective: Any, vector: GenomeVector, strategy: Strategy, key: jax.Array, episodes: int, fitness: str, steps: Any = None
+) -> dict[str, Any]:
+    """Ask, evaluate, tell."""
+    key = jax.random.fold_in(key, strategy.generation)
+    found = _costs(objective, vector.to_genomes(strategy.ask()), key, episodes, fitness, steps)
+    failed = strategy.tell(found["cost"])
+    fine = np.isfinite(found["cost"])
+    best = int(np.argmin(np.where(fine, found["cost"], np.inf)))
+    return {
+        "loss": float(np.median(found["loss"][fine])),
+        "accuracy": float(np.median(found["accuracy"][fine])),
+        "best_accuracy": float(found["accuracy"][best]),
+        "best_loss": float(found["loss"][best]),
+        "failed": failed,
+    }
+
+
+@dataclass
+class Evolution:
+    """A strategy that searches genomes by what they are worth after learning, or by anything else.
 
     Args:
-      size: entries of a vector; the search starts at zero.
-      population: vectors per generation.
-      sigma: initial step size.
-      seed: of everything random.
+      objective: what a genome is judged by; nothing is differentiated. An `Objective` is evaluated for the whole generation at
+        once on the device; any other callable takes a genome and returns one number, smaller is better, NaN or infinity means
+        that the genome failed. It may use NumPy, files, other programs.
+      vector: which numbers are searched.
+      strategy: `CMA` or `AntitheticES`, or any `Strategy`.
+      key: draws episodes and synapses; every genome of a generation sees the same ones.
+      episodes: learning runs per genome, each with its own data and first synapses; section 4.4 has one, judged on 20 query
+        batches (`Objective.query_batches`).
+      fitness: "accuracy" or "loss", of an `Objective`.
+
+    Raises:
+      GenomeError: an unknown fitness.
     """
 
-    def __init__(self, size: int, population: int, sigma: float, seed: int):
-        if population < 2 or not sigma > 0:
-            raise GenomeError(f"population: {population}, sigma: {sigma}; expected population >= 2 and sigma > 0")
-        self.size, self.population, self.sigma, self.seed = size, population, sigma, seed
-        self.told: list[np.ndarray] = []
+    objective: Objective | Callable[[Genome], Any]
+    vector: GenomeVector
+    strategy: Strategy
+    key: jax.Array
+    episodes: int = 1
+    fitness: str = "accuracy"
 
-    @property
-    def generation(self) -> int:
-        """Generations told so far."""
-        return len(self.told)
+    def __post_init__(self) -> None:
+        _check_fitness(self.fitness)
 
-    @abstractmethod
-    def ask(self) -> np.ndarray:
-        """The next generation, [population, size]; asking twice gives the same."""
-
-    @abstractmethod
-    def _learn(self, vectors: np.ndarray, costs: np.ndarray) -> None:
-        """Move by finite costs [population]."""
-
-    @property
-    @abstractmethod
-    def mean(self) -> np.ndarray:
-        """[size]: where the search stands, the mean of its distribution."""
-
-    def tell(self, costs: np.ndarray) -> int:
-        """Costs [population] of the generation that `ask` gave; not finite ones are penalised.
-
-        Returns:
-          How many were not finite.
+    def advance(self) -> dict[str, Any]:
+        """One generation: {"generation", "loss", "accuracy" (medians of those that did not fail), "best_loss", "best_accuracy"
+        (of the fittest), "failed"}; accuracies are NaN where the objective is a plain function.
 
         Raises:
-          GenomeError: none is finite.
+          GenomeError: every genome failed.
         """
-        costs = np.asarray(costs, float)
-        fine = np.isfinite(costs)
-        if not fine.any():
-            raise GenomeError(
-                f"generation {self.generation}: all {len(costs)} genomes diverged; start closer to backprop or with a smaller"
-                f" sigma (got {self.sigma})"
-            )
-        vectors = self.ask()
-        self._learn(vectors, np.where(fine, costs, costs[fine].max() + PENALTY))
-        self.told.append(costs)
-        return int((~fine).sum())
-
-    def retell(self, history: np.ndarray) -> None:
-        """Restore a search by the costs [generations, population] it had been told: 2 s for 400 generations of 80 genomes."""
-        for costs in history:
-            self.tell(costs)
-
-
-class CMA(Strategy):
-    """Covariance matrix adaptation, by the `cma` package, with a random generator of its own."""
-
-    def __init__(self, size: int, population: int = 80, sigma: float = 0.3, seed: int = 0):
-        super().__init__(size, population, sigma, seed)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import cma  # seconds to import: only those who evolve wait for it
-
-        normal = np.random.default_rng(seed)
-        options = {"popsize": population, "randn": lambda *shape: normal.standard_normal(shape), "seed": float("nan")}
-        options |= {"verbose": -9, "verb_log": 0, "verb_disp": 0}
-        self._search: Any = cma.CMAEvolutionStrategy(np.zeros(size), sigma, options)
-        self._asked: list[np.ndarray] | None = None
-
-    def ask(self) -> np.ndarray:
-        if self._asked is None:
-            # One thread: sixteen times faster for matrices this small on a busy machine, and the same numbers on any.
-            with threadpool_limits(1, "blas"):
-                self._asked = self._search.ask()
-        return np.stack(self._asked)
-
-    def _learn(self, vectors: np.ndarray, costs: np.ndarray) -> None:
-        with threadpool_limits(1, "blas"):
-            self._search.tell(list(vectors), costs.tolist())
-        self._asked = None
+        record = _generation(self.objective, self.vector, self.strategy, self.key, self.episodes, self.fitness)
+        return {"generation": self.strategy.generation} | record
 
     @property
-    def mean(self) -> np.ndarray:
-        return np.array(self._search.mean)
+    def genome(self) -> Genome:
+        """The mean of the search distribution: not the luckiest sample."""
+        return self.vector.to_genome(self.strategy.mean)
 
 
-class AntitheticES(Strategy):
-    """Isotropic evolution strategy: pairs mirrored at the mean, ranks instead of costs, Adam on the estimated gradient.
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class EvolutionState:
+    """All that an evolution is: where it began and what it was told.
 
-    Source: Salimans et al., "Evolution Strategies as a Scalable Alternative to Reinforcement Learning", 2017.
+    `origin`: the genome at vector zero, leaves [1, ...]. `told` [generations, population] float64 (NumPy): costs, NaN where a
+    genome failed. `skipped` [1] int32: failed genomes so far. `step`: generations.
     """
 
-    def __init__(self, size: int, population: int = 80, sigma: float = 0.1, seed: int = 0, learning_rate: float = 0.05):
-        super().__init__(size, population, sigma, seed)
-        if population % 2:
-            raise GenomeError(f"population: got {population}; mirrored pairs need an even number")
-        self.learning_rate = learning_rate
-        self._mean, self._first, self._second = np.zeros(size), np.zeros(size), np.zeros(size)
+    origin: Genome
+    told: np.ndarray
+    skipped: np.ndarray
+    key: jax.Array
+    step: np.ndarray
 
-    def _noise(self) -> np.ndarray:
-        half = np.random.default_rng([self.seed, self.generation]).standard_normal((self.population // 2, self.size))
-        return np.concatenate([half, -half])
 
-    def ask(self) -> np.ndarray:
-        return self._mean + self.sigma * self._noise()
+@dataclass(frozen=True)
+class EvolutionOptimizer:
+    """A strategy with the `init` and `advance` of the other meta-optimizers; one generation is one meta-step.
 
-    def _learn(self, vectors: np.ndarray, costs: np.ndarray) -> None:
-        ranks = np.argsort(np.argsort(costs, kind="stable"), kind="stable") / (len(costs) - 1) - 0.5
-        gradient = ranks @ self._noise() / (len(costs) * self.sigma)
-        step = self.generation + 1
-        self._first = 0.9 * self._first + 0.1 * gradient
-        self._second = 0.99 * self._second + 0.01 * gradient**2
-        first, second = self._first / (1 - 0.9**step), self._second / (1 - 0.99**step)
-        self._mean = self._mean - self.learning_rate * first / (np.sqrt(second) + 1e-8)
+    Args:
+      strategy: "cma" or "es".
+      population, sigma: genomes per generation, first step size.
+      seed: of the strategy.
+      fields: the arrays of a genome that are searched, see `effective_fields`.
+      scales: per array, how much one unit of the vector changes it; 1 where not given.
+      episodes, fitness: as in `Evolution`.
+      options: further arguments of the strategy, such as ("learning_rate", 0.05) of "es".
 
-    @property
-    def mean(self) -> np.ndarray:
-        return self._mean.copy()
+    Raises:
+      GenomeError: an unknown strategy or fitness.
+    """
+
+    strategy: str
+    population: int
+    sigma: float
+    seed: int
+    fields: tuple[str, ...]
+    scales: tuple[tuple[str, float], ...] = ()
+    episodes: int = 1
+    fitness: str = "accuracy"
+    options: tuple[tuple[str, Any], ...] = ()
+    _live: list[Strategy] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _check_fitness(self.fitness)
+        if self.strategy not in STRATEGIES:
+            raise GenomeError(f"strategy: got {self.strategy!r}; allowed: {', '.join(STRATEGIES)}")
+
+    def init(self, genomes: Genome, *, key: jax.Array, objective: Objective | None = None) -> EvolutionState:
+        """A search that begins at `genomes`, leaves [1, ...]; it does not depend on the objective.
+
+        Raises:
+          GenomeError: more than one genome, or fields and scales that do not fit.
+        """
+        count = genomes.neuron_keep.shape[0]
+        if count != 1:
+            raise GenomeError(f"evolution starts from one genome; got {count}")
+        state = EvolutionState(genomes, np.zeros((0, self.population)), np.zeros(1, np.int32), key, np.zeros((), np.int32))
+        self._search(state)  # so that what does not fit is told now
+        return state
+
+    def advance(
+        self, objective: Objective, state: EvolutionState, count: int, steps: Any = None
+    ) -> tuple[EvolutionState, dict[str, Any]]:
+        """`count` generations.
+
+        Returns:
+          `(state, metrics)`: "loss", "accuracy" (medians), "best_loss", "best_accuracy", "failed", each [count, 1].
+
+        Raises:
+          GenomeError: every genome of a generation failed.
+        """
+        vector, strategy = self._search(state)
+        records = [_generation(objective, vector, strategy, state.key, self.episodes, self.fitness, steps) for _ in range(count)]
+        metrics = {name: np.array([[record[name]] for record in records]) for name in records[0]} if records else {}
+        told = np.stack(strategy.told) if strategy.told else state.told
+        failed = np.array([(~np.isfinite(told)).sum()], np.int32)
+        return EvolutionState(state.origin, told, failed, state.key, np.asarray(len(told), np.int32)), metrics
+
+    def genomes(self, state: EvolutionState) -> Genome:
+        """The mean genome, leaves [1, ...]."""
+        vector, strategy = self._search(state)
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], vector.to_genome(strategy.mean))
+
+    def _search(self, state: EvolutionState) -> tuple[GenomeVector, Strategy]:
+        """The strategy that was told exactly what the state says: the live one, or one that is told it all again."""
+        vector = GenomeVector(member(state.origin, 0), self.fields, self.scales)
+        if self._live:
+            told = self._live[0].told
+            if self._live[0].size == vector.size and len(told) == len(state.told) and _same(told, state.told):
+                return vector, self._live[0]
+        strategy = STRATEGIES[self.strategy](vector.size, self.population, self.sigma, self.seed, **dict(self.options))
+        strategy.retell(state.told)
+        self._live[:] = [strategy]
+        return vector, strategy
+
+
+def _same(told: list[np.ndarray], history: np.ndarray) -> bool:
+    return not told or np.array_equal(np.stack(told), history, equal_nan=True)

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import optax
 
 from neurograph.genome import Genome
-from neurograph.meta.devices import map_members, replicated
+from neurograph.meta.devices import replicated
+from neurograph.meta.mapping import map_members
 from neurograph.meta.objective import Learning, Objective
 
 __all__ = ["GradientOptimizer", "GradientState", "adam", "stepped"]

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from neurograph.errors import GenomeError
 from neurograph.genome import AnyGenome
-from neurograph.learner import Problem, fresh_synapses, learn_and_judge, meta_loss
+from neurograph.learning.inner_loop import Problem, fresh_synapses, learn_and_judge, meta_loss
 from neurograph.network.state import Synapses
 from neurograph.tasks import Episode, Task
 

@@ -16,10 +16,11 @@ import jax.numpy as jnp
 
 from neurograph.errors import GenomeError
 from neurograph.genome import Genome
-from neurograph.meta.devices import map_members, replicated
-from neurograph.meta.evolution import PENALTY
+from neurograph.meta.devices import replicated
 from neurograph.meta.gradient import adam, norm, stepped
+from neurograph.meta.mapping import map_members
 from neurograph.meta.objective import Learning, Objective
+from neurograph.meta.strategies import PENALTY
 
 __all__ = ["PES", "PESState"]
 

@@ -12,7 +12,8 @@ import numpy as np
 from neurograph.errors import GenomeError
 from neurograph.genome import Genome
 from neurograph.genome.rule import Rule
-from neurograph.meta.devices import map_members, replicated
+from neurograph.meta.devices import replicated
+from neurograph.meta.mapping import map_members
 from neurograph.meta.objective import Objective
 
 __all__ = ["best_member", "evaluate", "member", "screen", "select", "stack", "start_genomes"]

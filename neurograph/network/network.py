@@ -20,7 +20,7 @@ from neurograph.network.kernels import FORWARD
 from neurograph.network.kernels.allocator import keep_freed_memory
 from neurograph.network.kernels.choice import make_kernel
 from neurograph.network.norms import frozen_norms
-from neurograph.network.passes import Moments, carried_states, clamped, output_values, sweep
+from neurograph.network.passes import Moments, clamped, output_values, sweep, with_states
 from neurograph.network.state import Synapses, Trace
 from neurograph.network.step import learning_step
 from neurograph.network.wiring import Wiring
@@ -322,16 +322,13 @@ def _jit_trace(network, genome, synapses, x, y, index, key):
 
 @partial(jax.jit, static_argnums=(7,))
 def _jit_unroll(network: Any, genome: Any, synapses: Any, xs: Any, ys: Any, index: Any, key: Any, checkpoint: bool):
-    if not network.rule.reset_states and synapses.neurons is None:
-        synapses = Synapses(synapses.forward, synapses.backward, carried_states(network, clamped(network, synapses, xs[0])))
-
     def body(synapses: Any, inputs: Any) -> Any:
         index, x, y = inputs
         step_key = None if key is None else jax.random.fold_in(key, index)
         return learning_step(network, genome, synapses, x, y, index, step_key, False)
 
     body = jax.checkpoint(body) if checkpoint else body
-    return jax.lax.scan(body, synapses, (index + jnp.arange(xs.shape[0]), xs, ys))
+    return jax.lax.scan(body, with_states(network, synapses, xs[0]), (index + jnp.arange(xs.shape[0]), xs, ys))
 
 
 @jax.jit

@@ -20,7 +20,7 @@ from neurograph.network.norms import column_norms
 from neurograph.network.state import Synapses, Weights
 from neurograph.network.wiring import States, Wiring, cast, gate, genomes_at_stages
 
-__all__ = ["EPSILON", "Moments", "carried_states", "clamped", "output_values", "places", "sweep"]
+__all__ = ["EPSILON", "Moments", "carried_states", "clamped", "output_values", "places", "sweep", "with_states"]
 
 
 EPSILON = 1e-5  # under the root of a batch variance
@@ -263,6 +263,13 @@ def places(values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Where each of `wanted` stands in `values`."""
     by = np.argsort(values)
     return by[np.searchsorted(values[by], wanted)].astype(np.int32)
+
+
+def with_states(wiring: Wiring, synapses: Synapses, x: jax.Array) -> Synapses:
+    """`synapses` with neurons' states at rest, if the rule carries states over and none are there: the structure after a step."""
+    if wiring.rule.reset_states or synapses.neurons is not None:
+        return synapses
+    return Synapses(synapses.forward, synapses.backward, carried_states(wiring, clamped(wiring, synapses, x)))
 
 
 def output_values(wiring: Wiring, states: States) -> jax.Array:

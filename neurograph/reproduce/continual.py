@@ -8,9 +8,9 @@ from typing import Any
 
 import jax
 
-from neurograph.baselines import LEARNING_RATES, Setting
-from neurograph.continual import GenomeLearner, Phase, best_descent, learn_sequence, permuted
 from neurograph.experiment import find_topology
+from neurograph.learning.baselines import LEARNING_RATES, Setting
+from neurograph.learning.sequence import GenomeLearner, Phase, best_descent, learn_sequence, permuted
 from neurograph.network.network import Network
 from neurograph.reproduce.continual_findings import LABELS, draw, few_finding, labels_finding, tasks_finding
 from neurograph.reproduce.figures import panels

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from neurograph.continual import Phase
+from neurograph.learning.sequence import Phase
 from neurograph.plots import GREY
 from neurograph.reproduce.figures import curves
 from neurograph.reproduce.summaries import by_label

@@ -79,7 +79,7 @@ def lengths(
     """
     from neurograph.analysis.longrun import long_run
     from neurograph.experiment import find_topology
-    from neurograph.learner import Problem
+    from neurograph.learning.inner_loop import Problem
     from neurograph.network.network import Network
     from neurograph.tasks import get_task
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import jax
 
-from neurograph.baselines import LEARNING_RATES, OPTIMIZERS, Curves, Setting, baseline_curves, ordinary_network
 from neurograph.experiment import find_topology
-from neurograph.learner import Problem
+from neurograph.learning.baselines import LEARNING_RATES, OPTIMIZERS, Curves, Setting, baseline_curves, ordinary_network
+from neurograph.learning.inner_loop import Problem
 from neurograph.plots import COLOURS
 from neurograph.reproduce.figures import curves, panels
 from neurograph.reproduce.summaries import best_entries, by_label, summarize, tested

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from neurograph.learner import accuracy
+from neurograph.learning.inner_loop import accuracy
 from neurograph.network.network import Network
 from neurograph.plots import COLOURS
 from neurograph.reproduce.figures import panels

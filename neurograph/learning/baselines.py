@@ -21,7 +21,7 @@ import optax
 from neurograph.errors import ExperimentError
 from neurograph.genome.activations import resolve_activation
 from neurograph.genome.rule import Rule
-from neurograph.learner import Problem, accuracy, query_loss
+from neurograph.learning.inner_loop import Problem, accuracy, query_loss
 from neurograph.network.kernels import ALL, EXTERNAL, FORWARD, INTERNAL
 from neurograph.network.network import Network
 from neurograph.network.passes import EPSILON, output_values

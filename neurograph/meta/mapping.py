@@ -1,8 +1,7 @@
-"""`population_map`: a function of one genome, mapped over a population and its replicas within a memory budget."""
+"""Functions of one genome, mapped over a population, its replicas and several devices within a memory budget."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -11,11 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jax.sharding import Mesh, PartitionSpec
 
 from neurograph.errors import PlanError, ShapeError
 from neurograph.network.memory import compiled_bytes, device_budget, measured_bytes, readable_bytes
 
-__all__ = ["population_map"]
+__all__ = ["AXIS", "map_members", "population_map"]
+
+AXIS = "members"  # of every mesh: it has one axis, the members of a population
 
 
 def population_map(
@@ -139,10 +141,7 @@ def _run(held: _Held, chunk: int, devices: tuple[Any, ...], members: tuple[Any, 
     run = partial(_chunks, held.function, chunk)
     if not devices:
         return run(members)
-    count, axis = jax.tree.leaves(members)[0].shape[0], jax.sharding.PartitionSpec("members")
-    mesh = jax.sharding.Mesh(np.array(devices), ("members",))
-    results = _shard_map(run, mesh, axis)(_padded(members, -count % len(devices)))
-    return jax.tree.map(lambda leaf: leaf[:count], results)
+    return _shared(run, Mesh(np.array(devices), (AXIS,)), members)
 
 
 # By program: what it takes per device. Asking the compiler anew costs as much as a small population's step.
@@ -161,13 +160,12 @@ def _bytes_of_run(held: _Held, chunk: int, devices: tuple[Any, ...], members: tu
     return _known_bytes[key]
 
 
-def _shard_map(run: Callable[..., Any], mesh: Any, axis: Any) -> Callable[..., Any]:
-    shard_map = getattr(jax, "shard_map", None)
-    if shard_map is None:
-        from jax.experimental.shard_map import shard_map  # pyright: ignore[reportMissingImports]
-    # Members know nothing of each other: there is no replication to check. The option's name has changed once.
-    name = "check_vma" if "check_vma" in inspect.signature(shard_map).parameters else "check_rep"
-    return shard_map(run, mesh=mesh, in_specs=(axis,), out_specs=axis, **{name: False})
+def _shared(run: Callable[..., Any], mesh: Mesh, members: Any) -> Any:
+    """`run` on each device's share of the members; their number is filled up with copies of the last, which are dropped."""
+    count, axis = jax.tree.leaves(members)[0].shape[0], PartitionSpec(AXIS)
+    # Members know nothing of each other: there is no replication to check.
+    results = jax.shard_map(run, mesh=mesh, in_specs=axis, out_specs=axis, check_vma=False)(_padded(members, -count % mesh.size))
+    return jax.tree.map(lambda leaf: leaf[:count], results)
 
 
 def _padded(members: Any, extra: int) -> Any:
@@ -188,3 +186,19 @@ def _chunks(function: Callable[..., Any], chunk: int, members: tuple[Any, ...]) 
     cut = jax.tree.map(lambda leaf: leaf.reshape(rounds, chunk, *leaf.shape[1:]), _padded(members, rounds * chunk - count))
     results = jax.lax.map(lambda args: jax.vmap(function)(*args), cut)
     return jax.tree.map(lambda leaf: leaf.reshape(rounds * chunk, *leaf.shape[2:])[:count], results)
+
+
+def map_members(function: Callable[[Any], Any], population: Any, mesh: Mesh | None = None) -> Any:
+    """`function` of every member, the members shared among the devices of a mesh; on each as `population_map` does it.
+
+    Args:
+      function: of one member; traced once.
+      population: a pytree whose leaves lead with the members [P, ...].
+      mesh: from `device_mesh`. A population that does not divide is filled up with copies of its last member, which are dropped.
+
+    Returns:
+      The results, leaves [P, ...].
+    """
+    if mesh is None:
+        return population_map(function, population)
+    return _shared(partial(population_map, function), mesh, population)

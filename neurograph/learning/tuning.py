@@ -11,8 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from neurograph.baselines import LEARNING_RATES, SETTINGS, Curves, Setting, baseline_curves, ordinary_network
-from neurograph.learner import Problem
+from neurograph.learning.baselines import LEARNING_RATES, SETTINGS, Curves, Setting, baseline_curves, ordinary_network
+from neurograph.learning.inner_loop import Problem
 from neurograph.tasks import Task
 from neurograph.topology.graph import Topology
 

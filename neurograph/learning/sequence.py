@@ -6,7 +6,7 @@ synapses (and an optimiser's memory) kept from one to the next, and is judged on
 Example:
   >>> import jax
   >>> import neurograph as ng
-  >>> from neurograph.continual import GenomeLearner, Phase, learn_sequence, permuted
+  >>> from neurograph.learning.sequence import GenomeLearner, Phase, learn_sequence, permuted
   >>> file, task = ng.load_genome_file("digits"), ng.get_task("digits")
   >>> learner = GenomeLearner(ng.Network(ng.load_topology("topologies/mlp.yaml"), file.rule), file.genome)
   >>> phases = [Phase(task, 10), Phase(permuted(task, 1), 10)]
@@ -30,7 +30,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neurograph.baselines import (
+from neurograph.errors import ExperimentError, TaskError
+from neurograph.genome import AnyGenome
+from neurograph.learning.baselines import (
     LEARNING_RATES,
     OPTIMIZERS,
     SETTINGS,
@@ -42,9 +44,7 @@ from neurograph.baselines import (
     splits_of,
     train_step,
 )
-from neurograph.errors import ExperimentError, TaskError
-from neurograph.genome import AnyGenome
-from neurograph.learner import Problem, accuracy, fresh_synapses, judge, query_loss
+from neurograph.learning.inner_loop import Problem, accuracy, fresh_synapses, judge, query_loss
 from neurograph.network.network import Network
 from neurograph.network.step import learning_step
 from neurograph.results import Row

@@ -14,7 +14,7 @@ import optax
 from neurograph.errors import ShapeError
 from neurograph.genome import AnyGenome
 from neurograph.network.network import Network
-from neurograph.network.passes import carried_states, clamped
+from neurograph.network.passes import with_states
 from neurograph.network.state import Synapses
 from neurograph.network.step import learning_step
 from neurograph.tasks import Batch, Episode, Task
@@ -90,7 +90,7 @@ def learn(
     """
     if steps is None:
         return network.unroll(genome, synapses, xs, ys, key=key, index=first)[0]
-    synapses = _with_states(network, synapses, xs[0])
+    synapses = with_states(network, synapses, xs[0])
     return _steps(network, genome, synapses, xs, ys, steps, key, first, lambda synapses: ())[0]
 
 
@@ -142,7 +142,7 @@ def learn_and_judge(
     def look(synapses: Synapses) -> dict[str, jax.Array]:
         return judge(network, genome, synapses, episode.query, query_batches)
 
-    synapses, seen = _steps(network, genome, _with_states(network, synapses, xs[0]), xs, ys, count, key, first, look)
+    synapses, seen = _steps(network, genome, with_states(network, synapses, xs[0]), xs, ys, count, key, first, look)
     return synapses, {"loss": seen["loss"].sum() / count, "accuracy": seen["accuracy"][count - 1]}
 
 
@@ -152,14 +152,7 @@ def fresh_synapses(network: Network, genome: AnyGenome, batch_size: int, *, key:
     if network.rule.reset_states:
         return synapses
     dtype = genome.forward_transform.dtype
-    return _with_states(network, synapses, jnp.zeros((batch_size, len(network.topology.inputs)), dtype))
-
-
-def _with_states(network: Network, synapses: Synapses, x: jax.Array) -> Synapses:
-    """A loop carries neurons' states where the rule does not reset them: zeros before the first step."""
-    if network.rule.reset_states or synapses.neurons is not None:
-        return synapses
-    return Synapses(synapses.forward, synapses.backward, carried_states(network, clamped(network, synapses, x)))
+    return with_states(network, synapses, jnp.zeros((batch_size, len(network.topology.inputs)), dtype))
 
 
 def _rested(synapses: Synapses) -> Synapses:
@@ -259,5 +252,5 @@ def _curve(problem, genome, key, at, batch_size, split, query_split, query_size)
         outputs = network.predict(genome, _rested(synapses), query.x)
         return synapses, {"loss": query_loss(outputs, query.y), "accuracy": accuracy(outputs, query.y)}
 
-    start = _with_states(network, network.init(genome, key=init_key), xs[0])
+    start = with_states(network, network.init(genome, key=init_key), xs[0])
     return jax.lax.scan(stretch, start, (jnp.asarray((0, *at[:-1])), jnp.asarray(at)))[1]
