@@ -18,10 +18,10 @@ import jax
 import numpy as np
 
 import neurograph as ng
-from neurograph.experiment import find_topology
+from neurograph.experiments.experiment import find_topology
+from neurograph.experiments.transfer.curves import genome_curves
 from neurograph.learning.inner_loop import Problem
 from neurograph.topology.layered import layered_topology
-from neurograph.transfer import genome_curves
 
 ROOT = Path(__file__).parent.parent
 HELD_OUT = ("or", "nxor", "random_xor", "rotated_moons", "slice")

@@ -3,9 +3,9 @@
 import sys
 
 import neurograph as ng
+from neurograph.experiments.transfer.curves import transfer
 from neurograph.learning.baselines import SETTINGS
 from neurograph.topology.shipped import topology_file
-from neurograph.transfer import transfer
 
 seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
 file = ng.load_genome_file("digits")

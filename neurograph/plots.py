@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from neurograph.results import GENOME, Row, aggregate, best_baselines, label
+from neurograph.experiments.transfer.results import GENOME, Row, aggregate, best_baselines, label
 
 __all__ = ["comparison_figure", "difference_map", "learning_figure", "rivals_figure", "training_figure"]
 

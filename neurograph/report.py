@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from neurograph.errors import ExperimentError, NeurographError
+from neurograph.experiments.folder.reading import Run, mapping, read_run
+from neurograph.experiments.transfer.results import GENOME, Row, Transfer, aggregate, label
 from neurograph.files import write_atomically
-from neurograph.report_data import Run, mapping, read_run
 from neurograph.report_page import block, commands, contents, details, document, drawing, paragraph, table
-from neurograph.results import GENOME, Row, Transfer, aggregate, label
 
 __all__ = ["write_report"]
 
@@ -286,9 +286,9 @@ def genome(run: Run, plots: Path | None, name: str = "genome") -> str:
 
 def topologies(run: Run, plots: Path | None, base: Path | None = None) -> str:
     """Drawings of what was learned and tested on, from the copies that the run keeps, else from the files as they are now."""
+    from neurograph.experiments.folder.topologies import kept_topology
     from neurograph.topology import load_topology
     from neurograph.topology.draw import draw_topology
-    from neurograph.topology.kept import kept_topology
     from neurograph.topology.shipped import topology_file
     from neurograph.topology.validate import Limits
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurograph.errors import ExperimentError, GenomeError
+from neurograph.experiments.folder.reading import Run, flatten, mapping, read_run
+from neurograph.experiments.transfer.results import GENOME, Row
 from neurograph.report import environment_rows, facts, faults, finish, genome, rerun_commands, spread
-from neurograph.report_data import Run, flatten, mapping, read_run
 from neurograph.report_page import block, commands, details, drawing, paragraph, table
-from neurograph.results import GENOME, Row
 
 if TYPE_CHECKING:
     from neurograph.genome import Comparison

@@ -7,11 +7,11 @@ from html import escape
 from pathlib import Path
 
 from neurograph.errors import ExperimentError
-from neurograph.matrix_results import TransferMatrix, load_transfer_matrix
+from neurograph.experiments.folder.reading import FILES, mapping
+from neurograph.experiments.transfer.matrix_results import TransferMatrix, load_transfer_matrix
+from neurograph.experiments.transfer.results import GENOME, Row, aggregate, label
 from neurograph.report import environment_rows, finish, number, spread
-from neurograph.report_data import FILES, mapping
 from neurograph.report_page import block, commands, details, drawing, paragraph, table
-from neurograph.results import GENOME, Row, aggregate, label
 
 __all__ = ["holds_matrix", "write_transfer_report"]
 
@@ -190,4 +190,4 @@ def _rerun(matrix: TransferMatrix) -> str:
     command = matrix.notes.get("command")
     if isinstance(command, str):
         return paragraph(f"From where it was started. {text}") + commands([command])
-    return paragraph(f"By neurograph.transfer_matrix.transfer_matrix, with the numbers above. {text}")
+    return paragraph(f"By transfer_matrix, with the numbers above. {text}")

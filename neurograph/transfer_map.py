@@ -11,10 +11,10 @@ import matplotlib.patches
 import numpy as np
 from matplotlib.figure import Figure
 
+from neurograph.experiments.transfer.matrix_results import TransferMatrix
+from neurograph.experiments.transfer.results import aggregate, best_baselines
 from neurograph.files import write_atomically
-from neurograph.matrix_results import TransferMatrix
 from neurograph.plots import COLOURS, GREY, MARKERS, STYLE
-from neurograph.results import aggregate, best_baselines
 
 __all__ = ["curves_figure", "heat_map", "save_figures"]
 

@@ -59,8 +59,8 @@ def genome_of(run: Path) -> dict:
 
 
 def main(folder: Path, devices: int, names: list[str]) -> None:
-    from neurograph.experiment import meta_train
-    from neurograph.experiment_spec import load_experiment
+    from neurograph.experiments.spec import load_experiment
+    from neurograph.experiments.train import meta_train
 
     for name in names:
         overrides = (f"devices={devices}",) if devices else ()

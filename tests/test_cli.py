@@ -264,7 +264,7 @@ def test_showing_an_acyclic_graph_loads_neither_scipy_nor_networkx():
     assert done.stderr.strip() == "set()"
 
 
-@pytest.mark.parametrize("module", ["neurograph", "neurograph.cli"])
+@pytest.mark.parametrize("module", ["neurograph"])
 def test_the_package_is_the_command(module):
     command = [sys.executable, "-m", module, "topology", "show", "nosuch"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)

@@ -13,8 +13,8 @@ import pytest
 from meta_runs import genome_of, numbers, write_experiments
 
 import neurograph as ng
-from neurograph.experiment import meta_train
-from neurograph.experiment_spec import load_experiment
+from neurograph.experiments.spec import load_experiment
+from neurograph.experiments.train import meta_train
 from neurograph.meta import connect_hosts, device_mesh
 
 PROGRAM = Path(__file__).parent / "meta_runs.py"

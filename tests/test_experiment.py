@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import neurograph as ng
-from neurograph.experiment import find_topology, meta_train
-from neurograph.experiment_spec import dump_experiment, experiment_names, load_experiment
+from neurograph.experiments.experiment import find_topology
+from neurograph.experiments.spec import dump_experiment, experiment_names, load_experiment
+from neurograph.experiments.train import meta_train
 
 TINY = """
 name: tiny

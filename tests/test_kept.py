@@ -9,10 +9,11 @@ import pytest
 from meta_runs import TWO, genome_of, numbers, write_experiments
 
 import neurograph as ng
-from neurograph.experiment import final_test, meta_train
-from neurograph.experiment_spec import load_experiment
-from neurograph.topology import kept
-from neurograph.topology.kept import keep_topology, kept_topology
+from neurograph.experiments.final import final_test
+from neurograph.experiments.folder import topologies as kept
+from neurograph.experiments.folder.topologies import keep_topology, kept_topology
+from neurograph.experiments.spec import load_experiment
+from neurograph.experiments.train import meta_train
 
 SHORT = ("training.meta_steps=4", "unroll.grow_every=0", "training.replace=0", "training.genomes=1")
 TEST = "{topologies: [two.yaml, mlp_2d_classes], at: [0, 1], seeds: 1, batch_size: 8, query_size: 8, baselines: []}"

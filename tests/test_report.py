@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 import neurograph as ng
+from neurograph.experiments.folder.reading import flatten, read_run
+from neurograph.experiments.transfer.results import Transfer, aggregate, comparison, load_transfer
 from neurograph.report import write_report
 from neurograph.report_compare import write_comparison
-from neurograph.report_data import flatten, read_run
-from neurograph.results import Transfer, aggregate, comparison, load_transfer
 
 STEPS = (0, 1, 10)
 

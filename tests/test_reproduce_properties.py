@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from neurograph.experiment import find_topology
-from neurograph.matrix_results import TransferMatrix
+from neurograph.experiments.experiment import find_topology
+from neurograph.experiments.transfer.matrix_results import TransferMatrix
 from neurograph.reproduce.properties import PROPERTIES, predictors, properties, relate, relation_figure, walk_lengths
 from neurograph.reproduce.summaries import baseline_rows, by_genome, told
 from neurograph.topology import build_topology

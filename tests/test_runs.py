@@ -15,10 +15,10 @@ import pytest
 from meta_runs import METHODS, genome_of, numbers, write_experiments
 
 import neurograph as ng
-from neurograph.experiment import meta_train
-from neurograph.experiment_spec import load_experiment
+from neurograph.experiments.folder.tensorboard import EventWriter
+from neurograph.experiments.spec import load_experiment
+from neurograph.experiments.train import meta_train
 from neurograph.meta import gradient
-from neurograph.tensorboard import EventWriter
 
 PROGRAM = Path(__file__).parent / "meta_runs.py"
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import neurograph as ng
-from neurograph.experiment_spec import load_experiment
+from neurograph.experiments.spec import load_experiment
 from neurograph.tasks import from_npz
 
 PACKAGE = Path(ng.__file__).parent

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import neurograph as ng
+from neurograph.experiments.transfer.curves import genome_curves, transfer
+from neurograph.experiments.transfer.results import load_transfer
 from neurograph.learning.baselines import Setting
 from neurograph.learning.inner_loop import Problem, learning_curve
-from neurograph.results import load_transfer
-from neurograph.transfer import genome_curves, transfer
 
 
 def layered(*sizes: int, **fields) -> ng.Topology:

@@ -14,13 +14,13 @@ from test_report import check_self_contained, text_of
 from test_transfer import GENOME, RULE, given, layered
 
 import neurograph as ng
-import neurograph.transfer_matrix as module
+import neurograph.experiments.transfer.matrix as module
 from neurograph.cli.report import report
 from neurograph.cli.transfer import transfer as command
 from neurograph.cli.words import sort_words
-from neurograph.matrix_results import load_transfer_matrix
+from neurograph.experiments.transfer.curves import transfer
+from neurograph.experiments.transfer.matrix_results import load_transfer_matrix
 from neurograph.report_transfer import holds_matrix, write_transfer_report
-from neurograph.transfer import transfer
 from neurograph.transfer_map import curves_figure, heat_map
 
 OPTIONS = {"at": (0, 2, 3), "seeds": 2, "batch_size": 16, "query_size": 32, "learning_rates": [0.1, 0.3], "validation_seeds": 1}
@@ -143,7 +143,12 @@ def test_page(store, tmp_path, capsys):
             assert f"{cell['median']:.3f} ({cell['low']:.3f}" in words
             assert f"{cell['difference']:+.3f}" in words
     assert page.count("<svg") == 1 + 2  # the heat map, curves of the places that ran
-    for expected in ("does not fit: 3 inputs", *matrix.summary().split(". ")[:2], "By neurograph.transfer_matrix", "jaxlib"):
+    for expected in (
+        "does not fit: 3 inputs",
+        *matrix.summary().split(". ")[:2],
+        "By transfer_matrix",
+        "jaxlib",
+    ):
         assert expected in words
     first = path.read_bytes()
     assert CliRunner().invoke(report, [str(tmp_path), "--json"]).exit_code == 0

@@ -55,7 +55,7 @@ def analyze(
     from neurograph.analysis.field import AnalysisError
     from neurograph.analysis.page import analyze as run
     from neurograph.analysis.page import layered, write_page
-    from neurograph.experiment import find_topology
+    from neurograph.experiments.experiment import find_topology
     from neurograph.genome import load_genome_file
     from neurograph.tasks import get_task
 

@@ -61,6 +61,7 @@ def train(
     import jax
     import numpy as np
 
+    from neurograph.experiments.transfer.curves import genome_curves
     from neurograph.files import write_atomically
     from neurograph.genome import load_genome_file
     from neurograph.learning.inner_loop import Problem
@@ -69,7 +70,6 @@ def train(
     from neurograph.topology import load_topology
     from neurograph.topology.layered import layered_topology
     from neurograph.topology.shipped import topology_file
-    from neurograph.transfer import genome_curves
 
     file, made = load_genome_file(genome), get_task(task)
     if file.rule is None:

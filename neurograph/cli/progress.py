@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.status import Status
 
-from neurograph.experiment_spec import ExperimentSpec
+from neurograph.experiments.spec import ExperimentSpec
 
 __all__ = ["RunProgress"]
 

@@ -50,7 +50,7 @@ def evolve(experiment: str, no_transfer: bool, **options: Any) -> None:
     neurograph evolve my.yaml --out runs/b --resume
     """
     from neurograph.errors import ExperimentError
-    from neurograph.experiment_spec import METHODS, load_experiment
+    from neurograph.experiments.spec import METHODS, load_experiment
 
     method = load_experiment(experiment, options["overrides"]).training.method
     if method == "gradient":
@@ -84,7 +84,7 @@ def _run(
     devices: int | None = None,
     tensorboard: bool = False,
 ) -> None:
-    from neurograph.experiment_spec import load_experiment
+    from neurograph.experiments.spec import load_experiment
 
     if devices is not None:
         overrides = (*overrides, f"devices={devices}")
@@ -96,8 +96,8 @@ def _run(
     base = path.parent if path.exists() else None
 
     from neurograph.cli.progress import RunProgress
-    from neurograph.experiment import final_test
-    from neurograph.experiment import meta_train as run
+    from neurograph.experiments.final import final_test
+    from neurograph.experiments.train import meta_train as run
     from neurograph.meta import device_mesh
 
     device_mesh(spec.devices)  # before JAX is asked anything: it makes devices and joins processes only until then

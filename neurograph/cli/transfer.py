@@ -101,7 +101,7 @@ def transfer(
                 f"{source}: the file has no rule, so it cannot be tested; save it with the rule it was learned under"
             )
         named_genomes[_unused(_name(source), named_genomes)] = (file.genome, file.rule)
-    from neurograph.experiment import find_topology
+    from neurograph.experiments.experiment import find_topology
 
     named_topologies: dict[str, Any] = {}
     for source in sources["topology"]:
@@ -111,7 +111,7 @@ def transfer(
         name, options = _task(text, data_dir)
         named_tasks[_unused(text, named_tasks)] = get_task(name, **options)
 
-    from neurograph.transfer_matrix import transfer_matrix
+    from neurograph.experiments.transfer.matrix import transfer_matrix
 
     try:
         matrix = transfer_matrix(

@@ -31,6 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from neurograph.errors import ExperimentError, TaskError
+from neurograph.experiments.transfer.results import Row
 from neurograph.genome import AnyGenome
 from neurograph.learning.baselines import (
     LEARNING_RATES,
@@ -47,7 +48,6 @@ from neurograph.learning.baselines import (
 from neurograph.learning.inner_loop import Problem, accuracy, fresh_synapses, judge, query_loss
 from neurograph.network.network import Network
 from neurograph.network.step import learning_step
-from neurograph.results import Row
 from neurograph.tasks import Batch, Episode, Task
 from neurograph.tasks.base import task_dataclass
 from neurograph.topology.graph import Topology

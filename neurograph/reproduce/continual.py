@@ -8,7 +8,10 @@ from typing import Any
 
 import jax
 
-from neurograph.experiment import find_topology
+from neurograph.experiments.environment import versions
+from neurograph.experiments.experiment import find_topology
+from neurograph.experiments.transfer.cells import genome_key, keep_cell, stored_cell, task_key
+from neurograph.experiments.transfer.results import Row
 from neurograph.learning.baselines import LEARNING_RATES, Setting
 from neurograph.learning.sequence import GenomeLearner, Phase, best_descent, learn_sequence, permuted
 from neurograph.network.network import Network
@@ -17,11 +20,9 @@ from neurograph.reproduce.figures import panels
 from neurograph.reproduce.summaries import at, summarize
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Trained, Workbench
-from neurograph.results import Row
 from neurograph.tasks import get_task
 from neurograph.topology import Topology
 from neurograph.topology.layered import layered_topology
-from neurograph.transfer_matrix import genome_key, keep_cell, stored_cell, task_key, versions
 
 __all__ = ["run"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from neurograph.experiments.transfer.results import Row
 from neurograph.learning.sequence import Phase
 from neurograph.plots import GREY
 from neurograph.reproduce.figures import curves
 from neurograph.reproduce.summaries import by_label
 from neurograph.reproduce.verdict import Finding
-from neurograph.results import Row
 
 __all__ = ["LABELS", "draw", "few_finding", "labels_finding", "tasks_finding"]
 

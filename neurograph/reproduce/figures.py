@@ -8,8 +8,8 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
+from neurograph.experiments.transfer.results import Row
 from neurograph.plots import COLOURS, GREY, MARKERS, STYLE
-from neurograph.results import Row
 
 __all__ = ["curves", "panels", "ranges"]
 

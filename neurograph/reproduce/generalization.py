@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from neurograph.experiment import find_topology
+from neurograph.experiments.experiment import find_topology
+from neurograph.experiments.transfer.results import Row
 from neurograph.reproduce.figures import curves, panels
 from neurograph.reproduce.summaries import at, baseline_rows, ranged, summarize, tested
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Variant, Workbench
-from neurograph.results import Row
 from neurograph.topology.layered import layered_document, layered_topology
 
 __all__ = ["run"]

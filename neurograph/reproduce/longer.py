@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from neurograph.experiments.transfer.results import Row
 from neurograph.reproduce.figures import curves, panels
 from neurograph.reproduce.summaries import RECIPE, by_label, summarize, tested
 from neurograph.reproduce.workbench import Trained, Variant, Workbench
-from neurograph.results import Row
 
 __all__ = ["Longer", "far_beyond", "lengths"]
 
@@ -78,7 +78,7 @@ def lengths(
     length ~ steps^p over the second half, of all runs of the genome, infinite if a run's synapses overflowed ("failed").
     """
     from neurograph.analysis.longrun import long_run
-    from neurograph.experiment import find_topology
+    from neurograph.experiments.experiment import find_topology
     from neurograph.learning.inner_loop import Problem
     from neurograph.network.network import Network
     from neurograph.tasks import get_task

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import median
 
+from neurograph.experiments.transfer.results import Row
 from neurograph.reproduce.figures import curves, panels
 from neurograph.reproduce.progress import at_or_lost, trained
 from neurograph.reproduce.summaries import summarize, tested
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Trained, Workbench
-from neurograph.results import Row
 
 __all__ = ["run"]
 

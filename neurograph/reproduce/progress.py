@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from statistics import mean
 from typing import TYPE_CHECKING
 
-from neurograph.results import Row
+from neurograph.experiments.transfer.results import Row
 
 if TYPE_CHECKING:
     from neurograph.reproduce.workbench import Trained

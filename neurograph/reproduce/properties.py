@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import stats
 
+from neurograph.experiments.transfer.results import Row
 from neurograph.plots import COLOURS, GREY, STYLE
-from neurograph.results import Row
 from neurograph.topology import Topology
 
 __all__ = ["PROPERTIES", "predictors", "properties", "relate", "relation_figure", "walk_lengths"]

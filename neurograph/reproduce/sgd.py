@@ -7,7 +7,8 @@ from typing import Any
 
 import jax
 
-from neurograph.experiment import find_topology
+from neurograph.experiments.experiment import find_topology
+from neurograph.experiments.transfer.results import Row
 from neurograph.learning.baselines import LEARNING_RATES, OPTIMIZERS, Curves, Setting, baseline_curves, ordinary_network
 from neurograph.learning.inner_loop import Problem
 from neurograph.plots import COLOURS
@@ -15,7 +16,6 @@ from neurograph.reproduce.figures import curves, panels
 from neurograph.reproduce.summaries import best_entries, by_label, summarize, tested
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Workbench
-from neurograph.results import Row
 from neurograph.tasks import Task, get_task
 from neurograph.topology import Topology
 

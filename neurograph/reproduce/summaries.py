@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from neurograph.matrix_results import TransferMatrix
-from neurograph.results import Row, best_baselines, label, mark_best
+from neurograph.experiments.transfer.matrix_results import TransferMatrix
+from neurograph.experiments.transfer.results import Row, best_baselines, label, mark_best
 
 __all__ = [
     "RECIPE",

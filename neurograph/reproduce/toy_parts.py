@@ -8,12 +8,12 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
+from neurograph.experiments.transfer.results import Row
 from neurograph.learning.inner_loop import accuracy
 from neurograph.network.network import Network
 from neurograph.plots import COLOURS
 from neurograph.reproduce.figures import panels
 from neurograph.reproduce.workbench import Trained
-from neurograph.results import Row
 from neurograph.tasks import decode_labels, get_task
 from neurograph.topology import load_topology
 from neurograph.topology.shipped import topology_file

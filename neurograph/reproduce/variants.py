@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import product
 
+from neurograph.experiments.transfer.results import Row
 from neurograph.reproduce.figures import curves, panels, ranges
 from neurograph.reproduce.progress import at_or_lost, speeds, trained
 from neurograph.reproduce.summaries import ranged, spread, summarize, tested
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Variant, Workbench
-from neurograph.results import Row
 
 __all__ = ["run"]
 

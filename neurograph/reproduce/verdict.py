@@ -6,9 +6,9 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from neurograph.experiments.environment import current_environment
 from neurograph.reproduce import REPRODUCTIONS
 from neurograph.reproduce.workbench import Workbench
-from neurograph.run_folder import environment
 
 __all__ = ["Finding", "Result", "conclude"]
 
@@ -120,7 +120,7 @@ def conclude(bench: Workbench, findings: list[Finding], settings: str, seconds: 
         settings,
         round(seconds, 1),
         tuple(bench.files),
-        environment(),
+        current_environment(),
     )
     bench.write("verdict.txt", result.paragraph + "\n")
     bench.write("result.json", json.dumps(result.to_dict(), indent=1) + "\n")

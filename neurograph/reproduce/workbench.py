@@ -23,14 +23,14 @@ from typing import Any, TypeVar
 import yaml
 
 from neurograph.errors import ExperimentError, GenomeError
-from neurograph.experiment_spec import ExperimentSpec, load_experiment
+from neurograph.experiments.folder.run_folder import FREE
+from neurograph.experiments.spec import ExperimentSpec, load_experiment
+from neurograph.experiments.transfer.matrix_results import TransferMatrix
+from neurograph.experiments.transfer.results import Row, csv_text
 from neurograph.files import write_atomically
 from neurograph.genome import Genome, load_genome_file
 from neurograph.genome.rule import Rule
-from neurograph.matrix_results import TransferMatrix
 from neurograph.reproduce import SCALES
-from neurograph.results import Row, csv_text
-from neurograph.run_folder import FREE
 from neurograph.tasks import Task, get_task
 from neurograph.topology import Topology
 from neurograph.topology.layered import layered_document
@@ -265,8 +265,8 @@ class Workbench:
 
         Genomes are named `LABEL / SEED`; lost runs have no cells. Default: no baselines.
         """
-        from neurograph.experiment import find_topology
-        from neurograph.transfer_matrix import transfer_matrix
+        from neurograph.experiments.experiment import find_topology
+        from neurograph.experiments.transfer.matrix import transfer_matrix
 
         genomes = {run.name: (run.genome, run.rule) for members in runs.values() for run in members if run.genome is not None}
         graphs = {name: one if isinstance(one, Topology) else find_topology(one) for name, one in topologies.items()}
@@ -314,7 +314,7 @@ def _finished(folder: Path) -> bool:
 
 def _train(variant: Variant, seed: str, folder: Path) -> None:
     """One run, as `neurograph meta-train EXPERIMENT --set ... --out FOLDER --no-transfer --resume` does it."""
-    from neurograph.experiment import meta_train
+    from neurograph.experiments.train import meta_train
 
     folder.mkdir(parents=True, exist_ok=True)
     command = ["neurograph", "meta-train", variant.experiment]

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from neurograph.errors import ExperimentError
+from neurograph.experiments.transfer.results import GENOME, Row, Transfer, aggregate, best_baselines, csv_text, label
 from neurograph.files import write_atomically
-from neurograph.results import GENOME, Row, Transfer, aggregate, best_baselines, csv_text, label
 
 __all__ = ["TransferMatrix", "load_transfer_matrix"]
 

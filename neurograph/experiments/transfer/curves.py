@@ -11,13 +11,13 @@ import jax
 import numpy as np
 
 from neurograph.errors import ExperimentError, ShapeError
+from neurograph.experiments.transfer.results import GENOME, Row, Transfer
 from neurograph.genome import AnyGenome
 from neurograph.genome.rule import Rule
 from neurograph.learning.baselines import LEARNING_RATES, SETTINGS, Setting, splits_of
 from neurograph.learning.inner_loop import Problem, learning_curve
 from neurograph.learning.tuning import Tuned, tuned_baselines
 from neurograph.network.network import Network
-from neurograph.results import GENOME, Row, Transfer
 from neurograph.tasks import Task
 from neurograph.topology.graph import Topology
 

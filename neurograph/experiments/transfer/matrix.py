@@ -7,34 +7,32 @@ stopped at any moment loses the cell it was at, and one that grows by a genome o
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
-from neurograph.errors import ExperimentError, NeurographError, RuleError
-from neurograph.files import write_atomically
+from neurograph.errors import ExperimentError, NeurographError
+from neurograph.experiments.environment import current_environment, versions
+from neurograph.experiments.transfer.cells import genome_key, keep_cell, stored_cell, task_key
+from neurograph.experiments.transfer.curves import STEPS, baseline_rows, run_keys, transfer
+from neurograph.experiments.transfer.matrix_results import TransferMatrix
+from neurograph.experiments.transfer.results import Row, mark_best
 from neurograph.genome import AnyGenome
 from neurograph.genome.rule import Rule
 from neurograph.learning.baselines import LEARNING_RATES, SETTINGS
 from neurograph.learning.tuning import tuned_baselines
-from neurograph.matrix_results import TransferMatrix
-from neurograph.results import Row, mark_best
-from neurograph.run_folder import environment
 from neurograph.tasks import Task
 from neurograph.topology.graph import Topology
-from neurograph.transfer import STEPS, baseline_rows, run_keys, transfer
 
-__all__ = ["TransferMatrix", "genome_key", "keep_cell", "stored_cell", "task_key", "transfer_matrix", "versions"]
+__all__ = [
+    "TransferMatrix",
+    "transfer_matrix",
+]
 
 Progress = Callable[[str], None]
-FORMAT = "neurograph-transfer-cell"
 
 
 def transfer_matrix(
@@ -162,66 +160,9 @@ def transfer_matrix(
         name: {"neurons": t.num_neurons, "synapses": t.num_synapses, "depth": t.depth, "schedule": t.schedule, "digest": t.digest}
         for name, t in topologies.items()
     }
-    notes["environment"] = environment()
+    notes["environment"] = current_environment()
     notes["cells"] = {"all": total, "found": found_before, "seconds": round(time.perf_counter() - started, 1)}
     return TransferMatrix(tuple(rows), tuple(mark_best(chosen)), tuple(problems), notes)
 
 
 # -- the store -----------------------------------------------------------------------------------------------------------------
-
-
-def versions() -> dict[str, str]:
-    """Of what computes: part of every key."""
-    try:
-        own = metadata.version("neurograph")
-    except metadata.PackageNotFoundError:
-        own = "unknown"
-    device = jax.devices()[0]
-    return {"neurograph": own, "jax": metadata.version("jax"), "device": f"{device.platform}: {device.device_kind}"}
-
-
-def genome_key(genome: AnyGenome, rule: Rule) -> dict[str, Any] | None:
-    """What decides a genome's cell; None where the rule has an activation without a name: such a cell is not kept."""
-    try:
-        return {"rule": rule.to_dict(), "layers_by": getattr(genome, "by", None), "arrays": _digest(genome.to_dict())}
-    except RuleError:
-        return None
-
-
-def task_key(task: Task, name: str) -> dict[str, Any]:
-    """What decides a task's data."""
-    content = hashlib.sha256()
-    for leaf in jax.tree.leaves(task):
-        array = np.asarray(leaf)
-        content.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
-    return {"name": name, "task": task.name, "data": content.hexdigest()}
-
-
-def _digest(data: Any) -> str:
-    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
-
-
-def _path(store: Path, key: dict[str, Any]) -> Path:
-    return store / f"{_digest(key)[:32]}.json"
-
-
-def stored_cell(store: Path | None, key: dict[str, Any] | None) -> dict[str, Any] | None:
-    """A finished cell; None if there is none, or its file is damaged or of another cell."""
-    if store is None or key is None:
-        return None
-    try:
-        data = json.loads(_path(store, key).read_text(encoding="utf-8"))
-        if data["format"] == FORMAT and data["key"] == key and data["sum"] == _digest(data["cell"]):
-            return data["cell"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        pass
-    return None
-
-
-def keep_cell(store: Path | None, key: dict[str, Any] | None, cell: dict[str, Any]) -> None:
-    """Write plain data under a hash of its key; nothing without a store or key."""
-    if store is None or key is None:
-        return
-    store.mkdir(parents=True, exist_ok=True)
-    path = _path(store, key)
-    write_atomically(path, json.dumps({"format": FORMAT, "key": key, "sum": _digest(cell), "cell": cell}) + "\n")

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import json
-import platform
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import jax
 from pydantic import ValidationError
 
-from neurograph.checkpoint import load_checkpoint, save_checkpoint
 from neurograph.errors import ExperimentError
-from neurograph.experiment_spec import ExperimentSpec, dump_experiment
+from neurograph.experiments.environment import current_environment
+from neurograph.experiments.folder.checkpoint import load_checkpoint, save_checkpoint
+from neurograph.experiments.folder.topologies import keep_topology
+from neurograph.experiments.spec import ExperimentSpec, dump_experiment
 from neurograph.files import write_atomically
 from neurograph.genome import GenomeFile, load_genome_file, save_genome
-from neurograph.network.kernels import native
-from neurograph.topology.kept import keep_topology
 
-__all__ = ["RunFolder", "environment", "start_genome"]
+__all__ = ["RunFolder", "start_genome"]
 
 START = "start_genome.json"
 
@@ -72,14 +70,14 @@ class RunFolder:
 
     def _open(self, spec: ExperimentSpec) -> None:
         if spec.tensorboard:
-            from neurograph.tensorboard import EventWriter
+            from neurograph.experiments.folder.tensorboard import EventWriter
 
             self.tensorboard = EventWriter(self.folder / "tensorboard", self.extra["step"])
         self.folder.mkdir(parents=True, exist_ok=True)
         lines = self.metrics.read_text(encoding="utf-8").splitlines()[: self.written] if self.written else []
         write_atomically(self.metrics, "".join(f"{line}\n" for line in lines))  # what came after the checkpoint comes again
         write_atomically(self.folder / "config.yaml", dump_experiment(spec))
-        write_atomically(self.folder / "environment.json", json.dumps(environment(), indent=1) + "\n")
+        write_atomically(self.folder / "environment.json", json.dumps(current_environment(), indent=1) + "\n")
 
     def keep(self, files: Mapping[str, Path]) -> None:
         """Copies of topology files, by their names: the run can go on, and be done again, when the files are changed or gone."""
@@ -154,16 +152,3 @@ def _upgraded(now: ExperimentSpec, config: dict[str, Any]) -> dict[str, Any]:
     if then.training.open_ended and now.training.meta_steps > then.training.meta_steps:
         config["training"]["meta_steps"] = now.training.meta_steps
     return config
-
-
-def environment() -> dict[str, Any]:
-    """Versions and devices, for the record."""
-    packages = {}
-    for name in ("neurograph", "jax", "jaxlib", "numpy", "optax", "cma", "networkx", "scikit-learn"):
-        try:
-            packages[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            packages[name] = None
-    devices = [f"{d.platform}: {d.device_kind}" for d in jax.devices()]
-    system = {"python": platform.python_version(), "system": platform.platform(), "devices": devices}
-    return system | {"native CPU code": native.description(), "packages": packages}

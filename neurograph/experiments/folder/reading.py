@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurograph.errors import ExperimentError, GenomeError
-from neurograph.results import Row, Transfer, load_transfer
+from neurograph.experiments.transfer.results import Row, Transfer, load_transfer
 
 if TYPE_CHECKING:
     from neurograph.genome import GenomeFile

@@ -15,7 +15,7 @@ from neurograph.errors import ExperimentError, Fault, SpecError
 
 __all__ = ["ExperimentSpec", "experiment_names", "load_experiment"]
 
-SHIPPED = Path(__file__).parent / "experiments"
+SHIPPED = Path(__file__).parent / "shipped"
 
 
 class _Spec(BaseModel):

@@ -1,0 +1,13 @@
+"""What takes minutes and leaves a folder: meta-training and transfer tests, resumable."""
+
+from neurograph._lazy import attach
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "experiment": ("Experiment",),
+        "final": ("final_test",),
+        "spec": ("ExperimentSpec", "dump_experiment", "experiment_names", "load_experiment"),
+        "train": ("meta_train",),
+    },
+)

@@ -1,0 +1,90 @@
+"""The final test of an experiment: once, on test data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+
+from neurograph.errors import ExperimentError
+from neurograph.experiments.experiment import located, topology_path
+from neurograph.experiments.folder.topologies import keep_topology
+from neurograph.experiments.spec import ExperimentSpec, ProblemSpec
+from neurograph.experiments.transfer.curves import transfer
+from neurograph.experiments.transfer.results import Transfer
+from neurograph.genome import Genome
+from neurograph.genome.rule import Rule
+from neurograph.learning.baselines import SETTINGS
+from neurograph.tasks import get_task
+from neurograph.topology import load_topology
+
+__all__ = ["final_test"]
+
+
+def final_test(
+    spec: ExperimentSpec,
+    folder: Path,
+    genome: Genome,
+    rule: Rule,
+    *,
+    base: Path | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Transfer:
+    """Test a genome as the experiment's `transfer` says, once, on test data; writes transfer.json.
+
+    Topologies that a task does not fit are left out for that task. Their files are kept in the folder, as those of training.
+
+    Raises:
+      ExperimentError: a topology or task that does not exist, or a task that fits none of the topologies.
+    """
+    wanted = spec.transfer
+    paths = {
+        name: located("transfer.topologies", lambda name=name: topology_path(name, base, folder)) for name in wanted.topologies
+    }
+    topologies = {name: located("transfer.topologies", lambda path=path: load_topology(path)) for name, path in paths.items()}
+    items = [ProblemSpec(task=name, topology="") for name in wanted.tasks] or spec.problems
+    results = []
+    for item in {(i.task, json.dumps(i.options, sort_keys=True)): i for i in items}.values():
+        task = located("transfer.tasks", lambda item=item: get_task(item.task, **item.options))
+        width = (task.num_inputs, task.num_outputs)
+        fitting = {name: t for name, t in topologies.items() if (len(t.inputs), len(t.outputs)) == width}
+        if not fitting:
+            raise ExperimentError(
+                f"transfer.topologies: none has the {width[0]} inputs and {width[1]} outputs of task {task.name!r}"
+            )
+        results.append(
+            transfer(
+                genome,
+                rule,
+                fitting,
+                [task],
+                at=wanted.at,
+                seeds=wanted.seeds,
+                seed=spec.seed,
+                batch_size=wanted.batch_size,
+                query_size=wanted.query_size,
+                settings=tuple(s for s in SETTINGS if s.optimizer in wanted.baselines),
+                validation_seeds=wanted.validation_seeds,
+                progress=say,
+            )
+        )
+    result = _joined(results)
+    if jax.process_index() == 0:
+        for name, path in paths.items():
+            keep_topology(folder, name, path)
+        result.save(folder / "transfer.json")
+    return result
+
+
+def _joined(parts: list[Transfer]) -> Transfer:
+    """Tests of several tasks as one: rows in a row, counts added up."""
+    notes = dict(parts[0].notes)
+    for part in parts[1:]:
+        for name, value in part.notes.items():
+            if name in ("configurations", "runs", "baseline_failures"):
+                notes[name] += value
+            elif isinstance(value, dict):
+                notes[name] = notes[name] | value
+    return Transfer(tuple(r for p in parts for r in p.rows), tuple(c for p in parts for c in p.chosen), notes)

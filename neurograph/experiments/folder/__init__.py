@@ -1,0 +1,1 @@
+"""Files of a run: one room writes and reads their names."""

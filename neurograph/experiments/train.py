@@ -1,0 +1,137 @@
+"""Meta-training as an experiment says, in a run folder that can be continued."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurograph.experiments.experiment import Experiment
+from neurograph.experiments.folder.best_so_far import BestSoFar
+from neurograph.experiments.folder.run_folder import RunFolder
+from neurograph.experiments.spec import ExperimentSpec
+from neurograph.genome import Genome, save_genome
+from neurograph.genome.rule import Rule
+from neurograph.meta import best_member, select
+from neurograph.meta.devices import on_this_host
+from neurograph.meta.population import member
+
+__all__ = ["Progress", "meta_train"]
+
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+def meta_train(
+    spec: ExperimentSpec,
+    folder: Path,
+    *,
+    base: Path | None = None,
+    resume: bool = False,
+    progress: Progress = lambda record: None,
+) -> tuple[Genome, Rule]:
+    """Meta-train, writing a run folder; stopped at any moment it resumes to the same result, bit for bit.
+
+    The folder gets config.yaml, environment.json, start_genome.json (of `start.genome`) and topologies/ (copies of files that do
+    not come with neurograph; a run that goes on from a checkpoint uses those), metrics.jsonl (a line per interval), checkpoint,
+    best.json (with `keep: best`), at the end genome.json and summary.json.
+
+    Args:
+      spec: the experiment.
+      folder: of this run; made if missing.
+      base: where relative paths of topologies and of the start genome are looked up.
+      resume: continue from the folder's checkpoint.
+      progress: called with every record that is written.
+
+    Returns:
+      The genome that was best on validation data in the end (of an evolution, the mean genome), and its rule; with `keep: best`
+      that of the validation where it was best.
+
+    Raises:
+      ExperimentError: the folder holds another run, or its checkpoint belongs to another configuration.
+      GenomeError: every genome failed.
+    """
+    experiment = Experiment(spec, base, folder if resume and (folder / "checkpoint").exists() else None)
+    training, unroll, optimizer = spec.training, spec.unroll, experiment.optimizer
+    run = RunFolder(spec, folder, resume=resume, like=experiment.initial_state())
+    run.keep(experiment.files)
+    if spec.start.genome and experiment.start_file:
+        run.keep_start(spec.start.genome, experiment.start_file)
+    state, done = run.state, run.done
+    scores: dict[str, np.ndarray] | None = None
+    kept_best = BestSoFar(experiment.rule, folder, done) if training.keep == "best" else None
+    length = unroll.length(done)
+    try:
+        while done < training.meta_steps:
+            count = min(training.interval, training.meta_steps - done, training.validate_every - done % training.validate_every)
+            if unroll.grow_every:
+                count = min(count, unroll.grow_every - done % unroll.grow_every)
+            length = unroll.length(done)
+            state, numbers = optimizer.advance(experiment.objective, state, count, length)
+            state = on_this_host(state, experiment.objective.mesh)
+            done += count
+            means = {name: _rounded(_mean_of_finite(value)) for name, value in numbers.items()}
+            times = {"step": done, "seconds": round(run.seconds, 3), "unroll": length}
+            run.record(times | means | {"skipped": np.asarray(state.skipped).tolist()}, progress)
+            if done % training.validate_every == 0 or done == training.meta_steps:
+                scores = experiment.validate(optimizer.genomes(state), length)
+                result = {"step": done, "validation": {name: _rounded(v.mean(axis=1)) for name, v in scores.items()}}
+                if kept_best:
+                    kept_best.offer(optimizer.genomes(state), scores, step=done, length=length, write=run.writes)
+                if training.replace and done < training.meta_steps:
+                    kept, parents = select((state.genomes, state.optimizer), scores, training.replace)
+                    state = state.selected(*kept, np.asarray(parents) != np.arange(len(parents)))
+                    result["parents"] = parents
+                run.record(result, progress)
+            run.save(state, done)
+    finally:
+        run.close()
+    last = unroll.length(training.meta_steps)
+    if scores is None or last != length:
+        scores = experiment.validate(optimizer.genomes(state), last)
+        if kept_best:
+            kept_best.offer(optimizer.genomes(state), scores, step=done, length=last, write=run.writes)
+    if kept_best and kept_best.genome is not None:
+        best, genome, found = kept_best.card["chosen"], kept_best.genome, kept_best.scores
+    else:
+        best = best_member(scores)
+        genome = member(optimizer.genomes(state), best)
+        found = {name: value[best : best + 1] for name, value in scores.items()}
+    seconds = round(run.seconds, 1)
+    summary = {
+        "name": spec.name,
+        "method": training.method,
+        "meta_steps": done,
+        "seconds": seconds,
+        "chosen": best,
+        "genomes": training.genomes,
+        "validation": {name: _rounded(value[0]) for name, value in found.items()},
+        "validation_all": {name: _rounded(value.mean(axis=1)) for name, value in scores.items()},
+        "skipped": np.asarray(state.skipped).tolist(),
+        "tasks": [problem.task.name for problem in experiment.objective.problems],
+    }
+    if kept_best:
+        summary["chosen_at"] = kept_best.card["step"]
+    card = {"experiment": spec.name, "description": spec.description, "seed": spec.seed}
+    card |= {"method": training.method, "meta_steps": done, "seconds": seconds}
+    card |= {"tasks": sorted({p.task for p in spec.problems}), "topologies": sorted({p.topology for p in spec.problems})}
+    card |= {"validation_accuracy": summary["validation"]["accuracy"], "chosen_of": training.genomes}
+    if run.writes:
+        save_genome(folder / "genome.json", genome, experiment.rule, card)
+    run.write("summary.json", json.dumps(summary, indent=1) + "\n")
+    return genome, experiment.rule
+
+
+def _mean_of_finite(values: Any) -> np.ndarray:
+    """Over meta-steps [count, G]; NaN where none is finite."""
+    array = np.asarray(values, float)
+    fine = np.isfinite(array)
+    return np.where(fine, array, 0).sum(axis=0) / np.where(fine.any(axis=0), fine.sum(axis=0), np.nan)
+
+
+def _rounded(values: Any) -> list[float | None]:
+    """Six digits are enough to plot; what is not finite becomes null, since JSON has no NaN."""
+    return [float(f"{v:.6g}") if np.isfinite(v) else None for v in np.asarray(values, float).tolist()]

@@ -1,0 +1,69 @@
+"""Cells of a transfer matrix, kept in files under a key of all that decides their numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from neurograph.errors import RuleError
+from neurograph.files import write_atomically
+from neurograph.genome import AnyGenome
+from neurograph.genome.rule import Rule
+from neurograph.tasks import Task
+
+__all__ = ["FORMAT", "genome_key", "keep_cell", "stored_cell", "task_key"]
+
+
+FORMAT = "neurograph-transfer-cell"
+
+
+def genome_key(genome: AnyGenome, rule: Rule) -> dict[str, Any] | None:
+    """What decides a genome's cell; None where the rule has an activation without a name: such a cell is not kept."""
+    try:
+        return {"rule": rule.to_dict(), "layers_by": getattr(genome, "by", None), "arrays": _digest(genome.to_dict())}
+    except RuleError:
+        return None
+
+
+def task_key(task: Task, name: str) -> dict[str, Any]:
+    """What decides a task's data."""
+    content = hashlib.sha256()
+    for leaf in jax.tree.leaves(task):
+        array = np.asarray(leaf)
+        content.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
+    return {"name": name, "task": task.name, "data": content.hexdigest()}
+
+
+def _digest(data: Any) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def _path(store: Path, key: dict[str, Any]) -> Path:
+    return store / f"{_digest(key)[:32]}.json"
+
+
+def stored_cell(store: Path | None, key: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A finished cell; None if there is none, or its file is damaged or of another cell."""
+    if store is None or key is None:
+        return None
+    try:
+        data = json.loads(_path(store, key).read_text(encoding="utf-8"))
+        if data["format"] == FORMAT and data["key"] == key and data["sum"] == _digest(data["cell"]):
+            return data["cell"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        pass
+    return None
+
+
+def keep_cell(store: Path | None, key: dict[str, Any] | None, cell: dict[str, Any]) -> None:
+    """Write plain data under a hash of its key; nothing without a store or key."""
+    if store is None or key is None:
+        return
+    store.mkdir(parents=True, exist_ok=True)
+    path = _path(store, key)
+    write_atomically(path, json.dumps({"format": FORMAT, "key": key, "sum": _digest(cell), "cell": cell}) + "\n")
