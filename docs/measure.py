@@ -21,7 +21,7 @@ import neurograph as ng
 from neurograph.experiments.experiment import find_topology
 from neurograph.experiments.transfer.curves import genome_curves
 from neurograph.learning.inner_loop import Problem
-from neurograph.topology.layered import layered_topology
+from neurograph.topology.layered import mlp
 
 ROOT = Path(__file__).parent.parent
 HELD_OUT = ("or", "nxor", "random_xor", "rotated_moons", "slice")
@@ -44,7 +44,7 @@ SEEDS = 5  # initial synapses and batches per genome
 
 def plain(depth: int) -> ng.Topology:
     """100-64-...-64-10 with so many hidden layers."""
-    return layered_topology(100, [64] * depth, 10)
+    return mlp(100, *[64] * depth, 10)
 
 
 def train(name: str, seed: int, runs: Path) -> tuple[Path, float]:

@@ -80,8 +80,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "query_loss",
     ),
     "meta": ("population_map",),
-    "report": ("write_report",),
-    "report_compare": ("write_comparison",),
+    "report": ("write_comparison", "write_report"),
 }
 
 __getattr__, __dir__, __all__ = attach(__name__, _NAMES)

@@ -12,7 +12,8 @@ from random_graphs import batch, random_synapses, random_topology, small
 import neurograph as ng
 from neurograph.analysis import AnalysisError, UpdateField, asymmetry
 from neurograph.analysis.field import float64, places_of, require_memory
-from neurograph.analysis.page import layered, untrained
+from neurograph.analysis.tools import untrained
+from neurograph.topology.layered import mlp
 
 
 def few(examples: int) -> settings:
@@ -126,7 +127,7 @@ def test_noise_is_refused():
 
 def test_a_jacobian_that_would_not_fit_is_refused_with_the_size_that_would():
     genome, rule = learned()
-    f = field(layered(3, 30, 30, 2), rule, genome)
+    f = field(mlp(3, 30, 30, 2), rule, genome)
     limit = 2**20
     with pytest.raises(
         AnalysisError, match=r"the Jacobian: 2,224 stored .* the limit is 1 MiB; 161 numbers would fit.*level:1 has 240"
@@ -188,7 +189,7 @@ def test_the_measures_of_known_matrices():
 def test_the_zoo_genome_is_asymmetric_and_so_is_its_untrained_control():
     file = ng.load_genome_file("functions-4state")
     x, y = ng.get_task("xor").sample(jax.random.key(0), 32)
-    topology = layered(2, 8, 2)
+    topology = mlp(2, 8, 2)
     control = untrained(file.genome, file.rule, jax.random.key(3))
     for genome in (file.genome, control):
         found = asymmetry(UpdateField.build(topology, file.rule, genome, x, y), repeats=1)

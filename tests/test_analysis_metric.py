@@ -14,7 +14,7 @@ import neurograph as ng
 from neurograph.analysis import AnalysisError, UpdateField, circulation, closed_curves, metric_of_jacobians, metric_search
 from neurograph.analysis.loops import circulation_of, closed_curves_of
 from neurograph.analysis.metric import most_definite
-from neurograph.analysis.page import layered
+from neurograph.topology.layered import mlp
 
 SEEDS = st.integers(0, 2**31 - 1)
 
@@ -27,7 +27,7 @@ def symmetric(rng: np.random.Generator, n: int) -> np.ndarray:
 def backprop_field(*sizes: int) -> UpdateField:
     genome, rule = ng.backprop_genome(0.1, loss="softmax_cross_entropy")
     x, y = ng.get_task("xor").sample(jax.random.key(0), 16)
-    return UpdateField.build(layered(*sizes), rule.replace(initial_deviation="fan_in"), genome, x, y)
+    return UpdateField.build(mlp(*sizes), rule.replace(initial_deviation="fan_in"), genome, x, y)
 
 
 # ---- Eq. 13
@@ -101,7 +101,7 @@ def test_backprop_with_a_rate_per_number_has_the_inverse_rates_as_its_metric():
 def test_a_learned_genome_has_no_constant_metric():
     file = ng.load_genome_file("functions-4state")
     x, y = ng.get_task("xor").sample(jax.random.key(0), 16)
-    found = metric_search(UpdateField.build(layered(2, 3, 2), file.rule, file.genome, x, y), states=12)
+    found = metric_search(UpdateField.build(mlp(2, 3, 2), file.rule, file.genome, x, y), states=12)
     assert found.null_dimension > 0
     assert found.positive_definite == "no"
     assert found.complex_states > 0
@@ -172,11 +172,11 @@ def test_the_work_of_backprop_is_zero_and_that_of_others_is_not():
     assert "as of a gradient" in found.summary()
     file = ng.load_genome_file("functions-4state")
     x, y = ng.get_task("xor").sample(jax.random.key(0), 16)
-    f = UpdateField.build(layered(2, 4, 2), file.rule, file.genome, x, y)
+    f = UpdateField.build(mlp(2, 4, 2), file.rule, file.genome, x, y)
     assert circulation(f, loops=3, max_points=256).nonzero > 0
     with pytest.raises(AnalysisError, match="expected loops >= 1, radius > 0"):
         circulation(f, loops=0)
-    alone = UpdateField.build(layered(2, 4, 2), file.rule, file.genome, x, y, select=["name:1->hidden1.0"])
+    alone = UpdateField.build(mlp(2, 4, 2), file.rule, file.genome, x, y, select=["name:1->hidden1.0"])
     assert alone.size == 1
     with pytest.raises(AnalysisError, match="has no plane"):
         circulation(alone)

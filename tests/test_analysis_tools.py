@@ -25,11 +25,11 @@ from neurograph.analysis import (
     oja_limit,
     sensitivity,
 )
-from neurograph.analysis.descent import feedback_alignment_genome
+from neurograph.analysis.decomposition import templates
+from neurograph.analysis.directions import feedback_alignment_genome
 from neurograph.analysis.oja import derived_terms
-from neurograph.analysis.page import layered
-from neurograph.analysis.parts import templates
 from neurograph.cli import main
+from neurograph.topology.layered import mlp
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def field_of(file, task, topology) -> UpdateField:
 
 
 def test_the_parts_of_the_update_sum_to_its_hebbian_part(functions, xor):
-    f = field_of(functions, xor, layered(2, 4, 2))
+    f = field_of(functions, xor, mlp(2, 4, 2))
     found = decompose(f)
     assert found.alignment.sum() == pytest.approx(1)
     for shares in found.shares.values():
@@ -78,7 +78,7 @@ def test_the_decomposition_of_known_matrices():
 
 
 def test_feedback_alignment_is_that_of_a_loop(x64):
-    topology = layered(3, 5, 2)
+    topology = mlp(3, 5, 2)
     genome, rule = feedback_alignment_genome(0.1)
     genome = genome.astype(jnp.float64)
     network = ng.Network(topology, rule)
@@ -118,7 +118,7 @@ def test_backprop_is_aligned_and_descends(xor, outputs):
     loss = "mse" if outputs == 1 else "softmax_cross_entropy"
     genome, rule = ng.backprop_genome(0.1 / 32, loss=loss)
     x, y = xor.with_outputs(outputs).sample(jax.random.key(0), 32)
-    found = alignment(UpdateField.build(layered(2, 4, outputs), rule.replace(initial_deviation="fan_in"), genome, x, y), steps=4)
+    found = alignment(UpdateField.build(mlp(2, 4, outputs), rule.replace(initial_deviation="fan_in"), genome, x, y), steps=4)
     for name in ("genome", "backprop"):
         np.testing.assert_allclose(found.overall[found.methods.index(name)], 1, atol=1e-10)
     assert found.levels == (1, 2)
@@ -127,18 +127,18 @@ def test_backprop_is_aligned_and_descends(xor, outputs):
     assert (row[:, 0] < 0.99).any()
     assert found.lyapunov
     assert found.loss[0, -1] < found.loss[0, 0]
-    ascent = alignment(UpdateField.build(layered(2, 4, outputs), rule, genome.replace(synapse_update=0.1 / 32), x, y), steps=2)
+    ascent = alignment(UpdateField.build(mlp(2, 4, outputs), rule, genome.replace(synapse_update=0.1 / 32), x, y), steps=2)
     assert ascent.mean_cosine() == pytest.approx(-1)
     assert not ascent.falls.any()
     with pytest.raises(AnalysisError, match="expected steps >= 1, a rate > 0"):
-        alignment(UpdateField.build(layered(2, 4, outputs), rule, genome, x, y), steps=0)
+        alignment(UpdateField.build(mlp(2, 4, outputs), rule, genome, x, y), steps=0)
 
 
 # ---- long runs and sensitivity
 
 
 def test_long_runs_see_growth_and_its_absence(xor):
-    topology = layered(2, 4, 2)
+    topology = mlp(2, 4, 2)
     rule = ng.Rule(forward_activation="tanh", output_activation="identity")
     still = ng.Genome.from_arrays(synapse_update=0.0)
     growing = ng.Genome.from_arrays(synapse_update=0.0, synapse_keep=1.1)
@@ -156,7 +156,7 @@ def test_long_runs_see_growth_and_its_absence(xor):
 
 
 def test_sensitivity_knows_what_is_needed_and_what_is_idle(functions, xor):
-    problem = ng.Problem(ng.Network(layered(2, 12, 2), functions.rule), xor)
+    problem = ng.Problem(ng.Network(mlp(2, 12, 2), functions.rule), xor)
     found = sensitivity(problem, functions.genome, steps=8, seeds=3, batch_size=32, query_size=128)
     by = dict(zip(found.names, found.importance))
     assert found.accuracy > 0.8
@@ -167,7 +167,7 @@ def test_sensitivity_knows_what_is_needed_and_what_is_idle(functions, xor):
 
 @pytest.mark.slow
 def test_the_slope_of_the_loss_is_that_of_differences(functions, xor):
-    problem = ng.Problem(ng.Network(layered(2, 12, 2), functions.rule), xor)
+    problem = ng.Problem(ng.Network(mlp(2, 12, 2), functions.rule), xor)
     found = sensitivity(problem, functions.genome, steps=8, seeds=3, batch_size=32, query_size=128)
     h = 1e-2
     at = found.names.index("synapse_update")

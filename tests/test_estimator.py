@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 import neurograph as ng
-from neurograph.learning.estimator import layered_topology
+from neurograph.topology import mlp
 
 WINE = load_wine(return_X_y=True)
 
@@ -124,7 +124,7 @@ def test_partial_fit_goes_on():
 def test_two_classes_on_a_topology_of_ones_own(single):
     X, y = load_iris(return_X_y=True)
     X, y = X[y < 2], np.array(["no", "yes"])[y[y < 2]]
-    topology = layered_topology(4, (8, 8), 1 if single else 2)
+    topology = mlp(4, 8, 8, 1 if single else 2)
     model = classifier(topology=topology).fit(X, y)
     assert model.decision_function(X).shape == (100,)
     assert model.predict_proba(X).shape == (100, 2)

@@ -281,7 +281,7 @@ def test_text_names_every_number_that_counts():
 
 
 def test_picture(tmp_path):
-    from neurograph.genome.draw import draw_genome, genome_picture
+    from neurograph.report.figures.genome import draw_genome, genome_picture
 
     rule = ng.Rule(states=3, normalization="batch", single_state_synapses=True)
     genome = random_genome(3, 0)

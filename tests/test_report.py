@@ -18,8 +18,8 @@ import pytest
 import neurograph as ng
 from neurograph.experiments.folder.reading import flatten, read_run
 from neurograph.experiments.transfer.results import Transfer, aggregate, comparison, load_transfer
-from neurograph.report import write_report
-from neurograph.report_compare import write_comparison
+from neurograph.report.compare import write_comparison
+from neurograph.report.run import write_report
 
 STEPS = (0, 1, 10)
 
@@ -212,9 +212,7 @@ def test_folders_that_hold_no_run_are_refused(tmp_path):
 def test_only_a_genome_needs_jax(tmp_path):
     folder = write_run(tmp_path / "run")
     (folder / "genome.json").unlink()
-    code = (
-        f"import sys; from neurograph.report import write_report; write_report({str(folder)!r}); sys.exit('jax' in sys.modules)"
-    )
+    code = f"import sys; from neurograph import write_report; write_report({str(folder)!r}); sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

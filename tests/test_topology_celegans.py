@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import neurograph as ng
-from neurograph.topology.layout import population_layout
+from neurograph.report.figures.layout import population_layout
 
 FOLDER = Path(__file__).parent.parent / "topologies"
 NAMES = ("celegans", "celegans_readout")

@@ -17,9 +17,9 @@ from strategies import topologies
 
 from neurograph.cli.topology import topology as command
 from neurograph.errors import TopologyError
+from neurograph.report.figures.layout import neuron_positions, population_layout
+from neurograph.report.figures.topology import draw_topology
 from neurograph.topology import FORMATS, build_topology, load_topology
-from neurograph.topology.draw import draw_topology
-from neurograph.topology.layout import neuron_positions, population_layout
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY, ELMAN = str(ROOT / "topologies" / "tiny.yaml"), str(ROOT / "topologies" / "elman.yaml")

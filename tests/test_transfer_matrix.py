@@ -20,8 +20,8 @@ from neurograph.cli.transfer import transfer as command
 from neurograph.cli.words import sort_words
 from neurograph.experiments.transfer.curves import transfer
 from neurograph.experiments.transfer.matrix_results import load_transfer_matrix
-from neurograph.report_transfer import holds_matrix, write_transfer_report
-from neurograph.transfer_map import curves_figure, heat_map
+from neurograph.report.figures.transfer import curves_figure, heat_map
+from neurograph.report.transfer import holds_matrix, write_transfer_report
 
 OPTIONS = {"at": (0, 2, 3), "seeds": 2, "batch_size": 16, "query_size": 32, "learning_rates": [0.1, 0.3], "validation_seeds": 1}
 

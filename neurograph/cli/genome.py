@@ -109,7 +109,7 @@ def draw(source: str, out: Path, title: str | None) -> None:
     \b
     neurograph genome draw digits --out digits.png
     """
-    from neurograph.genome.draw import draw_genome
+    from neurograph.report.figures.genome import draw_genome
 
     print(draw_genome(_load(source), out, title=source if title is None else title))
 

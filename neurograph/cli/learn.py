@@ -68,14 +68,14 @@ def train(
     from neurograph.network.network import Network
     from neurograph.tasks import get_task
     from neurograph.topology import load_topology
-    from neurograph.topology.layered import layered_topology
+    from neurograph.topology.layered import mlp
     from neurograph.topology.shipped import topology_file
 
     file, made = load_genome_file(genome), get_task(task)
     if file.rule is None:
         raise ExperimentError(f"genome {genome!r}: its file holds no rule, so nothing says how it is used")
     if topology is None:
-        graph = layered_topology(made.num_inputs, (64,), made.num_outputs)
+        graph = mlp(made.num_inputs, 64, made.num_outputs)
     else:
         graph = load_topology(topology_file(topology))
     problem = Problem(Network(graph, file.rule, kernel), made)

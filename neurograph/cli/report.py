@@ -37,7 +37,7 @@ def report(folder: str, second: str | None, out: Path | None, base: Path | None,
         raise click.UsageError("--out: only with two runs; the page of one is its report.html")
     if second is not None and base is not None:
         raise click.UsageError("--base: only with one run; a comparison draws no topologies")
-    from neurograph.report_transfer import holds_matrix
+    from neurograph.report.transfer import holds_matrix
 
     matrix = second is None and holds_matrix(folder)
     if matrix and base is not None:
@@ -45,15 +45,15 @@ def report(folder: str, second: str | None, out: Path | None, base: Path | None,
     if "jax" not in sys.modules:  # pictures need no accelerator, and a run that goes on may have all of its memory
         os.environ["JAX_PLATFORMS"] = "cpu"
     if matrix:
-        from neurograph.report_transfer import write_transfer_report
+        from neurograph.report.transfer import write_transfer_report
 
         path = write_transfer_report(folder)
     elif second is None:
-        from neurograph.report import write_report
+        from neurograph.report.run import write_report
 
         path = write_report(folder, base=base)
     else:
-        from neurograph.report_compare import write_comparison
+        from neurograph.report.compare import write_comparison
 
         path = write_comparison(folder, second, out)
     if as_json:

@@ -67,8 +67,8 @@ def show(
     given = _parse(options, data_dir)
     import jax
 
+    from neurograph.report.figures.tasks import draw_samples, sketch
     from neurograph.tasks import get_task
-    from neurograph.tasks.pictures import draw_samples, sketch
     from neurograph.tasks.registry import task_entry
 
     entry = task_entry(name)

@@ -133,7 +133,7 @@ def show(file: str, states: int, batch: int, picture: str | None, as_json: bool,
     t = load(file)
     facts = summarize(t, states=states, batch=batch)
     if picture:
-        from neurograph.topology.draw import draw_topology
+        from neurograph.report.figures.topology import draw_topology
 
         draw_topology(t, picture)
     if as_json:
@@ -223,7 +223,7 @@ def _size(size: float) -> str:
 @reading
 def draw(file: str, picture: str, detail: Any, load: Callable[[str], Topology]) -> None:
     """Draw FILE: every neuron of a small graph, boxes for the populations of a large one."""
-    from neurograph.topology.draw import draw_topology
+    from neurograph.report.figures.topology import draw_topology
 
     draw_topology(load(file), picture, detail=detail)
     print(picture)

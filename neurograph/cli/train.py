@@ -116,7 +116,7 @@ def _run(
     if not first:
         return
     if with_transfer:
-        from neurograph.report import write_report
+        from neurograph.report.run import write_report
 
         click.echo(f"report: {write_report(folder, base=base)}")
     click.echo(f"genome: {folder / 'genome.json'}")

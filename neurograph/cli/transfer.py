@@ -135,8 +135,8 @@ def transfer(
     numbers |= {"batch": batch, "query": query, "show": shown, "data-dir": data_dir, "out": out}
     matrix.notes["shown"], matrix.notes["command"] = show, _command(sources, numbers)
 
-    from neurograph.report_transfer import holds_matrix, write_transfer_report
-    from neurograph.transfer_map import save_figures
+    from neurograph.report.figures.transfer import save_figures
+    from neurograph.report.transfer import holds_matrix, write_transfer_report
 
     paths = [*matrix.save(out), *save_figures(matrix, out)]
     if holds_matrix(out):  # the folder of a run has a page of its own

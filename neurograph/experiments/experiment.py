@@ -17,15 +17,7 @@ from neurograph.experiments.spec import ExperimentSpec, GradientSpec, PESSpec
 from neurograph.genome import Genome, effective_fields
 from neurograph.genome.rule import Rule
 from neurograph.learning.inner_loop import Problem
-from neurograph.meta import (
-    PES,
-    EvolutionOptimizer,
-    GradientOptimizer,
-    Objective,
-    device_mesh,
-    screen,
-    start_genomes,
-)
+from neurograph.meta import PES, EvolutionOptimizer, GradientOptimizer, Objective, device_mesh, screen, start_genomes
 from neurograph.meta.population import evaluate, stack
 from neurograph.network.network import Network
 from neurograph.tasks import get_task

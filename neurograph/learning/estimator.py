@@ -25,10 +25,10 @@ from neurograph.genome.rule import Rule
 from neurograph.network.network import Network
 from neurograph.network.state import Synapses
 from neurograph.topology import Topology, load_topology
-from neurograph.topology.layered import layered_topology
+from neurograph.topology.layered import mlp
 from neurograph.topology.shipped import topology_file
 
-__all__ = ["NeurographClassifier", "layered_topology"]
+__all__ = ["NeurographClassifier"]
 
 CHUNK = 256  # rows per call of `predict`; the last chunk is filled up
 SAMPLES = (1024, 4096)  # rows whose moments are frozen: the first for data up to that many rows, else the second
@@ -177,7 +177,7 @@ class NeurographClassifier(ClassifierMixin, BaseEstimator):
         self.genome_, self.rule_ = given.genome, rule
         features, classes = int(self.n_features_in_), len(self.classes_)
         if self.topology is None:
-            self.topology_ = layered_topology(features, self.hidden_layers, classes)
+            self.topology_ = mlp(features, *map(int, self.hidden_layers), classes)
         else:
             self.topology_ = self.topology if isinstance(self.topology, Topology) else load_topology(topology_file(self.topology))
             found = len(self.topology_.inputs), len(self.topology_.outputs)

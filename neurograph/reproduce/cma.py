@@ -11,7 +11,7 @@ from statistics import median
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from neurograph.experiments.transfer.results import Row
-from neurograph.reproduce.figures import curves, panels
+from neurograph.report.figures.bands import curves, panels
 from neurograph.reproduce.progress import at_or_lost, validated
 from neurograph.reproduce.summaries import ranged, summarize, tested
 from neurograph.reproduce.verdict import Finding

@@ -15,14 +15,14 @@ from neurograph.experiments.transfer.results import Row
 from neurograph.learning.baselines import LEARNING_RATES, Setting
 from neurograph.learning.sequence import GenomeLearner, Phase, best_descent, learn_sequence, permuted
 from neurograph.network.network import Network
+from neurograph.report.figures.bands import panels
 from neurograph.reproduce.continual_findings import LABELS, draw, few_finding, labels_finding, tasks_finding
-from neurograph.reproduce.figures import panels
 from neurograph.reproduce.summaries import at, summarize
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Trained, Workbench
 from neurograph.tasks import get_task
 from neurograph.topology import Topology
-from neurograph.topology.layered import layered_topology
+from neurograph.topology.layered import mlp
 
 __all__ = ["run"]
 
@@ -89,13 +89,13 @@ def _plans(bench: Workbench) -> dict[str, tuple[Topology, list[Phase], dict[str,
         few = get_task("digits", ways=10)
         plans["10 classes, 1 example each"] = (graph, [Phase(few, 2, 1)], sizes | {"batch_size": 10, "query_size": 50})
         return plans
-    five = layered_topology(100, (64, 64), 5)
+    five = mlp(100, 64, 64, 5)
     halves = [get_task(f"mnist/{half}", crop=20, size=10) for half in ("0-4", "5-9")]
     plans["digits 0-4, then 5-9, then 0-4"] = (five, [Phase(halves[i], steps // 2) for i in (0, 1, 0)], sizes)
     clothes = get_task("fashion_mnist", size=10)
     plans["MNIST, then clothes, then MNIST"] = (graph, [Phase(task, steps // 2) for task in (first, clothes, first)], sizes)
     drawn = get_task(bench.pick("", "omniglot/small", "omniglot"), ways=5, size=14)
-    small = layered_topology(196, (64, 64), 5)
+    small = mlp(196, 64, 64, 5)
     for shots in (1, 5):
         more = {"batch_size": 5 * shots, "query_size": 50, "seeds": bench.pick(1, 30, 100)}
         plans[f"Omniglot, 5 classes, {shots} of each"] = (small, [Phase(drawn, 20, 1)], sizes | more)

@@ -7,8 +7,8 @@ from typing import Any
 
 from neurograph.experiments.transfer.results import Row
 from neurograph.learning.sequence import Phase
-from neurograph.plots import GREY
-from neurograph.reproduce.figures import curves
+from neurograph.report.figures.bands import curves
+from neurograph.report.figures.style import GREY
 from neurograph.reproduce.summaries import by_label
 from neurograph.reproduce.verdict import Finding
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from neurograph.experiments.transfer.results import Row
-from neurograph.reproduce.figures import curves, panels
+from neurograph.report.figures.bands import curves, panels
 from neurograph.reproduce.summaries import RECIPE, by_genome, by_label, spread, summarize, tested, told
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Trained, Workbench

@@ -6,11 +6,11 @@ from typing import Any
 
 from neurograph.experiments.experiment import find_topology
 from neurograph.experiments.transfer.results import Row
-from neurograph.reproduce.figures import curves, panels
+from neurograph.report.figures.bands import curves, panels
 from neurograph.reproduce.summaries import at, baseline_rows, ranged, summarize, tested
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Variant, Workbench
-from neurograph.topology.layered import layered_document, layered_topology
+from neurograph.topology.layered import layered_document, mlp
 
 __all__ = ["run"]
 
@@ -33,7 +33,7 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
         "MNIST 28x28": (*full, "mnist"),
         "EMNIST a-j": (*full, "emnist/a-j"),
         "Fashion-MNIST": (*full, "fashion_mnist"),
-        "EMNIST, 62 classes": ("784-64-64-62", layered_topology(784, (64, 64), 62), "emnist/byclass"),
+        "EMNIST, 62 classes": ("784-64-64-62", mlp(784, 64, 64, 62), "emnist/byclass"),
         "xor": (*small, "xor"),
         "random xor": (*small, "random_xor"),
     }

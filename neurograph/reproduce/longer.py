@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neurograph.experiments.transfer.results import Row
-from neurograph.reproduce.figures import curves, panels
+from neurograph.report.figures.bands import curves, panels
 from neurograph.reproduce.summaries import RECIPE, by_label, summarize, tested
 from neurograph.reproduce.workbench import Trained, Variant, Workbench
 

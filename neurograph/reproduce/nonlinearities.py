@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from neurograph.reproduce.figures import curves, panels, ranges
+from neurograph.report.figures.bands import curves, panels, ranges
 from neurograph.reproduce.progress import at_or_lost, trained
 from neurograph.reproduce.summaries import ranged, summarize, tested
 from neurograph.reproduce.verdict import Finding

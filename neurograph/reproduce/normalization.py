@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 
 from neurograph.experiments.transfer.results import Row
-from neurograph.reproduce.figures import curves, panels
+from neurograph.report.figures.bands import curves, panels
 from neurograph.reproduce.progress import at_or_lost, trained
 from neurograph.reproduce.summaries import summarize, tested
 from neurograph.reproduce.verdict import Finding

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from neurograph.experiments.transfer.results import Row
-from neurograph.plots import COLOURS, GREY, STYLE
+from neurograph.report.figures.style import COLOURS, GREY, STYLE
 from neurograph.topology import Topology
 
 __all__ = ["PROPERTIES", "predictors", "properties", "relate", "relation_figure", "walk_lengths"]

@@ -11,8 +11,8 @@ from neurograph.experiments.experiment import find_topology
 from neurograph.experiments.transfer.results import Row
 from neurograph.learning.baselines import LEARNING_RATES, OPTIMIZERS, Curves, Setting, baseline_curves, ordinary_network
 from neurograph.learning.inner_loop import Problem
-from neurograph.plots import COLOURS
-from neurograph.reproduce.figures import curves, panels
+from neurograph.report.figures.bands import curves, panels
+from neurograph.report.figures.style import COLOURS
 from neurograph.reproduce.summaries import best_entries, by_label, summarize, tested
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Workbench

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from neurograph.reproduce.figures import curves, panels
+from neurograph.report.figures.bands import curves, panels
 from neurograph.reproduce.summaries import at, by_label, ranged, summarize, tested
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Workbench

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from neurograph.plots import COLOURS, GREY
-from neurograph.reproduce.figures import curves, panels
+from neurograph.report.figures.bands import curves, panels
+from neurograph.report.figures.style import COLOURS, GREY
 from neurograph.reproduce.summaries import at, summarize, tested
 from neurograph.reproduce.toy_parts import GRAPH, maps, spreads_of
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Workbench
-from neurograph.topology.layered import layered_topology
+from neurograph.topology.layered import mlp
 
 __all__ = ["run"]
 
@@ -41,7 +41,7 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
     matrix = bench.test(runs, {GRAPH: GRAPH}, {name: name for name in (*trained, *held_out)}, **sizes)
     found, chance = tested(matrix), dict(matrix.notes["chance"])
     if bench.scale != "smoke":  # five classes: another number of outputs
-        wide = {"2-20-20-5": layered_topology(2, (20, 20), 5)}
+        wide = {"2-20-20-5": mlp(2, 20, 20, 5)}
         more = bench.test(runs, wide, {"blobs5": "blobs5"}, **sizes)
         found, chance, held_out = found + tested(more), chance | more.notes["chance"], (*held_out, "blobs5")
     rows = [row | {"set": "trained on" if row["task"] in trained else "never seen"} for row in found]

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from neurograph.experiments.transfer.results import Row
 from neurograph.learning.inner_loop import accuracy
 from neurograph.network.network import Network
-from neurograph.plots import COLOURS
-from neurograph.reproduce.figures import panels
+from neurograph.report.figures.bands import panels
+from neurograph.report.figures.style import COLOURS
 from neurograph.reproduce.workbench import Trained
 from neurograph.tasks import decode_labels, get_task
 from neurograph.topology import load_topology

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 
 from neurograph.experiments.transfer.results import Row
-from neurograph.reproduce.figures import curves, panels, ranges
+from neurograph.report.figures.bands import curves, panels, ranges
 from neurograph.reproduce.progress import at_or_lost, speeds, trained
 from neurograph.reproduce.summaries import ranged, spread, summarize, tested
 from neurograph.reproduce.verdict import Finding

@@ -7,6 +7,7 @@ from neurograph.topology.builders import BUILDERS, Builder, Canvas, Edges, Group
 from neurograph.topology.convert import from_networkx
 from neurograph.topology.files import FORMATS, load_topology, save_topology
 from neurograph.topology.graph import Topology
+from neurograph.topology.layered import mlp
 from neurograph.topology.validate import Limits
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "build_topology",
     "from_networkx",
     "load_topology",
+    "mlp",
     "register_builder",
     "save_topology",
 ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from neurograph.topology.graph import Topology
 
-__all__ = ["layered_document", "layered_topology"]
+__all__ = ["layered_document", "mlp"]
 
 
 def layered_document(*sizes: int | Sequence[int]) -> dict[str, Any]:
@@ -25,17 +25,15 @@ def layered_document(*sizes: int | Sequence[int]) -> dict[str, Any]:
     return {"title": title, "populations": populations, "inputs": "input", "outputs": "output", "connections": connections}
 
 
-def layered_topology(num_inputs: int, hidden_layers: Sequence[int], num_outputs: int) -> Topology:
-    """A net of complete layers, as wide as some data.
+def mlp(*sizes: int | Sequence[int]) -> Topology:
+    """A net of complete layers: `mlp(2, 20, 2)`.
 
     Args:
-      num_inputs: neurons that are clamped to x.
-      hidden_layers: neurons of each hidden layer, from the inputs on; () for none.
-      num_outputs: neurons of the last layer.
+      sizes: as in `layered_document`.
 
     Raises:
       SpecError: a width below 1.
     """
     from neurograph.topology.build import build_topology
 
-    return build_topology(layered_document(num_inputs, *map(int, hidden_layers), num_outputs))
+    return build_topology(layered_document(*sizes))

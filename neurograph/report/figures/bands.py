@@ -9,7 +9,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from neurograph.experiments.transfer.results import Row
-from neurograph.plots import COLOURS, GREY, MARKERS, STYLE
+from neurograph.report.figures.style import COLOURS, GREY, MARKERS, STYLE
 
 __all__ = ["curves", "panels", "ranges"]
 

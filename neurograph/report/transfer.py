@@ -10,8 +10,8 @@ from neurograph.errors import ExperimentError
 from neurograph.experiments.folder.reading import FILES, mapping
 from neurograph.experiments.transfer.matrix_results import TransferMatrix, load_transfer_matrix
 from neurograph.experiments.transfer.results import GENOME, Row, aggregate, label
-from neurograph.report import environment_rows, finish, number, spread
-from neurograph.report_page import block, commands, details, drawing, paragraph, table
+from neurograph.report.html import block, commands, details, drawing, paragraph, table
+from neurograph.report.words import environment_rows, finish, number, spread
 
 __all__ = ["holds_matrix", "write_transfer_report"]
 
@@ -69,7 +69,7 @@ def _overview(matrix: TransferMatrix) -> str:
 
 
 def _heat_maps(matrix: TransferMatrix) -> str:
-    from neurograph.transfer_map import heat_map
+    from neurograph.report.figures.transfer import heat_map
 
     parts = []
     for step in matrix.shown_steps():
@@ -124,7 +124,7 @@ def _beside(cells: list[Row]) -> list[str]:
 
 
 def _curves(matrix: TransferMatrix) -> str:
-    from neurograph.transfer_map import curves_figure
+    from neurograph.report.figures.transfer import curves_figure
 
     notes = matrix.notes
     places = [(task, topology) for task in notes["tasks"] for topology in notes["topologies"]]

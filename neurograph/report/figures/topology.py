@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from neurograph.errors import MissingExtraError, TopologyError
+from neurograph.report.figures.layout import Box, Link, neuron_positions, population_layout
 from neurograph.topology.graph import Topology
-from neurograph.topology.layout import Box, Link, neuron_positions, population_layout
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,15 +10,15 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from neurograph.analysis.descent import Alignment
+from neurograph.analysis.decomposition import Decomposition
+from neurograph.analysis.directions import Alignment
 from neurograph.analysis.longrun import LongRun, median
 from neurograph.analysis.loops import Circulation, ClosedCurves
 from neurograph.analysis.metric import MetricSearch
 from neurograph.analysis.oja import OjaLimit
-from neurograph.analysis.parts import Decomposition
 from neurograph.analysis.perturb import Sensitivity
 from neurograph.analysis.symmetry import Asymmetry
-from neurograph.plots import COLOURS, GREY, MARKERS, STYLE
+from neurograph.report.figures.style import COLOURS, GREY, MARKERS, STYLE
 
 __all__ = [
     "alignment_figure",

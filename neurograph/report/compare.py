@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from neurograph.errors import ExperimentError, GenomeError
 from neurograph.experiments.folder.reading import Run, flatten, mapping, read_run
 from neurograph.experiments.transfer.results import GENOME, Row
-from neurograph.report import environment_rows, facts, faults, finish, genome, rerun_commands, spread
-from neurograph.report_page import block, commands, details, drawing, paragraph, table
+from neurograph.report.html import block, commands, details, drawing, paragraph, table
+from neurograph.report.run import genome
+from neurograph.report.words import environment_rows, facts, faults, finish, rerun_commands, spread
 
 if TYPE_CHECKING:
     from neurograph.genome import Comparison
@@ -90,7 +91,7 @@ def _value(values: dict[str, Any], key: str) -> str:
 
 
 def _training(runs: list[Run], names: list[str]) -> str:
-    from neurograph.plots import comparison_figure
+    from neurograph.report.figures.runs import comparison_figure
 
     known = [(name, run.records, run.validations, run.chosen) for name, run in zip(names, runs) if run.records]
     if not known:
@@ -110,7 +111,7 @@ def _training(runs: list[Run], names: list[str]) -> str:
 
 
 def _transfer(runs: list[Run], names: list[str]) -> str:
-    from neurograph.plots import difference_map, rivals_figure
+    from neurograph.report.figures.transfer import difference_map, rivals_figure
 
     tests = [run.transfer for run in runs]
     if any(test is None or not test.rows for test in tests):
@@ -224,7 +225,7 @@ def _genomes(runs: list[Run], names: list[str]) -> str:
 
 def _distances(found: Comparison, names: list[str], like: Any, rule: Any) -> str:
     from neurograph.genome import Genome, LayeredGenome
-    from neurograph.genome.draw import genome_picture
+    from neurograph.report.figures.genome import genome_picture
 
     renamed = found.permutation != tuple(range(len(found.permutation)))
     free = (

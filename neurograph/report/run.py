@@ -6,16 +6,15 @@ What the folder lacks, the page says; what is broken in it, the page names, and 
 
 from __future__ import annotations
 
-import shlex
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from neurograph.errors import ExperimentError, NeurographError
+from neurograph.errors import NeurographError
 from neurograph.experiments.folder.reading import Run, mapping, read_run
 from neurograph.experiments.transfer.results import GENOME, Row, Transfer, aggregate, label
-from neurograph.files import write_atomically
-from neurograph.report_page import block, commands, contents, details, document, drawing, paragraph, table
+from neurograph.report.html import block, details, drawing, paragraph, table
+from neurograph.report.words import _rerun, environment_rows, facts, faults, finish, number, spread
 
 __all__ = ["write_report"]
 
@@ -48,70 +47,7 @@ def write_report(folder: Path | str, *, base: Path | None = None) -> Path:
     return finish(run.folder / "report.html", run.title, overview(run) + faults([run]), sections)
 
 
-def finish(path: Path, title: str, top: str, sections: dict[str, str]) -> Path:
-    """Write the page of these sections, less those that are empty.
-
-    Raises:
-      ExperimentError: it cannot be written.
-    """
-    sections = {heading: body for heading, body in sections.items() if body}
-    body = contents(list(sections)) + top + "".join(block(heading, body) for heading, body in sections.items())
-    try:
-        write_atomically(path, document(title, body))
-    except OSError as error:
-        raise ExperimentError(f"{path}: cannot be written ({error.strerror})") from error
-    return path
-
-
-def faults(runs: list[Run]) -> str:
-    """What could not be read, if anything."""
-    found = [f"{run.folder.name}: {fault}" if len(runs) > 1 else fault for run in runs for fault in run.faults]
-    lines = "".join(f"<li>{escape(fault)}</li>" for fault in found)
-    return block("What could not be read", f"<ul>{lines}</ul>") if found else ""
-
-
 # -- sections ------------------------------------------------------------------------------------------------------------------
-
-
-def number(value: Any, digits: int = 3) -> str:
-    """A number for people; "-" for None."""
-    if isinstance(value, bool) or value is None:
-        return "-" if value is None else str(value).lower()
-    if isinstance(value, int):
-        return f"{value:,}".replace(",", " ")
-    if isinstance(value, float):
-        return f"{value:.{digits}f}" if 1e-3 <= abs(value) < 1e5 or value == 0 else f"{value:.{digits}g}"
-    return str(value)
-
-
-def facts(run: Run) -> list[tuple[str, str]]:
-    """The run in a few lines: (name, value)."""
-    summary, card = run.summary, run.card
-    found: list[tuple[str, Any]] = [("method", run.method)] if run.method else []
-    tasks = summary.get("tasks") or card.get("tasks")
-    if isinstance(tasks, list):
-        found.append(("learned on", ", ".join(dict.fromkeys(map(str, tasks)))))
-    places = [name for name, use in run.topologies().items() if "learned" in use]
-    if places:
-        found.append(("topologies", ", ".join(places)))
-    for name in ("meta_steps", "genomes"):
-        if name in summary:
-            found.append((name.replace("_", "-"), number(summary[name])))
-    if run.genome:
-        found.append(("states per neuron", number(run.genome.genome.states)))
-    if isinstance(summary.get("seconds"), (int, float)):
-        found.append(("meta-training took", _duration(summary["seconds"])))
-    validation = mapping(summary.get("validation"))
-    for name in ("accuracy", "loss"):
-        values = validation.get(name)
-        values = [v for v in (values if isinstance(values, list) else [values]) if isinstance(v, (int, float))]
-        if values:
-            found.append((f"{name} on validation data", ", ".join(number(float(v)) for v in values)))
-    skipped = summary.get("skipped")
-    total = sum(skipped) if isinstance(skipped, list) and all(isinstance(v, int) for v in skipped) else skipped
-    if isinstance(total, int):
-        found.append(("genomes that diverged" if run.evolved else "skipped updates (not finite)", number(total)))
-    return [(name, str(value)) for name, value in found]
 
 
 def overview(run: Run) -> str:
@@ -121,14 +57,10 @@ def overview(run: Run) -> str:
     return block("", text + (table(["", ""], found, head_row=False) if found else ""))
 
 
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
 def training(run: Run, plots: Path | None) -> str:
     if not run.records and not run.validations:
         return paragraph("No metrics.jsonl with meta-steps in this folder.")
-    from neurograph.plots import training_figure
+    from neurograph.report.figures.runs import training_figure
 
     figure = training_figure(run.records, run.validations, selected=run.chosen, chance=run.chance(), evolved=run.evolved)
     if run.evolved:
@@ -149,7 +81,7 @@ def transfer_curves(run: Run, plots: Path | None) -> str:
     transfer = run.transfer
     if transfer is None or not transfer.rows:
         return paragraph("No transfer test in this folder.")
-    from neurograph.plots import difference_map, learning_figure
+    from neurograph.report.figures.transfer import difference_map, learning_figure
 
     notes, parts = transfer.notes, []
     comparison = transfer.comparison()
@@ -173,14 +105,6 @@ def transfer_curves(run: Run, plots: Path | None) -> str:
 def _size(size: dict[str, Any]) -> str:
     text = f"{number(size.get('neurons'))} neurons, {number(size.get('synapses'))} synapses, depth {number(size.get('depth'))}"
     return text if size.get("schedule") in (None, "levels") else f"{text}, {size['schedule']}, {number(size.get('ticks'))} ticks"
-
-
-def spread(entry: Row | None) -> str:
-    """Median and quartiles of an aggregate."""
-    if entry is None:
-        return "-"
-    failed = f", {entry['failures']} failed" if entry["failures"] else ""
-    return f"{entry['median']:.3f} ({entry['low']:.3f}–{entry['high']:.3f}{failed})"
 
 
 def _baselines(run: Run) -> str:
@@ -272,7 +196,7 @@ def _full_table(transfer: Transfer) -> str:
 def genome(run: Run, plots: Path | None, name: str = "genome") -> str:
     if run.genome is None:
         return paragraph("No genome.json in this folder that can be shown.")
-    from neurograph.genome.draw import genome_picture
+    from neurograph.report.figures.genome import genome_picture
 
     caption = (
         "The matrices of the genome that have an effect under its rule, its gates, and its moments; one colour scale, white is"
@@ -287,8 +211,8 @@ def genome(run: Run, plots: Path | None, name: str = "genome") -> str:
 def topologies(run: Run, plots: Path | None, base: Path | None = None) -> str:
     """Drawings of what was learned and tested on, from the copies that the run keeps, else from the files as they are now."""
     from neurograph.experiments.folder.topologies import kept_topology
+    from neurograph.report.figures.topology import draw_topology
     from neurograph.topology import load_topology
-    from neurograph.topology.draw import draw_topology
     from neurograph.topology.shipped import topology_file
     from neurograph.topology.validate import Limits
 
@@ -322,35 +246,6 @@ def _configuration(run: Run) -> str:
     return details("config.yaml, with every default", f"<pre>{escape(run.config_text)}</pre>")
 
 
-def environment_rows(environment: dict[str, Any]) -> list[tuple[str, str]]:
-    rows = []
-    for name, value in environment.items():
-        if isinstance(value, dict):
-            rows += [(str(key), "not installed" if v is None else str(v)) for key, v in value.items()]
-        else:
-            rows.append((str(name), ", ".join(map(str, value)) if isinstance(value, list) else str(value)))
-    return rows
-
-
 def _environment(run: Run) -> str:
     rows = environment_rows(run.environment)
     return table(["", ""], rows, head_row=False) if rows else paragraph("No environment.json in this folder.")
-
-
-def rerun_commands(run: Run) -> list[str]:
-    """Commands that do the run again."""
-    folder = run.folder.name if run.folder.is_absolute() else str(run.folder)
-    command = "meta-train" if run.method in ("", "gradient") else "evolve"
-    config, again, folder = (shlex.quote(text) for text in (f"{folder}/config.yaml", f"{folder}-again", folder))
-    return [f"neurograph {command} {config} --out {again}", f"neurograph report {folder} {again}"]
-
-
-def _rerun(run: Run) -> str:
-    if not run.config:
-        return ""
-    text = (
-        "From where the run was started; the same versions on the same device give the same numbers. Topology files are taken"
-        " from topologies/, shipped ones from neurograph; an older version kept none: they are looked up from the current folder"
-        " and beside config.yaml. The second command compares both runs."
-    )
-    return paragraph(text) + commands(rerun_commands(run))

@@ -1,138 +1,140 @@
-"""Figures of a report, by matplotlib. Every function takes plain data and returns a `Figure`; nothing global is touched.
-
-Colours are Okabe and Ito's, which colour-blind readers tell apart; markers differ as well. Bands are quartiles over seeds.
-"""
+"""Pictures of a transfer matrix, by matplotlib: the heat map, and learning curves of all cells."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib
+import matplotlib.patches
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from neurograph.experiments.transfer.matrix_results import TransferMatrix
 from neurograph.experiments.transfer.results import GENOME, Row, aggregate, best_baselines, label
+from neurograph.files import write_atomically
+from neurograph.report.figures.style import COLOURS, GREY, MARKERS, STYLE, rows_of_axes
 
-__all__ = ["comparison_figure", "difference_map", "learning_figure", "rivals_figure", "training_figure"]
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-GREY = "#595959"
-WIDTH = 5.4  # inches: legible when a phone scales it to 360 points
-
-STYLE: Any = {
-    "font.size": 10,
-    "axes.titlesize": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e3e3e3",
-    "grid.linewidth": 0.7,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "svg.fonttype": "none",
-    "text.parse_math": False,  # names may hold dollars
-}
+__all__ = ["curves_figure", "difference_map", "heat_map", "learning_figure", "rivals_figure", "save_figures"]
 
 
-def _figure(height: float, rows: int = 1, width: float = WIDTH, **options: Any) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(rows, 1, squeeze=False, **options)[:, 0]
+def heat_map(matrix: TransferMatrix, step: int | None = None) -> Figure:
+    """Genomes (and the best baseline) by topologies, one panel per task, after `step` learning steps.
 
-
-def _numbers(values: Any) -> np.ndarray:
-    """A list with None among its numbers as a float array with NaN."""
-    return np.array([math.nan if v is None else v for v in values], float)
-
-
-def _column(records: Sequence[Row], name: str) -> np.ndarray:
-    """[records, genomes]; shorter rows are filled with NaN."""
-    rows = [_numbers(record[name]) for record in records]
-    width = max(map(len, rows))
-    return np.stack([np.pad(row, (0, width - len(row)), constant_values=math.nan) for row in rows])
-
-
-def training_figure(
-    records: Sequence[Row],
-    validations: Sequence[Row],
-    *,
-    selected: int | None = None,
-    chance: float | None = None,
-    evolved: bool = False,
-) -> Figure:
-    """Loss and accuracy of every genome over the meta-steps, and their median where there are several.
-
-    Args:
-      records: of metrics.jsonl, with "step", "loss" and "accuracy" (lists, one number or None per genome).
-      validations: {"step", "accuracy"}: accuracies on validation data.
-      selected: the genome that was taken in the end; its line is drawn strong.
-      chance: accuracy of the commonest answer, drawn as a dotted line.
-      evolved: the records tell of generations: "loss" and "accuracy" of their median, "best_loss" and "best_accuracy".
+    The number is the median test accuracy; below it, and as colour, its difference to the best baseline (without baselines the
+    colour is the accuracy). Hatched: the widths do not fit, or the cell could not run.
     """
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _figure(5.4, 2, sharex=True)
-        for axis, name in zip(axes, ("loss", "accuracy")):
-            usable = [record for record in records if record.get(name)]
-            if usable:
-                steps, values = [record["step"] for record in usable], _column(usable, name)
-                for genome in range(values.shape[1]):
-                    strong = genome == selected
-                    axis.plot(
-                        steps,
-                        values[:, genome],
-                        color=COLOURS[genome % len(COLOURS)],
-                        linewidth=1.8 if strong else 1.1,
-                        alpha=0.95 if strong or values.shape[1] < 5 else 0.6,
-                        label="median of the generation" if evolved else _genome_name(genome, strong, values.shape[1]),
+    step = matrix.shown_steps()[0] if step is None else step
+    cells, tasks, names = matrix.cells(step), matrix.notes["tasks"], list(matrix.notes["topologies"])
+    compared = any(cell["difference"] is not None for cell in cells)
+    rows = [*matrix.genomes, *(["best baseline"] if matrix.notes["baselines"] else [])]
+    differences = [abs(cell["difference"]) for cell in cells if cell["difference"] is not None]
+    limit = max(0.05, *differences) if differences else 1.0
+    left = 0.085 * max(map(len, rows)) + 0.3
+    size = (max(5.0, left + 1.25 + 0.78 * len(names)), len(tasks) * (0.55 + 0.5 * len(rows)) + 1.5)
+    with matplotlib.rc_context(STYLE | {"axes.grid": False}):
+        figure = Figure(figsize=size, layout="constrained")
+        grid = figure.subplots(len(tasks), 1, squeeze=False, sharex=True)[:, 0]
+        picture: Any = None
+        for axis, task in zip(grid, tasks):
+            accuracy, colour = np.full((2, len(rows), len(names)), math.nan)
+            mine = [cell for cell in cells if cell["task"] == task]
+            for cell in mine:
+                place = rows.index(cell["genome"]), names.index(cell["topology"])
+                if cell["median"] is not None:
+                    accuracy[place] = cell["median"]
+                    colour[place] = (
+                        (cell["difference"] if cell["difference"] is not None else math.nan) if compared else cell["median"]
                     )
-                if values.shape[1] > 2:
-                    middle = np.nanmedian(np.where(np.isfinite(values).any(1, keepdims=True), values, 0), axis=1)
-                    axis.plot(steps, middle, color=GREY, linewidth=1.2, linestyle="--", label="median")
-            fittest = [record for record in records if record.get(f"best_{name}")]
-            if fittest:
-                best = _column(fittest, f"best_{name}")[:, 0]
-                axis.plot([r["step"] for r in fittest], best, color=COLOURS[1], linewidth=1.2, linestyle="--", label="fittest")
-            axis.set_ylabel(f"{'query loss' if name == 'loss' else 'query accuracy'}")
-        _log_if_wide(axes[0])
-        validations = [record for record in validations if record.get("accuracy")]
-        if validations:
-            values = _column(validations, "accuracy")
-            for genome in range(values.shape[1]):
-                axes[1].plot(
-                    [record["step"] for record in validations],
-                    values[:, genome],
-                    MARKERS[genome % len(MARKERS)],
-                    color=COLOURS[genome % len(COLOURS)],
-                    markeredgecolor="white",
-                    markersize=6,
-                    label="validation data" if genome == 0 else None,
-                )
-        if chance is not None:
-            axes[1].axhline(chance, color=GREY, linestyle=":", linewidth=1.2, label="commonest answer")
-        axes[1].set_xlabel("meta-step")
-        axes[1].set_ylim(top=min(1.02, axes[1].get_ylim()[1]))
-        axes[1].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-        if axes[1].get_legend_handles_labels()[0]:
-            figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+                if cell["baseline_median"] is not None:
+                    accuracy[-1, place[1]] = cell["baseline_median"]
+            edges = np.arange(len(names) + 1) - 0.5, np.arange(len(rows) + 1) - 0.5
+            low, scale = (-limit, "PuOr") if compared else (0, "cividis")
+            picture = axis.pcolormesh(
+                *edges, np.ma.masked_invalid(colour), cmap=scale, vmin=low, vmax=limit, edgecolors="white", lw=1
+            )
+            for (i, j), value in np.ndenumerate(accuracy):
+                if not np.isfinite(value):
+                    box = matplotlib.patches.Rectangle(
+                        (j - 0.5, i - 0.5), 1, 1, fill=False, hatch="////", edgecolor="#d0d0d0", lw=0
+                    )
+                    axis.add_patch(box)
+                    continue
+                text = f"{value:.2f}" + (f"\n{colour[i, j]:+.2f}" if compared and np.isfinite(colour[i, j]) else "")
+                dark = abs(colour[i, j]) > 0.65 * limit if compared else colour[i, j] < 0.5
+                axis.text(j, i, text, ha="center", va="center", fontsize=8, color="white" if dark else "black")
+            axis.set_ylim(len(rows) - 0.5, -0.5)
+            axis.set_xlim(-0.5, len(names) - 0.5)
+            axis.set_yticks(range(len(rows)), rows)
+            axis.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
+            axis.tick_params(length=0, labelsize=9)
+            axis.spines[:].set_visible(False)
+            axis.set_title(task, fontsize=10, loc="left")
+        words = f"median test accuracy after {step} steps, {matrix.notes['seeds']} seeds"
+        words += ";\nbelow and in colour: minus the best baseline's" if compared else ""
+        figure.suptitle(words, fontsize=10, x=0.01, ha="left")
+        bar = figure.colorbar(picture, ax=list(grid), fraction=0.04, pad=0.02)
+        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.ax.tick_params(labelsize=8)
         return figure
 
 
-def _genome_name(genome: int, chosen: bool, count: int) -> str | None:
-    """Its entry in a legend that has room for it."""
-    return f"genome {genome}{' (chosen)' if chosen else ''}" if count <= 8 else None
+def curves_figure(matrix: TransferMatrix) -> Figure:
+    """Test accuracy over learning steps, a panel per task and topology: medians with quartile bands of every genome and of the
+    best baseline at each step count."""
+    tasks, names, steps = matrix.notes["tasks"], list(matrix.notes["topologies"]), matrix.steps
+    places = [(t, n) for t in tasks for n in names if any(r["task"] == t and r["topology"] == n for r in matrix.rows)]
+    columns = min(4, max(1, len(places)))
+    count = max(1, -(-len(places) // columns))
+    best = best_baselines((row for row in matrix.rows if row["genome"] is None), matrix.chosen)
+    curves = {name: aggregate(row for row in matrix.rows if row["genome"] == name) for name in matrix.genomes}
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(max(4.5, 2.5 * columns), 2.1 * count + 0.8), layout="constrained")
+        axes = figure.subplots(count, columns, squeeze=False, sharex=True, sharey=True).ravel()
+        for axis in axes[len(places) :]:
+            axis.set_visible(False)
+        handles: dict[str, Any] = {}
+        for axis, (task, name) in zip(axes, places):
+            for number, (genome, table) in enumerate(curves.items()):
+                line = sorted((e for e in table if (e["task"], e["topology"]) == (task, name)), key=lambda e: e["step"])
+                if not line:
+                    continue
+                at, colour = [steps.index(e["step"]) for e in line], COLOURS[number % len(COLOURS)]
+                axis.fill_between(at, [e["low"] for e in line], [e["high"] for e in line], color=colour, alpha=0.18, lw=0)
+                marker = MARKERS[number % len(MARKERS)]
+                handles[genome] = axis.plot(at, [e["median"] for e in line], marker=marker, ms=4, color=colour, lw=1.8)[0]
+            points = [(steps.index(s), best[name, task, s]["median"]) for s in steps if (name, task, s) in best]
+            if points:
+                handles["best baseline at each step count"] = axis.plot(*zip(*points), color=GREY, linestyle="--", lw=1.4)[0]
+            chance = matrix.notes["chance"].get(task)
+            if chance is not None:
+                handles["commonest answer"] = axis.axhline(chance, color=GREY, linestyle=":", lw=1.1)
+            axis.set_title(name if len(tasks) == 1 else f"{name}\n{task}", fontsize=9)
+            axis.set_xticks(range(len(steps)), [str(step) for step in steps])
+            axis.tick_params(labelsize=8)
+            axis.set_ylim(0, 1.02)
+        for axis in axes[max(0, len(places) - columns) : len(places)]:  # the lowest of every column
+            axis.set_xlabel("learning steps", fontsize=9)
+            axis.tick_params(labelbottom=True)
+        figure.supylabel("test accuracy", fontsize=9)
+        if handles:
+            figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
+        return figure
 
 
-def _log_if_wide(axis: Any) -> None:
-    values = np.concatenate([line.get_ydata() for line in axis.lines]) if axis.lines else np.zeros(0)
-    finite = np.asarray(values, float)[np.isfinite(values)]
-    if len(finite) and finite.min() > 0 and finite.max() / finite.min() > 8:
-        axis.set_yscale("log")
-        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if f"{value:g}"[-1] in "25" else ""))
-        axis.tick_params(axis="y", which="minor", labelsize=8)
+def save_figures(matrix: TransferMatrix, folder: Path | str, step: int | None = None) -> list[Path]:
+    """Write heat_map.png and curves.png; returns the paths."""
+    import io
+
+    paths = []
+    for name, figure in (("heat_map.png", heat_map(matrix, step)), ("curves.png", curves_figure(matrix))):
+        stream = io.BytesIO()
+        figure.savefig(stream, format="png", dpi=150)
+        paths.append(Path(folder) / name)
+        write_atomically(paths[-1], stream.getvalue())
+    return paths
 
 
 def learning_figure(
@@ -146,7 +148,7 @@ def learning_figure(
     here = [row for row in rows if (row["topology"], row["task"]) == (topology, task)]
     table = aggregate(here)
     with matplotlib.rc_context(STYLE):
-        figure, (axis,) = _figure(3.9)
+        figure, (axis,) = rows_of_axes(3.9)
         steps = sorted({entry["step"] for entry in table})
         lines = [[entry for entry in table if entry["method"] == GENOME]]
         lines += [[e for e in table if label(e) == name] for name in _best_settings(chosen, topology, task)]
@@ -209,7 +211,7 @@ def difference_map(
         difference[place] = math.nan if row["difference"] is None else row["difference"]
     compared = bool(np.isfinite(difference).any())
     with matplotlib.rc_context(STYLE | {"axes.grid": False}):
-        figure, (axis,) = _figure(1.4 + 0.45 * len(names))
+        figure, (axis,) = rows_of_axes(1.4 + 0.45 * len(names))
         if compared:
             limit = max(0.05, float(np.nanmax(np.abs(difference))))
             picture = _cells(axis, difference, "PuOr", -limit, limit)
@@ -244,45 +246,6 @@ def _cells(axis: Any, values: np.ndarray, colours: str, low: float, high: float)
     return picture
 
 
-def comparison_figure(runs: Sequence[tuple[str, Sequence[Row], Sequence[Row], int | None]], *, over: str = "step") -> Figure:
-    """Meta-training of several runs on the same axes, a colour each.
-
-    Args:
-      runs: (label, records, validations, chosen genome) as for `training_figure`; the chosen genome is drawn strong, or the
-        median where none was chosen; all others pale.
-      over: "step", or "seconds" for the time that the records tell.
-    """
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _figure(5.4, 2, sharex=True)
-        for axis, name in zip(axes, ("loss", "accuracy")):
-            for number, (words, records, validations, chosen) in enumerate(runs):
-                colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
-                usable = [record for record in records if record.get(name) and over in record]
-                clock = {record["step"]: record[over] for record in usable}
-                if usable:
-                    at, values = [record[over] for record in usable], _column(usable, name)
-                    strong = values[:, chosen] if chosen is not None and chosen < values.shape[1] else _median(values)
-                    if values.shape[1] > 1:
-                        axis.plot(at, values, color=colour, linewidth=0.9, alpha=0.3)
-                    axis.plot(at, strong, color=colour, linewidth=1.8, label=words)
-                judged = [record for record in validations if record.get(name) and record["step"] in clock]
-                if judged:
-                    values = _column(judged, name)
-                    points = values[:, chosen] if chosen is not None and chosen < values.shape[1] else _median(values)
-                    at = [clock[record["step"]] for record in judged]
-                    axis.plot(
-                        at, points, marker, color=colour, markeredgecolor="white", markersize=7, label=f"{words}, validation"
-                    )
-            axis.set_ylabel(f"query {name}")
-        _log_if_wide(axes[0])
-        axes[1].set_xlabel("meta-step" if over == "step" else "seconds of meta-training")
-        axes[1].set_ylim(top=min(1.02, axes[1].get_ylim()[1]))
-        axes[1].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-        if axes[1].get_legend_handles_labels()[0]:
-            figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-        return figure
-
-
 def _median(values: np.ndarray) -> np.ndarray:
     """[records] of [records, genomes]; NaN where no genome has a number."""
     fine = np.isfinite(values).any(axis=1)
@@ -303,7 +266,7 @@ def rivals_figure(
     here = [(w, [r for r in rows if (r["topology"], r["task"]) == place], chosen) for w, rows, chosen in runs]
     steps = sorted({row["step"] for _, rows, _ in here for row in rows})
     with matplotlib.rc_context(STYLE):
-        figure, (axis,) = _figure(3.9)
+        figure, (axis,) = rows_of_axes(3.9)
         for number, (words, rows, chosen) in enumerate(here):
             colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
             line = sorted((e for e in aggregate(rows) if e["method"] == GENOME), key=lambda entry: entry["step"])

@@ -3,36 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
-import io
-import itertools
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from neurograph.analysis.descent import alignment
+from neurograph.analysis.decomposition import MATRICES, decompose
+from neurograph.analysis.directions import alignment
 from neurograph.analysis.field import MEMORY, AnalysisError, UpdateField
 from neurograph.analysis.longrun import long_run
 from neurograph.analysis.loops import circulation, closed_curves
 from neurograph.analysis.metric import metric_search
 from neurograph.analysis.oja import oja_limit
-from neurograph.analysis.parts import MATRICES, decompose
 from neurograph.analysis.perturb import sensitivity
-from neurograph.analysis.symmetry import CAN, asymmetry
+from neurograph.analysis.symmetry import asymmetry
 from neurograph.errors import NeurographError
-from neurograph.files import write_atomically
 from neurograph.genome import Genome, backprop_genome
 from neurograph.genome.rule import Rule
 from neurograph.learning.inner_loop import Problem
 from neurograph.network.network import Network
 from neurograph.tasks import Task
-from neurograph.topology import Topology, build_topology
+from neurograph.topology import Topology
+from neurograph.topology.layered import mlp
 
-__all__ = ["TOOLS", "Analysis", "analyze", "layered", "untrained", "write_page"]
+__all__ = [
+    "TOOLS",
+    "Analysis",
+    "analyze",
+    "untrained",
+]
 
 TOOLS = {
     "asymmetry": "Is the update's Jacobian symmetric? (Eqs. 9, 10, figure 2)",
@@ -133,25 +134,6 @@ def _json(value: Any) -> Any:
     return value
 
 
-def layered(*sizes: int) -> Topology:
-    """A plain network, every layer dense to the next: `layered(2, 20, 2)`.
-
-    Raises:
-      TopologyError: a size below 1.
-    """
-    names = ["input", *(f"hidden{i}" for i in range(1, len(sizes) - 1)), "output"]
-    connections = [{"kind": "dense", "from": a, "to": b} for a, b in itertools.pairwise(names)]
-    return build_topology(
-        {
-            "title": "-".join(map(str, sizes)),
-            "populations": dict(zip(names, sizes)),
-            "inputs": "input",
-            "outputs": "output",
-            "connections": connections,
-        }
-    )
-
-
 def untrained(genome: Genome, rule: Rule, key: jax.Array) -> Genome:
     """The control: the genome's gates and moments, its matrices drawn anew with each matrix's own root mean square."""
     keys = jax.random.split(key, len(MATRICES))
@@ -225,7 +207,7 @@ def analyze(
 
     def metric() -> dict[str, Any]:
         size = at(title, topology, select=select, bias=bias).size
-        small = layered(len(topology.inputs), HIDDEN, len(topology.outputs))
+        small = mlp(len(topology.inputs), HIDDEN, len(topology.outputs))
         where = topology
         if size > METRIC_SIZE and list(select) == ["all"] and at(title, small, bias=bias).size <= METRIC_SIZE:
             where = small
@@ -269,73 +251,3 @@ def analyze(
                 raise
             found.refused[name] = str(error)
     return found
-
-
-def write_page(found: Analysis, folder: Path) -> Path:
-    """One page with everything (`report.html`, self-contained), the figures (`plots/`), `results.json` and `arrays.npz`.
-
-    Raises:
-      AnalysisError: the folder cannot be written to.
-    """
-    from neurograph.report_page import block, details, document, drawing, paragraph, table
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        body = table((), list(found.facts.items()), head_row=False)
-        sentences = found.summaries()
-        figures = _figures(found)
-        for tool, question in TOOLS.items():
-            if tool in found.refused:
-                body += block(question, paragraph(f"Not done: {found.refused[tool]}"))
-            if tool not in found.results:
-                continue
-            inner = "".join(
-                paragraph(f"{name}: {text}." if len(sentences[tool]) > 1 else f"{text}.")
-                for name, text in sentences[tool].items()
-            )
-            inner += drawing(folder / "plots", f"analysis_{tool}", figures[tool], question)
-            if tool == "metric":
-                results = found.results[tool]
-                rows = [one.table() for one in results.values()]
-                cells = [[r[0][0], *(r_[1] for r_ in r), r[0][2]] for r in zip(*rows)]
-                inner += table(["", *results, "the paper"], cells)
-            limits = CAN if tool == "asymmetry" else LIMITS.get(tool)
-            inner += details("What this can and cannot show", paragraph(limits)) if limits else ""
-            body += block(question, inner)
-        write_atomically(folder / "report.html", document(f"What kind of rule is {found.title}?", body))
-        write_atomically(folder / "results.json", json.dumps(found.to_dict(), indent=1, ensure_ascii=False) + "\n")
-        stream = io.BytesIO()
-        np.savez_compressed(stream, **_arrays(found))
-        write_atomically(folder / "arrays.npz", stream.getvalue())
-    except OSError as error:
-        raise AnalysisError(f"{folder}: cannot be written ({error.strerror})") from error
-    return folder / "report.html"
-
-
-def _arrays(found: Analysis) -> dict[str, Any]:
-    arrays = {}
-    for tool, result in found.results.items():
-        for name, one in (result if isinstance(result, dict) else {"genome": result}).items():
-            for f in dataclasses.fields(one):
-                if isinstance(value := getattr(one, f.name), np.ndarray):
-                    arrays[f"{tool}.{name}.{f.name}"] = value
-            if tool == "asymmetry":
-                arrays[f"{tool}.{name}.places"] = np.array([f"{p.direction} {p.name} {p.channel}" for p in one.places])
-    return arrays
-
-
-def _figures(found: Analysis) -> dict[str, Any]:
-    from neurograph.analysis import plots
-
-    draw: dict[str, Callable[[Any], Any]] = {
-        "asymmetry": plots.asymmetry_figure,
-        "metric": plots.metric_figure,
-        "circulation": plots.circulation_figure,
-        "closed": plots.closed_figure,
-        "decompose": plots.decomposition_figure,
-        "alignment": plots.alignment_figure,
-        "longrun": plots.long_run_figure,
-        "sensitivity": plots.sensitivity_figure,
-        "oja": plots.oja_figure,
-    }
-    return {tool: draw[tool](result) for tool, result in found.results.items()}

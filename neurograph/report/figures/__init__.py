@@ -1,0 +1,1 @@
+"""Figures, each made from results: no figure knows a page."""

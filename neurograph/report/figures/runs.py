@@ -1,0 +1,152 @@
+"""Figures of a report, by matplotlib. Every function takes plain data and returns a `Figure`; nothing global is touched.
+
+Colours are Okabe and Ito's, which colour-blind readers tell apart; markers differ as well. Bands are quartiles over seeds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from neurograph.experiments.transfer.results import Row
+from neurograph.report.figures.style import COLOURS, GREY, MARKERS, STYLE, rows_of_axes
+from neurograph.report.figures.transfer import _median
+
+__all__ = ["comparison_figure", "training_figure"]
+
+
+def _numbers(values: Any) -> np.ndarray:
+    """A list with None among its numbers as a float array with NaN."""
+    return np.array([math.nan if v is None else v for v in values], float)
+
+
+def _column(records: Sequence[Row], name: str) -> np.ndarray:
+    """[records, genomes]; shorter rows are filled with NaN."""
+    rows = [_numbers(record[name]) for record in records]
+    width = max(map(len, rows))
+    return np.stack([np.pad(row, (0, width - len(row)), constant_values=math.nan) for row in rows])
+
+
+def training_figure(
+    records: Sequence[Row],
+    validations: Sequence[Row],
+    *,
+    selected: int | None = None,
+    chance: float | None = None,
+    evolved: bool = False,
+) -> Figure:
+    """Loss and accuracy of every genome over the meta-steps, and their median where there are several.
+
+    Args:
+      records: of metrics.jsonl, with "step", "loss" and "accuracy" (lists, one number or None per genome).
+      validations: {"step", "accuracy"}: accuracies on validation data.
+      selected: the genome that was taken in the end; its line is drawn strong.
+      chance: accuracy of the commonest answer, drawn as a dotted line.
+      evolved: the records tell of generations: "loss" and "accuracy" of their median, "best_loss" and "best_accuracy".
+    """
+    with matplotlib.rc_context(STYLE):
+        figure, axes = rows_of_axes(5.4, 2, sharex=True)
+        for axis, name in zip(axes, ("loss", "accuracy")):
+            usable = [record for record in records if record.get(name)]
+            if usable:
+                steps, values = [record["step"] for record in usable], _column(usable, name)
+                for genome in range(values.shape[1]):
+                    strong = genome == selected
+                    axis.plot(
+                        steps,
+                        values[:, genome],
+                        color=COLOURS[genome % len(COLOURS)],
+                        linewidth=1.8 if strong else 1.1,
+                        alpha=0.95 if strong or values.shape[1] < 5 else 0.6,
+                        label="median of the generation" if evolved else _genome_name(genome, strong, values.shape[1]),
+                    )
+                if values.shape[1] > 2:
+                    middle = np.nanmedian(np.where(np.isfinite(values).any(1, keepdims=True), values, 0), axis=1)
+                    axis.plot(steps, middle, color=GREY, linewidth=1.2, linestyle="--", label="median")
+            fittest = [record for record in records if record.get(f"best_{name}")]
+            if fittest:
+                best = _column(fittest, f"best_{name}")[:, 0]
+                axis.plot([r["step"] for r in fittest], best, color=COLOURS[1], linewidth=1.2, linestyle="--", label="fittest")
+            axis.set_ylabel(f"{'query loss' if name == 'loss' else 'query accuracy'}")
+        _log_if_wide(axes[0])
+        validations = [record for record in validations if record.get("accuracy")]
+        if validations:
+            values = _column(validations, "accuracy")
+            for genome in range(values.shape[1]):
+                axes[1].plot(
+                    [record["step"] for record in validations],
+                    values[:, genome],
+                    MARKERS[genome % len(MARKERS)],
+                    color=COLOURS[genome % len(COLOURS)],
+                    markeredgecolor="white",
+                    markersize=6,
+                    label="validation data" if genome == 0 else None,
+                )
+        if chance is not None:
+            axes[1].axhline(chance, color=GREY, linestyle=":", linewidth=1.2, label="commonest answer")
+        axes[1].set_xlabel("meta-step")
+        axes[1].set_ylim(top=min(1.02, axes[1].get_ylim()[1]))
+        axes[1].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        if axes[1].get_legend_handles_labels()[0]:
+            figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+        return figure
+
+
+def _genome_name(genome: int, chosen: bool, count: int) -> str | None:
+    """Its entry in a legend that has room for it."""
+    return f"genome {genome}{' (chosen)' if chosen else ''}" if count <= 8 else None
+
+
+def _log_if_wide(axis: Any) -> None:
+    values = np.concatenate([line.get_ydata() for line in axis.lines]) if axis.lines else np.zeros(0)
+    finite = np.asarray(values, float)[np.isfinite(values)]
+    if len(finite) and finite.min() > 0 and finite.max() / finite.min() > 8:
+        axis.set_yscale("log")
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if f"{value:g}"[-1] in "25" else ""))
+        axis.tick_params(axis="y", which="minor", labelsize=8)
+
+
+def comparison_figure(runs: Sequence[tuple[str, Sequence[Row], Sequence[Row], int | None]], *, over: str = "step") -> Figure:
+    """Meta-training of several runs on the same axes, a colour each.
+
+    Args:
+      runs: (label, records, validations, chosen genome) as for `training_figure`; the chosen genome is drawn strong, or the
+        median where none was chosen; all others pale.
+      over: "step", or "seconds" for the time that the records tell.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure, axes = rows_of_axes(5.4, 2, sharex=True)
+        for axis, name in zip(axes, ("loss", "accuracy")):
+            for number, (words, records, validations, chosen) in enumerate(runs):
+                colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+                usable = [record for record in records if record.get(name) and over in record]
+                clock = {record["step"]: record[over] for record in usable}
+                if usable:
+                    at, values = [record[over] for record in usable], _column(usable, name)
+                    strong = values[:, chosen] if chosen is not None and chosen < values.shape[1] else _median(values)
+                    if values.shape[1] > 1:
+                        axis.plot(at, values, color=colour, linewidth=0.9, alpha=0.3)
+                    axis.plot(at, strong, color=colour, linewidth=1.8, label=words)
+                judged = [record for record in validations if record.get(name) and record["step"] in clock]
+                if judged:
+                    values = _column(judged, name)
+                    points = values[:, chosen] if chosen is not None and chosen < values.shape[1] else _median(values)
+                    at = [clock[record["step"]] for record in judged]
+                    axis.plot(
+                        at, points, marker, color=colour, markeredgecolor="white", markersize=7, label=f"{words}, validation"
+                    )
+            axis.set_ylabel(f"query {name}")
+        _log_if_wide(axes[0])
+        axes[1].set_xlabel("meta-step" if over == "step" else "seconds of meta-training")
+        axes[1].set_ylim(top=min(1.02, axes[1].get_ylim()[1]))
+        axes[1].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        if axes[1].get_legend_handles_labels()[0]:
+            figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+        return figure

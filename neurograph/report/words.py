@@ -1,0 +1,120 @@
+"""Words and tables that several pages share."""
+
+from __future__ import annotations
+
+import shlex
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from neurograph.errors import ExperimentError
+from neurograph.experiments.folder.reading import Run, mapping
+from neurograph.experiments.transfer.results import Row
+from neurograph.files import write_atomically
+from neurograph.report.html import block, commands, contents, document, paragraph
+
+__all__ = ["environment_rows", "facts", "faults", "finish", "number", "rerun_commands", "spread"]
+
+
+def finish(path: Path, title: str, top: str, sections: dict[str, str]) -> Path:
+    """Write the page of these sections, less those that are empty.
+
+    Raises:
+      ExperimentError: it cannot be written.
+    """
+    sections = {heading: body for heading, body in sections.items() if body}
+    body = contents(list(sections)) + top + "".join(block(heading, body) for heading, body in sections.items())
+    try:
+        write_atomically(path, document(title, body))
+    except OSError as error:
+        raise ExperimentError(f"{path}: cannot be written ({error.strerror})") from error
+    return path
+
+
+def faults(runs: list[Run]) -> str:
+    """What could not be read, if anything."""
+    found = [f"{run.folder.name}: {fault}" if len(runs) > 1 else fault for run in runs for fault in run.faults]
+    lines = "".join(f"<li>{escape(fault)}</li>" for fault in found)
+    return block("What could not be read", f"<ul>{lines}</ul>") if found else ""
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """A number for people; "-" for None."""
+    if isinstance(value, bool) or value is None:
+        return "-" if value is None else str(value).lower()
+    if isinstance(value, int):
+        return f"{value:,}".replace(",", " ")
+    if isinstance(value, float):
+        return f"{value:.{digits}f}" if 1e-3 <= abs(value) < 1e5 or value == 0 else f"{value:.{digits}g}"
+    return str(value)
+
+
+def facts(run: Run) -> list[tuple[str, str]]:
+    """The run in a few lines: (name, value)."""
+    summary, card = run.summary, run.card
+    found: list[tuple[str, Any]] = [("method", run.method)] if run.method else []
+    tasks = summary.get("tasks") or card.get("tasks")
+    if isinstance(tasks, list):
+        found.append(("learned on", ", ".join(dict.fromkeys(map(str, tasks)))))
+    places = [name for name, use in run.topologies().items() if "learned" in use]
+    if places:
+        found.append(("topologies", ", ".join(places)))
+    for name in ("meta_steps", "genomes"):
+        if name in summary:
+            found.append((name.replace("_", "-"), number(summary[name])))
+    if run.genome:
+        found.append(("states per neuron", number(run.genome.genome.states)))
+    if isinstance(summary.get("seconds"), (int, float)):
+        found.append(("meta-training took", _duration(summary["seconds"])))
+    validation = mapping(summary.get("validation"))
+    for name in ("accuracy", "loss"):
+        values = validation.get(name)
+        values = [v for v in (values if isinstance(values, list) else [values]) if isinstance(v, (int, float))]
+        if values:
+            found.append((f"{name} on validation data", ", ".join(number(float(v)) for v in values)))
+    skipped = summary.get("skipped")
+    total = sum(skipped) if isinstance(skipped, list) and all(isinstance(v, int) for v in skipped) else skipped
+    if isinstance(total, int):
+        found.append(("genomes that diverged" if run.evolved else "skipped updates (not finite)", number(total)))
+    return [(name, str(value)) for name, value in found]
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def spread(entry: Row | None) -> str:
+    """Median and quartiles of an aggregate."""
+    if entry is None:
+        return "-"
+    failed = f", {entry['failures']} failed" if entry["failures"] else ""
+    return f"{entry['median']:.3f} ({entry['low']:.3f}–{entry['high']:.3f}{failed})"
+
+
+def environment_rows(environment: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = []
+    for name, value in environment.items():
+        if isinstance(value, dict):
+            rows += [(str(key), "not installed" if v is None else str(v)) for key, v in value.items()]
+        else:
+            rows.append((str(name), ", ".join(map(str, value)) if isinstance(value, list) else str(value)))
+    return rows
+
+
+def rerun_commands(run: Run) -> list[str]:
+    """Commands that do the run again."""
+    folder = run.folder.name if run.folder.is_absolute() else str(run.folder)
+    command = "meta-train" if run.method in ("", "gradient") else "evolve"
+    config, again, folder = (shlex.quote(text) for text in (f"{folder}/config.yaml", f"{folder}-again", folder))
+    return [f"neurograph {command} {config} --out {again}", f"neurograph report {folder} {again}"]
+
+
+def _rerun(run: Run) -> str:
+    if not run.config:
+        return ""
+    text = (
+        "From where the run was started; the same versions on the same device give the same numbers. Topology files are taken"
+        " from topologies/, shipped ones from neurograph; an older version kept none: they are looked up from the current folder"
+        " and beside config.yaml. The second command compares both runs."
+    )
+    return paragraph(text) + commands(rerun_commands(run))
