@@ -18,7 +18,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from malformed import CASES, message_of  # noqa: E402
 
 from neurograph.topology import BUILDERS, FORMATS, load_topology  # noqa: E402
-from neurograph.topology.spec import CellSpec, NeuronSpec, PopulationSpec, SynapseSpec, TopologySpec  # noqa: E402
+from neurograph.topology.language.spec import CellSpec, NeuronSpec, PopulationSpec, SynapseSpec, TopologySpec  # noqa: E402
 
 PAGE = ROOT / "docs" / "topologies.md"
 

@@ -114,7 +114,7 @@ def test_names_of_the_reference_exist():
         assert value.__doc__, name
 
 
-@pytest.mark.parametrize("module", ["neurograph.learning.estimator", "neurograph.topology.build"])
+@pytest.mark.parametrize("module", ["neurograph.learning.estimator", "neurograph.topology.language.build"])
 def test_examples_of_docstrings_run(module: str):
     import doctest
     import importlib

@@ -10,7 +10,7 @@ from meta_runs import TWO, genome_of, numbers, write_experiments
 
 import neurograph as ng
 from neurograph.experiments.final import final_test
-from neurograph.experiments.folder import topologies as kept
+from neurograph.experiments.folder import topologies
 from neurograph.experiments.folder.topologies import keep_topology, kept_topology
 from neurograph.experiments.spec import load_experiment
 from neurograph.experiments.train import meta_train
@@ -90,7 +90,7 @@ def test_names_lead_to_their_own_copies(folder: Path, monkeypatch):
     keep_topology(folder / "run", "a/index.json", folder / "a/index.json")
     assert [kept_topology(folder / "run", f"{place}/index.json").read_text() for place in "ab"] == ["new", "b"]  # type: ignore[union-attr]
     assert kept_topology(folder / "run", "index.json") is None
-    monkeypatch.setattr(kept, "MAX_BYTES", 2)
+    monkeypatch.setattr(topologies, "MAX_BYTES", 2)
     keep_topology(folder / "run", "c", folder / "a/index.json")
     assert kept_topology(folder / "run", "c") is None
 
@@ -107,8 +107,10 @@ def test_names_lead_to_their_own_copies(folder: Path, monkeypatch):
     ],
 )
 def test_an_index_that_is_damaged_foreign_or_leads_outside_keeps_nothing(folder: Path, index: str):
-    outside = json.dumps({"format": kept.FORMAT, "files": {"a": "../../files/two.yaml", "b": str(folder / "files/two.yaml")}})
-    lost = json.dumps({"format": kept.FORMAT, "files": {"a": "gone.yaml", "b": 3}})
+    outside = json.dumps(
+        {"format": topologies.FORMAT, "files": {"a": "../../files/two.yaml", "b": str(folder / "files/two.yaml")}}
+    )
+    lost = json.dumps({"format": topologies.FORMAT, "files": {"a": "gone.yaml", "b": 3}})
     (folder / "run/topologies").mkdir(parents=True)
     (folder / "run/topologies/index.json").write_text({"LEADS OUTSIDE": outside, "LOST": lost}.get(index, index))
     assert kept_topology(folder / "run", "a") is None

@@ -7,7 +7,7 @@ import pytest
 
 from neurograph.experiments.experiment import find_topology
 from neurograph.experiments.transfer.matrix_results import TransferMatrix
-from neurograph.reproduce.properties import PROPERTIES, predictors, properties, relate, relation_figure, walk_lengths
+from neurograph.reproduce.claims.properties import PROPERTIES, predictors, properties, relate, relation_figure, walk_lengths
 from neurograph.reproduce.summaries import baseline_rows, by_genome, told
 from neurograph.topology import build_topology
 

@@ -16,9 +16,9 @@ from neurograph.cli.task import task as command
 from neurograph.errors import MissingExtraError, TaskError
 from neurograph.tasks import from_arrays, from_csv, from_frame, from_image_folder, from_parquet, get_task
 from neurograph.tasks.build import carve, select_classes
-from neurograph.tasks.cache import cached
 from neurograph.tasks.images import crop_center, resize
-from neurograph.tasks.stored import find
+from neurograph.tasks.tfds.cache import cached
+from neurograph.tasks.tfds.stored import find
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "tfds"
 KEY = jax.random.key(5)
@@ -310,7 +310,7 @@ def test_prepare_offline_and_without_packages(tmp_path, monkeypatch):
     import importlib.util as util
 
     requests = pytest.importorskip("requests")
-    from neurograph.tasks import prepare as module
+    from neurograph.tasks.tfds import prepare as module
 
     present = util.find_spec
 

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal
 
-from neurograph.topology import build_topology, sampling
+from neurograph.topology import build_topology
+from neurograph.topology.language import sampling
 
 
 def test_dense_and_one_to_one():

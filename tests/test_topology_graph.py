@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from strategies import topologies
 
 from neurograph.errors import TopologyError
-from neurograph.topology import Topology, analysis
+from neurograph.topology import Topology, structure
 from neurograph.topology.summary import dense_share, estimate, summarize
 
 ANY = st.booleans().flatmap(lambda cyclic: topologies(cyclic=cyclic, attributes=True))
@@ -45,7 +45,7 @@ def test_structure_agrees_with_networkx(topology):
     assert set(np.flatnonzero(topology.unreachable)) == set(graph) - reached
     assert set(np.flatnonzero(topology.dead_end)) == set(graph) - leading
     lengths = nx.multi_source_dijkstra_path_length(graph, topology.inputs.tolist())
-    distance = analysis.distances(topology.num_neurons, topology.senders, topology.receivers, topology.inputs)
+    distance = structure.distances(topology.num_neurons, topology.senders, topology.receivers, topology.inputs)
     assert distance.tolist() == [lengths.get(i, -1) for i in range(topology.num_neurons)]
 
 
@@ -56,12 +56,12 @@ def test_small_graphs_are_searched_as_large_ones_are(topology):
     edges = topology.num_neurons, topology.senders, topology.receivers
 
     def results():
-        count, component = analysis.strong_components(*edges)
+        count, component = structure.strong_components(*edges)
         roots = topology.inputs, topology.outputs[:1], topology.inputs[:0]
-        return [[count], component, *(f(*edges, r) for f in (analysis.reachable, analysis.distances) for r in roots)]
+        return [[count], component, *(f(*edges, r) for f in (structure.reachable, structure.distances) for r in roots)]
 
     small = results()
-    with mock.patch.object(analysis, "_SMALL_GRAPH", -1):
+    with mock.patch.object(structure, "_SMALL_GRAPH", -1):
         for ours, theirs in zip(small, results(), strict=True):
             np.testing.assert_array_equal(ours, theirs)
 

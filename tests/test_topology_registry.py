@@ -10,7 +10,7 @@ from building import build
 
 from neurograph.errors import SpecError, TopologyError
 from neurograph.topology import BUILDERS, Builder, Edges, Limits, Projection, build_topology, register_builder
-from neurograph.topology.builders import Dense
+from neurograph.topology.language.builders import Dense
 
 
 @pytest.mark.parametrize(

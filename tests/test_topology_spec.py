@@ -116,8 +116,8 @@ def test_names_may_be_numbers_and_inputs_lists(tmp_path):
 
 
 def test_a_description_in_python_may_use_tuples_and_models():
-    from neurograph.topology.builders import Convolution, Dense
-    from neurograph.topology.spec import TopologySpec
+    from neurograph.topology.language.builders import Convolution, Dense
+    from neurograph.topology.language.spec import TopologySpec
 
     spec = {
         "populations": {"x": (4, 4), "c": (4, 4, 2), "y": 2},

@@ -123,8 +123,8 @@ def prepare(names: tuple[str, ...], options: tuple[str, ...], data_dir: str | No
     """Download the data of NAMES if it is not there, decode it, and keep it in the cache."""
     given = _parse(options, data_dir)
     from neurograph.tasks import cache_dir, get_task, task_names
-    from neurograph.tasks.prepare import prepare as download
     from neurograph.tasks.registry import task_entry
+    from neurograph.tasks.tfds.prepare import prepare as download
 
     for name in names:
         known = name in task_names() or ":" in name

@@ -31,7 +31,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from neurograph.errors import ExperimentError, TaskError
-from neurograph.experiments.transfer.results import Row
 from neurograph.genome import AnyGenome
 from neurograph.learning.baselines import (
     LEARNING_RATES,
@@ -220,12 +219,17 @@ class SequenceCurves:
     accuracy: np.ndarray
     loss: np.ndarray
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[dict[str, Any]]:
         """One per seed, point and judged task: {"phase", "step", "judged", "seed", "accuracy", "loss", "failed"}."""
-        found: list[Row] = []
+        found: list[dict[str, Any]] = []
         for (seed, point, task), hit in np.ndenumerate(self.accuracy):
             loss = float(self.loss[seed, point, task])
-            row: Row = {"phase": self.points[point][0], "step": self.points[point][1], "judged": self.tasks[task], "seed": seed}
+            row: dict[str, Any] = {
+                "phase": self.points[point][0],
+                "step": self.points[point][1],
+                "judged": self.tasks[task],
+                "seed": seed,
+            }
             row |= {"accuracy": float(hit), "loss": loss if math.isfinite(loss) else None, "failed": not math.isfinite(loss)}
             found.append(row)
         return found

@@ -71,11 +71,11 @@ def _plain(name: str, summary: str) -> TaskEntry:
 
 def _images(name: str, summary: str, **preset: Any) -> TaskEntry:
     preset.setdefault("dataset", name)
-    return TaskEntry(name, "neurograph.tasks.datasets:images", summary, "tensorflow-datasets", preset, ("dataset",))
+    return TaskEntry(name, "neurograph.tasks.tfds.datasets:images", summary, "tensorflow-datasets", preset, ("dataset",))
 
 
 def _omniglot(name: str, summary: str, **preset: Any) -> TaskEntry:
-    return TaskEntry(name, "neurograph.tasks.datasets:omniglot", summary, "tensorflow-datasets", preset)
+    return TaskEntry(name, "neurograph.tasks.tfds.datasets:omniglot", summary, "tensorflow-datasets", preset)
 
 
 _ENTRIES: dict[str, TaskEntry] = {}
@@ -127,15 +127,15 @@ _SCHEMES = {
     for scheme, target, argument, summary, kind in (
         (
             "tfds",
-            "datasets:images",
+            "tfds.datasets:images",
             "dataset",
             "any image-classification set of tensorflow-datasets, by its name",
             "tensorflow-datasets",
         ),
-        ("npz", "own:from_npz", "path", "arrays x and labels of an .npz file", "your own"),
-        ("csv", "own:from_csv", "path", "a CSV file with a label column", "your own"),
-        ("parquet", "own:from_parquet", "path", "a Parquet file with a label column", "your own"),
-        ("folder", "own:from_image_folder", "path", "a folder of images, one subfolder per class", "your own"),
+        ("npz", "own_data:from_npz", "path", "arrays x and labels of an .npz file", "your own"),
+        ("csv", "own_data:from_csv", "path", "a CSV file with a label column", "your own"),
+        ("parquet", "own_data:from_parquet", "path", "a Parquet file with a label column", "your own"),
+        ("folder", "own_data:from_image_folder", "path", "a folder of images, one subfolder per class", "your own"),
     )
 }
 

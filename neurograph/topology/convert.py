@@ -5,22 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from neurograph.errors import TopologyError
-from neurograph.topology.table import EDGE_KEYS, NODE_KEYS, Column, Options, Rule, Table, table_of, topology_of
+from neurograph.topology.columns import NODE_KEYS, Column, Table
+from neurograph.topology.formats.reading import Options, Selector, topology_of
 from neurograph.topology.validate import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
-    import networkx as nx
-
     from neurograph.topology.graph import Topology
 
-__all__ = ["from_networkx", "to_networkx"]
+__all__ = [
+    "from_networkx",
+]
 
 
 def from_networkx(
     graph: Any,
     *,
-    inputs: Rule = None,
-    outputs: Rule = None,
+    inputs: Selector = None,
+    outputs: Selector = None,
     weight: str | None = "weight",
     schedule: str | None = None,
     ticks: int | None = None,
@@ -78,23 +79,3 @@ def from_networkx(
                 edge_columns[key].values.append(value)
     table.nodes = {key: column for key, column in table.nodes.items() if column.at}
     return topology_of(table, options)
-
-
-def to_networkx(topology: Topology) -> nx.DiGraph:
-    """Everything in a topology as a `networkx.DiGraph` whose attributes any networkx writer can store."""
-    table = table_of(topology)
-    import networkx as nx
-
-    graph = nx.DiGraph()
-    graph.graph.update(table.graph)
-    graph.add_nodes_from(table.names)
-    graph.add_edges_from(zip(table.sources, table.targets))
-    for key in NODE_KEYS:
-        column = table.nodes.get(key, Column())
-        for i, value in zip(column.at, column.values):
-            graph.nodes[table.names[i]][key] = value
-    for key in EDGE_KEYS:
-        column = table.edges.get(key, Column())
-        for i, value in zip(column.at, column.values):
-            graph[table.sources[i]][table.targets[i]][key] = value
-    return graph

@@ -11,13 +11,13 @@ from typing import Any
 
 from neurograph.documents import Source, parse_yaml
 from neurograph.errors import Fault, SpecError, TopologyError
-from neurograph.topology.build import build_topology
 from neurograph.topology.formats import text as text_formats
 from neurograph.topology.formats import write
 from neurograph.topology.formats import xml as xml_formats
+from neurograph.topology.formats.reading import Options, Selector, topology_of
 from neurograph.topology.graph import Topology
+from neurograph.topology.language.build import build_topology
 from neurograph.topology.shipped import topology_file
-from neurograph.topology.table import Options, Rule, topology_of
 from neurograph.topology.validate import DEFAULT_LIMITS, Limits
 
 __all__ = ["FORMATS", "load_topology", "save_topology"]
@@ -42,8 +42,8 @@ MAX_YAML_BYTES = 100_000_000
 def load_topology(
     path: str | os.PathLike[str],
     *,
-    inputs: Rule = None,
-    outputs: Rule = None,
+    inputs: Selector = None,
+    outputs: Selector = None,
     weight: str | None = "weight",
     schedule: str | None = None,
     ticks: int | None = None,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from neurograph.errors import TopologyError
-from neurograph.topology import analysis
+from neurograph.topology import structure
 from neurograph.topology.validate import SCHEDULES, InvalidGraph, find_problems
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Topology:
 
     @cached_property
     def _strong(self) -> tuple[int, np.ndarray]:
-        count, component = analysis.strong_components(self.num_neurons, self.senders, self.receivers)
+        count, component = structure.strong_components(self.num_neurons, self.senders, self.receivers)
         component.flags.writeable = False
         return count, component
 
@@ -154,7 +154,7 @@ class Topology:
     def levels(self) -> np.ndarray:
         """[n] int32: longest path from a neuron without incoming synapses (level 0); a component's neurons share one level."""
         count, component = self._strong
-        level = analysis.component_levels(count, component[self.senders], component[self.receivers])[component]
+        level = structure.component_levels(count, component[self.senders], component[self.receivers])[component]
         level.flags.writeable = False
         return level
 
@@ -165,18 +165,18 @@ class Topology:
 
     def find_cycle(self) -> list[str]:
         """Names along one short cycle, the first not repeated; empty if the graph is acyclic."""
-        cycle = analysis.cycle_within(self.num_neurons, self.senders, self.receivers, self.components)
+        cycle = structure.cycle_within(self.num_neurons, self.senders, self.receivers, self.components)
         return [self.names[i] for i in cycle]
 
     @cached_property
     def unreachable(self) -> np.ndarray:
         """[n] bool: no path from any input leads to the neuron. Such neurons still carry their bias."""
-        return _frozen(~analysis.reachable(self.num_neurons, self.senders, self.receivers, self.inputs))
+        return _frozen(~structure.reachable(self.num_neurons, self.senders, self.receivers, self.inputs))
 
     @cached_property
     def dead_end(self) -> np.ndarray:
         """[n] bool: no path leads from the neuron to any output."""
-        return _frozen(~analysis.reachable(self.num_neurons, self.receivers, self.senders, self.outputs))
+        return _frozen(~structure.reachable(self.num_neurons, self.receivers, self.senders, self.outputs))
 
     @property
     def dead(self) -> np.ndarray:
@@ -265,7 +265,7 @@ class Topology:
 
     def to_networkx(self) -> nx.DiGraph:
         """A networkx.DiGraph with everything in its attributes; `from_networkx` of it is equal to this topology."""
-        from neurograph.topology.convert import to_networkx
+        from neurograph.topology.columns import to_networkx
 
         return to_networkx(self)
 

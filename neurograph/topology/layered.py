@@ -34,6 +34,6 @@ def mlp(*sizes: int | Sequence[int]) -> Topology:
     Raises:
       SpecError: a width below 1.
     """
-    from neurograph.topology.build import build_topology
+    from neurograph.topology.language.build import build_topology
 
     return build_topology(layered_document(*sizes))

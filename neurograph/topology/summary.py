@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from neurograph.topology import analysis
+from neurograph.topology import structure
 from neurograph.topology.graph import Topology
 
 __all__ = ["dense_share", "estimate", "summarize"]
@@ -64,7 +64,7 @@ def summarize(
     dead = np.flatnonzero(t.dead)
     into, outof = np.bincount(t.receivers, minlength=t.num_neurons), np.bincount(t.senders, minlength=t.num_neurons)
     isolated = (into == 0) & (outof == 0)
-    far = analysis.distances(t.num_neurons, t.senders, t.receivers, t.inputs)[t.outputs]
+    far = structure.distances(t.num_neurons, t.senders, t.receivers, t.inputs)[t.outputs]
     notes = []
     if t.schedule == "synchronous" and t.ticks < int(far.max()):
         i = t.outputs[int(np.argmax(far))]

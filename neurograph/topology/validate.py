@@ -6,16 +6,13 @@ import dataclasses
 import re
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from neurograph.errors import TopologyError
 
-if TYPE_CHECKING:
-    from neurograph.topology.graph import Topology
-
-__all__ = ["DEFAULT_LIMITS", "SCHEDULES", "InvalidGraph", "Limits", "Problem", "bad_text", "find_problems"]
+__all__ = ["DEFAULT_LIMITS", "SCHEDULES", "Flaw", "InvalidGraph", "Limits", "bad_text", "find_problems"]
 
 SCHEDULES = ("levels", "synchronous", "mixed")
 
@@ -55,8 +52,40 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 
+class Graph(Protocol):
+    """What the checks read of a topology."""
+
+    names: tuple[str, ...]
+    senders: np.ndarray
+    receivers: np.ndarray
+    inputs: np.ndarray
+    outputs: np.ndarray
+    bias: np.ndarray
+    weight: np.ndarray
+    fixed: np.ndarray
+    group: np.ndarray
+    bias_group: np.ndarray
+    population: np.ndarray
+    population_names: tuple[str, ...]
+    population_shapes: tuple[tuple[int, ...], ...]
+    title: str
+    description: str
+    schedule: str
+    ticks: int
+    outputs_may_project: bool
+
+    @property
+    def num_neurons(self) -> int: ...
+    @property
+    def num_synapses(self) -> int: ...
+    @property
+    def is_acyclic(self) -> bool: ...
+    def find_cycle(self) -> list[int]: ...
+    def unreachable(self) -> Any: ...
+
+
 @dataclasses.dataclass(frozen=True)
-class Problem:
+class Flaw:
     """One fault: `kind` is "graph", "neuron", "synapse", "input", "output" or "population", `index` the place in that array."""
 
     message: str
@@ -67,7 +96,7 @@ class Problem:
 class InvalidGraph(TopologyError):
     """A TopologyError that lists its problems, so that a reader can give each its line in the file."""
 
-    def __init__(self, problems: list[Problem]):
+    def __init__(self, problems: list[Flaw]):
         self.problems = tuple(problems)
         super().__init__("\n".join(problem.message for problem in problems))
 
@@ -82,7 +111,7 @@ def bad_text(text: Any, *, newlines: bool = False) -> str | None:
     return None
 
 
-def find_problems(topology: Topology) -> list[Problem]:
+def find_problems(topology: Graph) -> list[Flaw]:
     """All faults of a topology whose arrays already have the right shapes and dtypes.
 
     Later stages look at the graph only if earlier ones found the indices sound.
@@ -94,17 +123,17 @@ def find_problems(topology: Topology) -> list[Problem]:
     return problems or _paths(topology)
 
 
-def _first(found: np.ndarray | list[int], kind: str, message: Callable[[int], str]) -> list[Problem]:
+def _first(found: np.ndarray | list[int], kind: str, message: Callable[[int], str]) -> list[Flaw]:
     """The first few faults of a kind, the last of them saying how many more there are."""
-    problems = [Problem(message(int(i)), kind, int(i)) for i in found[:_SHOWN]]
+    problems = [Flaw(message(int(i)), kind, int(i)) for i in found[:_SHOWN]]
     if len(found) > _SHOWN:
         problems[-1] = dataclasses.replace(problems[-1], message=f"{problems[-1].message} ({len(found) - _SHOWN:,} more like it)")
     return problems
 
 
-def _names(t: Topology) -> list[Problem]:
+def _names(t: Graph) -> list[Flaw]:
     if not t.names:
-        return [Problem("the graph has no neurons.")]
+        return [Flaw("the graph has no neurons.")]
     wrong = [i for i, name in enumerate(t.names) if type(name) is not str]
     if wrong:
         return _first(wrong, "neuron", lambda i: f"names[{i}]: got {type(t.names[i]).__name__}; expected text.")
@@ -129,22 +158,22 @@ def _names(t: Topology) -> list[Problem]:
     return problems
 
 
-def _options(t: Topology) -> list[Problem]:
+def _options(t: Graph) -> list[Flaw]:
     problems = []
     if t.schedule not in SCHEDULES:
-        problems.append(Problem(f"schedule: got {t.schedule!r}; allowed: {', '.join(SCHEDULES)}."))
+        problems.append(Flaw(f"schedule: got {t.schedule!r}; allowed: {', '.join(SCHEDULES)}."))
     if not 1 <= t.ticks <= 1_000_000:
-        problems.append(Problem(f"ticks: got {t.ticks}; expected an integer from 1 to 1,000,000."))
+        problems.append(Flaw(f"ticks: got {t.ticks}; expected an integer from 1 to 1,000,000."))
     elif t.schedule == "levels" and t.ticks != 1:
-        problems.append(Problem(f'ticks: got {t.ticks}, but schedule "levels" has one; allowed with: synchronous, mixed.'))
+        problems.append(Flaw(f'ticks: got {t.ticks}, but schedule "levels" has one; allowed with: synchronous, mixed.'))
     for name in ("title", "description"):
         why = bad_text(getattr(t, name), newlines=name == "description")
         if why:
-            problems.append(Problem(f"{name}: {why}."))
+            problems.append(Flaw(f"{name}: {why}."))
     return problems
 
 
-def _indices(t: Topology) -> list[Problem]:
+def _indices(t: Graph) -> list[Flaw]:
     problems = []
     for name, kind in (("senders", "synapse"), ("receivers", "synapse"), ("inputs", "input"), ("outputs", "output")):
         problems += _out_of_range(name, getattr(t, name), kind, 0, t.num_neurons, f" ({t.num_neurons:,} neurons)")
@@ -152,12 +181,12 @@ def _indices(t: Topology) -> list[Problem]:
     return problems
 
 
-def _out_of_range(name: str, array: np.ndarray, kind: str, low: int, stop: int, note: str) -> list[Problem]:
+def _out_of_range(name: str, array: np.ndarray, kind: str, low: int, stop: int, note: str) -> list[Flaw]:
     wrong = np.flatnonzero((array < low) | (array >= stop))
     return _first(wrong, kind, lambda i: f"{name}[{i}]: {array[i]} is out of range; allowed {low} to {stop - 1}{note}.")
 
 
-def _populations(t: Topology) -> list[Problem]:
+def _populations(t: Graph) -> list[Flaw]:
     problems = []
     for i, name in enumerate(t.population_names):
         why = (
@@ -166,15 +195,15 @@ def _populations(t: Topology) -> list[Problem]:
             else bad_text(name) or (f"is longer than {MAX_NAME:,}" if len(name) > MAX_NAME else None)
         )
         if why:
-            problems.append(Problem(f"population_names[{i}]: {why}.", "population", i))
+            problems.append(Flaw(f"population_names[{i}]: {why}.", "population", i))
     if problems:
         return problems
     for name, count in Counter(t.population_names).items():
         if count > 1:
-            problems.append(Problem(f"population {name!r} is named twice.", "population", t.population_names.index(name)))
+            problems.append(Flaw(f"population {name!r} is named twice.", "population", t.population_names.index(name)))
     if len(t.population_shapes) != len(t.population_names):
         got, wanted = len(t.population_shapes), len(t.population_names)
-        problems.append(Problem(f"population_shapes: got {got} shapes for {wanted} populations."))
+        problems.append(Flaw(f"population_shapes: got {got} shapes for {wanted} populations."))
         return problems
     sizes = np.bincount(t.population[t.population >= 0], minlength=len(t.population_names))
     for i, (name, shape) in enumerate(zip(t.population_names, t.population_shapes)):
@@ -182,13 +211,13 @@ def _populations(t: Topology) -> list[Problem]:
         for length in shape:
             size *= length
         if not sizes[i]:
-            problems.append(Problem(f"population {name!r} has no neurons.", "population", i))
+            problems.append(Flaw(f"population {name!r} has no neurons.", "population", i))
         elif not shape or min(shape) < 1 or size != sizes[i]:
-            problems.append(Problem(f"population {name!r} has {sizes[i]} neurons but the shape {shape}.", "population", i))
+            problems.append(Flaw(f"population {name!r} has {sizes[i]} neurons but the shape {shape}.", "population", i))
     return problems
 
 
-def _synapses(t: Topology) -> list[Problem]:
+def _synapses(t: Graph) -> list[Flaw]:
     names, n, problems = t.names, t.num_neurons, []
 
     def arrow(e: int) -> str:
@@ -209,7 +238,7 @@ def _synapses(t: Topology) -> list[Problem]:
     return problems
 
 
-def _groups(t: Topology) -> list[Problem]:
+def _groups(t: Graph) -> list[Flaw]:
     names, problems = t.names, []
     members = np.flatnonzero(t.group >= 0)
     if len(members):
@@ -230,7 +259,7 @@ def _groups(t: Topology) -> list[Problem]:
     return problems
 
 
-def _roles(t: Topology) -> list[Problem]:
+def _roles(t: Graph) -> list[Flaw]:
     names, n = t.names, t.num_neurons
     problems = [*_role(t, "input", t.inputs), *_role(t, "output", t.outputs)]
     is_input, is_output = _mask(n, t.inputs), _mask(n, t.outputs)
@@ -250,14 +279,14 @@ def _roles(t: Topology) -> list[Problem]:
     return problems
 
 
-def _role(t: Topology, role: str, array: np.ndarray) -> list[Problem]:
+def _role(t: Graph, role: str, array: np.ndarray) -> list[Flaw]:
     if not len(array):
-        return [Problem(f"the graph has no {role} neurons; at least one is needed.")]
+        return [Flaw(f"the graph has no {role} neurons; at least one is needed.")]
     twice = np.flatnonzero(np.bincount(array, minlength=t.num_neurons) > 1)
     return _first(twice, "neuron", lambda i: f"neuron {t.names[i]!r} is an {role} twice.")
 
 
-def _paths(t: Topology) -> list[Problem]:
+def _paths(t: Graph) -> list[Flaw]:
     problems = []
     if t.schedule == "levels" and not t.is_acyclic:
         names = t.find_cycle()
@@ -265,7 +294,7 @@ def _paths(t: Topology) -> list[Problem]:
         loop = " -> ".join(repr(name) if not name.startswith("... ") else name for name in [*shown, names[0]])
         what = "a self-loop" if len(names) == 1 else "a cycle"
         problems.append(
-            Problem(
+            Flaw(
                 f'the graph has {what}, {loop}; schedule "levels" needs an acyclic graph (allowed here: synchronous, mixed).',
                 "neuron",
                 t.index(names[0]),

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.figure import Figure
 
 from neurograph.experiments.transfer.results import Row
 from neurograph.report.figures.style import COLOURS, GREY, MARKERS, STYLE
 
-__all__ = ["curves", "panels", "ranges"]
+__all__ = ["curves", "median", "panels", "ranges"]
 
 
 def panels(count: int, *, columns: int = 2, width: float = 4.2, height: float = 3.1, **options: Any) -> tuple[Figure, list[Any]]:
@@ -84,3 +86,11 @@ def ranges(axis: Any, entries: Mapping[str, Row], *, title: str = "", xlabel: st
         axis.set_xlabel(xlabel)
         axis.set_title(title, fontsize=10, loc="left")
         axis.tick_params(labelsize=9)
+
+
+def median(values: np.ndarray) -> np.ndarray:
+    """[records] of [records, genomes]; NaN where no genome has a number."""
+    fine = np.isfinite(values).any(axis=1)
+    middle = np.full(len(values), math.nan)
+    middle[fine] = np.nanmedian(values[fine], axis=1)
+    return middle

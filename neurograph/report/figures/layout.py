@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurograph.topology import analysis
+from neurograph.topology import structure
 from neurograph.topology.graph import Topology
 
 __all__ = ["Box", "Link", "neuron_positions", "population_layout"]
@@ -138,11 +138,11 @@ def population_layout(t: Topology) -> tuple[list[Box], list[Link]]:
     fixed = np.bincount(inverse, weights=t.fixed, minlength=len(pairs))
     grouped = np.bincount(inverse, weights=t.group >= 0, minlength=len(pairs))
     source, target = pairs // n, pairs % n
-    amount, component = analysis.strong_components(n, source, target)
+    amount, component = structure.strong_components(n, source, target)
     inner = np.zeros(len(pairs), bool)  # links on a cycle of neurons, not only of boxes
     same = t.components[t.senders] == t.components[t.receivers]
     inner[inverse[same]] = True
-    level = analysis.component_levels(amount, component[source], component[target])[component].astype(float)
+    level = structure.component_levels(amount, component[source], component[target])[component].astype(float)
     # boxes of one cycle stand one after the other, in the order of the file
     order = np.lexsort((np.arange(n), component, level))
     column = np.zeros(n, int)

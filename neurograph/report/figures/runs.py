@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from neurograph.experiments.transfer.results import Row
+from neurograph.report.figures.bands import median
 from neurograph.report.figures.style import COLOURS, GREY, MARKERS, STYLE, rows_of_axes
-from neurograph.report.figures.transfer import _median
 
 __all__ = ["comparison_figure", "training_figure"]
 
@@ -130,14 +130,14 @@ def comparison_figure(runs: Sequence[tuple[str, Sequence[Row], Sequence[Row], in
                 clock = {record["step"]: record[over] for record in usable}
                 if usable:
                     at, values = [record[over] for record in usable], _column(usable, name)
-                    strong = values[:, chosen] if chosen is not None and chosen < values.shape[1] else _median(values)
+                    strong = values[:, chosen] if chosen is not None and chosen < values.shape[1] else median(values)
                     if values.shape[1] > 1:
                         axis.plot(at, values, color=colour, linewidth=0.9, alpha=0.3)
                     axis.plot(at, strong, color=colour, linewidth=1.8, label=words)
                 judged = [record for record in validations if record.get(name) and record["step"] in clock]
                 if judged:
                     values = _column(judged, name)
-                    points = values[:, chosen] if chosen is not None and chosen < values.shape[1] else _median(values)
+                    points = values[:, chosen] if chosen is not None and chosen < values.shape[1] else median(values)
                     at = [clock[record["step"]] for record in judged]
                     axis.plot(
                         at, points, marker, color=colour, markeredgecolor="white", markersize=7, label=f"{words}, validation"

@@ -246,14 +246,6 @@ def _cells(axis: Any, values: np.ndarray, colours: str, low: float, high: float)
     return picture
 
 
-def _median(values: np.ndarray) -> np.ndarray:
-    """[records] of [records, genomes]; NaN where no genome has a number."""
-    fine = np.isfinite(values).any(axis=1)
-    middle = np.full(len(values), math.nan)
-    middle[fine] = np.nanmedian(values[fine], axis=1)
-    return middle
-
-
 def rivals_figure(
     runs: Sequence[tuple[str, Sequence[Row], Sequence[Row]]], topology: str, task: str, *, chance: float | None = None
 ) -> Figure:

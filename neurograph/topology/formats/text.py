@@ -13,7 +13,8 @@ from typing import Any
 
 from neurograph.documents import parse_yaml
 from neurograph.errors import Fault, SpecError
-from neurograph.topology.table import Column, Options, Table
+from neurograph.topology.columns import Column, Table
+from neurograph.topology.formats.reading import Options
 
 __all__ = ["CSV_MARK", "read_csv", "read_gml", "read_json"]
 

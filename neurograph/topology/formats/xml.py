@@ -13,7 +13,8 @@ from typing import Any
 from xml.parsers import expat
 
 from neurograph.errors import Fault, SpecError
-from neurograph.topology.table import Column, Options, Table
+from neurograph.topology.columns import Column, Table
+from neurograph.topology.formats.reading import Options
 
 __all__ = ["read_gexf", "read_graphml"]
 

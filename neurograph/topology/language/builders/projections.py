@@ -9,8 +9,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from neurograph.errors import TopologyError
-from neurograph.topology import sampling
-from neurograph.topology.builders.base import Builder, Canvas, Edges, Group, Name, Projection, register_builder
+from neurograph.topology.language import sampling
+from neurograph.topology.language.builders.base import Builder, Canvas, Edges, Group, Name, Projection, register_builder
 
 __all__ = ["Dense", "Highway", "Local", "OneToOne", "Random", "Residual"]
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from neurograph.report.figures.bands import curves, panels
 from neurograph.report.figures.style import COLOURS, GREY
+from neurograph.reproduce.claims.toy_parts import GRAPH, maps, spreads_of
 from neurograph.reproduce.summaries import at, summarize, tested
-from neurograph.reproduce.toy_parts import GRAPH, maps, spreads_of
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Workbench
 from neurograph.topology.layered import mlp

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from neurograph.errors import MissingExtraError, TaskError
-from neurograph.tasks.stored import NotStored, find, search_path
+from neurograph.tasks.tfds.stored import NotStored, find, search_path
 
 __all__ = ["prepare"]
 

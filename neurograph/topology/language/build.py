@@ -11,9 +11,9 @@ import numpy as np
 
 from neurograph.documents import Source, suggestion
 from neurograph.errors import Fault, SpecError, TopologyError
-from neurograph.topology.builders import Builder, Canvas, Edges, Group
 from neurograph.topology.graph import Topology
-from neurograph.topology.spec import CellSpec, PopulationSpec, TopologySpec, validate_spec
+from neurograph.topology.language.builders import Builder, Canvas, Edges, Group
+from neurograph.topology.language.spec import CellSpec, PopulationSpec, TopologySpec, validate_spec
 from neurograph.topology.validate import DEFAULT_LIMITS, InvalidGraph, Limits
 
 __all__ = ["build_topology"]

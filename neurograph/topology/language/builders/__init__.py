@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from neurograph.topology.builders.base import BUILDERS, Builder, Canvas, Edges, Group, Projection, Within, register_builder
-from neurograph.topology.builders.images import AveragePool, Convolution
-from neurograph.topology.builders.networks import BarabasiAlbert, ErdosRenyi, Grid, Ring, StochasticBlock, WattsStrogatz
-from neurograph.topology.builders.projections import Dense, Highway, Local, OneToOne, Random, Residual
+from neurograph.topology.language.builders.base import (
+    BUILDERS,
+    Builder,
+    Canvas,
+    Edges,
+    Group,
+    Projection,
+    Within,
+    register_builder,
+)
+from neurograph.topology.language.builders.images import AveragePool, Convolution
+from neurograph.topology.language.builders.networks import BarabasiAlbert, ErdosRenyi, Grid, Ring, StochasticBlock, WattsStrogatz
+from neurograph.topology.language.builders.projections import Dense, Highway, Local, OneToOne, Random, Residual
 
 __all__ = [
     "BUILDERS",

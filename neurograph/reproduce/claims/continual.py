@@ -16,7 +16,7 @@ from neurograph.learning.baselines import LEARNING_RATES, Setting
 from neurograph.learning.sequence import GenomeLearner, Phase, best_descent, learn_sequence, permuted
 from neurograph.network.network import Network
 from neurograph.report.figures.bands import panels
-from neurograph.reproduce.continual_findings import LABELS, draw, few_finding, labels_finding, tasks_finding
+from neurograph.reproduce.claims.continual_findings import LABELS, draw, few_finding, labels_finding, tasks_finding
 from neurograph.reproduce.summaries import at, summarize
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Trained, Workbench

@@ -1,4 +1,4 @@
-"""Neurons, synapses and their attributes as columns: the one form that all graph files and networkx graphs pass through."""
+"""Columns of a file or a networkx graph, read as a topology: every fault with its place."""
 
 from __future__ import annotations
 
@@ -11,49 +11,23 @@ import numpy as np
 
 from neurograph.documents import suggestion
 from neurograph.errors import Fault, SpecError
+from neurograph.topology.columns import NODE_KEYS, Column, Table
+from neurograph.topology.formats.parsing import as_bool, as_finite, as_int, as_label, numbered, short
 from neurograph.topology.graph import Topology
-from neurograph.topology.validate import DEFAULT_LIMITS, InvalidGraph, Limits, Problem
-from neurograph.topology.values import as_bool, as_finite, as_int, as_label, numbered, short
+from neurograph.topology.validate import DEFAULT_LIMITS, Flaw, InvalidGraph, Limits
 
-__all__ = ["EDGE_KEYS", "GRAPH_KEYS", "NODE_KEYS", "Column", "Options", "Rule", "Table", "table_of", "topology_of"]
-
-NODE_KEYS = ("role", "position", "bias", "bias_group", "population")
-EDGE_KEYS = ("weight", "fixed", "group", "index")
-GRAPH_KEYS = ("schedule", "ticks", "outputs_may_project", "title", "description", "populations")
-
-Rule = str | Sequence[Any] | Mapping[str, Any] | None
+__all__ = ["Options", "Selector", "topology_of"]
 
 
-@dataclasses.dataclass
-class Column:
-    """Values of one attribute where it is given: `values[i]` belongs to element `at[i]`."""
-
-    at: list[int] = dataclasses.field(default_factory=list)
-    values: list[Any] = dataclasses.field(default_factory=list)
-
-
-@dataclasses.dataclass
-class Table:
-    """A graph as it stands in a file. `locate(kind, index)` gives the line of a "node" or "edge", if the format has lines."""
-
-    names: list[str]
-    sources: list[str]
-    targets: list[str]
-    nodes: dict[str, Column] = dataclasses.field(default_factory=dict)
-    edges: dict[str, Column] = dataclasses.field(default_factory=dict)
-    graph: dict[str, Any] = dataclasses.field(default_factory=dict)
-    path: str = ""
-    locate: Callable[[str, int], int | None] = lambda kind, index: None
-    inputs: list[str] | None = None  # given by the format itself (CSV), in order
-    outputs: list[str] | None = None
+Selector = str | Sequence[Any] | Mapping[str, Any] | None
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """How to read a graph that is not a topology file of our own; see `load_topology`."""
 
-    inputs: Rule = None
-    outputs: Rule = None
+    inputs: Selector = None
+    outputs: Selector = None
     weight: str | None = "weight"
     schedule: str | None = None
     ticks: int | None = None
@@ -91,7 +65,7 @@ class _Reading:
         if not self.faults:
             return
         if not self.table.path:
-            raise InvalidGraph([Problem(message) for message, _, _ in self.faults])
+            raise InvalidGraph([Flaw(message) for message, _, _ in self.faults])
         raise SpecError(
             [Fault(text, self.table.path, self.table.locate(kind, i) if kind else None) for text, kind, i in self.faults]
         )
@@ -264,7 +238,13 @@ class _Reading:
     # ---- roles
 
     def role(
-        self, role: str, rule: Rule, given: list[str] | None, index: dict[str, int], senders: np.ndarray, receivers: np.ndarray
+        self,
+        role: str,
+        rule: Selector,
+        given: list[str] | None,
+        index: dict[str, int],
+        senders: np.ndarray,
+        receivers: np.ndarray,
     ) -> np.ndarray:
         """Neuron indices of the inputs or outputs, by rule, by the file's own list or by the attribute `role`."""
         if rule is None and given is not None:
@@ -335,52 +315,3 @@ def topology_of(table: Table, options: Options) -> Topology:
       SpecError: (for files, with lines) or TopologyError: with every fault found.
     """
     return _Reading(table, options).topology()
-
-
-def table_of(topology: Topology) -> Table:
-    """Everything in a topology as columns; only what differs from the defaults, so that files stay short."""
-    t = topology
-    is_input = np.zeros(t.num_neurons, bool)
-    is_input[t.inputs] = True
-    nodes: dict[str, Column] = {}
-    role = {**dict.fromkeys(t.inputs.tolist(), "input"), **dict.fromkeys(t.outputs.tolist(), "output")}
-    nodes["role"] = Column(sorted(role), [role[i] for i in sorted(role)])
-    places = {}
-    for indices in (t.inputs, t.outputs):
-        if (np.diff(indices) < 0).any():
-            places |= {int(i): place for place, i in enumerate(indices)}
-    _put(nodes, "position", sorted(places), [places[i] for i in sorted(places)])
-    unbiased = np.flatnonzero(~t.bias & ~is_input).tolist()
-    _put(nodes, "bias", unbiased, [False] * len(unbiased))
-    _put(nodes, "bias_group", *_given(t.bias_group, t.bias_group >= 0))
-    at, values = _given(t.population, t.population >= 0)
-    _put(nodes, "population", at, [t.population_names[i] for i in values])
-    edges: dict[str, Column] = {}
-    _put(edges, "weight", *_given(t.weight, ~np.isnan(t.weight)))
-    _put(edges, "fixed", *_given(t.fixed, t.fixed))
-    _put(edges, "group", *_given(t.group, t.group >= 0))
-    if (np.diff(t.senders) < 0).any():  # networkx keeps edges by sender: another order has to be written down
-        _put(edges, "index", list(range(t.num_synapses)), list(range(t.num_synapses)))
-    graph: dict[str, Any] = {}
-    if t.schedule != "levels":
-        graph |= {"schedule": t.schedule, "ticks": t.ticks}
-    if t.outputs_may_project:
-        graph["outputs_may_project"] = True
-    if t.title:
-        graph["title"] = t.title
-    if t.description:
-        graph["description"] = t.description
-    if t.population_names:
-        graph["populations"] = json.dumps(dict(zip(t.population_names, t.population_shapes)), ensure_ascii=False)
-    names = list(t.names)
-    sources, targets = ([names[i] for i in ends.tolist()] for ends in (t.senders, t.receivers))
-    return Table(names, sources, targets, nodes, edges, graph)
-
-
-def _put(columns: dict[str, Column], key: str, at: list[int], values: list[Any]) -> None:
-    if at:
-        columns[key] = Column(at, values)
-
-
-def _given(array: np.ndarray, mask: np.ndarray) -> tuple[list[int], list[Any]]:
-    return np.flatnonzero(mask).tolist(), array[mask].tolist()

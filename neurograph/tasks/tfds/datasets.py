@@ -14,9 +14,9 @@ import numpy as np
 from neurograph.errors import TaskError
 from neurograph.tasks.arrays import ArrayTask
 from neurograph.tasks.build import Classes, array_task, carve, stable_order
-from neurograph.tasks.cache import cached
 from neurograph.tasks.images import crop_center, pair, resize
-from neurograph.tasks.stored import LARGEST, Stored, decode, find
+from neurograph.tasks.tfds.cache import cached
+from neurograph.tasks.tfds.stored import LARGEST, Stored, decode, find
 
 __all__ = ["images", "load_split", "omniglot"]
 

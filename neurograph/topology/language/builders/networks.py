@@ -11,8 +11,8 @@ import numpy as np
 from pydantic import Field
 
 from neurograph.errors import TopologyError
-from neurograph.topology import sampling
-from neurograph.topology.builders.base import Canvas, Edges, Within, register_builder
+from neurograph.topology.language import sampling
+from neurograph.topology.language.builders.base import Canvas, Edges, Within, register_builder
 
 __all__ = ["BarabasiAlbert", "ErdosRenyi", "Grid", "Ring", "StochasticBlock", "WattsStrogatz"]
 

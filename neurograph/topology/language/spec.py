@@ -9,8 +9,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from neurograph.documents import Source, fault_message, kind_of, shown, suggestion
 from neurograph.errors import Fault
-from neurograph.topology.builders import BUILDERS, Builder
-from neurograph.topology.builders.base import Name
+from neurograph.topology.language.builders import BUILDERS, Builder
+from neurograph.topology.language.builders.base import Name
 
 __all__ = [
     "CellSpec",

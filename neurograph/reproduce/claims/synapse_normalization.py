@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from neurograph.reproduce.longer import far_beyond
+from neurograph.reproduce.claims.longer import far_beyond
 from neurograph.reproduce.summaries import by_genome, spread, told
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Workbench

@@ -11,7 +11,7 @@ from neurograph.experiments.experiment import find_topology
 from neurograph.experiments.transfer.matrix_results import TransferMatrix
 from neurograph.experiments.transfer.results import Row
 from neurograph.report.figures.transfer import heat_map
-from neurograph.reproduce.properties import PROPERTIES, predictors, properties, relate, relation_figure
+from neurograph.reproduce.claims.properties import PROPERTIES, predictors, properties, relate, relation_figure
 from neurograph.reproduce.summaries import baseline_rows, spread, tested, told
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Variant, Workbench

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BeforeValidator, Field
 
 from neurograph.errors import TopologyError
-from neurograph.topology.builders.base import Builder, Canvas, Edges, Group, Name, register_builder
+from neurograph.topology.language.builders.base import Builder, Canvas, Edges, Group, Name, register_builder
 
 __all__ = ["AveragePool", "Convolution"]
 
