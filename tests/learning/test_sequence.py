@@ -149,7 +149,7 @@ def test_faults_are_told(learner):
 
 
 def test_the_example_runs(monkeypatch):
-    monkeypatch.chdir(Path(__file__).parent.parent)
+    monkeypatch.chdir(Path(__file__).parents[2])
     found = doctest.testmod(neurograph.learning.sequence)
     assert found.failed == 0
     assert found.attempted > 0

@@ -17,7 +17,7 @@ from neurograph.experiments.spec import load_experiment
 from neurograph.experiments.train import meta_train
 from neurograph.meta import connect_hosts, device_mesh
 
-PROGRAM = Path(__file__).parent / "meta_runs.py"
+PROGRAM = Path(__file__).parents[1] / "meta_runs.py"
 NAMES = ("gradient", "pes", "cma")
 
 

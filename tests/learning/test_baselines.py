@@ -340,7 +340,7 @@ def test_misuse_names_what_is_allowed():
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_irregular_graphs_with_scanned_levels_and_masked_blocks_give_the_reference_gradient(batch_norm: bool):
     """Scanned levels must take part, and the zeros of masked blocks must not learn."""
-    topology = ng.load_topology(Path(__file__).parent.parent / "topologies" / "irregular_dag.yaml")
+    topology = ng.load_topology(Path(__file__).parents[2] / "topologies" / "irregular_dag.yaml")
     x = jax.random.normal(jax.random.key(0), (8, 64))
     found = {}
     for kernel in ("auto", "levels", "reference"):

@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from comparing import compare
 from harness import KERNELS, relative, steps
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_graphs import batch, random_synapses, random_topology, small, topology_of_blocks
 from random_rules import random_genome, rules
-from test_oracle import compare
 
 import neurograph as ng
 from neurograph.learning.inner_loop import meta_loss

@@ -18,7 +18,7 @@ from neurograph.documents import parse_yaml, scalar
 from neurograph.errors import NeurographError, SpecError, TopologyError
 from neurograph.topology import BUILDERS, FORMATS, Limits, build_topology, load_topology, save_topology
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(path for path in (ROOT / "topologies").iterdir() if path.suffix in FORMATS)
 
 

@@ -16,7 +16,7 @@ from neurograph import cli
 from neurograph.cli import COMMANDS, main, run
 from neurograph.errors import NeurographError
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from neurograph.tasks.images import crop_center, resize
 from neurograph.tasks.tfds.cache import cached
 from neurograph.tasks.tfds.stored import find
 
-REAL = Path(__file__).resolve().parents[2] / "shared" / "tfds"
+REAL = Path(__file__).resolve().parents[3] / "shared" / "tfds"
 KEY = jax.random.key(5)
 SOME = np.random.default_rng(0)
 

@@ -14,7 +14,7 @@ from neurograph.genome.rule import CHOICES
 from neurograph.network.kernels import native
 from neurograph.network.kernels.choice import KERNELS
 
-FOLDER = Path(__file__).parent.parent / "topologies"
+FOLDER = Path(__file__).parents[2] / "topologies"
 FILES = sorted(path for path in FOLDER.iterdir() if path.suffix in {".yaml", ".json", ".graphml", ".gml", ".gexf", ".csv"})
 
 

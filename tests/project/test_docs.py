@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 HOWTO = ("topology", "task", "rule", "kernel", "continual", "scikit_learn", "hosts")
 OWN = ("tutorial", *(f"howto/{name}" for name in HOWTO))

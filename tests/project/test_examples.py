@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SIZES = {
     "learn_on_your_graph.py": ["2"],
     "meta_learn_in_python.py": ["2"],

@@ -20,7 +20,7 @@ from neurograph.experiments.spec import load_experiment
 from neurograph.experiments.train import meta_train
 from neurograph.meta import gradient
 
-PROGRAM = Path(__file__).parent / "meta_runs.py"
+PROGRAM = Path(__file__).parents[1] / "meta_runs.py"
 
 
 class Stop(Exception):

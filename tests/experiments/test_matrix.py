@@ -10,8 +10,8 @@ import shlex
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from test_report import check_self_contained, text_of
-from test_transfer import GENOME, RULE, given, layered
+from pages import check_self_contained, text_of
+from transfer_parts import GENOME, RULE, given, layered
 
 import neurograph as ng
 import neurograph.experiments.transfer.matrix as module

@@ -13,7 +13,7 @@ import pytest
 import neurograph as ng
 from neurograph.report.figures.layout import population_layout
 
-FOLDER = Path(__file__).parent.parent / "topologies"
+FOLDER = Path(__file__).parents[2] / "topologies"
 NAMES = ("celegans", "celegans_readout")
 RULE = ng.Rule(forward_activation="tanh", output_activation="identity", initial_deviation="fan_in")
 

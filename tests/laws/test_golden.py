@@ -19,7 +19,7 @@ from harness import relative, steps
 
 import neurograph as ng
 
-HERE = Path(__file__).parent / "golden"
+HERE = Path(__file__).parents[1] / "golden"
 CONFIGS = json.loads((HERE / "index.json").read_text())
 
 

@@ -423,7 +423,7 @@ print(*np.asarray(outputs).ravel())
 
 
 def _process(code: str, **environment: str) -> subprocess.Popen:
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     path = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
     inherited = {name: value for name, value in os.environ.items() if name != "NEUROGRAPH_NATIVE"}
     everything = {**inherited, "PYTHONPATH": path, **environment}

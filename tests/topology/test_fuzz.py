@@ -15,7 +15,7 @@ from strategies import topologies
 from neurograph.errors import NeurographError
 from neurograph.topology import FORMATS, Limits, build_topology, from_networkx, load_topology, save_topology
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(path for path in (ROOT / "topologies").iterdir() if path.suffix in FORMATS)
 
 
@@ -240,7 +240,7 @@ def test_any_networkx_attributes_are_refused_or_read(topology, data):
     assert refusal(from_networkx, graph) != ""
 
 
-if __name__ == "__main__":  # python tests/test_topology_fuzz.py 20000 : fuzz every reader that often
+if __name__ == "__main__":  # python tests/topology/test_fuzz.py 20000 : fuzz every reader that often
     import tempfile
 
     for reader in sorted(WORDS):

@@ -21,7 +21,7 @@ from neurograph.report.figures.layout import neuron_positions, population_layout
 from neurograph.report.figures.topology import draw_topology
 from neurograph.topology import FORMATS, build_topology, load_topology
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 TINY, ELMAN = str(ROOT / "topologies" / "tiny.yaml"), str(ROOT / "topologies" / "elman.yaml")
 FILES = sorted(str(path) for path in (ROOT / "topologies").iterdir() if path.suffix in FORMATS)
 
