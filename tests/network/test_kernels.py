@@ -209,7 +209,7 @@ def _rows_by_loops(static: Rows, target, source, here, there, given: Operands):
             z = z + values[:, e, None] * signal[:, there[e]]
         u = given.gate * mixed(given.inner, z) * (1 if given.gain is None else given.gain[:, i])
         u = u if given.offset is None else u + given.keep * given.offset[:, i]
-        a = ng.activations.ACTIVATIONS[static.activation](u)
+        a = ng.genome.activations.ACTIVATIONS[static.activation](u)
         sent = mixed(given.outer, a)
         rows["inflows"][i], rows["states"][i] = z, a
         rows["signals"][i] = sent if given.shift is None else sent + given.shift[:, i]
