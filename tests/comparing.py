@@ -42,10 +42,12 @@ def compare(
     oracle = Oracle(topology, rule, known, activations)
     if rule.symmetric:
         w["backward"] = w["forward"]
+    traces = None
     for index in range(number):
-        record = oracle.step(w, xs[index], ys[index], index, carried)
-        w, carried = record.synapses, record.carried
+        record = oracle.step(w, xs[index], ys[index], index, carried, traces)
+        w, carried, traces = record.synapses, record.carried, record.traces
         expected = {name: getattr(record, name.removeprefix("states.")) for name in (*STATES, "outputs")} | w
+        expected |= {f"{name}_trace": value for name, value in traces.items() if name != "backward" or not rule.symmetric}
         for name, value in expected.items():
             assert ours[name].dtype == np.float64
             assert relative(ours[name][index], value) < TOLERANCE, (name, index)

@@ -6,7 +6,11 @@ kernel must equal. States are `[k, B]` per neuron; a synapse has k numbers in ea
 Readings of the formulas that a comparison depends on:
 - `hebbian_pre: forward` takes the states of the neuron where a (forward) synapse starts, for its backward twin too;
 - sums over arriving synapses (norms, Oja) count fixed and shared synapses, and on the way forward the bias;
-- batch variances have 1e-5 added, synapse norms 1e-9.
+- batch variances have 1e-5 added, synapse norms 1e-9, lengths of updates 1e-10;
+- the size of the error is that of the feedback before the derivative of normalization; where labels are fed back, of output
+  minus label; an update between forward pass and feedback knows no error;
+- the length of a group of shared numbers is the root mean square over its members of their neurons' lengths, where a neuron's
+  length counts what every synapse that arrives is updated by (a group: the sum over its members); fixed synapses do not count.
 """
 
 from __future__ import annotations
@@ -60,6 +64,7 @@ class Record:
     backward: np.ndarray
     outputs: np.ndarray
     synapses: dict[str, np.ndarray]
+    traces: dict[str, np.ndarray]
     carried: np.ndarray | None = None
 
 
@@ -74,6 +79,8 @@ class Oracle:
     genome: dict[str, np.ndarray] | list[dict[str, np.ndarray]]
     activations: dict[str, object]
     pre_of_outputs: dict[int, np.ndarray] = field(default_factory=dict)
+    units: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    passed: list[np.ndarray] = field(default_factory=list)
 
     def __post_init__(self):
         t = self.topology
@@ -116,13 +123,16 @@ class Oracle:
         z = np.zeros_like(a[q])
         for e, p in self.into[q] if direction == "forward" else self.outof[q]:
             matrix = self.of[p][f"{direction}_transform"]
+            used = w[direction][e]
+            if direction == "backward" and self.rule.synapse_derivative:  # the synapse as the forward pass used it
+                used = used / self.length(w, "forward", p)
             for c in range(self.k):
-                z[c] += w[direction][e, c] * sum(matrix[c, d] * a[p][d] for d in range(self.k))
+                z[c] += used[c] * sum(matrix[c, d] * a[p][d] for d in range(self.k))
         if direction == "forward" and self.topology.bias[q]:
             matrix = self.of[q]["forward_transform"]
             for c in range(self.k):
                 z[c] += w["bias"][q, c] * sum(matrix[c, d] for d in range(self.k))
-        if self.rule.synapse_normalization == "in_pass":
+        if self.rule.synapse_normalization == "in_pass" and not (direction == "backward" and self.rule.synapse_derivative):
             z = z / self.length(w, direction, q)[:, None]
         return z
 
@@ -130,40 +140,71 @@ class Oracle:
         length = np.sqrt(self.arriving(w, direction, q) + 1e-9)
         return length / self.of[q]["rescale"] if self.rule.rescale else length
 
+    def backward_mode(self) -> str:
+        rule = self.rule
+        if rule.normalization == "none":
+            return "none"
+        if rule.backward_normalization == "auto":
+            return "batch" if rule.backward_update == "additive" else "none"
+        return rule.backward_normalization
+
     def updated(self, w, direction: str, q: int, a: list[np.ndarray]) -> np.ndarray:
         g, rule = self.of[q], self.rule
         z = self.inflow(w, direction, q, a)
-        if direction == "backward" and rule.backward_update == "multiplicative":
-            return activate(self.activations["backward"], g["neuron_keep"] * a[q] * z)
-        if direction == "backward" and rule.backward_update == "multiplicative_second_state":
-            u = g["neuron_keep"] * np.concatenate([a[q][:1], a[q][1:] * z[1:]])
-            return activate(self.activations["backward"], u)
-        u = g["neuron_keep"] * a[q] + g["neuron_update"] * z
+        product = direction == "backward" and rule.backward_update != "additive"
+        if product:
+            before = self.passed[q]  # what the forward pass left, at every tick
+            u = g["backward_keep"] * before * z
+            if self.backward_mode() == "derivative":
+                u = self.through(u, q)
+            if rule.backward_update == "multiplicative_second_state":
+                u = np.concatenate([g["backward_keep"] * before[:1], u[1:]])
+        else:
+            u = g["neuron_keep"] * a[q] + g["neuron_update"] * z
         is_output = q in self.outputs
-        if rule.normalization == "batch" and (not is_output or rule.normalize_outputs):
+        mode = rule.normalization if direction == "forward" else self.backward_mode()
+        if mode == "batch" and (not is_output or rule.normalize_outputs):
             mean = u.mean(axis=1, keepdims=True)
             deviation = np.sqrt(((u - mean) ** 2).mean(axis=1, keepdims=True) + 1e-5)
-            u = (u - mean) / deviation * g[f"{direction}_scale"][:, None] + g[f"{direction}_shift"][:, None]
+            unit, scale = (u - mean) / deviation, g[f"{direction}_scale"][:, None]
+            if direction == "forward":
+                self.units[q] = (unit, scale / deviation)
+            u = unit * scale + g[f"{direction}_shift"][:, None]
         if is_output:
             self.pre_of_outputs[q] = u
             return activate(self.activations["output"], u)
         return activate(self.activations[direction], u)
 
+    def through(self, d: np.ndarray, q: int, states=slice(None)) -> np.ndarray:
+        """Feedback d on a normalised value, as feedback on what was normalised."""
+        unit, slope = (value[states] for value in self.units[q])
+        mean = d.mean(axis=1, keepdims=True)
+        return slope * (d - mean - unit * (d * unit).mean(axis=1, keepdims=True))
+
     def run(self, w, direction: str, a: list[np.ndarray]) -> list[np.ndarray]:
         a = list(a)
-        order = self.groups()
+        t, order = self.topology, self.groups()
         for members, ticks in order if direction == "forward" else reversed(order):
             clamped = self.inputs if direction == "forward" else [*self.inputs, *self.outputs]
             moving = [q for q in members if q not in clamped]
-            for _ in range(ticks):
+            graph_ticks = len(members) > 1 or any(j in members for _, j in self.outof[members[0]]) or t.schedule == "synchronous"
+            for tick in range(ticks):
                 new = {q: self.updated(w, direction, q, a) for q in moving}
+                moved = 0.0
                 for q, value in new.items():
+                    if tick and graph_ticks:
+                        own = self.of[q]["damping"] if self.rule.learned_damping else 0.0
+                        kept = 1 - (1 - t.damping) * (1 - own)
+                        value = kept * a[q] + (1 - kept) * value
+                    moved = max(moved, np.abs(value - a[q]).max())
                     a[q] = value
+                if graph_ticks and t.tolerance and moved <= t.tolerance:
+                    break
         return a
 
     # ---- synapses
 
-    def learned(self, w, before, after, second: bool) -> dict[str, np.ndarray]:
+    def learned(self, w, traces, before, after, second: bool, error: float | None) -> tuple[dict, dict]:
         """Eqs. 7 and 8 for every stored number; `before` are the states of the neurons where forward synapses start."""
         t, prefix, k = self.topology, "forward_" if second else "", range(self.k)
 
@@ -175,11 +216,13 @@ class Oracle:
 
         share = 1 / before[0].shape[1] if self.rule.batch_reduction == "mean" else 1.0
         constant = np.ones_like(before[0])
-        new = {}
-        for name in ("forward", "bias") if self.rule.symmetric else ("forward", "backward", "bias"):
-            increments, stored, owner = np.zeros_like(w[name]), w[name], np.zeros(len(w[name]), int)
+        names = ("forward", "bias") if self.rule.symmetric else ("forward", "backward", "bias")
+        products = {name: np.zeros_like(w[name]) for name in names}
+        decays = {name: np.zeros_like(w[name]) for name in names}
+        owners = {name: np.zeros(len(w[name]), int) for name in names}
+        for name in names:
             direction = "backward" if name == "backward" else "forward"
-            for number in range(len(stored)):
+            for number in range(len(w[name])):
                 if name == "bias":
                     if not t.bias[number]:
                         continue
@@ -191,30 +234,84 @@ class Oracle:
                 else:
                     q, p = self.edges[number]
                     p_state, q_state = after[p], before[q]
-                owner[number] = q
-                g, eta = self.of[q], self.of[q][f"{prefix}synapse_update"]
+                owners[name][number] = q
                 arriving = self.arriving(w, direction, q)
                 for c in k:
                     source = 0 if self.rule.single_state_synapses else c
                     y = as_post(q, q_state, source)
-                    h = share * np.sum(as_pre(p, p_state, source) * y)
+                    products[name][number, c] = share * np.sum(as_pre(p, p_state, source) * y)
                     if self.rule.oja != "none":
                         activity = share * np.sum(y**2) if self.rule.oja == "activity" else arriving[source]
-                        size = abs(g["oja_multiplier"]) * self.rule.oja_scale * np.sign(eta)
-                        h -= size * stored[number, c] * activity
-                    increments[number, c] = h
-            total = self.summed(name, increments)
-            new[name] = np.array(stored)
-            for number, q in enumerate(owner):
+                        sign = np.sign(self.of[q][f"{prefix}synapse_update"])
+                        size = abs(self.of[q]["oja_multiplier"]) * self.rule.oja_scale * sign
+                        decays[name][number, c] = size * w[name][number, c] * activity
+        if self.rule.synapse_derivative:
+            products = self.by_stored(w, products)
+        h = {name: self.summed(name, products[name]) for name in names}
+        for name in names:
+            if name != "bias":
+                h[name][t.fixed] = 0
+        if traces and not second:
+            kappa = {name: np.array([self.of[q]["trace_keep"] for q in owners[name]])[:, None] for name in names}
+            h = {name: kappa[name] * traces[name] + h[name] for name in names}
+            traces = dict(h)
+        if self.rule.update_normalization == "neuron":
+            h = self.sized(h, owners, error)
+        new = {}
+        for name in names:
+            total = h[name] - self.summed(name, decays[name])
+            new[name] = np.array(w[name])
+            for number, q in enumerate(owners[name]):
                 g = self.of[q]
                 gates = (g[f"{prefix}synapse_keep"], g[f"{prefix}synapse_update"], g["saturation"])
-                new[name][number] = self.applied(stored[number], total[number], *gates)
+                new[name][number] = self.applied(w[name][number], total[number], *gates)
             if name == "bias":
                 new[name][~t.bias] = 0
             else:
                 new[name][t.fixed] = t.weight[t.fixed][:, None]
         if self.rule.symmetric:
             new["backward"] = new["forward"]
+        return new, traces
+
+    def by_stored(self, w, products) -> dict[str, np.ndarray]:
+        """Derivatives by what is used, w / |w|, as derivatives by what is stored."""
+        found = {name: value.copy() for name, value in products.items()}
+        for q in range(self.topology.num_neurons):
+            into = [e for e, _ in self.into[q]]
+            if not into and not self.topology.bias[q]:
+                continue
+            square, length = self.arriving(w, "forward", q) + 1e-9, self.length(w, "forward", q)
+            along = sum((w["forward"][e] * products["forward"][e] for e in into), np.zeros(self.k))
+            along = along + w["bias"][q] * products["bias"][q] * self.topology.bias[q]
+            for e in into:
+                found["forward"][e] = (products["forward"][e] - w["forward"][e] * along / square) / length
+            found["bias"][q] = (products["bias"][q] - w["bias"][q] * along / square) / length
+        return found
+
+    def sized(self, h, owners, error: float | None) -> dict[str, np.ndarray]:
+        """update_normalization: neuron."""
+        t = self.topology
+        new = {}
+        for direction, parts in (("forward", ("forward", "bias")), ("backward", ("backward",))):
+            if direction not in h:
+                continue
+            square = np.zeros((t.num_neurons, self.k))
+            for name in parts:
+                for number, q in enumerate(owners[name]):
+                    if t.bias[q] if name == "bias" else not t.fixed[number]:
+                        square[q] += h[name][number] ** 2
+            for name in parts:
+                group = t.bias_group if name == "bias" else t.group
+                exists = t.bias if name == "bias" else ~t.fixed
+                new[name] = np.zeros_like(h[name])
+                for number, q in enumerate(owners[name]):
+                    if not exists[number]:
+                        continue
+                    members = np.flatnonzero((group == group[number]) & exists) if group[number] >= 0 else [number]
+                    length = np.sqrt(np.mean([square[owners[name][m]] for m in members], axis=0)) + 1e-10
+                    g = self.of[q]
+                    factor = (1.0 if error is None else error ** g["error_power"]) / t.walk_length ** g["depth_power"]
+                    new[name][number] = h[name][number] * factor / length ** g["update_power"]
         return new
 
     def summed(self, name: str, increments: np.ndarray) -> np.ndarray:
@@ -258,39 +355,47 @@ class Oracle:
             a[q][0] = x[:, column]
         return a
 
-    def feedback(self, a: list[np.ndarray], y: np.ndarray) -> list[np.ndarray]:
+    def feedback(self, a: list[np.ndarray], y: np.ndarray) -> tuple[list[np.ndarray], float]:
+        """States with the outputs' feedback, and the root mean square of their error."""
         a = list(a)
         h = np.stack([a[q][0] for q in self.outputs], axis=1)
         name = self.activations["output"]
         slope = VALUE_AND_SLOPE[name[1] if isinstance(name, tuple) else name][1]
         slopes = np.stack([slope(self.pre_of_outputs[q][0]) for q in self.outputs], axis=1)
+        error = h - y
         if self.rule.feedback == "mse":
-            y = (h - y) * slopes
+            error = y = (h - y) * slopes
         elif self.rule.feedback == "softmax_cross_entropy":
             e = np.exp(h - h.max(axis=1, keepdims=True))
-            y = (e / e.sum(axis=1, keepdims=True) - (y + 1) / 2) * slopes
+            error = y = (e / e.sum(axis=1, keepdims=True) - (y + 1) / 2) * slopes
         for column, q in enumerate(self.outputs):
-            a[q] = np.concatenate([a[q][:1], y[:, column][None], np.zeros_like(a[q][2:])])
-        return a
+            fed = y[:, column][None]
+            if self.backward_mode() == "derivative" and self.rule.normalize_outputs:
+                fed = self.through(fed, q, slice(1, 2))
+            a[q] = np.concatenate([a[q][:1], fed, np.zeros_like(a[q][2:])])
+        return a, float(np.sqrt(np.mean(error**2)))
 
     def outside(self, a: list[np.ndarray]) -> np.ndarray:
         return np.stack(a).transpose(2, 0, 1)
 
-    def step(self, w, x, y, index: int = 0, carried: np.ndarray | None = None) -> Record:
-        """One step from synapses `w` (forward, backward [E, k]; bias [n, k])."""
+    def step(self, w, x, y, index: int = 0, carried: np.ndarray | None = None, traces: dict | None = None) -> Record:
+        """One step from synapses `w` (forward, backward [E, k]; bias [n, k]) and their traces, of the same names."""
         if self.rule.synapse_normalization == "stored":
             w = self.normalised(w)
-        forward = self.run(w, "forward", self.clamp(x, carried))
+        forward = self.passed = self.run(w, "forward", self.clamp(x, carried))
         outputs = np.stack([forward[q][0] for q in self.outputs], axis=1)
+        if traces is None and self.rule.synapse_trace:
+            traces = {name: np.zeros_like(value) for name, value in w.items()}
         if self.rule.forward_synapse_update:
-            w = self.learned(w, forward, forward, second=True)
+            w, _ = self.learned(w, None, forward, forward, second=True, error=None)
         fed = backward = forward
         if index % self.rule.supervise_every == 0:
-            fed = self.feedback(forward, y)
+            fed, error = self.feedback(forward, y)
             backward = self.run(w, "backward", fed)
-            w = self.learned(w, forward if self.rule.hebbian_pre == "forward" else backward, backward, second=False)
+            before = forward if self.rule.hebbian_pre == "forward" else backward
+            w, traces = self.learned(w, traces, before, backward, second=False, error=error)
         states = [self.outside(a) for a in (forward, fed, backward)]
-        return Record(*states, outputs, w, None if self.rule.reset_states else states[2])
+        return Record(*states, outputs, w, traces or {}, None if self.rule.reset_states else states[2])
 
     def predict(self, w, x, carried: np.ndarray | None = None) -> np.ndarray:
         if self.rule.synapse_normalization == "stored":

@@ -38,10 +38,19 @@ def rules(draw: st.DrawFn, outputs: int, stored: bool = True) -> tuple[ng.Rule, 
         rule["rescale"] = draw(st.booleans())
     if rule["saturation"] == "exponential":
         rule["saturation_eps"] = choose(0.0, 0.25)
+    update = choose("additive", "multiplicative", "multiplicative_second_state")
+    symmetric = draw(st.booleans())
+    if rule["normalization"] == "batch":
+        rule["backward_normalization"] = choose("auto", "none", "batch", *(["derivative"] * 2 if update != "additive" else []))
+    if rule["synapse_normalization"] == "in_pass" and symmetric:
+        rule["synapse_derivative"] = draw(st.booleans())
     return ng.Rule(
         states=choose(2, 3),
-        backward_update=choose("additive", "multiplicative", "multiplicative_second_state"),
-        symmetric=draw(st.booleans()),
+        backward_update=update,
+        symmetric=symmetric,
+        update_normalization=choose("none", "neuron"),
+        synapse_trace=draw(st.booleans()),
+        learned_damping=choose(False, False, True),
         single_state_synapses=draw(st.booleans()),
         feedback=choose("labels", "mse", *(["softmax_cross_entropy"] if outputs > 1 else [])),
         hebbian_pre=choose("backward", "forward"),
@@ -64,5 +73,7 @@ def random_genome(states: int, seed: int) -> ng.Genome:
     draw |= {field: rng.normal(0, 0.5, states) for field in ("forward_shift", "backward_shift")}
     draw |= {field: rng.uniform(0.6, 1.1) for field in ("neuron_keep", "neuron_update", "synapse_keep", "forward_synapse_keep")}
     draw |= {field: rng.choice([-1, 1]) * rng.uniform(0.02, 0.1) for field in ("synapse_update", "forward_synapse_update")}
+    draw |= {"backward_keep": rng.uniform(0.6, 1.1), "trace_keep": rng.uniform(0.2, 0.9), "damping": rng.uniform(0.1, 0.6)}
+    draw |= {"update_power": rng.uniform(0.5, 1.2), "error_power": rng.uniform(0.5, 1.5), "depth_power": rng.uniform(-0.5, 1)}
     draw |= {"oja_multiplier": rng.normal(), "rescale": rng.uniform(0.5, 1.5), "saturation": rng.uniform(0.5, 1.5)}
     return ng.Genome.from_arrays(**{name: jnp.asarray(value) for name, value in draw.items()})

@@ -8,10 +8,13 @@
 | mu~ | post_transform | [k, k] | [c, d]: state d of the post-synaptic neuron into channel c |
 | f, eta | neuron_keep, neuron_update | () | gates of neurons |
 | f~, eta~ | synapse_keep, synapse_update | () | gates of synapses; minus is descent for the backprop genome |
+| f of a product | backward_keep | () | gate of multiplicative backward updates; takes the value of neuron_keep where not given |
 
-The rest is used by the option that names it: `oja_multiplier`, `rescale`, `saturation`, `initial_deviation`, the moments
-`forward_scale`, `forward_shift`, `backward_scale`, `backward_shift` of normalization ([k] each), and the second Hebbian genome of
-`forward_synapse_update` (`forward_pre_transform`, `forward_post_transform`, `forward_synapse_keep`, `forward_synapse_update`).
+The rest is used by the option that names it: `update_power`, `error_power`, `depth_power` (update_normalization: neuron),
+`trace_keep` (synapse_trace), `damping` (learned_damping), `oja_multiplier`, `rescale`, `saturation`, `initial_deviation`, the
+moments `forward_scale`, `forward_shift`, `backward_scale`, `backward_shift` of normalization ([k] each), and the second Hebbian
+genome of `forward_synapse_update` (`forward_pre_transform`, `forward_post_transform`, `forward_synapse_keep`,
+`forward_synapse_update`).
 
 Where the sources disagree: the paper's matrices are kept as printed (the authors' code stores nu and mu transposed).
 """
@@ -49,6 +52,12 @@ SCALARS = {
     "rescale": 1.0,
     "saturation": 1.0,
     "initial_deviation": 0.1,
+    "backward_keep": 1.0,
+    "update_power": 1.0,
+    "error_power": 1.0,
+    "depth_power": 0.0,
+    "trace_keep": 0.0,
+    "damping": 0.0,
 }
 
 
@@ -81,6 +90,12 @@ class Genome:
     rescale: jax.Array
     saturation: jax.Array
     initial_deviation: jax.Array
+    backward_keep: jax.Array
+    update_power: jax.Array
+    error_power: jax.Array
+    depth_power: jax.Array
+    trace_keep: jax.Array
+    damping: jax.Array
 
     @property
     def states(self) -> int:
@@ -94,7 +109,7 @@ class Genome:
         Args:
           **arrays: matrices `[k, k]`, vectors `[k]`, scalars; dtype float32, or float64 when given so and x64 is enabled.
             A matrix left out is the identity, a scalar or vector its start value; the second Hebbian genome repeats
-            the first unless given.
+            the first unless given, and `backward_keep` takes the value of `neuron_keep`.
 
         Raises:
           GenomeError: unknown names, wrong shapes, matrices of different k, non-finite values: all of them at once.
@@ -134,6 +149,7 @@ class Genome:
             ("forward_post_transform", "post_transform"),
             ("forward_synapse_keep", "synapse_keep"),
             ("forward_synapse_update", "synapse_update"),
+            ("backward_keep", "neuron_keep"),
         ):
             if second not in given:
                 full[second] = full[first]
@@ -185,17 +201,20 @@ def backprop_genome(
     activation: str | Activation = "tanh",
     output_activation: str | Activation = "identity",
     loss: str = "mse",
+    normalization: str = "none",
     dtype: Any = None,
 ) -> tuple[Genome, Rule]:
     """Plain gradient descent as a genome and its rule [1-4].
 
     On every acyclic graph whose outputs have no outgoing synapses, one step equals one step of gradient descent on the loss
-    summed over the batch.
+    summed over the batch. On a graph with cycles it is the gradient at the fixed point that the ticks settle to (recurrent
+    backpropagation: Almeida 1987, Pineda 1987).
 
     Args:
       learning_rate: step size; the genome's synapse update is minus this.
       activation, output_activation: names or elementwise callables of hidden and output neurons.
       loss: "mse" (1/2 sum over outputs of (h - y)^2) or "softmax_cross_entropy" (targets (y + 1) / 2).
+      normalization: "batch" normalises hidden neurons over the batch, and the backward pass takes its derivative.
       dtype: of the genome; float32 unless x64 is enabled.
 
     Returns:
@@ -216,6 +235,8 @@ def backprop_genome(
         symmetric=True,
         single_state_synapses=True,
         feedback=loss,
+        normalization=normalization,
+        backward_normalization="derivative" if normalization == "batch" else "auto",
     )
     dtype = jnp.result_type(float) if dtype is None else dtype
     arrays = {
@@ -224,6 +245,8 @@ def backprop_genome(
         "pre_transform": [[1, 1], [0, 0]],
         "post_transform": [[0, 1], [0, 1]],
         "synapse_update": -learning_rate,
+        "neuron_keep": 0.0,  # else the forward ticks of a cycle would accumulate
+        "backward_keep": 1.0,
     }
     return Genome.from_arrays(**{name: jnp.asarray(value, dtype) for name, value in arrays.items()}), rule
 
@@ -231,10 +254,18 @@ def backprop_genome(
 def effective_fields(rule: Rule) -> tuple[str, ...]:
     """The arrays of a genome that have an effect under a rule."""
     fields = [*MATRICES, "neuron_keep", "neuron_update", "synapse_keep", "synapse_update"]
+    if rule.backward_update != "additive":
+        fields.append("backward_keep")
     if rule.normalization == "batch":
         fields += ["forward_scale", "forward_shift"]
-        if rule.backward_update == "additive":
+        if rule.normalizes_backward == "batch":
             fields += ["backward_scale", "backward_shift"]
+    if rule.update_normalization == "neuron":
+        fields += ["update_power", "error_power", "depth_power"]
+    if rule.synapse_trace:
+        fields.append("trace_keep")
+    if rule.learned_damping:
+        fields.append("damping")
     if rule.forward_synapse_update:
         fields += [f"forward_{name}" for name in ("pre_transform", "post_transform", "synapse_keep", "synapse_update")]
     if rule.oja != "none":

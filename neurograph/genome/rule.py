@@ -16,11 +16,13 @@ __all__ = ["CHOICES", "Rule"]
 CHOICES: dict[str, tuple[str, ...]] = {
     "backward_update": ("additive", "multiplicative", "multiplicative_second_state"),
     "normalization": ("none", "batch"),
+    "backward_normalization": ("auto", "none", "batch", "derivative"),
     "feedback": ("labels", "mse", "softmax_cross_entropy"),
     "hebbian_pre": ("backward", "forward"),
     "oja": ("none", "weights", "activity"),
     "synapse_normalization": ("none", "in_pass", "stored"),
     "saturation": ("none", "tanh", "exponential"),
+    "update_normalization": ("none", "neuron"),
     "batch_reduction": ("sum", "mean"),
     "initial_distribution": ("normal", "uniform"),
     "initial_deviation": ("genome", "fan_in"),
@@ -39,6 +41,9 @@ class Rule:
       symmetric: the backward twin of a synapse is the forward synapse itself.
       single_state_synapses: all k channels of a synapse are one number, updated by channel 0.
       normalization: "batch" shifts and scales pre-activations to learned moments over the batch (3.4).
+      backward_normalization: what the backward pass does about it: "none"; "batch" shifts and scales its pre-activations alike
+        (3.4); "derivative" turns feedback on a normalised value into feedback on the pre-activation, so that descent stays
+        descent; "auto" is "batch" for additive updates and "none" for multiplicative ones.
       normalize_outputs: normalise output neurons as well.
       feedback: what becomes state 1 of the outputs: the +-1 "labels", or dL/dh * h' of "mse" (L = 1/2 sum (h - y)^2) or of
         "softmax_cross_entropy" (targets (y + 1) / 2).
@@ -47,8 +52,14 @@ class Rule:
       oja: decay of [8], by squared "weights" or squared post-synaptic "activity"; `oja_scale` multiplies it.
       synapse_normalization: synapses arriving at a neuron have unit length "in_pass" only, or are "stored" so (C.6).
       rescale: the length is the genome's `rescale` instead of 1.
+      synapse_derivative: feedback flows through the synapses as "in_pass" used them, and the update takes the derivative by the
+        stored ones (weight normalization), so that descent stays descent.
       saturation: "tanh": alpha tanh(w / alpha) after the update; "exponential": updates damped by
         exp(-|w| (saturation_eps + |alpha|)).
+      update_normalization: "neuron" divides the Hebbian products that arrive at a neuron by their length, to the power of the
+        genome's `update_power`, and multiplies them by the size of the outputs' error, to the power of `error_power`.
+      synapse_trace: every synapse keeps a decaying sum of its Hebbian products (`trace_keep`), which updates it in their place.
+      learned_damping: the genome's `damping` joins that of the topology's schedule.
       reset_states: neurons start every step at zero; if not, they carry over.
       supervise_every: feedback, backward pass and update happen only on every n-th step of an unroll.
       batch_reduction: Hebbian products are summed over the batch, or averaged.
@@ -68,6 +79,7 @@ class Rule:
     symmetric: bool = True
     single_state_synapses: bool = False
     normalization: str = "none"
+    backward_normalization: str = "auto"
     normalize_outputs: bool = False
     feedback: str = "labels"
     hebbian_pre: str = "backward"
@@ -76,8 +88,12 @@ class Rule:
     oja_scale: float = 1.0
     synapse_normalization: str = "none"
     rescale: bool = False
+    synapse_derivative: bool = False
     saturation: str = "none"
     saturation_eps: float = 0.0
+    update_normalization: str = "none"
+    synapse_trace: bool = False
+    learned_damping: bool = False
     reset_states: bool = True
     supervise_every: int = 1
     batch_reduction: str = "sum"
@@ -125,6 +141,23 @@ class Rule:
                 faults.append("states: 1 leaves no state 1 for the feedback: labels; expected states >= 2")
         if self.normalize_outputs and self.normalization == "none":
             faults.append("normalize_outputs: true needs normalization: batch (got normalization: none)")
+        if self.backward_normalization in ("batch", "derivative") and self.normalization == "none":
+            faults.append(
+                f"backward_normalization: {self.backward_normalization} needs normalization: batch (got normalization: none)"
+            )
+        if self.backward_normalization == "derivative" and self.backward_update == "additive":
+            faults.append(
+                "backward_normalization: derivative needs backward_update: multiplicative or multiplicative_second_state (got"
+                " backward_update: additive, whose states are not feedback on a pre-activation)"
+            )
+        if self.synapse_derivative:
+            if self.synapse_normalization != "in_pass":
+                faults.append(
+                    "synapse_derivative: true needs synapse_normalization: in_pass (got synapse_normalization:"
+                    f" {self.synapse_normalization})"
+                )
+            if not self.symmetric:
+                faults.append("synapse_derivative: true needs symmetric: true (feedback flows through the forward synapses)")
         if self.rescale and self.synapse_normalization == "none":
             faults.append("rescale: true needs synapse_normalization: in_pass or stored (got synapse_normalization: none)")
         if self.saturation_eps and self.saturation != "exponential":
@@ -140,6 +173,15 @@ class Rule:
     def replace(self, **changes: Any) -> Rule:
         """A copy with some options changed, checked anew."""
         return dataclasses.replace(self, **changes)
+
+    @property
+    def normalizes_backward(self) -> str:
+        """`backward_normalization` with "auto" decided: "none", "batch" or "derivative"."""
+        if self.normalization == "none":
+            return "none"
+        if self.backward_normalization != "auto":
+            return self.backward_normalization
+        return "batch" if self.backward_update == "additive" else "none"
 
     @property
     def synapse_channels(self) -> int:

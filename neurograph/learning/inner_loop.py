@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -157,7 +157,7 @@ def fresh_synapses(network: Network, genome: AnyGenome, batch_size: int, *, key:
 
 def _rested(synapses: Synapses) -> Synapses:
     """Without carried states: those belong to the rows of a support batch, not to the query's."""
-    return Synapses(synapses.forward, synapses.backward)
+    return replace(synapses, neurons=None)
 
 
 def meta_loss(

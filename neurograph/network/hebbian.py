@@ -7,20 +7,25 @@ batch] per stage of the plan.
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from neurograph.genome import AnyGenome, Genome
 from neurograph.genome.rule import Rule
-from neurograph.network.kernels import BACKWARD, FORWARD
+from neurograph.network.kernels import BACKWARD, FINAL, FORWARD
 from neurograph.network.kernels.bilinear import Mixture, batch_sum, whole
 from neurograph.network.kernels.rows import Ends
-from neurograph.network.norms import at_synapses, square_sum
+from neurograph.network.norms import NORM_EPSILON, arriving_sums, at_synapses, column_norms, square_sum
 from neurograph.network.state import Synapses, Weights
 from neurograph.network.wiring import States, Wiring, cast, gate, genomes_at_stages
 
-__all__ = ["learning_ends", "update_synapses"]
+__all__ = ["UPDATE_EPSILON", "learning_ends", "update_synapses"]
+
+UPDATE_EPSILON = 1e-10  # beside the length of a neuron's products
+SQUARE_FLOOR = 1e-30
 
 
 def _transforms(rule: Rule, local: list[Genome], prefix: str) -> tuple[list[jax.Array], list[jax.Array]]:
@@ -41,17 +46,26 @@ def _learn(
     wiring: Wiring,
     genome: AnyGenome,
     weights: Weights,
+    trace: Weights | None,
     before: States,
     after: States,
     twin: str,
     second: bool,
     changes: dict[int, jax.Array],
-) -> Weights:
-    """Eq. 7 and 8 for one direction: `before` and `after` are the states of each synapse's forward sender and receiver.
+    error: jax.Array | None,
+) -> tuple[Weights, Weights | None]:
+    """Eqs. 7 and 8 for one direction: `before` and `after` are the states of each synapse's forward sender and receiver.
 
-    `changes`: of scanned stages, products that are known already.
+    Args:
+      trace: of the synapses, or None.
+      second: by the genome's second Hebbian part (`forward_synapse_update`).
+      changes: of scanned stages, products that are known already.
+      error: e, the size of the outputs' error; None before they were given one.
+
+    Returns:
+      Stored numbers and traces after the update.
     """
-    rule, plan, kernel = wiring.rule, wiring.plan, wiring.kernel
+    rule, kernel = wiring.rule, wiring.kernel
     forward = twin == FORWARD
     local, prefix = genomes_at_stages(wiring, genome), "forward_" if second else ""
     pre, post = _transforms(rule, local, prefix)
@@ -64,29 +78,116 @@ def _learn(
         [Mixture(m, a) if stage in changes else kernel.mixed(m, a) for stage, (m, a) in enumerate(zip(*pair, strict=True))]
         for pair in ((sender_matrices, before), (receiver_matrices, after))
     )
-    batch = before[0].shape[2]
-    share = 1.0 / batch if rule.batch_reduction == "mean" else 1.0
-    delta = kernel.correlate(at_senders, at_receivers, changes)
+    share = 1.0 / before[0].shape[2] if rule.batch_reduction == "mean" else 1.0
+    lengths = None
+    if rule.synapse_derivative:
+        lengths = column_norms(wiring, genome, weights, twin)
+        raw, at_receivers = at_receivers, _shortened(at_receivers, lengths)
+    delta = kernel.correlate(at_senders, at_receivers, changes)  # Eq. 7: sum over the batch of pre times post
+    constant = [c[:, None] if c.ndim == 1 else c for c in (p.sum(axis=1) for p in pre)]  # its states are all 1
     if forward:
-        at_constant = [p.sum(axis=1) for p in pre]  # all states of the constant neuron are 1
-        at_constant = [c[:, None] if c.ndim == 1 else c for c in at_constant]
-        values = [
-            None if info.kind == "input" or not info.bias.any() else constant.astype(a.dtype) * batch_sum(a)
-            for info, a, constant in zip(plan.stages, at_receivers, at_constant, strict=True)
-        ]
-        own, shared = kernel.bias_store(values, reduce=True)
-        delta = Weights(delta.blocks, delta.sparse, delta.shared, own, shared)
+        delta = _with_bias(wiring, delta, constant, at_receivers)
     if share != 1.0:
         delta = jax.tree.map(lambda d: d * share, delta)
-    if rule.oja != "none":
+    if lengths is not None:
+        along = _along_synapses(wiring, weights, at_senders, raw, constant, lengths, share)
+        delta = jax.tree.map(lambda d, w, c: d - w * c, delta, weights, along)
+    if trace is not None:  # m <- kappa m + h
+        kappa = _at_stored(wiring, genome, [own.trace_keep for own in local], twin, weights)
+        delta = trace = jax.tree.map(lambda k, m, d: k.astype(d.dtype) * m + d, kappa, trace, delta)
+    if rule.update_normalization == "neuron":
+        delta = jax.tree.map(jnp.multiply, delta, _sizes(wiring, local, delta, twin, error))
+    if rule.oja != "none":  # Eq. 8
         posts = at_receivers if forward else at_senders
         decay = _oja_decay(wiring, local, weights, posts, twin, share, eta)
         delta = jax.tree.map(lambda d, w, o: d - w * o, delta, weights, decay)
-    keep, alpha = [getattr(own, f"{prefix}synapse_keep") for own in local], [own.saturation for own in local]
+    gates = [[getattr(own, f"{prefix}synapse_keep") for own in local], eta, [own.saturation for own in local]]
+    at = [_at_stored(wiring, genome, values, twin, weights) for values in gates]
+    return jax.tree.map(partial(_apply_update, rule), *at, weights, delta), trace
+
+
+def _with_bias(wiring: Wiring, delta: Weights, constant: list[jax.Array], at_receivers: States) -> Weights:
+    """Products of synapses with those of the biases added: the constant neuron is their sender."""
+    values = [
+        None if info.kind == "input" or not info.bias.any() else c.astype(a.dtype) * batch_sum(a)
+        for info, a, c in zip(wiring.plan.stages, at_receivers, constant, strict=True)
+    ]
+    own, shared = wiring.kernel.bias_store(values, reduce=True)
+    return Weights(delta.blocks, delta.sparse, delta.shared, own, shared)
+
+
+def _shortened(at_receivers: States, lengths: list[Any]) -> States:
+    """Post-synaptic factors divided by the lengths of the synapses that arrive: h / |w|."""
+    return [a if n is None else whole(a) / n.astype(a.dtype) for a, n in zip(at_receivers, lengths, strict=True)]
+
+
+def _along_synapses(wiring, weights, at_senders, at_receivers, constant, lengths, share) -> Weights:
+    """What each stored number is multiplied with in the derivative of w / |w|: (w h) / |w|^2 of its neuron, divided by |w|.
+
+    With w^ = w / |w| the derivative of what is used is (h - w^ (w^ h)) / |w|; w h is the batch's product of inflow and `post`.
+    """
+    kernel, rows = wiring.kernel, []
+    for stage, info in enumerate(wiring.plan.stages):
+        some = jax.tree.leaves(weights)[0]
+        bias = kernel.bias_values(weights, stage) if info.kind != "input" else None
+        start = None if bias is None else (bias * constant[stage].astype(bias.dtype))[:, :, None]
+        inflow = kernel.aggregate(FORWARD, stage, weights, [whole(a) for a in at_senders], FINAL, start=start)
+        square = square_sum(kernel, weights, stage, info, FORWARD)
+        if inflow is None or square is None or lengths[stage] is None:
+            rows.append(jnp.zeros((some.shape[0], info.size, 1), some.dtype))
+            continue
+        product = batch_sum(whole(at_receivers[stage]) * inflow)[: some.shape[0], :, None] * share
+        rows.append(product / ((square + NORM_EPSILON) * lengths[stage]))
+    return at_synapses(wiring, rows, FORWARD)
+
+
+def _sizes(wiring: Wiring, local: list[Genome], delta: Weights, twin: str, error: jax.Array | None) -> Weights:
+    """Updates of known size: e^b / (|h_q| + eps)^p / D^d for every stored number, q the neuron that its synapse arrives at.
+
+    |h_q| is the length of all products that arrive at q and can learn, its bias included, per channel. The length of a group is
+    the root mean square of its members' neurons' lengths, each of which counts the group's sum.
+    """
+    dtype = jax.tree.leaves(delta)[0].dtype
+    squares = arriving_sums(wiring, jax.tree.map(lambda h: h * h, delta), twin)
+    ones = [jnp.ones_like(row) for row in squares]
+
+    def rows(name: str) -> list[jax.Array]:
+        return [one * gate(getattr(own, name)).astype(dtype) for one, own in zip(ones, local, strict=True)]
+
+    size = None if error is None else jnp.log(error.astype(dtype))
+    depth = float(np.log(wiring.topology.walk_length))
+    common = [
+        jnp.exp((0.0 if size is None else b * size) - d * depth)
+        for b, d in zip(rows("error_power"), rows("depth_power"), strict=True)
+    ]
+
+    def shrink(square: jax.Array, power: jax.Array) -> jax.Array:
+        # Not below the root of what float32 squares hold: the derivative there would be infinite times zero.
+        return (jnp.sqrt(jnp.maximum(square, SQUARE_FLOOR)) + UPDATE_EPSILON) ** -power
+
+    factors = [c * shrink(s, p) for c, s, p in zip(common, squares, rows("update_power"), strict=True)]
+    found = at_synapses(wiring, factors, twin)
+    if delta.shared is None and delta.shared_bias is None:
+        return found
+    counts = at_synapses(wiring, ones, twin)
+    means = [at_synapses(wiring, each, twin) for each in (common, squares, rows("update_power"))]
+
+    def of_groups(count: jax.Array | None, *totals: jax.Array | None) -> jax.Array | None:
+        if count is None:
+            return None
+        scale, square, power = (total / jnp.maximum(count, 1) for total in totals)
+        return scale * shrink(square, power)
+
+    shared = of_groups(counts.shared, *(m.shared for m in means))
+    shared_bias = of_groups(counts.shared_bias, *(m.shared_bias for m in means))
+    return Weights(found.blocks, found.sparse, shared, found.bias, shared_bias)
+
+
+def _at_stored(wiring: Wiring, genome: AnyGenome, values: list[jax.Array], twin: str, weights: Weights) -> Weights:
+    """For every stored number the scalar of its genome: one for all, or that of the neuron which its synapse arrives at."""
     if isinstance(genome, Genome):
-        return jax.tree.map(lambda w, h: _apply_update(rule, keep[0], eta[0], alpha[0], w, h), weights, delta)
-    gates = [_gates_at_synapses(wiring, values, twin, weights) for values in (keep, eta, alpha)]
-    return jax.tree.map(partial(_apply_update, rule), *gates, weights, delta)
+        return jax.tree.map(lambda _: values[0], weights)
+    return _gates_at_synapses(wiring, values, twin, weights)
 
 
 def _gates_at_synapses(wiring: Wiring, values: list[jax.Array], twin: str, weights: Weights) -> Weights:
@@ -132,10 +233,22 @@ def update_synapses(
     *,
     second: bool,
     changes: dict[int, jax.Array] | None = None,
+    error: jax.Array | None = None,
 ) -> Synapses:
-    """`changes`: of scanned stages, the forward synapses' products of Eq. 7, where a pass has found them."""
-    forward = _learn(wiring, genome, synapses.forward, before, after, FORWARD, second, changes or {})
-    backward = None
-    if synapses.backward is not None:
-        backward = _learn(wiring, genome, synapses.backward, before, after, BACKWARD, second, {})
-    return Synapses(forward, backward, synapses.neurons)
+    """Synapses after Eqs. 7 and 8.
+
+    Args:
+      before: states of synapses' forward senders; `after`: of their receivers.
+      second: by the genome's second Hebbian part, which keeps no trace.
+      changes: of scanned stages, the forward synapses' products of Eq. 7, where a pass has found them.
+      error: e, the root mean square of the outputs' error, for updates of known size.
+    """
+    traces = synapses.traces
+    learned, kept = {}, {}
+    for twin, weights in ((FORWARD, synapses.forward), (BACKWARD, synapses.backward)):
+        if weights is None:
+            continue
+        trace = None if second or traces is None else traces[twin]
+        found = changes or {} if twin == FORWARD else {}
+        learned[twin], kept[twin] = _learn(wiring, genome, weights, trace, before, after, twin, second, found, error)
+    return Synapses(learned[FORWARD], learned.get(BACKWARD), synapses.neurons, traces if second or traces is None else kept)

@@ -6,6 +6,7 @@ stage of the plan.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,7 +22,7 @@ from neurograph.network.kernels.allocator import keep_freed_memory
 from neurograph.network.kernels.choice import make_kernel
 from neurograph.network.norms import frozen_norms
 from neurograph.network.passes import Moments, clamped, output_values, sweep, with_states
-from neurograph.network.state import Synapses, Trace
+from neurograph.network.state import Synapses, Trace, Weights
 from neurograph.network.step import learning_step
 from neurograph.network.wiring import Wiring
 from neurograph.topology.graph import Topology
@@ -119,9 +120,27 @@ class Network(Wiring):
         packed = Synapses(
             _jit_pack(self.kernel, forward, bias), None if backward is None else _jit_pack(self.kernel, backward, None)
         )
-        return packed
+        return self._with_traces(packed)
 
-    def pack(self, forward: Any, backward: Any = None, bias: Any = None, neurons: Any = None) -> Synapses:
+    def _with_traces(self, synapses: Synapses, given: dict[str, Any] | None = None) -> Synapses:
+        """With traces, where the rule keeps them: those given in topology order, else zeros."""
+        if not self.rule.synapse_trace:
+            return synapses
+        n, edges, k = self.topology.num_neurons, self.topology.num_synapses, self.rule.states
+        shapes = {"forward": (edges, k), "backward": (edges, k), "bias": (n, k)}
+        arrays = {}
+        for name, shape in shapes.items():
+            value = (given or {}).get(name)
+            value = jnp.zeros(shape) if value is None else value
+            arrays[name] = self._as_edges(f"traces[{name!r}]", value, shape).astype(jax.tree.leaves(synapses)[0].dtype)
+        traces = {"forward": _jit_pack(self.kernel, arrays["forward"], arrays["bias"])}
+        if synapses.backward is not None:
+            traces["backward"] = _jit_pack(self.kernel, arrays["backward"], None)
+        return replace(synapses, traces=traces)
+
+    def pack(
+        self, forward: Any, backward: Any = None, bias: Any = None, neurons: Any = None, traces: dict[str, Any] | None = None
+    ) -> Synapses:
         """Arrays in topology order to packed synapses.
 
         Args:
@@ -129,6 +148,7 @@ class Network(Wiring):
           backward: [E, k], or None where the rule is symmetric.
           bias: [n, k], or None for zeros; rows of neurons without a bias are ignored.
           neurons: [B, n, k] states to carry over, where the rule says `reset_states: false`.
+          traces: arrays as "forward", "backward" and "bias", where the rule says `synapse_trace: true`; None for zeros.
             Fixed synapses keep the topology's value, whatever is given; a group takes its first member's.
 
         Raises:
@@ -150,7 +170,9 @@ class Network(Wiring):
             if neurons.ndim != 3 or neurons.shape[1:] != (n, k):
                 raise ShapeError(f"neurons: got shape {list(neurons.shape)}; expected [batch, {n}, {k}]")
             neurons = self.inside(neurons)
-        return Synapses(_jit_pack(self.kernel, forward, bias), twin, neurons)
+        if traces is not None and not self.rule.synapse_trace:
+            raise ShapeError("traces: the rule has synapse_trace: false, so synapses keep no traces; expected None")
+        return self._with_traces(Synapses(_jit_pack(self.kernel, forward, bias), twin, neurons), traces)
 
     def _as_edges(self, name: str, value: Any, shape: tuple[int, int]) -> jax.Array:
         value = _numbers(name, value, str(list(shape)))
@@ -164,15 +186,26 @@ class Network(Wiring):
     def unpack(self, synapses: Synapses) -> dict[str, jax.Array | None]:
         """Packed synapses to arrays in topology order: forward [E, k], backward [E, k] and bias [n, k] (0 where none).
 
-        Symmetric rules give the forward array as `backward`; single-state synapses are repeated over the states.
+        Symmetric rules give the forward array as `backward`; single-state synapses are repeated over the states. Rules with
+        traces give these as "forward_trace", "backward_trace" and "bias_trace"; fixed synapses have none (0).
         """
         k = self.rule.states
-        forward, bias = _jit_unpack(self.kernel, synapses.forward)
-        backward = forward if synapses.backward is None else _jit_unpack(self.kernel, synapses.backward)[0]
-        arrays: dict[str, Any] = {"forward": forward, "backward": backward, "bias": bias}
+        arrays = self._unpacked(synapses.forward, synapses.backward)
+        if synapses.traces is not None:
+            traces = self._unpacked(synapses.traces["forward"], synapses.traces.get("backward"))
+            free = ~self.topology.fixed[:, None]
+            arrays |= {f"{name}_trace": value * free if name != "bias" else value for name, value in traces.items()}
         if self.rule.single_state_synapses:
             arrays = {name: jnp.repeat(value, k, axis=1) for name, value in arrays.items()}
         return arrays
+
+    def _unpacked(self, forward: Weights, backward: Weights | None) -> dict[str, Any]:
+        values, bias = _jit_unpack(self.kernel, forward)
+        return {
+            "forward": values,
+            "backward": values if backward is None else _jit_unpack(self.kernel, backward)[0],
+            "bias": bias,
+        }
 
     def _check_batch(self, x: Any, y: Any = None, lead: int = 0) -> tuple[jax.Array, jax.Array | None]:
         widths = {"x": (x, len(self.topology.inputs), "inputs"), "y": (y, len(self.topology.outputs), "outputs")}

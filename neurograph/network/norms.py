@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -12,7 +13,7 @@ from neurograph.network.kernels import BACKWARD, FORWARD, Kernel
 from neurograph.network.state import Synapses, Weights
 from neurograph.network.wiring import Wiring, gate, genomes_at_stages
 
-__all__ = ["NORM_EPSILON", "at_synapses", "column_norms", "frozen_norms", "square_sum"]
+__all__ = ["NORM_EPSILON", "arriving_sums", "at_synapses", "column_norms", "frozen_norms", "square_sum"]
 
 
 NORM_EPSILON = 1e-9  # under the root of a synapse norm (the authors')
@@ -54,6 +55,16 @@ def at_synapses(wiring: Wiring, rows: list[jax.Array], twin: str) -> Weights:
     return Weights(found.blocks, found.sparse, found.shared, *kernel.bias_store(bias, reduce=True))
 
 
+def arriving_sums(wiring: Wiring, stored: Weights, twin: str) -> list[jax.Array]:
+    """Per stage [channels, neurons, 1]: the sum of stored numbers over the synapses, fixed ones aside, that arrive at a neuron.
+
+    The transpose of `at_synapses`; the bias counts forward.
+    """
+    some = jax.tree.leaves(stored)[0]
+    rows = [jnp.zeros((some.shape[0], info.size, 1), some.dtype) for info in wiring.plan.stages]
+    return jax.vjp(lambda rows: at_synapses(wiring, rows, twin), rows)[1](stored)[0]
+
+
 def frozen_norms(wiring: Wiring, genome: AnyGenome, synapses: Synapses) -> Synapses:
     """synapse_normalization: stored: divide every stored number by the norm at its receiving neuron."""
 
@@ -68,4 +79,4 @@ def frozen_norms(wiring: Wiring, genome: AnyGenome, synapses: Synapses) -> Synap
         return jax.tree.map(jnp.multiply, weights, factor)
 
     backward = None if synapses.backward is None else scaled(synapses.backward, BACKWARD)
-    return Synapses(scaled(synapses.forward, FORWARD), backward, synapses.neurons)
+    return replace(synapses, forward=scaled(synapses.forward, FORWARD), backward=backward)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -17,10 +18,22 @@ from neurograph.network.kernels import ALL, EXTERNAL, FORWARD, INTERNAL, native
 from neurograph.network.kernels.bilinear import mix_states
 from neurograph.network.kernels.rows import Affine, Ends
 from neurograph.network.norms import column_norms
+from neurograph.network.plan import Phase
 from neurograph.network.state import Synapses, Weights
 from neurograph.network.wiring import States, Wiring, cast, gate, genomes_at_stages
 
-__all__ = ["EPSILON", "Moments", "carried_states", "clamped", "output_values", "places", "sweep", "with_states"]
+__all__ = [
+    "EPSILON",
+    "Moments",
+    "Pass",
+    "carried_states",
+    "clamped",
+    "output_values",
+    "places",
+    "sweep",
+    "through_normalization",
+    "with_states",
+]
 
 
 EPSILON = 1e-5  # under the root of a batch variance
@@ -30,24 +43,50 @@ Moments = Any
 
 
 @dataclass
-class _Pass:
-    """States after one sweep. `moments`: per phase, a list per stage of (mean, variance) or None; `outer`: state 0 of the
-    outputs' pre-activations, per stage, for feedbacks that need h'; `changes`: per scanned stage, what the synapses' update is
-    made of, where that was found on the way."""
+class Pass:
+    """States after one sweep, and what the rest of the step needs of it.
+
+    Attributes:
+      states: per stage [states, neurons, batch].
+      moments: per phase, a list per stage of (mean, variance) or None.
+      outer: state 0 of the outputs' pre-activations, per stage, for feedbacks that need h'.
+      units: per stage, the normalised pre-activation u^ and its slope s / sqrt(v + eps) by the pre-activation, where the backward
+        pass takes the derivative of batch normalization.
+      changes: per scanned stage, the products of its synapses' update, where the pass has found them on the way.
+      settling: per cyclic phase, how far its last tick moved a state, and how many ticks ran; only where asked for.
+    """
 
     states: States
     moments: list[Any]
     outer: dict[int, jax.Array]
+    units: dict[int, tuple[jax.Array, jax.Array]]
     changes: dict[int, jax.Array]
+    settling: list[tuple[jax.Array, jax.Array]]
 
 
-def _normalise(u: jax.Array, scale: jax.Array, shift: jax.Array, moments: Any) -> tuple[jax.Array, Any]:
+def _normalised(u: jax.Array, moments: Any) -> tuple[jax.Array, jax.Array, Any]:
+    """u^ = (u - m) / sqrt(v + eps), 1 / sqrt(v + eps), and the moments: those given, or this batch's (section 3.4)."""
     if moments is None:
         mean = jnp.mean(u, axis=2, keepdims=True)
         moments = (mean, jnp.mean((u - mean) ** 2, axis=2, keepdims=True))
     mean, variance = moments
-    unit = (u - mean) * jax.lax.rsqrt(variance + EPSILON)
-    return unit * scale.astype(u.dtype) + shift.astype(u.dtype), moments
+    inverse = jax.lax.rsqrt(variance + EPSILON)
+    return (u - mean) * inverse, inverse, moments
+
+
+def through_normalization(d: jax.Array, unit: jax.Array, slope: jax.Array) -> jax.Array:
+    """Feedback on normalised pre-activations as feedback on the pre-activations themselves: the derivative of (3.4).
+
+    s / sqrt(v + eps) (d - mean(d) - u^ mean(d u^)), means over the batch.
+
+    Args:
+      d: feedback [states, neurons, batch].
+      unit: u^ of the forward pass, of the same shape.
+      slope: s / sqrt(v + eps), [states, neurons, 1].
+    """
+    mean = jnp.mean(d, axis=2, keepdims=True)
+    along = jnp.mean(d * unit, axis=2, keepdims=True)
+    return slope * (d - mean - unit * along)
 
 
 def _noise(rule: Rule, key: jax.Array | None, neurons: np.ndarray, like: jax.Array, *path: Any) -> jax.Array | None:
@@ -69,8 +108,9 @@ class _Update:
     """Eqs. 5 and 6 at the neurons of one stage, given their inflow.
 
     `params`: keep and update gates, scale and shift, [] and [states, 1, 1]. `rows`: what the neurons bring along, each
-    [*, neurons, batch or 1] and absent where not needed: `a` (their states), `norm` (what inflow is divided by), `noise`,
-    `known` (frozen moments), `params` (their own, where genomes differ from neuron to neuron).
+    [*, neurons, batch or 1] and absent where not needed: `a` (their states; of a product, those after the forward pass), `norm`
+    (what inflow is divided by), `noise`, `known` (frozen moments), `unit` and `slope` (see `Pass.units`), `params` (their own,
+    where genomes differ from neuron to neuron).
     """
 
     rule: Rule
@@ -79,7 +119,7 @@ class _Update:
     fresh: bool  # states are zero: f a vanishes
 
     def __call__(self, params: tuple[jax.Array, ...], rows: dict[str, Any], z: jax.Array) -> tuple[jax.Array, dict[str, Any]]:
-        """New states, and a record: the moments used, and state 0 of the pre-activation of outputs."""
+        """New states, and a record: moments, u^ and its slope where they are wanted, state 0 of the outputs' pre-activation."""
         rule = self.rule
         keep, gate, scale, shift = rows.get("params", params)
         a: Any = rows.get("a")  # absent only if fresh
@@ -87,16 +127,21 @@ class _Update:
         if "norm" in rows:
             z = z / rows["norm"]
         if not self.forward and rule.backward_update != "additive":
-            if rule.backward_update == "multiplicative":
-                u = keep.astype(z.dtype) * a * z
-            else:
-                u = jnp.concatenate([keep.astype(z.dtype) * a[:1], keep.astype(z.dtype) * a[1:] * z[1:]], axis=0)
-            return hidden(u + rows["noise"] if "noise" in rows else u), {}
-        u = gate.astype(z.dtype) * z if self.fresh else keep.astype(z.dtype) * a + gate.astype(z.dtype) * z
+            kept = 0 if rule.backward_update == "multiplicative" else 1  # states that the product leaves as they are
+            product = keep.astype(z.dtype) * a[kept:] * z[kept:]  # Eq. 6, with the states after the forward pass
+            if "unit" in rows:
+                product = through_normalization(product, rows["unit"][kept:], rows["slope"][kept:])
+            u = jnp.concatenate([keep.astype(z.dtype) * a[:kept], product], axis=0) if kept else product
+        else:  # Eqs. 5 and 6
+            u = gate.astype(z.dtype) * z if self.fresh else keep.astype(z.dtype) * a + gate.astype(z.dtype) * z
         u = u + rows["noise"] if "noise" in rows else u
         record: dict[str, Any] = {}
-        if rule.normalization == "batch" and (self.kind == "hidden" or rule.normalize_outputs):
-            u, record["moments"] = _normalise(u, scale, shift, rows.get("known"))
+        mode = rule.normalization if self.forward else rule.normalizes_backward
+        if mode == "batch" and (self.kind == "hidden" or rule.normalize_outputs):
+            unit, inverse, record["moments"] = _normalised(u, rows.get("known"))
+            u = unit * scale.astype(u.dtype) + shift.astype(u.dtype)
+            if self.forward and rule.normalizes_backward == "derivative":
+                record |= {"unit": unit, "slope": scale.astype(u.dtype) * inverse}
         if self.kind == "output":
             return resolve_activation(rule.output_activation)(u), record | {"outer": u[:1]}
         return hidden(u), record
@@ -120,6 +165,59 @@ def _moment(value: jax.Array) -> jax.Array:
     return value[:, None, None] if value.ndim == 1 else value[:, :, None]
 
 
+def _divided(matrix: jax.Array, norm: jax.Array) -> jax.Array:
+    """[states, states, neurons]: a matrix whose rows are divided by what belongs to each neuron, [channels, neurons, 1]."""
+    matrix = matrix[:, :, None] if matrix.ndim == 2 else matrix
+    return matrix / norm[:, None, :, 0].astype(matrix.dtype)
+
+
+def _damping(wiring: Wiring, genome: AnyGenome) -> list[jax.Array] | None:
+    """Per stage, the share of the last state that a tick keeps, [] or [1, neurons, 1]; None where ticks are not damped."""
+    rule, given = wiring.rule, wiring.topology.damping
+    if not given and not rule.learned_damping:
+        return None
+    own = [gate(g.damping) for g in genomes_at_stages(wiring, genome)]
+    return [1 - (1 - given) * (1 - d) if rule.learned_damping else jnp.asarray(given) for d in own]
+
+
+def _ticks(
+    tick: Callable[..., Any], start: list[jax.Array], phase: Phase, known: list[Any], tolerance: float, watch: bool
+) -> tuple[list[jax.Array], list[dict[str, Any]], list[Any], list[tuple[jax.Array, jax.Array]]]:
+    """The ticks of a cyclic phase: all of them, or with a tolerance until no state moves by more than that.
+
+    Returns:
+      States and records after the last tick, the moments of every tick (leaves [ticks, ...]), and with `watch` how far the last
+      tick moved a state and how many ticks ran.
+    """
+    some = jax.tree.map(lambda leaf: leaf[0], known)
+    shapes = jax.eval_shape(lambda a, known: tick(0, a, known)[1], start, some)
+    records = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    rest = [{name: value for name, value in record.items() if name != "moments"} for record in records]
+    far = jnp.asarray(jnp.inf, start[0].dtype)
+    compare = watch or tolerance > 0
+
+    def run(carry: Any, index: Any, known: Any) -> Any:
+        current, _, _, _, count = carry
+        out, made = tick(index, current, known)
+        moved = jnp.stack([jnp.max(jnp.abs(a - b)) for a, b in zip(out, current, strict=True)]).max() if compare else far
+        made, used = [{**record} for record in made], []
+        for record in made:
+            used.append(record.pop("moments", None))
+        return out, made, used, moved, count + 1
+
+    def body(carry: Any, xs: Any) -> Any:
+        index, known = xs
+        if tolerance > 0:
+            carry = jax.lax.cond(carry[3] > tolerance, lambda c: run(c, index, known), lambda c: c, carry)
+        else:
+            carry = run(carry, index, known)
+        return carry, carry[2]
+
+    first = (start, rest, [record.get("moments") for record in records], far, jnp.zeros((), jnp.int32))
+    (final, made, _, moved, count), used = jax.lax.scan(body, first, (jnp.arange(phase.ticks), known))
+    return final, made, used, [(moved, count)] if watch else []
+
+
 def sweep(
     wiring: Wiring,
     genome: AnyGenome,
@@ -129,11 +227,20 @@ def sweep(
     *,
     key: jax.Array | None = None,
     frozen: Any = None,
+    units: dict[int, tuple[jax.Array, jax.Array]] | None = None,
     ends: list[Ends] | None = None,
-) -> _Pass:
+    watch: bool = False,
+) -> Pass:
     """One pass over all phases: Eq. 5 forward, Eq. 6 backward. `states` is not changed; clamped stages keep theirs.
 
-    Without a `key` the pass is free of noise. `ends`: per stage, see `Kernel.sweep_levels`.
+    Args:
+      weights: stored numbers of the direction; of a rule with `synapse_derivative` the forward ones for both.
+      states: per stage; backward, those after the forward pass, with the outputs' feedback.
+      key: of noise; without it the pass is free of noise.
+      frozen: moments to normalise by, instead of the batch's.
+      units: of the forward pass, for the derivative of batch normalization.
+      ends: per stage, see `Kernel.sweep_levels`.
+      watch: find out how cyclic phases settle (`Pass.settling`).
     """
     rule, plan, kernel = wiring.rule, wiring.plan, wiring.kernel
     forward = direction == FORWARD
@@ -141,9 +248,16 @@ def sweep(
     for own in genomes_at_stages(wiring, genome):
         matrices.append(own.forward_transform if forward else own.backward_transform)
         scale, shift = (own.forward_scale, own.forward_shift) if forward else (own.backward_scale, own.backward_shift)
-        params.append((gate(own.neuron_keep), gate(own.neuron_update), _moment(scale), _moment(shift)))
+        keep = own.neuron_keep if forward or rule.backward_update == "additive" else own.backward_keep
+        params.append((gate(keep), gate(own.neuron_update), _moment(scale), _moment(shift)))
     moving = ("hidden", "output") if forward else ("hidden",)
-    norms = column_norms(wiring, genome, weights, direction) if rule.synapse_normalization == "in_pass" else None
+    norms = None
+    if rule.synapse_normalization == "in_pass":
+        norms = column_norms(wiring, genome, weights, FORWARD if rule.synapse_derivative else direction)
+        if rule.synapse_derivative and not forward:  # w_ij / |w_j|: as the forward pass used it, divided at the sender j
+            matrices = [m if norm is None else _divided(m, norm) for m, norm in zip(matrices, norms, strict=True)]
+            norms = None
+    damping = _damping(wiring, genome)
     states = list(states)
     # States of another type than the synapses (Network's `precision`): a pass sees the synapses in the states' type.
     weights, norms = cast((weights, norms), states[0].dtype)
@@ -151,7 +265,9 @@ def sweep(
     fresh = forward and rule.reset_states  # states are zero: f a vanishes on the first tick
     moments: list[Any] = [None] * len(plan.phases)
     outer: dict[int, jax.Array] = {}
+    found: dict[int, tuple[jax.Array, jax.Array]] = {}
     changes: dict[int, jax.Array] = {}
+    settling: list[tuple[jax.Array, jax.Array]] = []
 
     def drive(stage: int) -> jax.Array | None:
         """What the bias adds, [states, neurons, 1]."""
@@ -162,8 +278,9 @@ def sweep(
         constant = constant[:, None] if constant.ndim == 1 else constant
         return (bias * constant.astype(bias.dtype))[:, :, None]
 
-    def inflow(stage: int, part: str) -> jax.Array | None:
-        return kernel.aggregate(direction, stage, weights, signals, part, start=None if part == INTERNAL else drive(stage))
+    def inflow(stage: int, part: str, sent: States | None = None) -> jax.Array | None:
+        start = None if part == INTERNAL else drive(stage)
+        return kernel.aggregate(direction, stage, weights, signals if sent is None else sent, part, start=start)
 
     def full(z: jax.Array | None, a: jax.Array) -> jax.Array:
         return jnp.zeros_like(a) if z is None else jnp.broadcast_to(z, a.shape)
@@ -174,10 +291,20 @@ def sweep(
             "norm": None if norms is None else norms[stage],
             "noise": _noise(rule, key, plan.stages[stage].neurons, a, 0 if forward else 1, *path),
             "known": known,
-            "params": params[stage] if matrices[stage].ndim == 3 else None,
+            "unit": None if units is None or stage not in units else units[stage][0],
+            "slope": None if units is None or stage not in units else units[stage][1],
+            "params": params[stage] if params[stage][0].ndim else None,
         }
         present = {name: value for name, value in rows.items() if value is not None}
         return _Update(rule, plan.stages[stage].kind, forward, zero), present
+
+    def note(stage: int, record: dict[str, Any]) -> None:
+        if "change" in record:
+            changes[stage] = record["change"]
+        if "outer" in record:
+            outer[stage] = record["outer"]
+        if "unit" in record:
+            found[stage] = record["unit"], record["slope"]
 
     order = range(len(plan.phases)) if forward else range(len(plan.phases) - 1, -1, -1)
     for number in order:
@@ -192,49 +319,51 @@ def sweep(
                 a = states[stage]
                 update, rows = prepare(stage, a, fresh, fixed)
                 if phase.scanned:
-                    matrix, common = matrices[stage], params[stage]
+                    matrix, common = matrices[stage], () if "params" in rows else params[stage]
                     if matrix.ndim == 3:
-                        rows["matrix"], matrix, common = matrix.reshape(-1, a.shape[1], 1), None, ()
+                        rows["matrix"], matrix = matrix.reshape(-1, a.shape[1], 1), None
                     given = weights, signals, update, matrix, common, drive(stage), a.shape, rows, ends and ends[stage]
                     states[stage], signals[stage], record = kernel.sweep_levels(direction, stage, *given)
-                    if "change" in record:
-                        changes[stage] = record["change"]
                 else:
                     states[stage], record = update(params[stage], rows, full(inflow(stage, ALL), a))
                 used.append(record.get("moments"))
-                if "outer" in record:
-                    outer[stage] = record["outer"]
+                note(stage, record)
             moments[number] = used
             if phase.scanned:
                 continue
         else:
             external = [inflow(stage, EXTERNAL) for stage in members]
+            product = not forward and rule.backward_update != "additive"
+            start = [states[s] for s in members]
 
-            def tick(carry, xs, members=members, external=external):
-                tick_index, known = xs
-                current = dict(zip(members, carry, strict=True))
+            def tick(index, current, known, members=members, external=external, start=start, product=product):
+                """States after one more tick, and what the updates recorded."""
+                now = dict(zip(members, current, strict=True))
+                sent, out, records = list(signals), [], []
                 for stage in members:
-                    signals[stage] = mix_states(matrices[stage], current[stage])
-                out, records = [], []
-                for stage, outside, fixed in zip(members, external, known, strict=True):
-                    z = inflow(stage, INTERNAL)
+                    sent[stage] = mix_states(matrices[stage], now[stage])
+                for stage, outside, fixed, first in zip(members, external, known, start, strict=True):
+                    z = inflow(stage, INTERNAL, sent)
                     z = outside if z is None else z if outside is None else z + outside
-                    update, rows = prepare(stage, current[stage], False, fixed, tick_index)
-                    a, record = update(params[stage], rows, full(z, current[stage]))
+                    # A product is taken of what the forward pass left: of its own result, slopes would compound.
+                    update, rows = prepare(stage, first if product else now[stage], False, fixed, index)
+                    a, record = update(params[stage], rows, full(z, now[stage]))
+                    if damping is not None:  # the first tick is taken whole
+                        kept = jnp.where(index == 0, 0, damping[stage]).astype(a.dtype)
+                        a = kept * now[stage] + (1 - kept) * a
                     out.append(a)
                     records.append(record)
                 return out, records
 
-            start = [states[s] for s in members]
-            final, records = jax.lax.scan(tick, start, (jnp.arange(phase.ticks), known))
+            final, records, used, settled = _ticks(tick, start, phase, known, wiring.topology.tolerance, watch)
+            settling += settled
             for stage, a, record in zip(members, final, records, strict=True):
                 states[stage] = a
-                if "outer" in record:
-                    outer[stage] = record["outer"][-1]
-            moments[number] = [record.get("moments") for record in records]
+                note(stage, record)
+            moments[number] = used
         for stage in members:
             signals[stage] = kernel.mixed(matrices[stage], states[stage])
-    return _Pass(states, moments, outer, changes)
+    return Pass(states, moments, outer, found, changes, settling)
 
 
 def clamped(wiring: Wiring, synapses: Synapses, x: jax.Array) -> States:
@@ -269,7 +398,7 @@ def with_states(wiring: Wiring, synapses: Synapses, x: jax.Array) -> Synapses:
     """`synapses` with neurons' states at rest, if the rule carries states over and none are there: the structure after a step."""
     if wiring.rule.reset_states or synapses.neurons is not None:
         return synapses
-    return Synapses(synapses.forward, synapses.backward, carried_states(wiring, clamped(wiring, synapses, x)))
+    return replace(synapses, neurons=carried_states(wiring, clamped(wiring, synapses, x)))
 
 
 def output_values(wiring: Wiring, states: States) -> jax.Array:

@@ -32,12 +32,14 @@ class Synapses:
     """What a network learns, packed in plan order: made by `Network.init` or `Network.pack`, read by `Network.unpack`.
 
     `backward` is None where the rule is symmetric. `neurons` holds the states carried from step to step, one array
-    [states, neurons, batch] per stage, where the rule says `reset_states: false`; else it is None.
+    [states, neurons, batch] per stage, where the rule says `reset_states: false`; else it is None. `traces` holds the decaying
+    sums of Hebbian products, "forward" and, of asymmetric rules, "backward", where the rule says `synapse_trace: true`.
     """
 
     forward: Weights
     backward: Weights | None = None
     neurons: tuple[jax.Array, ...] | None = None
+    traces: dict[str, Weights] | None = None
 
 
 @jax.tree_util.register_dataclass
@@ -46,7 +48,8 @@ class Trace:
     """Everything that one learning step computed.
 
     `forward`, `feedback`, `backward`: states of all neurons after each phase, [batch, neurons, states], topology order;
-    `synapses`: packed, after the update; `outputs`: state 0 of the outputs after the forward pass, [batch, outputs].
+    `synapses`: packed, after the update; `outputs`: state 0 of the outputs after the forward pass, [batch, outputs];
+    `settling`: "forward" and "backward", per cyclic phase how far its last tick moved a state, and how many ticks ran.
     """
 
     forward: jax.Array
@@ -54,3 +57,4 @@ class Trace:
     backward: jax.Array
     synapses: Synapses
     outputs: jax.Array
+    settling: dict[str, list[tuple[jax.Array, jax.Array]]]

@@ -7,6 +7,9 @@ which are zero then. Functions here take the network as their first argument and
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,70 +19,95 @@ from neurograph.genome.activations import derivative, resolve_activation, value_
 from neurograph.network.hebbian import learning_ends, update_synapses
 from neurograph.network.kernels import BACKWARD, FORWARD
 from neurograph.network.norms import frozen_norms
-from neurograph.network.passes import carried_states, clamped, output_values, places, sweep
+from neurograph.network.passes import Pass, carried_states, clamped, output_values, places, sweep, through_normalization
 from neurograph.network.state import Synapses, Trace
 from neurograph.network.wiring import States, Wiring
 
-__all__ = [
-    "frozen_norms",
-    "learning_step",
-]
+__all__ = ["learning_step"]
+
+ERROR_FLOOR = 1e-30  # under the root of the mean squared error
 
 
-def _feedback(wiring: Wiring, states: States, outer: dict[int, jax.Array], y: jax.Array) -> States:
-    """Each output keeps state 0, state 1 becomes the label (or dL/dh h'), the others 0."""
-    rule, plan = wiring.rule, wiring.plan
+def _feedback(wiring: Wiring, passed: Pass, y: jax.Array) -> tuple[States, jax.Array]:
+    """States with the outputs' feedback, and its size.
+
+    Each output keeps state 0, state 1 becomes the label (or dL/dh h'), the others 0. The size e is the root mean square of the
+    error over batch and outputs: of the feedback, or where labels are the feedback of state 0 against the label.
+    """
+    rule, plan, states = wiring.rule, wiring.plan, list(passed.states)
     stages = [s for s, info in enumerate(plan.stages) if info.kind == "output"]
     order = np.concatenate([plan.stages[s].neurons for s in stages])
     columns = places(wiring.topology.outputs, order)
     y = y.astype(states[stages[0]].dtype).T[columns]
+    h = jnp.concatenate([states[s][0] for s in stages], axis=0)
+    error = h - y
     if rule.feedback != "labels":
-        h = jnp.concatenate([states[s][0] for s in stages], axis=0)
-        slope = derivative(
-            value_activation(resolve_activation(rule.output_activation)), jnp.concatenate([outer[s][0] for s in stages], axis=0)
-        )
-        y = (h - y if rule.feedback == "mse" else jax.nn.softmax(h, axis=0) - (y + 1) / 2) * slope
-    states, start = list(states), 0
+        before = jnp.concatenate([passed.outer[s][0] for s in stages], axis=0)
+        slope = derivative(value_activation(resolve_activation(rule.output_activation)), before)
+        error = y = (error if rule.feedback == "mse" else jax.nn.softmax(h, axis=0) - (y + 1) / 2) * slope
+    start = 0
     for s in stages:
         a = states[s]
-        states[s] = jnp.concatenate([a[:1], y[None, start : start + a.shape[1]]], axis=0)
+        fed = y[None, start : start + a.shape[1]]
+        if s in passed.units:
+            unit, inverse = passed.units[s]
+            fed = through_normalization(fed, unit[1:2], inverse[1:2])
+        states[s] = jnp.concatenate([a[:1], fed], axis=0)
         start += a.shape[1]
-    return states
+    error = error.astype(jnp.promote_types(error.dtype, jnp.float32))
+    return states, jnp.sqrt(jnp.maximum(jnp.mean(error * error), ERROR_FLOOR))
 
 
-def learning_step(wiring: Wiring, genome: AnyGenome, synapses: Synapses, x, y, index, key, record: bool):
+def learning_step(
+    wiring: Wiring, genome: AnyGenome, synapses: Synapses, x, y, index, key, record: bool, watch: bool = False
+) -> Any:
+    """One learning step: clamp, forward pass (Eq. 5), feedback, backward pass (Eq. 6), synapse update (Eqs. 7 and 8).
+
+    Args:
+      x: [batch, inputs]; y: [batch, outputs].
+      index: number of the step, for `supervise_every`; `key`: of noise, or None.
+      record: give everything that was computed.
+      watch: find out how the forward ticks of cyclic phases settle.
+
+    Returns:
+      `(synapses, outputs)`, with `watch` followed by the forward pass's `Pass.settling`; with `record` a `Trace`.
+    """
     rule = wiring.rule
     states = clamped(wiring, synapses, x)
     if rule.synapse_normalization == "stored":
         synapses = frozen_norms(wiring, genome, synapses)
-    passed = sweep(wiring, genome, synapses.forward, states, FORWARD, key=key)
+    passed = sweep(wiring, genome, synapses.forward, states, FORWARD, key=key, watch=record or watch)
     outputs = output_values(wiring, passed.states)
     if rule.forward_synapse_update:
         synapses = update_synapses(wiring, genome, synapses, passed.states, passed.states, second=True)
 
     def supervised(synapses: Synapses):
-        fed = _feedback(wiring, passed.states, passed.outer, y)
+        fed, error = _feedback(wiring, passed, y)
         twin = synapses.forward if synapses.backward is None else synapses.backward
-        ends = learning_ends(wiring, genome, passed.states if rule.hebbian_pre == "forward" else None)
-        returned = sweep(wiring, genome, twin, fed, BACKWARD, key=key, ends=ends)
+        ends = None
+        if not rule.synapse_derivative:
+            ends = learning_ends(wiring, genome, passed.states if rule.hebbian_pre == "forward" else None)
+        returned = sweep(wiring, genome, twin, fed, BACKWARD, key=key, units=passed.units, ends=ends, watch=record)
         back = returned.states
         before = passed.states if rule.hebbian_pre == "forward" else back
-        learned = update_synapses(wiring, genome, synapses, before, back, second=False, changes=returned.changes)
+        learned = update_synapses(wiring, genome, synapses, before, back, second=False, changes=returned.changes, error=error)
         fed, back = carried_states(wiring, fed), carried_states(wiring, back)
-        return (learned, fed, back) if record else (learned, back)
+        return (learned, fed, back, returned.settling) if record else (learned, back)
 
     def unsupervised(synapses: Synapses):
-        return (synapses, *((carried_states(wiring, passed.states),) * (2 if record else 1)))
+        rest = carried_states(wiring, passed.states)
+        still = jax.tree.map(jnp.zeros_like, passed.settling)  # no backward tick ran
+        return (synapses, rest, rest, still) if record else (synapses, rest)
 
     if rule.supervise_every == 1:
         result = supervised(synapses)
     else:
         result = jax.lax.cond(jnp.asarray(index) % rule.supervise_every == 0, supervised, unsupervised, synapses)
-    learned, last = result[0], result[-1]
+    learned, last = result[0], result[2 if record else 1]
     if not rule.reset_states:
-        learned = Synapses(learned.forward, learned.backward, last)
+        learned = replace(learned, neurons=last)
     if record:
-        fed = result[1]
-        forward, feedback, backward = (wiring.outside(s) for s in (carried_states(wiring, passed.states), fed, last))
-        return Trace(forward, feedback, backward, learned, outputs)
-    return learned, outputs
+        forward, feedback, backward = (wiring.outside(s) for s in (carried_states(wiring, passed.states), result[1], last))
+        settling = {"forward": passed.settling, "backward": result[3]}
+        return Trace(forward, feedback, backward, learned, outputs, settling)
+    return (learned, outputs, passed.settling) if watch else (learned, outputs)

@@ -17,7 +17,7 @@ __all__ = ["EDGE_KEYS", "GRAPH_KEYS", "NODE_KEYS", "Column", "Table", "table_of"
 
 NODE_KEYS = ("role", "position", "bias", "bias_group", "population")
 EDGE_KEYS = ("weight", "fixed", "group", "index")
-GRAPH_KEYS = ("schedule", "ticks", "outputs_may_project", "title", "description", "populations")
+GRAPH_KEYS = ("schedule", "ticks", "tolerance", "damping", "outputs_may_project", "title", "description", "populations")
 
 
 @dataclasses.dataclass
@@ -71,6 +71,7 @@ def table_of(topology: Any) -> Table:
     graph: dict[str, Any] = {}
     if t.schedule != "levels":
         graph |= {"schedule": t.schedule, "ticks": t.ticks}
+        graph |= {name: getattr(t, name) for name in ("tolerance", "damping") if getattr(t, name)}
     if t.outputs_may_project:
         graph["outputs_may_project"] = True
     if t.title:

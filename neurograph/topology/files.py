@@ -7,7 +7,7 @@ import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from neurograph.documents import Source, parse_yaml
 from neurograph.errors import Fault, SpecError, TopologyError
@@ -46,7 +46,7 @@ def load_topology(
     outputs: Selector = None,
     weight: str | None = "weight",
     schedule: str | None = None,
-    ticks: int | None = None,
+    ticks: int | Literal["settle"] | None = None,
     outputs_may_project: bool | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Topology:
@@ -58,7 +58,7 @@ def load_topology(
       inputs, outputs: for graph files without roles: a list of names in the order of the columns of x and y, "sources", "sinks",
         "ATTRIBUTE=VALUE" or {attribute: value}. A YAML file states its own.
       weight: for graph files, the edge attribute with given values; None: ignore it.
-      schedule, ticks, outputs_may_project: instead of what the file says.
+      schedule, ticks (a number, or "settle"), outputs_may_project: instead of what the file says.
       limits: how large the graph may become; raise it for larger ones.
 
     Raises:
@@ -105,7 +105,8 @@ def _load_yaml(content: str, path: str, options: Options) -> Topology:
     if isinstance(data, dict):
         changes = {"schedule": options.schedule, "ticks": options.ticks, "outputs_may_project": options.outputs_may_project}
         if options.schedule == "levels":
-            data.pop("ticks", None)
+            for key in ("ticks", "tolerance", "damping"):
+                data.pop(key, None)
         data |= {key: value for key, value in changes.items() if value is not None}
     return build_topology(data, limits=options.limits, source=Source(path, tree))
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from neurograph.errors import TopologyError
 from neurograph.topology import structure
-from neurograph.topology.validate import SCHEDULES, InvalidGraph, find_problems
+from neurograph.topology.validate import SCHEDULES, InvalidGraph, find_problems, settling
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -56,6 +56,8 @@ class Topology:
       schedule: "levels" (acyclic graphs: neurons in order of their levels), "synchronous" (all at once, `ticks` times) or "mixed"
         (strongly connected components ticked, the rest levelled).
       ticks: 1 under "levels", else at least 1.
+      tolerance: with a number above 0, ticks end as soon as none of them moves a state by more; `ticks` is then the most.
+      damping: share of a neuron's last state that a tick keeps, from the second tick on; in [0, 1). The fixed point is the same.
       outputs_may_project: allows synapses out of output neurons.
       title, description: for people; not part of the content.
 
@@ -80,6 +82,8 @@ class Topology:
     schedule: Literal["levels", "synchronous", "mixed"] = "levels"
     ticks: int = 1
     outputs_may_project: bool = False
+    tolerance: float = 0.0
+    damping: float = 0.0
     title: str = ""
     description: str = ""
 
@@ -115,6 +119,8 @@ class Topology:
             shapes = tuple((int(size),) for size in np.bincount(members, minlength=len(self.population_names)))
         put("population_shapes", shapes)
         put("ticks", int(self.ticks))
+        for name in ("tolerance", "damping"):
+            put(name, float(getattr(self, name)))
         put("outputs_may_project", bool(self.outputs_may_project))
         for name in _ARRAYS:
             getattr(self, name).flags.writeable = False
@@ -157,6 +163,15 @@ class Topology:
         level = structure.component_levels(count, component[self.senders], component[self.receivers])[component]
         level.flags.writeable = False
         return level
+
+    @cached_property
+    def walk_length(self) -> float:
+        """D: expected number of synapses of a random walk from an output, against the synapses, to an input.
+
+        The walk starts at any output and takes any synapse of those that come from neurons which inputs reach, all alike. Three
+        for two hidden layers; where there are skips or cycles it is the mean over ways that feedback can go.
+        """
+        return structure.walk_length(self.num_neurons, self.senders, self.receivers, self.inputs, self.outputs, ~self.unreachable)
 
     @property
     def depth(self) -> int:
@@ -220,6 +235,8 @@ class Topology:
         put("population_names", "\0".join(self.population_names).encode())
         put("population_shapes", repr(self.population_shapes).encode())
         put("schedule", f"{self.schedule} {self.ticks} {self.outputs_may_project}".encode())
+        if self.tolerance or self.damping:  # not before: graphs without them keep the digests that files of older versions hold
+            put("settling", f"{self.tolerance!r} {self.damping!r}".encode())
         return hasher.hexdigest()
 
     def __eq__(self, other: object) -> bool:
@@ -230,7 +247,7 @@ class Topology:
 
     def __repr__(self) -> str:
         title = f"{self.title!r}, " if self.title else ""
-        ticks = "" if self.schedule == "levels" else f" x {self.ticks}"
+        ticks = "" if self.schedule == "levels" else f" x {'up to ' if self.tolerance else ''}{self.ticks}"
         return (
             f"Topology({title}{self.num_neurons} neurons, {self.num_synapses} synapses, "
             f"{len(self.inputs)} in, {len(self.outputs)} out, {self.schedule}{ticks})"
@@ -253,15 +270,27 @@ class Topology:
             raise TopologyError(f"a Topology has no field {sorted(unknown)[0]!r}")
         return dataclasses.replace(self, **changes)
 
-    def with_schedule(self, schedule: Literal["levels", "synchronous", "mixed"], ticks: int = 1) -> Topology:
+    def with_schedule(
+        self,
+        schedule: Literal["levels", "synchronous", "mixed"],
+        ticks: int | Literal["settle"] = 1,
+        *,
+        tolerance: float = 0.0,
+        damping: float = 0.0,
+    ) -> Topology:
         """The same graph under another schedule.
 
+        Args:
+          ticks: a number, or "settle": until no state moves by more than the tolerance (1e-4 where none is given), at most 100.
+          tolerance, damping: see `Topology`.
+
         Raises:
-          TopologyError: the schedule is unknown, or the graph is cyclic and the schedule "levels", or `ticks` is out of range.
+          TopologyError: the schedule is unknown, or the graph is cyclic and the schedule "levels", or a number is out of range.
         """
         if schedule not in SCHEDULES:
             raise TopologyError(f"schedule: got {schedule!r}; allowed: {', '.join(SCHEDULES)}.")
-        return self.replace(schedule=schedule, ticks=ticks)
+        ticks, tolerance = settling(ticks, tolerance)
+        return self.replace(schedule=schedule, ticks=ticks, tolerance=tolerance, damping=damping)
 
     def to_networkx(self) -> nx.DiGraph:
         """A networkx.DiGraph with everything in its attributes; `from_networkx` of it is equal to this topology."""

@@ -14,7 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["adjacency", "component_levels", "cycle_within", "distances", "reachable", "strong_components"]
+__all__ = ["adjacency", "component_levels", "cycle_within", "distances", "reachable", "strong_components", "walk_length"]
 
 # A frontier below this size is walked neuron by neuron: on a chain, array calls of one element each would cost seconds.
 _SMALL_FRONTIER = 24
@@ -179,3 +179,25 @@ def cycle_within(n: int, senders: np.ndarray, receivers: np.ndarray, component: 
     while path[-1] != start:
         path.append(int(predecessors[path[-1]]))
     return path[::-1]
+
+
+def walk_length(
+    n: int, senders: np.ndarray, receivers: np.ndarray, inputs: np.ndarray, outputs: np.ndarray, reached: np.ndarray
+) -> float:
+    """Expected length of a random walk from the outputs against the synapses to the inputs, over senders that are `reached`.
+
+    Lengths solve l_j = 1 + mean of l_i over the synapses i -> j, and l = 0 at inputs, here by repetition: that is exact after as
+    many rounds as an acyclic graph has levels, and comes as near as float64 goes in cycles, which every walk leaves.
+    """
+    usable = reached[senders] & reached[receivers]
+    senders, receivers = senders[usable], receivers[usable]
+    count = np.maximum(np.bincount(receivers, minlength=n), 1)
+    length, moving = np.zeros(n), reached.copy()
+    moving[inputs] = False
+    for _ in range(1_000_000):
+        new = np.where(moving, 1 + np.bincount(receivers, length[senders], minlength=n) / count, 0)
+        settled = np.allclose(new, length, rtol=1e-12, atol=0)
+        length = new
+        if settled:
+            break
+    return float(length[outputs].mean())

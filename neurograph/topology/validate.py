@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -12,9 +13,10 @@ import numpy as np
 
 from neurograph.errors import TopologyError
 
-__all__ = ["DEFAULT_LIMITS", "SCHEDULES", "Flaw", "InvalidGraph", "Limits", "bad_text", "find_problems"]
+__all__ = ["DEFAULT_LIMITS", "SCHEDULES", "Flaw", "InvalidGraph", "Limits", "bad_text", "find_problems", "settling"]
 
 SCHEDULES = ("levels", "synchronous", "mixed")
+SETTLE_TICKS, SETTLE_TOLERANCE = 100, 1e-4  # what `ticks: settle` means
 
 # Characters that XML cannot hold or that a text format would change: controls, line separators, surrogates, non-characters.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
@@ -73,6 +75,8 @@ class Graph(Protocol):
     schedule: str
     ticks: int
     outputs_may_project: bool
+    tolerance: float
+    damping: float
 
     @property
     def num_neurons(self) -> int: ...
@@ -99,6 +103,19 @@ class InvalidGraph(TopologyError):
     def __init__(self, problems: list[Flaw]):
         self.problems = tuple(problems)
         super().__init__("\n".join(problem.message for problem in problems))
+
+
+def settling(ticks: int | str | None, tolerance: float | None) -> tuple[int, float]:
+    """Ticks and tolerance as numbers: "settle" is at most 100 ticks, until none moves a state by more than 1e-4.
+
+    Raises:
+      TopologyError: another word.
+    """
+    if ticks == "settle":
+        return SETTLE_TICKS, tolerance or SETTLE_TOLERANCE
+    if isinstance(ticks, str):
+        raise TopologyError(f"ticks: got {ticks!r}; expected an integer, or settle.")
+    return 1 if ticks is None else ticks, tolerance or 0.0
 
 
 def bad_text(text: Any, *, newlines: bool = False) -> str | None:
@@ -166,6 +183,11 @@ def _options(t: Graph) -> list[Flaw]:
         problems.append(Flaw(f"ticks: got {t.ticks}; expected an integer from 1 to 1,000,000."))
     elif t.schedule == "levels" and t.ticks != 1:
         problems.append(Flaw(f'ticks: got {t.ticks}, but schedule "levels" has one; allowed with: synchronous, mixed.'))
+    for name, value, most in (("tolerance", t.tolerance, math.inf), ("damping", t.damping, 1.0)):
+        if not 0 <= value < most:
+            problems.append(Flaw(f"{name}: got {value}; expected a number >= 0{' and < 1' if most == 1 else ''}."))
+        elif value and t.schedule == "levels":
+            problems.append(Flaw(f'{name}: got {value}, but schedule "levels" has no ticks; allowed with: synchronous, mixed.'))
     for name in ("title", "description"):
         why = bad_text(getattr(t, name), newlines=name == "description")
         if why:

@@ -26,6 +26,9 @@ def cases(draw: st.DrawFn, cyclic: bool = False, **fields):
         schedule = draw(st.sampled_from(["mixed", "mixed", "synchronous"]))
         fields |= {"cyclic": True, "schedule": schedule, "ticks": draw(st.integers(1, 4)), "max_hidden": 2}
     topology = random_topology(seed, shared=shared, fixed=fixed, projecting=projecting, **fields)
+    if cyclic:
+        settling = draw(st.sampled_from([{}, {"damping": 0.4}, {"tolerance": 0.3}, {"damping": 0.3, "tolerance": 0.5}]))
+        topology = topology.replace(**settling)
     rule, activations = draw(rules(len(topology.outputs), stored=not shared))
     return topology, rule, activations, seed
 

@@ -9,7 +9,7 @@ and `sweep_levels`, the first of them over a whole run of levels. Inside, arrays
 innermost was measured fastest (docs/performance.md).
 """
 
-from neurograph.network.kernels.base import ALL, BACKWARD, EXTERNAL, FORWARD, INTERNAL, Kernel, Signals
+from neurograph.network.kernels.base import ALL, BACKWARD, EXTERNAL, FINAL, FORWARD, INTERNAL, Kernel, Signals
 from neurograph.network.kernels.blocks import BlockKernel
 
-__all__ = ["ALL", "BACKWARD", "EXTERNAL", "FORWARD", "INTERNAL", "BlockKernel", "Kernel", "Signals"]
+__all__ = ["ALL", "BACKWARD", "EXTERNAL", "FINAL", "FORWARD", "INTERNAL", "BlockKernel", "Kernel", "Signals"]

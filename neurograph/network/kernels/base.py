@@ -18,6 +18,7 @@ __all__ = [
     "ALL",
     "BACKWARD",
     "EXTERNAL",
+    "FINAL",
     "FORWARD",
     "INTERNAL",
     "Kernel",
@@ -32,7 +33,7 @@ Signals = Sequence[Any]  # one array [states, neurons, batch] per stage (or what
 Update = Callable[[Any, Any, jax.Array], tuple[jax.Array, Any]]
 
 FORWARD, BACKWARD = "forward", "backward"
-ALL, INTERNAL, EXTERNAL = "all", "internal", "external"
+ALL, INTERNAL, EXTERNAL, FINAL = "all", "internal", "external", "final"
 
 
 class Kernel:
@@ -87,7 +88,8 @@ class Kernel:
           stage: the receiving stage.
           weights: stored numbers of that direction.
           signals: one array [states, neurons, batch] per stage; only the senders' are read.
-          part: "all", or in cyclic phases "internal" (from the same phase) and "external" (from the others).
+          part: "all", or in cyclic phases "internal" (from the same phase) and "external" (from the others); "final": all,
+            of a scanned stage's own levels, too, whose signals are known by then.
           square: use the squares of the weights (norms, Oja).
           start: [states, neurons, batch or 1], or None for nothing.
         """

@@ -15,6 +15,7 @@ from neurograph.network.kernels.base import (
     ALL,
     BACKWARD,
     EXTERNAL,
+    FINAL,
     FORWARD,
     INTERNAL,
     Kernel,
@@ -179,7 +180,7 @@ class BlockKernel(Kernel):
         start: jax.Array | None = None,
     ) -> jax.Array | None:
         numbers = self._arriving(direction, stage, part)
-        if square and stage in self._parts.scanned:
+        if (square or part == FINAL) and stage in self._parts.scanned:
             numbers = [*numbers, self._parts.scanned[stage]]
         elif stage in self._parts.scanned and part == ALL:
             raise PlanError(f"stage {stage} is scanned: its own levels are updated by sweep_levels; ask for part='external'")
@@ -187,7 +188,7 @@ class BlockKernel(Kernel):
 
     def _arriving(self, direction: str, stage: int, part: str) -> list[int]:
         """Blocks that arrive at a stage, but for its own levels."""
-        without = {ALL: None, EXTERNAL: True, INTERNAL: False}[part]
+        without = {ALL: None, FINAL: None, EXTERNAL: True, INTERNAL: False}[part]
         return [n for n in self._parts.arriving.get((direction, stage), []) if self.plan.blocks[n].internal is not without]
 
     def _inflow(

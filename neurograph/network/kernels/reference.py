@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import jraph
 import numpy as np
 
-from neurograph.network.kernels import ALL, FORWARD, INTERNAL, Kernel, Signals
+from neurograph.network.kernels import ALL, FINAL, FORWARD, INTERNAL, Kernel, Signals
 from neurograph.network.plan import Plan
 from neurograph.network.state import Weights
 from neurograph.topology.graph import Topology
@@ -106,7 +106,7 @@ class ReferenceKernel(Kernel):
         plan, t = self.plan, self.plan.topology
         sources, targets = (t.senders, t.receivers) if direction == FORWARD else (t.receivers, t.senders)
         arriving = plan.stage_of[plan.rank[targets]] == stage
-        if part != ALL:
+        if part not in (ALL, FINAL):
             phase = plan.phase_of_stage[plan.stage_of[plan.rank]]
             internal = phase[t.senders] == phase[t.receivers]
             arriving &= internal if part == INTERNAL else ~internal

@@ -14,7 +14,7 @@ from neurograph.errors import Fault, SpecError
 from neurograph.topology.columns import NODE_KEYS, Column, Table
 from neurograph.topology.formats.parsing import as_bool, as_finite, as_int, as_label, numbered, short
 from neurograph.topology.graph import Topology
-from neurograph.topology.validate import DEFAULT_LIMITS, Flaw, InvalidGraph, Limits
+from neurograph.topology.validate import DEFAULT_LIMITS, Flaw, InvalidGraph, Limits, settling
 
 __all__ = ["Options", "Selector", "topology_of"]
 
@@ -30,7 +30,7 @@ class Options:
     outputs: Selector = None
     weight: str | None = "weight"
     schedule: str | None = None
-    ticks: int | None = None
+    ticks: int | str | None = None
     outputs_may_project: bool | None = None
     limits: Limits = DEFAULT_LIMITS
 
@@ -142,6 +142,10 @@ class _Reading:
         bias[at] = values
         order = self.order(e)
         schedule, ticks, may_project = self.settings()
+        tolerance, damping = self.number("tolerance"), self.number("damping")
+        if schedule == "levels" and options.schedule == "levels":
+            tolerance = damping = 0.0
+        ticks, tolerance = settling(ticks, tolerance)
         self.stop()
         try:
             return Topology(
@@ -161,6 +165,8 @@ class _Reading:
                 schedule=schedule,
                 ticks=ticks,
                 outputs_may_project=may_project,
+                tolerance=tolerance,
+                damping=damping,
                 title=str(table.graph.get("title", "")),
                 description=str(table.graph.get("description", "")),
             )
@@ -218,15 +224,16 @@ class _Reading:
         rank[at] = values
         return np.argsort(rank, kind="stable")
 
-    def settings(self) -> tuple[Any, int, bool]:
+    def settings(self) -> tuple[Any, int | str, bool]:
         graph, options = self.table.graph, self.options
         schedule = options.schedule or str(graph.get("schedule", "levels"))
         ticks, may = options.ticks, options.outputs_may_project
         try:
-            stored = 1 if options.schedule == "levels" else as_int(graph.get("ticks", 1))
+            stored = 1 if options.schedule == "levels" else graph.get("ticks", 1)
+            stored = stored if stored == "settle" else as_int(stored)
             ticks = stored if ticks is None else ticks
         except (ValueError, TypeError):
-            self.fault(f"the graph attribute ticks is {short(graph.get('ticks'))}; expected an integer.")
+            self.fault(f"the graph attribute ticks is {short(graph.get('ticks'))}; expected an integer, or settle.")
         try:
             may = as_bool(graph.get("outputs_may_project", False)) if may is None else may
         except (ValueError, TypeError):
@@ -234,6 +241,14 @@ class _Reading:
                 f"the graph attribute outputs_may_project is {short(graph['outputs_may_project'])}; expected true or false."
             )
         return schedule, ticks or 1, bool(may)
+
+    def number(self, key: str) -> float:
+        """A graph attribute that is a number, 0 where it is not given."""
+        try:
+            return as_finite(self.table.graph.get(key, 0.0))
+        except (ValueError, TypeError):
+            self.fault(f"the graph attribute {key} is {short(self.table.graph.get(key))}; expected a finite number.")
+            return 0.0
 
     # ---- roles
 

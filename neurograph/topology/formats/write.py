@@ -17,6 +17,7 @@ from neurograph.topology.graph import Topology
 __all__ = ["write_csv", "write_gexf", "write_gml", "write_graphml", "write_json", "write_yaml"]
 
 _TYPES = {"position": "long", "index": "long", "bias_group": "long", "group": "long", "ticks": "long", "weight": "double"}
+_TYPES |= {"tolerance": "double", "damping": "double"}
 _TYPES |= dict.fromkeys(("bias", "fixed", "outputs_may_project"), "boolean")
 
 
@@ -183,6 +184,7 @@ def write_yaml(topology: Topology, file: IO[str]) -> None:
             file.write(f"{key}: {json.dumps(getattr(topology, key), ensure_ascii=False)}\n")
     if topology.schedule != "levels":
         file.write(f"schedule: {topology.schedule}\nticks: {topology.ticks}\n")
+        file.writelines(f"{name}: {getattr(topology, name)!r}\n" for name in ("tolerance", "damping") if getattr(topology, name))
     if topology.outputs_may_project:
         file.write("outputs_may_project: true\n")
     file.write("neurons:\n")

@@ -14,7 +14,7 @@ from neurograph.errors import Fault, SpecError, TopologyError
 from neurograph.topology.graph import Topology
 from neurograph.topology.language.builders import Builder, Canvas, Edges, Group
 from neurograph.topology.language.spec import CellSpec, PopulationSpec, TopologySpec, validate_spec
-from neurograph.topology.validate import DEFAULT_LIMITS, InvalidGraph, Limits
+from neurograph.topology.validate import DEFAULT_LIMITS, InvalidGraph, Limits, settling
 
 __all__ = ["build_topology"]
 
@@ -82,6 +82,7 @@ class _Assembly:
         names = self.names()
         bias, bias_group = self.biases(inputs)
         population, shapes = self.memberships()
+        ticks, tolerance = settling(self.spec.ticks, self.spec.tolerance)
         try:
             return Topology(
                 names=names,
@@ -93,7 +94,9 @@ class _Assembly:
                 population_names=tuple(group.name for group, _, _ in self.populations),
                 population_shapes=shapes,
                 schedule=self.spec.schedule,
-                ticks=self.spec.ticks or 1,
+                ticks=ticks,
+                tolerance=tolerance,
+                damping=self.spec.damping,
                 outputs_may_project=self.spec.outputs_may_project,
                 title=self.spec.title,
                 description=self.spec.description,

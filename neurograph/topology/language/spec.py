@@ -144,6 +144,14 @@ class CellSpec(_Spec):
         return self
 
 
+def _tick_number(value: Any) -> Any:
+    if value is None or value == "settle":
+        return value
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1_000_000:
+        raise ValueError("expected an integer from 1 to 1,000,000, or settle")
+    return value
+
+
 class TopologySpec(_Spec):
     """A whole file."""
 
@@ -151,7 +159,11 @@ class TopologySpec(_Spec):
     description: str = Field("", max_length=20_000, description="for people")
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="for all random connections")
     schedule: Literal["levels", "synchronous", "mixed"] = Field("levels", description="levels, synchronous or mixed")
-    ticks: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(None, description="needed by synchronous and mixed")
+    ticks: Annotated[int | Literal["settle"] | None, BeforeValidator(_tick_number)] = Field(
+        None, description="needed by synchronous and mixed: a number, or settle (until states move less than the tolerance)"
+    )
+    tolerance: Annotated[float, Field(ge=0)] = Field(0.0, description="ticks end when no state moves by more; ticks is the most")
+    damping: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="share of the last state that a tick keeps")
     outputs_may_project: bool = Field(False, description="allows synapses out of output neurons")
     populations: Populations = Field({}, description="name: size, name: [shape] or name: {size, shape, members, bias}")
     neurons: list[Annotated[NeuronSpec, BeforeValidator(_neuron)]] = Field([], description="name or {name, bias, bias_group}")
@@ -167,6 +179,9 @@ class TopologySpec(_Spec):
     def _ticks_with_schedule(self) -> TopologySpec:
         if self.schedule == "levels" and self.ticks not in (None, 1):
             raise ValueError("ticks: schedule levels has exactly one; allowed with synchronous, mixed")
+        for name in ("tolerance", "damping"):
+            if self.schedule == "levels" and getattr(self, name):
+                raise ValueError(f"{name}: schedule levels has no ticks that could settle; allowed with synchronous, mixed")
         if self.schedule != "levels" and self.ticks is None:
             raise ValueError(f"schedule {self.schedule} needs ticks")
         return self
