@@ -33,13 +33,14 @@ ACTIVATIONS = {
     "gelu": jax.nn.gelu,
 }
 RATE = 0.05
+SCALE, SHIFT, LENGTH = 1.3, 0.2, 0.8
 
 
 class Plain:
     """The same graph as a plain function of its numbers, neuron by neuron; nothing of the package but the graph's arrays."""
 
-    def __init__(self, topology: ng.Topology, activation: str, output_activation: str, loss: str):
-        self.topology, self.loss_name = topology, loss
+    def __init__(self, topology: ng.Topology, activation: str, output_activation: str, loss: str, normalized: str, weights: bool):
+        self.topology, self.loss_name, self.normalized, self.weights = topology, loss, normalized, weights
         self.hidden, self.output = ACTIVATIONS[activation], ACTIVATIONS[output_activation]
         graph = nx.DiGraph(list(zip(topology.senders.tolist(), topology.receivers.tolist())))
         graph.add_nodes_from(range(topology.num_neurons))
@@ -74,12 +75,17 @@ class Plain:
         for j in self.order:
             if j in t.inputs:
                 continue
-            z = jnp.zeros_like(x[:, 0])
+            z, square = jnp.zeros_like(x[:, 0]), 1e-9
             for e in np.flatnonzero(t.receivers == j):
                 name = self.of_edge[e]
-                z = z + (t.weight[e] if name[0] == "fixed" else parameters[name]) * a[int(t.senders[e])]
+                w = t.weight[e] if name[0] == "fixed" else parameters[name]
+                z, square = z + w * a[int(t.senders[e])], square + w**2
             if self.of_bias[j]:
-                z = z + parameters[self.of_bias[j]]
+                z, square = z + parameters[self.of_bias[j]], square + parameters[self.of_bias[j]] ** 2
+            if self.weights:  # weight normalization
+                z = z / jnp.sqrt(square) * LENGTH
+            if self.normalized == "all" or (self.normalized == "hidden" and j not in t.outputs):
+                z = (z - z.mean()) / jnp.sqrt(((z - z.mean()) ** 2).mean() + 1e-5) * SCALE + SHIFT
             a[j] = (self.output if j in t.outputs else self.hidden)(z)
         h = jnp.stack([a[int(j)] for j in t.outputs], axis=1)
         if self.loss_name == "mse":
@@ -108,6 +114,8 @@ DESCENTS = st.fixed_dictionaries(
         "fixed": st.booleans(),
     }
 )
+# By batch and weight normalization.
+NORMALIZED = st.tuples(st.sampled_from(["none", "hidden", "all"]), st.booleans()).filter(lambda n: n != ("none", False))
 
 
 def check_descent(case: dict, kernel: str, dtype: str, one_step: float, ten_steps: float) -> None:
@@ -122,9 +130,17 @@ def check_descent(case: dict, kernel: str, dtype: str, one_step: float, ten_step
     else:
         ys = (2 * np.eye(outputs)[rng.integers(outputs, size=(10, 4))] - 1).astype(dtype)
     arrays = {name: arrays[name].astype(dtype) for name in ("forward", "bias")}
-    plain = Plain(topology, names["activation"], names["output_activation"], loss)
+    normalized, weights = case.get("normalized", ("none", False))
+    plain = Plain(topology, names["activation"], names["output_activation"], loss, normalized, weights)
     first, total = plain.descend(arrays, xs, ys)
-    genome, rule = ng.backprop_genome(RATE, loss=loss, dtype=dtype, **names)
+    genome, rule = ng.backprop_genome(
+        RATE, loss=loss, dtype=dtype, normalization="none" if normalized == "none" else "batch", **names
+    )
+    rule = rule.replace(normalize_outputs=normalized == "all")
+    if weights:
+        rule = rule.replace(synapse_normalization="in_pass", rescale=True, synapse_derivative=True)
+    moments = {"forward_scale": jnp.full(2, SCALE, dtype), "forward_shift": jnp.full(2, SHIFT, dtype)}
+    genome = genome.replace(rescale=jnp.asarray(LENGTH, dtype), **moments)
     network = ng.Network(topology, rule, kernel=kernel)
     # With nothing kept, the new synapses ARE the update: no digits are lost in new minus old ones.
     ours = jax.device_get(steps(network, genome.replace(synapse_keep=jnp.zeros((), dtype)), arrays, xs, ys))
@@ -134,6 +150,13 @@ def check_descent(case: dict, kernel: str, dtype: str, one_step: float, ten_step
         with jax.enable_x64(True):
             exact, _ = plain.descend(*jax.tree.map(lambda a: a.astype("float64"), (arrays, xs, ys)))
         one_step += 4 * relative_norm(first, exact)
+    if normalized != "none" or weights:
+        # A neuron that hardly varies over the batch is blown up, and with it the rounding of its inflow. Feedback that
+        # normalization makes orthogonal to the senders leaves rounding alone: the terms of its sums say how much.
+        near, _ = plain.descend(arrays, xs * (1 + 1e-15 * rng.choice([-1, 1], xs.shape)), ys)
+        states = np.abs(ours["states.backward"][0])
+        terms = RATE * np.linalg.norm(np.sum(states[:, topology.senders, 0] * states[:, topology.receivers, 1], axis=0))
+        one_step = one_step * max(1, terms / np.linalg.norm(first)) + 20 * relative_norm(near, first)
     assert relative_norm(plain.vector(update), first) < one_step
     assert (ours["forward"][0][topology.fixed] == topology.weight[topology.fixed, None].astype(dtype)).all()
     if np.isfinite(ten_steps):
@@ -171,6 +194,23 @@ def test_the_backprop_genome_is_gradient_descent_in_float32(kernel, case):
     check_descent(case, kernel, "float32", 2e-6, np.inf)
 
 
+# The derivatives of batch and of weight normalization, hidden neurons alone or outputs as well.
+@pytest.mark.parametrize("name", KERNELS)
+@few(5)
+@given(case=DESCENTS, normalized=NORMALIZED)
+def test_it_is_gradient_descent_through_normalization(name, case, normalized):
+    with jax.enable_x64(True):
+        check_descent(case | {"normalized": normalized}, name, "float64", 1e-10, np.inf)
+
+
+@pytest.mark.slow
+@few(100)
+@given(case=DESCENTS, normalized=NORMALIZED, name=st.sampled_from(KERNELS))
+def test_descent_through_normalization_many(name, case, normalized):
+    with jax.enable_x64(True):
+        check_descent(case | {"normalized": normalized}, name, "float64", 1e-10, np.inf)
+
+
 @pytest.mark.slow
 @few(100)
 @given(case=DESCENTS, name=st.sampled_from(KERNELS))
@@ -178,6 +218,61 @@ def test_gradient_descent_many(name, case):
     check_descent(case, name, "float32", 2e-6, np.inf)
     with jax.enable_x64(True):
         check_descent(case, name, "float64", 1e-12, 1e-8)
+
+
+# ---- cycles: the gradient at the fixed point (Almeida 1987, Pineda 1987)
+
+
+def fixed_point_gradient(t: ng.Topology, activation: str, loss: str, arrays: dict, x: np.ndarray, y: np.ndarray) -> dict:
+    """By implicit differentiation: with a = F(a, w) and loss L, dL/dw = dF/dw^T (1 - dF/da)^-T dL/da."""
+    n, batch = t.num_neurons, len(x)
+    free = np.setdiff1d(np.arange(n), t.inputs)
+
+    def step(a, w):
+        z = jnp.zeros((batch, n)).at[:, t.receivers].add(w["forward"][:, 0] * a[:, t.senders])
+        z = z + w["bias"][:, 0] * t.bias
+        new = ACTIVATIONS[activation](z).at[:, t.outputs].set(z[:, t.outputs])
+        return new.at[:, t.inputs].set(x)
+
+    def judge(a):
+        h = a[:, t.outputs]
+        if loss == "mse":
+            return 0.5 * jnp.sum((h - y) ** 2)
+        return -jnp.sum((y + 1) / 2 * jax.nn.log_softmax(h, axis=1))
+
+    w = {name: jnp.asarray(arrays[name]) for name in ("forward", "bias")}
+    a = jax.lax.fori_loop(0, 2000, lambda _, a: step(a, w), jnp.zeros((batch, n)).at[:, t.inputs].set(x))
+    assert float(jnp.abs(step(a, w) - a).max()) < 1e-14
+    size = batch * len(free)
+    jacobian = jax.jacobian(lambda v: step(a.at[:, free].set(v.reshape(batch, -1)), w)[:, free].ravel())(a[:, free].ravel())
+    back = jnp.linalg.solve((jnp.eye(size) - jacobian).T, jax.grad(judge)(a)[:, free].ravel())
+    return jax.vjp(lambda w: step(a, w)[:, free], w)[1](back.reshape(batch, -1))[0]
+
+
+@pytest.mark.parametrize("name", KERNELS)
+@few(4)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    activation=st.sampled_from(["tanh", "sigmoid", "swish"]),
+    loss=st.sampled_from(["mse", "softmax_cross_entropy"]),
+    schedule=st.sampled_from(["mixed", "synchronous"]),
+    damping=st.sampled_from([0.0, 0.5]),
+)
+def test_it_is_the_gradient_at_the_fixed_point_of_a_cycle(x64, name, seed, activation, loss, schedule, damping):
+    t = random_topology(seed, cyclic=True, schedule=schedule, ticks=400, min_outputs=2).replace(damping=damping)
+    arrays = {name: value for name, value in random_synapses(t, 2, seed, single=True).items() if name != "backward"}
+    arriving = np.zeros(t.num_neurons)
+    np.add.at(arriving, t.receivers, np.abs(arrays["forward"][:, 0]))
+    leaving = np.zeros(t.num_neurons)
+    np.add.at(leaving, t.senders, np.abs(arrays["forward"][:, 0]))
+    arrays["forward"] *= 0.7 / max(arriving.max(), leaving.max())  # every map between ticks contracts, both ways
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(size=(3, len(t.inputs))), 2 * np.eye(len(t.outputs))[rng.integers(len(t.outputs), size=3)] - 1
+    genome, rule = ng.backprop_genome(1.0, activation=activation, loss=loss)
+    ours = steps(ng.Network(t, rule, kernel=name), genome.replace(synapse_keep=0.0), arrays, x[None], y[None])
+    expected = fixed_point_gradient(t, activation, loss, arrays, x, y)
+    assert relative_norm(-ours["forward"][0, :, 0], expected["forward"][:, 0]) < 1e-8
+    assert relative_norm(-ours["bias"][0, :, 0] * t.bias, expected["bias"][:, 0] * t.bias) < 1e-8
 
 
 # ---- names do not matter
