@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from neurograph.errors import ExperimentError, GenomeError
 from neurograph.experiments.folder.reading import Run, flatten, mapping, read_run
-from neurograph.experiments.transfer.results import GENOME, Row
+from neurograph.experiments.transfer.results import GENOME, Row, spread
 from neurograph.report.html import block, commands, details, drawing, paragraph, table
 from neurograph.report.run import genome
-from neurograph.report.words import environment_rows, facts, faults, finish, rerun_commands, spread
+from neurograph.report.words import environment_rows, facts, faults, finish, rerun_commands
 
 if TYPE_CHECKING:
     from neurograph.genome import Comparison

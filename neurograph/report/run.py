@@ -12,9 +12,9 @@ from typing import Any
 
 from neurograph.errors import NeurographError
 from neurograph.experiments.folder.reading import Run, mapping, read_run
-from neurograph.experiments.transfer.results import GENOME, Row, Transfer, aggregate, label
+from neurograph.experiments.transfer.results import GENOME, Row, Transfer, aggregate, label, spread
 from neurograph.report.html import block, details, drawing, paragraph, table
-from neurograph.report.words import _rerun, environment_rows, facts, faults, finish, number, spread
+from neurograph.report.words import _rerun, environment_rows, facts, faults, finish, number
 
 __all__ = ["write_report"]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from neurograph.errors import ExperimentError
 from neurograph.experiments.folder.reading import FILES, mapping
 from neurograph.experiments.transfer.matrix_results import TransferMatrix, load_transfer_matrix
-from neurograph.experiments.transfer.results import GENOME, Row, aggregate, label
+from neurograph.experiments.transfer.results import GENOME, Row, aggregate, label, spread
 from neurograph.report.html import block, commands, details, drawing, paragraph, table
-from neurograph.report.words import environment_rows, finish, number, spread
+from neurograph.report.words import environment_rows, finish, number
 
 __all__ = ["holds_matrix", "write_transfer_report"]
 
@@ -94,7 +94,7 @@ def _tables(matrix: TransferMatrix) -> str:
             for step in steps:
                 mine = [cell for cell in cells[step] if (cell["task"], cell["topology"]) == (task, topology)]
                 if any(cell["median"] is not None or cell["baseline"] for cell in mine):
-                    found.append([topology, str(step), *map(_spread, mine), *(_beside(mine) if compared else [])])
+                    found.append([topology, str(step), *map(spread, mine), *(_beside(mine) if compared else [])])
         return found
 
     parts = []
@@ -106,10 +106,6 @@ def _tables(matrix: TransferMatrix) -> str:
     text = "Median test accuracy (quartiles) over the runs of a cell."
     text += " Which baseline is the best, and its learning rate, was chosen on validation data." if compared else ""
     return paragraph(text) + "".join(parts) if parts else paragraph("No cell ran.")
-
-
-def _spread(cell: Row) -> str:
-    return spread(cell if cell["median"] is not None else None)
 
 
 def _beside(cells: list[Row]) -> list[str]:

@@ -9,11 +9,10 @@ from typing import Any
 
 from neurograph.errors import ExperimentError
 from neurograph.experiments.folder.reading import Run, mapping
-from neurograph.experiments.transfer.results import Row
 from neurograph.files import write_atomically
 from neurograph.report.html import block, commands, contents, document, paragraph
 
-__all__ = ["environment_rows", "facts", "faults", "finish", "number", "rerun_commands", "spread"]
+__all__ = ["environment_rows", "facts", "faults", "finish", "number", "rerun_commands"]
 
 
 def finish(path: Path, title: str, top: str, sections: dict[str, str]) -> Path:
@@ -81,14 +80,6 @@ def facts(run: Run) -> list[tuple[str, str]]:
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-def spread(entry: Row | None) -> str:
-    """Median and quartiles of an aggregate."""
-    if entry is None:
-        return "-"
-    failed = f", {entry['failures']} failed" if entry["failures"] else ""
-    return f"{entry['median']:.3f} ({entry['low']:.3f}–{entry['high']:.3f}{failed})"
 
 
 def environment_rows(environment: dict[str, Any]) -> list[tuple[str, str]]:

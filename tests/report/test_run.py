@@ -17,7 +17,7 @@ from pages import Checker, check_self_contained, text_of
 
 import neurograph as ng
 from neurograph.experiments.folder.reading import flatten, read_run
-from neurograph.experiments.transfer.results import Transfer, aggregate, comparison, load_transfer
+from neurograph.experiments.transfer.results import Transfer, aggregate, comparison, five_numbers, interval, load_transfer, spread
 from neurograph.report.compare import write_comparison
 from neurograph.report.run import write_report
 
@@ -389,3 +389,14 @@ def test_transfer_files_round_trip(tmp_path):
     text = again.text(width=140)
     assert "adam, tanh, 0.01" in text
     assert "ring" in text
+
+
+def test_one_form_of_median_and_range():
+    entry = five_numbers([0.5, 0.7, 0.6, 0.9, 0.1])
+    assert entry == pytest.approx({"median": 0.6, "low": 0.5, "high": 0.7, "minimum": 0.1, "maximum": 0.9})
+    assert interval(entry) == "0.600 (0.500-0.700)"
+    assert interval(entry, ("minimum", "maximum"), to=" to ", digits=1) == "0.6 (0.1 to 0.9)"
+    assert spread(entry | {"failures": 2}) == "0.600 (0.500-0.700) 2 failed"
+    assert spread(entry | {"failures": 0}) == interval(entry)
+    assert spread(None) == spread(dict.fromkeys(entry) | {"failures": None}) == "-"
+    assert np.isnan(list(five_numbers([]).values())).all()
