@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurograph.errors import ExperimentError, GenomeError
 from neurograph.experiments.folder.reading import Run, flatten, mapping, read_run
 from neurograph.experiments.transfer.results import GENOME, Row, spread
-from neurograph.report.html import block, commands, details, drawing, paragraph, table
+from neurograph.report.html import block, commands, details, drawing, escape, paragraph, table
 from neurograph.report.run import genome
 from neurograph.report.words import environment_rows, facts, faults, finish, rerun_commands
 
@@ -217,9 +216,13 @@ def _genomes(runs: list[Run], names: list[str]) -> str:
         parts.append(_distances(found, names, files[0].genome, rule))
     except GenomeError as error:
         parts.append(paragraph(f"They cannot be compared array by array: {error}."))
+    from neurograph.report.figures.genome import colour_limit
+
+    limit = max(colour_limit(file.genome, file.rule) for file in files if file)  # one scale for both
     drawings = []
     for index, (run, name) in enumerate(zip(runs, names)):
-        drawings.append(f"<div><h3>{escape(name)}</h3>{genome(run, None, f'genome-{index}')}</div>")
+        shown = genome(run, None, f"genome-{index}", limit=limit)
+        drawings.append(f"<div><h3>{escape(name)}</h3>{shown}</div>")
     return "".join(parts) + f'<div class="grid">{"".join(drawings)}</div>'
 
 

@@ -6,14 +6,13 @@ What the folder lacks, the page says; what is broken in it, the page names, and 
 
 from __future__ import annotations
 
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from neurograph.errors import NeurographError
 from neurograph.experiments.folder.reading import Run, mapping, read_run
 from neurograph.experiments.transfer.results import GENOME, Row, Transfer, aggregate, label, spread
-from neurograph.report.html import block, details, drawing, paragraph, table
+from neurograph.report.html import block, details, drawing, escape, paragraph, table
 from neurograph.report.words import _rerun, environment_rows, facts, faults, finish, number
 
 __all__ = ["write_report"]
@@ -193,7 +192,8 @@ def _full_table(transfer: Transfer) -> str:
     return (paragraph(note) if note else "") + table(head, rows)
 
 
-def genome(run: Run, plots: Path | None, name: str = "genome") -> str:
+def genome(run: Run, plots: Path | None, name: str = "genome", *, limit: float | None = None) -> str:
+    """Return the picture of a run's genome and the options of its rule; `limit` ends the colour scale."""
     if run.genome is None:
         return paragraph("No genome.json in this folder that can be shown.")
     from neurograph.report.figures.genome import genome_picture
@@ -202,7 +202,7 @@ def genome(run: Run, plots: Path | None, name: str = "genome") -> str:
         "The matrices of the genome that have an effect under its rule, its gates, and its moments; one colour scale, white is"
         " zero, pale figures have no effect."
     )
-    body = drawing(plots, name, genome_picture(run.genome, narrow=True), caption)
+    body = drawing(plots, name, genome_picture(run.genome, narrow=True, limit=limit), caption)
     rule = run.genome.rule.to_dict() if run.genome.rule else {}
     options = [[key, str(value).lower() if isinstance(value, bool) else str(value)] for key, value in rule.items()]
     return body + (details("Options of its rule", table(["option", "value"], options)) if options else "")

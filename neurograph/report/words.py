@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from neurograph.errors import ExperimentError
 from neurograph.experiments.folder.reading import Run, mapping
 from neurograph.files import write_atomically
-from neurograph.report.html import block, commands, contents, document, paragraph
+from neurograph.report.html import block, commands, contents, document, escape, paragraph
 
 __all__ = ["environment_rows", "facts", "faults", "finish", "number", "rerun_commands"]
 
