@@ -14,7 +14,7 @@ import numpy as np
 from neurograph.analysis.field import AnalysisError
 from neurograph.analysis.tools import TOOLS, Analysis
 from neurograph.files import write_atomically
-from neurograph.report.html import block, details, document, drawing, paragraph, table
+from neurograph.report.html import block, details, document, drawing, paragraph, table, visible
 
 __all__ = ["write_page"]
 
@@ -63,6 +63,7 @@ def _arrays(found: Analysis) -> dict[str, Any]:
     arrays = {}
     for tool, result in found.results.items():
         for name, one in (result if isinstance(result, dict) else {"genome": result}).items():
+            name = visible(name)  # an archive ends a name at a zero
             for f in dataclasses.fields(one):
                 if isinstance(value := getattr(one, f.name), np.ndarray):
                     arrays[f"{tool}.{name}.{f.name}"] = value

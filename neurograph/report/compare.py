@@ -22,18 +22,24 @@ ABSENT = "-"
 
 
 def write_comparison(first: Path | str, second: Path | str, path: Path | str | None = None) -> Path:
-    """Put the runs of two folders on one self-contained page; nothing is run again, and no other file is written.
+    """Write a self-contained page about the runs of two folders and return its path; nothing is run again.
 
     Args:
       first, second: run folders.
-      path: of the page; default `compare-SECOND.html` in the first folder.
-
-    Returns:
-      The path of the page.
+      path: where the page is written; default `compare-SECOND.html` in the first folder.
 
     Raises:
       ExperimentError: a folder that is missing or holds nothing of a run, the same folder twice, or a page that cannot
         be written.
+
+    Example:
+      >>> import json, tempfile
+      >>> folders = [Path(tempfile.mkdtemp()) for _ in range(2)]
+      >>> for folder, rate in zip(folders, (0.1, 0.2)):
+      ...     _ = (folder / "config.yaml").write_text(json.dumps({"training": {"learning_rate": rate}}))
+      >>> page = write_comparison(*folders)
+      >>> "training.learning_rate" in page.read_text(encoding="utf-8")
+      True
     """
     runs = [read_run(first), read_run(second)]
     if runs[0].folder.resolve() == runs[1].folder.resolve():

@@ -11,7 +11,7 @@ from neurograph.experiments.folder.reading import Run, mapping
 from neurograph.files import write_atomically
 from neurograph.report.html import block, commands, contents, document, escape, paragraph
 
-__all__ = ["environment_rows", "facts", "faults", "finish", "number", "rerun_commands"]
+__all__ = ["environment_rows", "facts", "faults", "finish", "number", "rerun", "rerun_commands"]
 
 
 def finish(path: Path, title: str, top: str, sections: dict[str, str]) -> Path:
@@ -99,7 +99,8 @@ def rerun_commands(run: Run) -> list[str]:
     return [f"neurograph {command} {config} --out {again}", f"neurograph report {folder} {again}"]
 
 
-def _rerun(run: Run) -> str:
+def rerun(run: Run) -> str:
+    """Return how the run is done again; empty without a configuration."""
     if not run.config:
         return ""
     text = (
