@@ -1,30 +1,20 @@
-"""What a genome's matrices and its update are made of: backprop-like and other parts."""
+"""Parts of a genome's matrices and of its update: backprop-like and others."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Any
 
+import jax
 import numpy as np
+from jaxtyping import Float
 
-from neurograph.analysis.field import AnalysisError, UpdateField
+from neurograph.analysis.field import UpdateField
 from neurograph.genome import Genome
+from neurograph.genome.model import MATRICES
+from neurograph.genome.rule import Rule
 
-__all__ = ["MATRICES", "Decomposition", "decompose", "templates"]
-
-MATRICES = ("forward_transform", "backward_transform", "pre_transform", "post_transform")
-
-
-def templates(states: int) -> dict[str, np.ndarray]:
-    """Section 4.5's backprop-like matrices: nu = mu = nu~ = 1, mu~ = 1 with its first two rows swapped (k >= 2).
-
-    Raises:
-      AnalysisError: one state only.
-    """
-    if states < 2:
-        raise AnalysisError("decompose: a genome of one state has no backprop-like part; expected states >= 2")
-    eye = np.eye(states)
-    return dict.fromkeys(MATRICES, eye) | {"post_transform": eye[[1, 0, *range(2, states)]]}
+__all__ = ["Decomposition", "decompose"]
 
 
 @dataclass(frozen=True)
@@ -32,33 +22,32 @@ class Decomposition:
     """Result of `decompose`.
 
     Attributes:
-      shares: for each of the four matrices four shares of its squared norm, summing to 1: of "backprop" (along the template's
-        part
-        in the first two states), "first two" (what else the first two states do among themselves), "self" (along the template's
-        part in further states) and "other" (all else: mixing with and among further states).
-      coefficients: of the template in the first two states.
-      pairs: [k, k] share of the Hebbian update's squared norm from state e of the sender and d of the receiver, taken alone;
-        they need not sum to 1, as parts may cancel.
-      alignment: [k, k] projection of each part on the whole update, over the whole's squared norm: these sum to 1.
+      shares: for each of the four matrices the shares of its squared norm, summing to 1: "backprop" (along section 4.5's
+        template in the first two states), "first two" (the rest of the first two states among themselves), "self" (along the
+        template in further states) and "other" (mixing with and among further states).
+      coefficients: for each matrix the coefficient of the template in the first two states.
+      pairs: share of the Hebbian update's squared norm from state e of the sender and d of the receiver, taken alone; the shares
+        need not sum to 1, as parts may cancel.
+      alignment: projection of each part on the whole update, over the whole's squared norm; these sum to 1.
     """
 
     shares: dict[str, dict[str, float]]
     coefficients: dict[str, float]
-    pairs: np.ndarray
-    alignment: np.ndarray
+    pairs: Float[np.ndarray, "k k"]
+    alignment: Float[np.ndarray, "k k"]
 
     def summary(self) -> str:
-        """In words."""
+        """Return the result in words."""
         text = ", ".join(f"{name.split('_')[0]} {100 * s['backprop']:.0f} %" for name, s in self.shares.items())
         e, d = np.unravel_index(np.argmax(self.alignment), self.alignment.shape)
         return (
-            f"backprop-like share of the matrices (squared norm): {text}; of the update, sender's state {e} x "
-            f"receiver's state {d} "
-            f"makes {100 * self.alignment[e, d]:.0f} %, backprop's product (0 x 1) {100 * self.alignment[0, 1]:.0f} %"
+            f"backprop-like share of the matrices (squared norm): {text}; of the update, sender's state {e} x receiver's"
+            f" state {d} makes {100 * self.alignment[e, d]:.0f} %, backprop's product (0 x 1) {100 * self.alignment[0, 1]:.0f} %"
         )
 
 
-def _shares(matrix: np.ndarray, template: np.ndarray) -> tuple[dict[str, float], float]:
+def _shares(matrix: Float[np.ndarray, "k k"], template: Float[np.ndarray, "k k"]) -> tuple[dict[str, float], float]:
+    """Return the shares of one matrix, and the coefficient of the template in the first two states."""
     head, tail = np.zeros_like(template), template.copy()
     head[:2, :2] = template[:2, :2]
     tail[:2, :2] = 0
@@ -79,19 +68,15 @@ def _shares(matrix: np.ndarray, template: np.ndarray) -> tuple[dict[str, float],
 
 
 def decompose(field: UpdateField, w: np.ndarray | None = None) -> Decomposition:
-    """Split the matrices, and the Hebbian update at w, into parts.
+    """Split the matrices, and the Hebbian update at w (default: the field's start), into parts.
 
     The update is linear in the products a_p^e a_q^d, so it is the sum of k^2 parts, one for each row e of nu~ and column d of
-    mu~;
-    Oja's term, saturation and decay are left out of it.
-
-    Raises:
-      AnalysisError: one state only.
+    mu~. Oja's term, saturation and decay are left out of it.
     """
     genome = field.genome
     k = genome.states
-    pattern = templates(k)
-    found = {name: _shares(np.asarray(getattr(genome, name), np.float64), pattern[name]) for name in MATRICES}
+    template = Genome.near_backprop(jax.random.key(0), Rule(states=k), noise=0.0)
+    found = {name: _shares(*(np.asarray(getattr(one, name), np.float64) for one in (genome, template))) for name in MATRICES}
     w = field.start if w is None else w
     rule = field.network.rule.replace(
         oja="none", oja_scale=1.0, saturation="none", saturation_eps=0.0, forward_synapse_update=False
@@ -115,7 +100,7 @@ def decompose(field: UpdateField, w: np.ndarray | None = None) -> Decomposition:
 
 
 def _only(genome: Genome, e: int, d: int) -> Genome:
-    """Hebbian matrices of which only row e of nu~ and column d of mu~ are left, and no decay."""
+    """Return the genome with only row e of nu~ and column d of mu~ left, and no decay."""
     k = genome.states
     row, column = np.arange(k) == e, np.arange(k) == d
     kept: dict[str, Any] = {

@@ -12,44 +12,23 @@ from typing import Any
 import numpy as np
 
 from neurograph.analysis.field import AnalysisError
-from neurograph.analysis.symmetry import CAN
-from neurograph.analysis.tools import LIMITS, TOOLS, Analysis
+from neurograph.analysis.tools import TOOLS, Analysis
 from neurograph.files import write_atomically
+from neurograph.report.html import block, details, document, drawing, paragraph, table, visible
 
 __all__ = ["write_page"]
 
 
 def write_page(found: Analysis, folder: Path) -> Path:
-    """One page with everything (`report.html`, self-contained), the figures (`plots/`), `results.json` and `arrays.npz`.
+    """Write one page with everything (`report.html`, self-contained), its figures (`plots/`), `results.json` and `arrays.npz`.
 
     Raises:
       AnalysisError: the folder cannot be written to.
     """
-    from neurograph.report.html import block, details, document, drawing, paragraph, table
-
     try:
         folder.mkdir(parents=True, exist_ok=True)
         body = table((), list(found.facts.items()), head_row=False)
-        sentences = found.summaries()
-        figures = _figures(found)
-        for tool, question in TOOLS.items():
-            if tool in found.refused:
-                body += block(question, paragraph(f"Not done: {found.refused[tool]}"))
-            if tool not in found.results:
-                continue
-            inner = "".join(
-                paragraph(f"{name}: {text}." if len(sentences[tool]) > 1 else f"{text}.")
-                for name, text in sentences[tool].items()
-            )
-            inner += drawing(folder / "plots", f"analysis_{tool}", figures[tool], question)
-            if tool == "metric":
-                results = found.results[tool]
-                rows = [one.table() for one in results.values()]
-                cells = [[r[0][0], *(r_[1] for r_ in r), r[0][2]] for r in zip(*rows)]
-                inner += table(["", *results, "the paper"], cells)
-            limits = CAN if tool == "asymmetry" else LIMITS.get(tool)
-            inner += details("What this can and cannot show", paragraph(limits)) if limits else ""
-            body += block(question, inner)
+        body += "".join(block(TOOLS[tool].question, _section(found, tool, folder / "plots")) for tool in _done(found))
         write_atomically(folder / "report.html", document(f"What kind of rule is {found.title}?", body))
         write_atomically(folder / "results.json", json.dumps(found.to_dict(), indent=1, ensure_ascii=False) + "\n")
         stream = io.BytesIO()
@@ -60,10 +39,31 @@ def write_page(found: Analysis, folder: Path) -> Path:
     return folder / "report.html"
 
 
+def _done(found: Analysis) -> list[str]:
+    """Return the tools that ran or refused, in the order of the page."""
+    return [tool for tool in TOOLS if tool in found.results or tool in found.refused]
+
+
+def _section(found: Analysis, tool: str, plots: Path) -> str:
+    if tool in found.refused:
+        return paragraph(f"Not done: {found.refused[tool]}")
+    sentences, results = found.summaries()[tool], found.results[tool]
+    body = "".join(paragraph(f"{name}: {text}." if len(sentences) > 1 else f"{text}.") for name, text in sentences.items())
+    body += drawing(plots, f"analysis_{tool}", _figure(tool, results), TOOLS[tool].question)
+    if tool == "metric":
+        tables = [one.table() for one in results.values()]
+        rows = [[same[0][0], *(row[1] for row in same), same[0][2]] for same in zip(*tables)]
+        body += table(["", *results, "the paper"], rows)
+    limits = TOOLS[tool].limits
+    return body + (details("What this can and cannot show", paragraph(limits)) if limits else "")
+
+
 def _arrays(found: Analysis) -> dict[str, Any]:
+    """Return the arrays of all results as TOOL.RULE.FIELD."""
     arrays = {}
     for tool, result in found.results.items():
         for name, one in (result if isinstance(result, dict) else {"genome": result}).items():
+            name = visible(name)  # an archive ends a name at a zero
             for f in dataclasses.fields(one):
                 if isinstance(value := getattr(one, f.name), np.ndarray):
                     arrays[f"{tool}.{name}.{f.name}"] = value
@@ -72,18 +72,18 @@ def _arrays(found: Analysis) -> dict[str, Any]:
     return arrays
 
 
-def _figures(found: Analysis) -> dict[str, Any]:
-    from neurograph.report.figures import analysis as plots
+def _figure(tool: str, result: Any) -> Any:
+    from neurograph.report.figures import analysis as figures
 
     draw: dict[str, Callable[[Any], Any]] = {
-        "asymmetry": plots.asymmetry_figure,
-        "metric": plots.metric_figure,
-        "circulation": plots.circulation_figure,
-        "closed": plots.closed_figure,
-        "decompose": plots.decomposition_figure,
-        "alignment": plots.alignment_figure,
-        "longrun": plots.long_run_figure,
-        "sensitivity": plots.sensitivity_figure,
-        "oja": plots.oja_figure,
+        "asymmetry": figures.asymmetry_figure,
+        "metric": figures.metric_figure,
+        "circulation": figures.circulation_figure,
+        "closed": figures.closed_figure,
+        "decompose": figures.decomposition_figure,
+        "alignment": figures.alignment_figure,
+        "longrun": figures.long_run_figure,
+        "sensitivity": figures.sensitivity_figure,
+        "oja": figures.oja_figure,
     }
-    return {tool: draw[tool](result) for tool, result in found.results.items()}
+    return draw[tool](result)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurograph.errors import ExperimentError, GenomeError
 from neurograph.experiments.folder.reading import Run, flatten, mapping, read_run
-from neurograph.experiments.transfer.results import GENOME, Row
-from neurograph.report.html import block, commands, details, drawing, paragraph, table
+from neurograph.experiments.transfer.results import GENOME, Row, spread
+from neurograph.report.html import block, commands, details, drawing, escape, paragraph, table
 from neurograph.report.run import genome
-from neurograph.report.words import environment_rows, facts, faults, finish, rerun_commands, spread
+from neurograph.report.words import environment_rows, facts, faults, finish, rerun_commands
 
 if TYPE_CHECKING:
     from neurograph.genome import Comparison
@@ -23,18 +22,24 @@ ABSENT = "-"
 
 
 def write_comparison(first: Path | str, second: Path | str, path: Path | str | None = None) -> Path:
-    """Put the runs of two folders on one self-contained page; nothing is run again, and no other file is written.
+    """Write a self-contained page about the runs of two folders and return its path; nothing is run again.
 
     Args:
       first, second: run folders.
-      path: of the page; default `compare-SECOND.html` in the first folder.
-
-    Returns:
-      The path of the page.
+      path: where the page is written; default `compare-SECOND.html` in the first folder.
 
     Raises:
       ExperimentError: a folder that is missing or holds nothing of a run, the same folder twice, or a page that cannot
         be written.
+
+    Example:
+      >>> import json, tempfile
+      >>> folders = [Path(tempfile.mkdtemp()) for _ in range(2)]
+      >>> for folder, rate in zip(folders, (0.1, 0.2)):
+      ...     _ = (folder / "config.yaml").write_text(json.dumps({"training": {"learning_rate": rate}}))
+      >>> page = write_comparison(*folders)
+      >>> "training.learning_rate" in page.read_text(encoding="utf-8")
+      True
     """
     runs = [read_run(first), read_run(second)]
     if runs[0].folder.resolve() == runs[1].folder.resolve():
@@ -217,9 +222,13 @@ def _genomes(runs: list[Run], names: list[str]) -> str:
         parts.append(_distances(found, names, files[0].genome, rule))
     except GenomeError as error:
         parts.append(paragraph(f"They cannot be compared array by array: {error}."))
+    from neurograph.report.figures.genome import colour_limit
+
+    limit = max(colour_limit(file.genome, file.rule) for file in files if file)  # one scale for both
     drawings = []
     for index, (run, name) in enumerate(zip(runs, names)):
-        drawings.append(f"<div><h3>{escape(name)}</h3>{genome(run, None, f'genome-{index}')}</div>")
+        shown = genome(run, None, f"genome-{index}", limit=limit)
+        drawings.append(f"<div><h3>{escape(name)}</h3>{shown}</div>")
     return "".join(parts) + f'<div class="grid">{"".join(drawings)}</div>'
 
 

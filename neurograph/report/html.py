@@ -8,13 +8,16 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
-from html import escape
+from html import escape as _escape
 from pathlib import Path
 from typing import Any
 
 from neurograph.errors import ExperimentError
 
-__all__ = ["block", "commands", "contents", "details", "document", "drawing", "paragraph", "table"]
+__all__ = ["block", "commands", "contents", "details", "document", "drawing", "escape", "paragraph", "table", "visible"]
+
+# Characters that no page and no SVG may hold (controls, halves of a pair), and those that turn the text after them round.
+_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
 STYLE = """
 :root { color-scheme: light; }
@@ -23,7 +26,8 @@ body { margin: 0 auto; padding: 1rem; max-width: 60rem; color: #1a1a1a; backgrou
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
 h1 { font-size: 1.5rem; line-height: 1.2; margin: .3rem 0 .8rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; border-bottom: 1px solid #ddd; padding-bottom: .2rem; }
-p { margin: .5rem 0; max-width: 44rem; }
+p { margin: .5rem 0; max-width: 44rem; overflow-wrap: anywhere; }
+li, summary { overflow-wrap: anywhere; }
 figure { margin: 1rem 0; max-width: 34rem; }
 figure svg { display: block; width: 100%; height: auto; }
 svg text { white-space: pre; }
@@ -47,6 +51,16 @@ nav { font-size: .9rem; line-height: 1.9; }
 nav a { margin-right: 1rem; white-space: nowrap; }
 a { color: #005a93; }
 """
+
+
+def visible(text: str) -> str:
+    """Return the text with a replacement character for each control character, and for each that changes the direction."""
+    return _UNSEEN.sub("\ufffd", text)
+
+
+def escape(text: str) -> str:
+    """Return the text for an element or attribute of a page."""
+    return _escape(visible(text))
 
 
 def document(title: str, body: str) -> str:
@@ -114,17 +128,17 @@ def drawing(folder: Path | None, name: str, figure: Any, caption: str, *, natura
     import matplotlib
 
     stream = io.StringIO()
-    # A fixed salt and no date: the same run gives the same bytes.
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        figure.savefig(stream, format="svg", metadata={"Date": None})
-        if folder is not None:
-            try:
-                folder.mkdir(exist_ok=True)
-                (folder / f"{name}.svg").write_text(stream.getvalue(), encoding="utf-8")
-                figure.savefig(folder / f"{name}.png", dpi=110, metadata={"Software": None})
-            except OSError as error:
-                raise ExperimentError(f"{folder}: cannot be written ({error.strerror})") from error
-    svg = _inline(stream.getvalue(), name, caption)
+    with matplotlib.rc_context({"svg.hashsalt": name}):  # ids of its own, the same in every run
+        figure.savefig(stream, format="svg")
+    svg = visible(stream.getvalue())
+    if folder is not None:
+        try:
+            folder.mkdir(exist_ok=True)
+            (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
+            figure.savefig(folder / f"{name}.png", dpi=110)
+        except OSError as error:
+            raise ExperimentError(f"{folder}: cannot be written ({error.strerror})") from error
+    svg = _inline(svg, name, caption)
     words = f"<figcaption>{escape(caption)}</figcaption>"
     if not natural:
         return f"<figure>{svg}{words}</figure>"
@@ -137,7 +151,6 @@ def _inline(svg: str, name: str, caption: str) -> str:
     """An SVG file as an element of a page: no prologue, no metadata, ids of its own, a name for screen readers."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
-    svg = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', svg)
-    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
+    # In tags only: a label may say `id="a"`.
+    svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r'(\bid="|href="#|url\(#)', rf"\1{name}-", tag[0]), svg)
     return svg.replace("<svg", f'<svg role="img" aria-label="{escape(caption)}"', 1)

@@ -1,4 +1,4 @@
-"""`write_report`: one page about a run, made from its folder alone. `report_compare.write_comparison` puts two on one page.
+"""`write_report`: one page about a run, made from its folder alone. `compare.write_comparison` puts two on one page.
 
 `report.html` holds everything (drawings, style, numbers) and loads nothing; the drawings also lie in `plots/` as SVG and PNG.
 What the folder lacks, the page says; what is broken in it, the page names, and shows the rest.
@@ -6,15 +6,17 @@ What the folder lacks, the page says; what is broken in it, the page names, and 
 
 from __future__ import annotations
 
-from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from neurograph.errors import NeurographError
 from neurograph.experiments.folder.reading import Run, mapping, read_run
-from neurograph.experiments.transfer.results import GENOME, Row, Transfer, aggregate, label
-from neurograph.report.html import block, details, drawing, paragraph, table
-from neurograph.report.words import _rerun, environment_rows, facts, faults, finish, number, spread
+from neurograph.experiments.transfer.results import GENOME, Row, Transfer, aggregate, label, spread
+from neurograph.report.html import block, details, drawing, escape, paragraph, table
+from neurograph.report.words import environment_rows, facts, faults, finish, number, rerun
+
+if TYPE_CHECKING:
+    from neurograph.topology import Topology
 
 __all__ = ["write_report"]
 
@@ -23,14 +25,22 @@ MAX_DRAWINGS, MAX_NEURONS, MAX_SYNAPSES = 12, 200_000, 5_000_000
 
 
 def write_report(folder: Path | str, *, base: Path | None = None) -> Path:
-    """Draw and describe the run in `folder`; returns the path of its `report.html`, written beside what was read.
+    """Write a self-contained page about the run in `folder`, `report.html` in it, and return its path.
 
     Args:
-      folder: of the run.
+      folder: the folder of the run.
       base: where topology files that the run does not keep are looked up too, after the current folder and before the run's.
 
     Raises:
       ExperimentError: no such folder, nothing of a run in it, or it cannot be written to.
+
+    Example:
+      >>> import json, tempfile
+      >>> folder = Path(tempfile.mkdtemp())
+      >>> record = {"step": 1, "loss": [2.3], "accuracy": [0.1]}  # meta-training writes such lines
+      >>> _ = (folder / "metrics.jsonl").write_text(json.dumps(record))
+      >>> write_report(folder).name
+      'report.html'
     """
     run = read_run(folder)
     plots = run.folder / "plots"
@@ -42,7 +52,7 @@ def write_report(folder: Path | str, *, base: Path | None = None) -> Path:
         "Topologies": topologies(run, plots, base),
         "Configuration": _configuration(run),
         "Environment": _environment(run),
-        "How to rerun": _rerun(run),
+        "How to rerun": rerun(run),
     }
     return finish(run.folder / "report.html", run.title, overview(run) + faults([run]), sections)
 
@@ -193,7 +203,8 @@ def _full_table(transfer: Transfer) -> str:
     return (paragraph(note) if note else "") + table(head, rows)
 
 
-def genome(run: Run, plots: Path | None, name: str = "genome") -> str:
+def genome(run: Run, plots: Path | None, name: str = "genome", *, limit: float | None = None) -> str:
+    """Return the picture of a run's genome and the options of its rule; `limit` ends the colour scale."""
     if run.genome is None:
         return paragraph("No genome.json in this folder that can be shown.")
     from neurograph.report.figures.genome import genome_picture
@@ -202,42 +213,48 @@ def genome(run: Run, plots: Path | None, name: str = "genome") -> str:
         "The matrices of the genome that have an effect under its rule, its gates, and its moments; one colour scale, white is"
         " zero, pale figures have no effect."
     )
-    body = drawing(plots, name, genome_picture(run.genome, narrow=True), caption)
+    body = drawing(plots, name, genome_picture(run.genome, narrow=True, limit=limit), caption)
     rule = run.genome.rule.to_dict() if run.genome.rule else {}
     options = [[key, str(value).lower() if isinstance(value, bool) else str(value)] for key, value in rule.items()]
     return body + (details("Options of its rule", table(["option", "value"], options)) if options else "")
 
 
 def topologies(run: Run, plots: Path | None, base: Path | None = None) -> str:
-    """Drawings of what was learned and tested on, from the copies that the run keeps, else from the files as they are now."""
-    from neurograph.experiments.folder.topologies import kept_topology
+    """Return drawings of the topologies, from the copies that the run keeps, else from the files as they are now."""
     from neurograph.report.figures.topology import draw_topology
-    from neurograph.topology import load_topology
-    from neurograph.topology.shipped import topology_file
-    from neurograph.topology.validate import Limits
 
     notes = mapping(run.transfer.notes.get("topologies")) if run.transfer else {}
-    names, drawings, missing = run.topologies(), [], []
-    for index, (name, use) in enumerate(names.items()):
+    drawings, missing = [], []
+    for index, (name, use) in enumerate(run.topologies().items()):
         size = mapping(notes.get(name))
         words = f"{name} ({use})" + (f": {_size(size)}" if size else "")
         if index >= MAX_DRAWINGS:
             missing.append(f"{words}; not drawn, since {MAX_DRAWINGS} are")
             continue
         try:
-            beside = next((p for p in (base, run.folder) if p and (p / name).is_file()), None)
-            path = kept_topology(run.folder, name) or topology_file(name, beside)
-            topology = load_topology(path, limits=Limits(MAX_NEURONS, MAX_SYNAPSES))
-            figure = draw_topology(topology)
-        except NeurographError as error:
-            missing.append(f"{words}; not drawn: {str(error).splitlines()[0]}")
+            topology = _topology(run, name, base)
+        except (NeurographError, OSError) as error:  # a name may be too long for a file
+            reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+            missing.append(f"{words}; not drawn: {reason}")
             continue
         now = {"neurons": topology.num_neurons, "synapses": topology.num_synapses}
         if size and any(size.get(what) != count for what, count in now.items()):
             words += f"; the file has changed since: {now['neurons']} neurons, {now['synapses']} synapses now"
-        drawings.append(drawing(plots, f"topology-{index}", figure, words, natural=True))
-    faults = "".join(f"<li>{escape(text)}</li>" for text in missing)
-    return "".join(drawings) + (f"<ul>{faults}</ul>" if faults else "")
+        drawings.append(drawing(plots, f"topology-{index}", draw_topology(topology), words, natural=True))
+    lines = "".join(f"<li>{escape(text)}</li>" for text in missing)
+    return "".join(drawings) + (f"<ul>{lines}</ul>" if lines else "")
+
+
+def _topology(run: Run, name: str, base: Path | None) -> Topology:
+    """Return a topology that a run names: its own copy, a file beside it, or a shipped one."""
+    from neurograph.experiments.folder.topologies import kept_topology
+    from neurograph.topology import load_topology
+    from neurograph.topology.shipped import topology_file
+    from neurograph.topology.validate import Limits
+
+    beside = next((folder for folder in (base, run.folder) if folder and (folder / name).is_file()), None)
+    path = kept_topology(run.folder, name) or topology_file(name, beside)
+    return load_topology(path, limits=Limits(MAX_NEURONS, MAX_SYNAPSES))
 
 
 def _configuration(run: Run) -> str:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from html import escape
 from pathlib import Path
 
 from neurograph.errors import ExperimentError
 from neurograph.experiments.folder.reading import FILES, mapping
 from neurograph.experiments.transfer.matrix_results import TransferMatrix, load_transfer_matrix
-from neurograph.experiments.transfer.results import GENOME, Row, aggregate, label
-from neurograph.report.html import block, commands, details, drawing, paragraph, table
-from neurograph.report.words import environment_rows, finish, number, spread
+from neurograph.experiments.transfer.results import GENOME, Row, aggregate, label, spread
+from neurograph.report.html import block, commands, details, drawing, escape, paragraph, table
+from neurograph.report.words import environment_rows, finish, number
 
 __all__ = ["holds_matrix", "write_transfer_report"]
 
@@ -69,14 +68,15 @@ def _overview(matrix: TransferMatrix) -> str:
 
 
 def _heat_maps(matrix: TransferMatrix) -> str:
-    from neurograph.report.figures.transfer import heat_map
+    from neurograph.report.figures.transfer import difference_limit, heat_map
 
+    limit = difference_limit(cell for step in matrix.shown_steps() for cell in matrix.cells(step))
     parts = []
     for step in matrix.shown_steps():
         words = f"Median test accuracy after {number(step)} step{'s' * (step != 1)}"
         words += "; below it and in colour: minus the best baseline's." if matrix.notes["baselines"] else "."
         words += " Hatched: the widths do not fit, or the cell could not run." if matrix.problems else ""
-        parts.append(drawing(None, f"heat-{step}", heat_map(matrix, step), words, natural=True))
+        parts.append(drawing(None, f"heat-{step}", heat_map(matrix, step, limit=limit), words, natural=True))
     return "".join(parts)
 
 
@@ -94,7 +94,7 @@ def _tables(matrix: TransferMatrix) -> str:
             for step in steps:
                 mine = [cell for cell in cells[step] if (cell["task"], cell["topology"]) == (task, topology)]
                 if any(cell["median"] is not None or cell["baseline"] for cell in mine):
-                    found.append([topology, str(step), *map(_spread, mine), *(_beside(mine) if compared else [])])
+                    found.append([topology, str(step), *map(spread, mine), *(_beside(mine) if compared else [])])
         return found
 
     parts = []
@@ -106,10 +106,6 @@ def _tables(matrix: TransferMatrix) -> str:
     text = "Median test accuracy (quartiles) over the runs of a cell."
     text += " Which baseline is the best, and its learning rate, was chosen on validation data." if compared else ""
     return paragraph(text) + "".join(parts) if parts else paragraph("No cell ran.")
-
-
-def _spread(cell: Row) -> str:
-    return spread(cell if cell["median"] is not None else None)
 
 
 def _beside(cells: list[Row]) -> list[str]:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from neurograph.errors import ExperimentError
 from neurograph.experiments.folder.reading import Run, mapping
-from neurograph.experiments.transfer.results import Row
 from neurograph.files import write_atomically
-from neurograph.report.html import block, commands, contents, document, paragraph
+from neurograph.report.html import block, commands, contents, document, escape, paragraph
 
-__all__ = ["environment_rows", "facts", "faults", "finish", "number", "rerun_commands", "spread"]
+__all__ = ["environment_rows", "facts", "faults", "finish", "number", "rerun", "rerun_commands"]
 
 
 def finish(path: Path, title: str, top: str, sections: dict[str, str]) -> Path:
@@ -83,14 +81,6 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def spread(entry: Row | None) -> str:
-    """Median and quartiles of an aggregate."""
-    if entry is None:
-        return "-"
-    failed = f", {entry['failures']} failed" if entry["failures"] else ""
-    return f"{entry['median']:.3f} ({entry['low']:.3f}–{entry['high']:.3f}{failed})"
-
-
 def environment_rows(environment: dict[str, Any]) -> list[tuple[str, str]]:
     rows = []
     for name, value in environment.items():
@@ -109,7 +99,8 @@ def rerun_commands(run: Run) -> list[str]:
     return [f"neurograph {command} {config} --out {again}", f"neurograph report {folder} {again}"]
 
 
-def _rerun(run: Run) -> str:
+def rerun(run: Run) -> str:
+    """Return how the run is done again; empty without a configuration."""
     if not run.config:
         return ""
     text = (

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from neurograph.experiments.transfer.matrix_results import TransferMatrix
-from neurograph.experiments.transfer.results import Row, best_baselines, label, mark_best
+from neurograph.experiments.transfer.results import Row, best_baselines, five_numbers, interval, label, mark_best
 
 __all__ = [
     "RECIPE",
@@ -16,11 +16,10 @@ __all__ = [
     "best_entries",
     "by_genome",
     "by_label",
+    "range_of",
     "ranged",
-    "spread",
     "summarize",
     "tested",
-    "told",
 ]
 
 RECIPE = (
@@ -82,32 +81,20 @@ def summarize(rows: Iterable[Row], by: Sequence[str] = ("label", "topology", "ta
     table = []
     for group, members in groups.items():
         numbers = [row[of] for row in members if row[of] is not None and np.isfinite(row[of])]
-        table.append(dict(zip(by, group)) | spread(numbers))
+        table.append(dict(zip(by, group)) | five_numbers(numbers))
         table[-1] |= {"runs": len(members), "failures": sum(bool(row.get("failed")) for row in members)}
         table[-1]["genomes"] = len({row.get("genome_seed") for row in members})
     return table
 
 
-def spread(numbers: Iterable[float]) -> Row:
-    """{"median", "low", "high", "minimum", "maximum"}; NaN where there are none."""
-    values = np.asarray(list(numbers), float)
-    if not len(values):
-        return dict.fromkeys(("median", "low", "high", "minimum", "maximum"), float("nan"))
-    low, median, high = np.percentile(values, [25, 50, 75])
-    found = {"median": median, "low": low, "high": high, "minimum": values.min(), "maximum": values.max()}
-    return {key: float(value) for key, value in found.items()}
-
-
 def ranged(row: Row, digits: int = 3) -> str:
-    """An entry in words: median (lowest to highest), or "lost"."""
-    if row.get("lost"):
-        return "lost"
-    return f"{row['median']:.{digits}f} ({row['minimum']:.{digits}f} to {row['maximum']:.{digits}f})"
+    """Return the median of an entry and its whole range, "0.850 (0.842 to 0.861)", or "lost"."""
+    return "lost" if row.get("lost") else interval(row, ("minimum", "maximum"), to=" to ", digits=digits)
 
 
-def told(numbers: Iterable[float], digits: int = 3) -> str:
-    """ "0.850 (0.842 to 0.861)": median, lowest and highest."""
-    return ranged(spread(numbers), digits)
+def range_of(numbers: Iterable[float], digits: int = 3) -> str:
+    """Return the median and the range of numbers as `ranged` writes them."""
+    return ranged(five_numbers(numbers), digits)
 
 
 def by_label(table: Iterable[Row], labels: Iterable[str]) -> dict[str, list[Row]]:

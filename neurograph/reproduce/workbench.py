@@ -201,7 +201,7 @@ class Workbench:
         calls = {folder: (variants[key[0]], f"seed={key[1]}", folder) for folder, key in todo.items()}
         started, done = time.perf_counter(), 0
 
-        def told(folder: Path) -> None:
+        def finished(folder: Path) -> None:
             nonlocal done
             done += 1
             label, seed = todo[folder]
@@ -215,9 +215,9 @@ class Workbench:
         if self.jobs == 1 or len(calls) <= 1:
             for folder, call in calls.items():
                 _train(*call)
-                told(folder)
+                finished(folder)
         else:
-            self._side_by_side(calls, told)
+            self._side_by_side(calls, finished)
         found: dict[str, list[Trained]] = {}
         for label, seed, _ in plan:
             run = _read(label, seed, folders[label, seed])
@@ -225,7 +225,7 @@ class Workbench:
             found.setdefault(label, []).append(run)
         return found
 
-    def _side_by_side(self, calls: Mapping[Path, tuple[Variant, str, Path]], told: Callable[[Path], None]) -> None:
+    def _side_by_side(self, calls: Mapping[Path, tuple[Variant, str, Path]], finished: Callable[[Path], None]) -> None:
         context = multiprocessing.get_context("spawn")  # JAX has threads: a forked process may hang
         before = os.environ.get("JAX_COMPILATION_CACHE_DIR")
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(self.out / "compiled"))
@@ -235,7 +235,7 @@ class Workbench:
                 try:
                     for future in as_completed(waiting):
                         future.result()
-                        told(waiting[future])
+                        finished(waiting[future])
                 except BaseException:
                     pool.shutdown(wait=False, cancel_futures=True)
                     raise

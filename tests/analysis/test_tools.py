@@ -25,7 +25,6 @@ from neurograph.analysis import (
     oja_limit,
     sensitivity,
 )
-from neurograph.analysis.decomposition import templates
 from neurograph.analysis.directions import feedback_alignment_genome
 from neurograph.analysis.oja import derived_terms
 from neurograph.cli import main
@@ -70,8 +69,6 @@ def test_the_decomposition_of_known_matrices():
     backprop, its = ng.backprop_genome(0.1)
     whole = decompose(UpdateField.build(small(), its, backprop, *batch(small())))
     np.testing.assert_allclose(whole.alignment, [[0, 1], [0, 0]], atol=1e-12)
-    with pytest.raises(AnalysisError, match="expected states >= 2"):
-        templates(1)
 
 
 # ---- descent

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from html import unescape
@@ -13,11 +12,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from pages import Checker, check_self_contained, text_of
+from pages import CHROMIUM, Checker, browse, check_self_contained, text_of
 
 import neurograph as ng
 from neurograph.experiments.folder.reading import flatten, read_run
-from neurograph.experiments.transfer.results import Transfer, aggregate, comparison, load_transfer
+from neurograph.experiments.transfer.results import Transfer, aggregate, comparison, five_numbers, interval, load_transfer, spread
 from neurograph.report.compare import write_comparison
 from neurograph.report.run import write_report
 
@@ -305,34 +304,6 @@ def test_the_command_takes_one_folder_or_two(tmp_path, two):
 
 # -- in a browser ----------------------------------------------------------------------------------------------------------------
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = "--headless --no-sandbox --disable-gpu --no-first-run --hide-scrollbars --disable-background-networking --disable-sync"
-FLAGS += (
-    " --disable-component-update --allow-file-access-from-files --enable-logging=stderr --virtual-time-budget=3000 --dump-dom"
-)
-
-
-def browse(page: str, folder: Path) -> tuple[int, int, list[str], list[str]]:
-    """What a browser makes of a page 390 points wide: (width it takes, drawings, lines of its console, addresses asked for)."""
-    (folder / "page.html").write_text(page, encoding="utf-8")
-    probe = (  # the page runs no scripts itself: one beside it measures the frame
-        "<body style='margin:0'><iframe id=f src=page.html style='width:390px;height:800px;border:0'></iframe><script>"
-        "onload = () => { const d = document.getElementById('f').contentDocument.documentElement;"
-        " document.title = d.scrollWidth + ' ' + d.querySelectorAll('svg').length; }</script>"
-    )
-    (folder / "probe.html").write_text(probe)
-    log = folder / "net.json"
-    options = [*FLAGS.split(), f"--user-data-dir={folder / 'profile'}", f"--log-net-log={log}"]
-    options.append("--host-resolver-rules=MAP * ~NOTFOUND")  # whatever is asked for, nothing is reached
-    command = [str(CHROMIUM), *options, (folder / "probe.html").as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    title = re.search(r"<title>(\d+) (\d+)</title>", done.stdout)
-    assert title
-    requests = [event.get("params", {}) for event in json.loads(log.read_text())["events"]]
-    # a browser asks its maker for this and that; what a page asks for has an origin
-    asked = [r["url"] for r in requests if "url" in r and r.get("initiator", "not an origin") != "not an origin"]
-    return int(title[1]), int(title[2]), [line for line in done.stderr.splitlines() if "CONSOLE" in line], asked
-
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
 def test_a_browser_shows_the_pages_without_complaint_or_request(tmp_path, page, both):
@@ -389,3 +360,14 @@ def test_transfer_files_round_trip(tmp_path):
     text = again.text(width=140)
     assert "adam, tanh, 0.01" in text
     assert "ring" in text
+
+
+def test_one_form_of_median_and_range():
+    entry = five_numbers([0.5, 0.7, 0.6, 0.9, 0.1])
+    assert entry == pytest.approx({"median": 0.6, "low": 0.5, "high": 0.7, "minimum": 0.1, "maximum": 0.9})
+    assert interval(entry) == "0.600 (0.500-0.700)"
+    assert interval(entry, ("minimum", "maximum"), to=" to ", digits=1) == "0.6 (0.1 to 0.9)"
+    assert spread(entry | {"failures": 2}) == "0.600 (0.500-0.700) 2 failed"
+    assert spread(entry | {"failures": 0}) == interval(entry)
+    assert spread(None) == spread(dict.fromkeys(entry) | {"failures": None}) == "-"
+    assert np.isnan(list(five_numbers([]).values())).all()

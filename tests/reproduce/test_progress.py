@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from neurograph.experiments.transfer.results import five_numbers
 from neurograph.reproduce.progress import at_or_lost, speeds, trained, validated
-from neurograph.reproduce.summaries import ranged, spread
+from neurograph.reproduce.summaries import ranged
 from neurograph.reproduce.workbench import Trained
 
 LINES = (
@@ -42,7 +43,7 @@ def test_a_lost_run_has_no_speed(run, tmp_path):
 
 
 def test_ranges_are_told():
-    assert ranged(spread([0.5, 0.7, 0.6])) == "0.600 (0.500 to 0.700)"
-    table = [{"label": "one", "step": 2} | spread([0.5])]
+    assert ranged(five_numbers([0.5, 0.7, 0.6])) == "0.600 (0.500 to 0.700)"
+    table = [{"label": "one", "step": 2} | five_numbers([0.5])]
     assert ranged(at_or_lost(table, label="one", step=2)) == "0.500 (0.500 to 0.500)"
     assert ranged(at_or_lost(table, label="two", step=2)) == "lost"

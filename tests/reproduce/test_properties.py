@@ -8,7 +8,7 @@ import pytest
 from neurograph.experiments.experiment import find_topology
 from neurograph.experiments.transfer.matrix_results import TransferMatrix
 from neurograph.reproduce.claims.properties import PROPERTIES, predictors, properties, relate, relation_figure, walk_lengths
-from neurograph.reproduce.summaries import baseline_rows, by_genome, told
+from neurograph.reproduce.summaries import baseline_rows, by_genome, range_of
 from neurograph.topology import build_topology
 
 
@@ -97,8 +97,8 @@ def test_means_are_per_genome():
         for seed, topology, value in ((0, "x", 0.2), (0, "y", 0.4), (1, "x", 0.9))
     ]
     assert by_genome(rows) == {"a": {0: pytest.approx(0.3), 1: 0.9}}
-    assert told([0.3, 0.1, 0.8]) == "0.300 (0.100 to 0.800)"
-    assert told([1.26], 1) == "1.3 (1.3 to 1.3)"
+    assert range_of([0.3, 0.1, 0.8]) == "0.300 (0.100 to 0.800)"
+    assert range_of([1.26], 1) == "1.3 (1.3 to 1.3)"
 
 
 def test_the_best_baseline_with_batch_norm_and_without():

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from neurograph.errors import ExperimentError
-from neurograph.experiments.transfer.results import GENOME, Row, Transfer, aggregate, best_baselines, csv_text, label
+from neurograph.experiments.transfer.results import GENOME, Row, Transfer, aggregate, best_baselines, csv_text, label, spread
 from neurograph.files import write_atomically
 
 __all__ = ["TransferMatrix", "load_transfer_matrix"]
@@ -104,7 +104,7 @@ class TransferMatrix:
             for topology in self.notes["topologies"]:
                 for i, step in enumerate(steps):
                     mine = [c for c in by_step[step] if (c["task"], c["topology"]) == (task, topology)]
-                    cells = [_spread(cell) for cell in mine]
+                    cells = [_cell(cell) for cell in mine]
                     if all(cell["median"] is None for cell in mine) and len({cell["reason"] for cell in mine}) == 1 and i:
                         continue  # the reason once is enough
                     if self.notes["baselines"]:
@@ -212,8 +212,6 @@ def load_transfer_matrix(path: Path | str) -> TransferMatrix:
         raise ExperimentError(f"{path}: not the results of a transfer matrix ({type(error).__name__}: {error})") from error
 
 
-def _spread(cell: Row) -> str:
-    if cell["median"] is None:
-        return f"- ({cell['reason'].splitlines()[0]})"
-    failed = f" {cell['failures']} failed" if cell["failures"] else ""
-    return f"{cell['median']:.3f} ({cell['low']:.3f}-{cell['high']:.3f}){failed}"
+def _cell(cell: Row) -> str:
+    """Return the numbers of a cell, or why it is empty."""
+    return spread(cell) + (f" ({cell['reason'].splitlines()[0]})" if cell["median"] is None else "")

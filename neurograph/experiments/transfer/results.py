@@ -28,7 +28,21 @@ import numpy as np
 from neurograph.errors import ExperimentError
 from neurograph.files import write_atomically
 
-__all__ = ["GENOME", "Transfer", "aggregate", "comparison", "csv_text", "label", "load_transfer", "mark_best"]
+__all__ = [
+    "GENOME",
+    "Row",
+    "Transfer",
+    "aggregate",
+    "best_baselines",
+    "comparison",
+    "csv_text",
+    "five_numbers",
+    "interval",
+    "label",
+    "load_transfer",
+    "mark_best",
+    "spread",
+]
 
 GENOME = "genome"
 _GROUP = ("topology", "task", "method", "activation", "batch_norm", "step")
@@ -98,21 +112,27 @@ class Transfer:
                 table.add_section()
             first = before != (row["task"], row["topology"])
             before = (row["task"], row["topology"])
-            cells = [row["topology"] if first else "", str(row["step"]), _spread(row["genome"])]
+            cells = [row["topology"] if first else "", str(row["step"]), spread(row["genome"])]
             if len(tasks) > 1:
                 cells = [row["task"] if first else "", *cells]
             if row["baseline"]:
                 rate = f"{row['baseline']['learning_rate']:.3g}"
-                cells += [_spread(row["baseline"]), f"{label(row['baseline'])}, {rate}", f"{row['difference']:+.3f}"]
+                cells += [spread(row["baseline"]), f"{label(row['baseline'])}, {rate}", f"{row['difference']:+.3f}"]
             table.add_row(*cells)
         return table
 
 
-def _spread(entry: Row | None) -> str:
-    if entry is None:
+def interval(entry: Row, ends: tuple[str, str] = ("low", "high"), *, to: str = "-", digits: int = 3) -> str:
+    """Return the median of an entry and the range between two of its other fields: "0.850 (0.842-0.861)"."""
+    low, high = (f"{entry[end]:.{digits}f}" for end in ends)
+    return f"{entry['median']:.{digits}f} ({low}{to}{high})"
+
+
+def spread(entry: Row | None) -> str:
+    """Return the median and quartiles of an entry of `aggregate`, and how many of its runs failed; "-" for None."""
+    if entry is None or entry["median"] is None:
         return "-"
-    failed = f" {entry['failures']} failed" if entry["failures"] else ""
-    return f"{entry['median']:.3f} ({entry['low']:.3f}-{entry['high']:.3f}){failed}"
+    return interval(entry) + (f" {entry['failures']} failed" if entry["failures"] else "")
 
 
 def load_transfer(path: Path | str) -> Transfer:
@@ -164,15 +184,24 @@ def aggregate(rows: Iterable[Row]) -> list[Row]:
         if not len(hits):
             continue
         losses = [row["loss"] for row in members if row.get("loss") is not None and math.isfinite(row["loss"])]
-        low, median, high = np.percentile(hits, [25, 50, 75])
         table.append(
             dict(zip(_GROUP, group))
-            | {"median": float(median), "low": float(low), "high": float(high)}
-            | {"minimum": float(hits.min()), "maximum": float(hits.max()), "loss": float(np.median(losses)) if losses else None}
+            | five_numbers(hits)
+            | {"loss": float(np.median(losses)) if losses else None}
             | {"seeds": len(members), "failures": sum(bool(row.get("failed")) for row in members)}
             | {"learning_rate": members[0].get("learning_rate")}
         )
     return table
+
+
+def five_numbers(numbers: Iterable[float]) -> Row:
+    """Return {"median", "low", "high", "minimum", "maximum"}; low and high are quartiles; all are NaN without numbers."""
+    values = np.asarray(list(numbers), float)
+    if not len(values):
+        return dict.fromkeys(("median", "low", "high", "minimum", "maximum"), math.nan)
+    low, median, high = np.percentile(values, [25, 50, 75])
+    found = {"median": median, "low": low, "high": high, "minimum": values.min(), "maximum": values.max()}
+    return {name: float(value) for name, value in found.items()}
 
 
 def best_baselines(rows: Iterable[Row], chosen: Iterable[Row]) -> dict[tuple[Any, ...], Row]:

@@ -1,4 +1,4 @@
-"""A picture of a genome: annotated heat maps of its matrices, moments and gates. Needs matplotlib."""
+"""A picture of a genome: annotated heat maps of its matrices, moments and gates."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from neurograph.genome.files import GenomeFile
 from neurograph.genome.layers import AnyGenome, LayeredGenome
 from neurograph.genome.model import MATRICES, SECOND_MATRICES, VECTORS, effective_fields
 from neurograph.genome.rule import Rule
+from neurograph.report.figures.heat_map import annotated_cells
+from neurograph.report.figures.style import Picture, picture, short, styled
 
-__all__ = ["draw_genome", "genome_picture"]
+__all__ = ["colour_limit", "draw_genome", "genome_picture"]
 
 ENDINGS = (".png", ".pdf", ".svg")
 TITLES = {
@@ -28,7 +30,7 @@ SYMBOLS = {"neuron_keep": "f", "neuron_update": "η", "synapse_keep": "f~", "syn
 
 
 def draw_genome(genome: AnyGenome | GenomeFile, path: str | Path, rule: Rule | None = None, *, title: str = "") -> Path:
-    """Write the picture of `genome_picture`; the ending says how.
+    """Write the picture of `genome_picture` in the format that the ending says, and return the path.
 
     Raises:
       GenomeError: an ending that is not .png, .pdf or .svg.
@@ -42,64 +44,71 @@ def draw_genome(genome: AnyGenome | GenomeFile, path: str | Path, rule: Rule | N
     return path
 
 
-def genome_picture(genome: AnyGenome | GenomeFile, rule: Rule | None = None, *, title: str = "", narrow: bool = False) -> Any:
-    """A matplotlib `Figure`: one row of heat maps per layer, one colour scale for all (orange negative, purple positive).
+def colour_limit(genome: AnyGenome, rule: Rule | None) -> float:
+    """Return the largest absolute value in the matrices and moments that are shown: the end of their colour scale."""
+    matrices, vectors, _ = _shown(rule)
+    layers = genome.layers.values() if isinstance(genome, LayeredGenome) else [genome]
+    return max(1e-6, *(float(np.abs(getattr(one, name)).max()) for one in layers for name in (*matrices, *vectors)))
+
+
+@styled({"axes.grid": False})
+def genome_picture(
+    genome: AnyGenome | GenomeFile, rule: Rule | None = None, *, title: str = "", narrow: bool = False, limit: float | None = None
+) -> Picture:
+    """Return a figure with a row of heat maps per layer, all on one colour scale (orange negative, purple positive).
 
     Args:
       genome: shared or per layer, or a file's content.
       rule: what has no effect under it is left out; entries of a Hebbian channel without effect are drawn pale.
       narrow: at most two heat maps side by side, with larger figures: for pages that phones show.
+      limit: end of the colour scale; default the largest entry that is shown.
     """
-    from matplotlib.figure import Figure
-
     if isinstance(genome, GenomeFile):
         genome, rule = genome.genome, rule or genome.rule
-    shown = effective_fields(rule) if rule else tuple(f for f in (*MATRICES, *VECTORS, *SYMBOLS))
-    matrices = [name for name in (*MATRICES, *SECOND_MATRICES) if name in shown]
-    vectors = [name for name in VECTORS if name in shown]
-    gates = [name for name in shown if name not in VECTORS and "transform" not in name]
+    matrices, vectors, gates = _shown(rule)
     layers = genome.layers if isinstance(genome, LayeredGenome) else {"": genome}
     k, maps = genome.states, len(matrices) + bool(vectors)
     columns = maps if not narrow else min(maps, 2 if k <= 6 else 1)
     rows = -(-maps // columns)
-    values = [np.asarray(getattr(g, name), float) for g in layers.values() for name in (*matrices, *vectors)]
-    limit = max(1e-6, *(float(np.abs(v).max()) for v in values))
+    limit = limit or colour_limit(genome, rule)
     cell, size = (0.42 if narrow else 0.5) if k <= 6 else 0.36, (8.5 if narrow else 7.5) if k <= 6 else 5.5
     width, height = max(2.3, k * cell + 1.0), max(2.0, k * cell + 1.2)
-    figure = Figure(figsize=(width * columns, height * rows * len(layers) + 0.35 * bool(title)), layout="constrained")
+    figure = picture(width * columns, height * rows * len(layers) + 0.35 * bool(title))
     parts: Any = figure.subfigures(len(layers), 1, squeeze=False)[:, 0]
     for part, (layer, one) in zip(parts, layers.items()):
         axes = part.subplots(rows, columns, squeeze=False).ravel()
         for axis in axes[maps:]:
             axis.set_visible(False)
         for axis, name in zip(axes, matrices):
-            _map(axis, np.asarray(getattr(one, name), float), limit, _pale(name, k, rule), size)
+            _cells(axis, getattr(one, name), limit, size, _pale(name, k, rule))
             axis.set_title(TITLES[name][0], fontsize=9)
             axis.set_xlabel(TITLES[name][1], fontsize=8)
             axis.set_ylabel(TITLES[name][2], fontsize=8)
         if vectors:
             axis = axes[len(matrices)]
-            _map(
-                axis,
-                np.stack([np.asarray(getattr(one, name), float) for name in vectors]),
-                limit,
-                None,
-                size if k > 3 else size - 1.5,
-            )
+            _cells(axis, np.stack([getattr(one, name) for name in vectors]), limit, size if k > 3 else size - 1.5)
             axis.set_yticks(range(len(vectors)), [name.replace("_", "\n") for name in vectors], fontsize=7)
             axis.set_title("moments of normalization", fontsize=9)
             axis.set_xlabel("state", fontsize=8)
         texts = [f"{SYMBOLS.get(n, n)} = {float(getattr(one, n)):.4g}" for n in gates]
         per_line = 4 if narrow else max(1, len(texts))
         text = "\n".join("   ".join(texts[i : i + per_line]) for i in range(0, len(texts), per_line))
-        part.suptitle(f"{layer + ':  ' if layer else ''}{text}", fontsize=9, x=0.01, ha="left")
+        part.suptitle(f"{short(layer) + ':  ' if layer else ''}{text}", fontsize=9, x=0.01, ha="left")
     if title:
-        figure.suptitle(title, fontsize=11, x=0.01, ha="left")
+        figure.suptitle(short(title, int(11.5 * width * columns)), fontsize=11, x=0.01, ha="left")
     return figure
 
 
+def _shown(rule: Rule | None) -> tuple[list[str], list[str], list[str]]:
+    """Return the names of the matrices, moments and gates that have an effect under the rule."""
+    shown = effective_fields(rule) if rule else (*MATRICES, *VECTORS, *SYMBOLS)
+    matrices = [name for name in (*MATRICES, *SECOND_MATRICES) if name in shown]
+    vectors = [name for name in VECTORS if name in shown]
+    return matrices, vectors, [name for name in shown if name not in VECTORS and "transform" not in name]
+
+
 def _pale(name: str, k: int, rule: Rule | None) -> np.ndarray | None:
-    """[k, k] bool: entries without effect under the rule."""
+    """Return which entries [k, k] have no effect under the rule; None for none."""
     if rule is None:
         return None
     unused = np.arange(k) >= rule.synapse_channels
@@ -112,19 +121,9 @@ def _pale(name: str, k: int, rule: Rule | None) -> np.ndarray | None:
     return None
 
 
-def _map(axis: Any, array: np.ndarray, limit: float, pale: np.ndarray | None, size: float) -> None:
-    rows, columns = array.shape
-    faded = np.zeros(array.shape, bool) if pale is None else pale
-    edges = np.arange(columns + 1) - 0.5, np.arange(rows + 1) - 0.5
-    axis.pcolormesh(*edges, np.ma.masked_array(array, faded), cmap="PuOr", vmin=-limit, vmax=limit, edgecolors="white", lw=1)
-    for (i, j), value in np.ndenumerate(array):
-        colour = "#b5b5b5" if faded[i, j] else "white" if abs(value) > 0.65 * limit else "black"
-        axis.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=size, color=colour)
-    axis.set_xlim(-0.5, columns - 0.5)
-    axis.set_ylim(rows - 0.5, -0.5)
+def _cells(axis: Any, array: Any, limit: float, size: float, pale: np.ndarray | None = None) -> None:
+    values = np.asarray(array, float)
+    texts = [[f"{value:.2f}" for value in row] for row in values]
+    annotated_cells(axis, values, texts, limit=limit, size=size, pale=pale)
     axis.set_aspect("equal")
-    axis.set_xticks(range(columns))
-    axis.set_yticks(range(rows))
-    axis.tick_params(length=0, labelsize=8)
-    for spine in axis.spines.values():
-        spine.set_visible(False)
+    axis.tick_params(labelsize=8)

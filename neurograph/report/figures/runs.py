@@ -1,7 +1,4 @@
-"""Figures of a report, by matplotlib. Every function takes plain data and returns a `Figure`; nothing global is touched.
-
-Colours are Okabe and Ito's, which colour-blind readers tell apart; markers differ as well. Bands are quartiles over seeds.
-"""
+"""Figures of meta-training, of one run and of several."""
 
 from __future__ import annotations
 
@@ -9,30 +6,29 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from neurograph.experiments.transfer.results import Row
-from neurograph.report.figures.bands import median
-from neurograph.report.figures.style import COLOURS, GREY, MARKERS, STYLE, rows_of_axes
+from neurograph.report.figures.bands import chance_line, median
+from neurograph.report.figures.style import COLOURS, GREY, MARKERS, Picture, legend_below, rows_of_axes, short, styled
 
 __all__ = ["comparison_figure", "training_figure"]
 
 
 def _numbers(values: Any) -> np.ndarray:
-    """A list with None among its numbers as a float array with NaN."""
+    """Return a list with None among its numbers as a float array with NaN."""
     return np.array([math.nan if v is None else v for v in values], float)
 
 
 def _column(records: Sequence[Row], name: str) -> np.ndarray:
-    """[records, genomes]; shorter rows are filled with NaN."""
+    """Return the lists called `name` as [records, genomes]; shorter rows are filled with NaN."""
     rows = [_numbers(record[name]) for record in records]
     width = max(map(len, rows))
     return np.stack([np.pad(row, (0, width - len(row)), constant_values=math.nan) for row in rows])
 
 
+@styled()
 def training_figure(
     records: Sequence[Row],
     validations: Sequence[Row],
@@ -40,66 +36,66 @@ def training_figure(
     selected: int | None = None,
     chance: float | None = None,
     evolved: bool = False,
-) -> Figure:
-    """Loss and accuracy of every genome over the meta-steps, and their median where there are several.
+) -> Picture:
+    """Draw loss and accuracy of every genome over the meta-steps, and their median where there are several.
 
     Args:
       records: of metrics.jsonl, with "step", "loss" and "accuracy" (lists, one number or None per genome).
       validations: {"step", "accuracy"}: accuracies on validation data.
       selected: the genome that was taken in the end; its line is drawn strong.
       chance: accuracy of the commonest answer, drawn as a dotted line.
-      evolved: the records tell of generations: "loss" and "accuracy" of their median, "best_loss" and "best_accuracy".
+      evolved: the records are generations: "loss" and "accuracy" of their median, "best_loss" and "best_accuracy".
     """
-    with matplotlib.rc_context(STYLE):
-        figure, axes = rows_of_axes(5.4, 2, sharex=True)
-        for axis, name in zip(axes, ("loss", "accuracy")):
-            usable = [record for record in records if record.get(name)]
-            if usable:
-                steps, values = [record["step"] for record in usable], _column(usable, name)
-                for genome in range(values.shape[1]):
-                    strong = genome == selected
-                    axis.plot(
-                        steps,
-                        values[:, genome],
-                        color=COLOURS[genome % len(COLOURS)],
-                        linewidth=1.8 if strong else 1.1,
-                        alpha=0.95 if strong or values.shape[1] < 5 else 0.6,
-                        label="median of the generation" if evolved else _genome_name(genome, strong, values.shape[1]),
-                    )
-                if values.shape[1] > 2:
-                    middle = np.nanmedian(np.where(np.isfinite(values).any(1, keepdims=True), values, 0), axis=1)
-                    axis.plot(steps, middle, color=GREY, linewidth=1.2, linestyle="--", label="median")
-            fittest = [record for record in records if record.get(f"best_{name}")]
-            if fittest:
-                best = _column(fittest, f"best_{name}")[:, 0]
-                axis.plot([r["step"] for r in fittest], best, color=COLOURS[1], linewidth=1.2, linestyle="--", label="fittest")
-            axis.set_ylabel(f"{'query loss' if name == 'loss' else 'query accuracy'}")
-        _log_if_wide(axes[0])
-        validations = [record for record in validations if record.get("accuracy")]
-        if validations:
-            values = _column(validations, "accuracy")
-            for genome in range(values.shape[1]):
-                axes[1].plot(
-                    [record["step"] for record in validations],
-                    values[:, genome],
-                    MARKERS[genome % len(MARKERS)],
-                    color=COLOURS[genome % len(COLOURS)],
-                    markeredgecolor="white",
-                    markersize=6,
-                    label="validation data" if genome == 0 else None,
-                )
-        if chance is not None:
-            axes[1].axhline(chance, color=GREY, linestyle=":", linewidth=1.2, label="commonest answer")
-        axes[1].set_xlabel("meta-step")
-        axes[1].set_ylim(top=min(1.02, axes[1].get_ylim()[1]))
-        axes[1].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-        if axes[1].get_legend_handles_labels()[0]:
-            figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-        return figure
+    figure, axes = rows_of_axes(5.4, 2, sharex=True)
+    for axis, name in zip(axes, ("loss", "accuracy")):
+        usable = [record for record in records if record.get(name)]
+        if usable:
+            _genome_lines(axis, [record["step"] for record in usable], _column(usable, name), selected, evolved)
+        fittest = [record for record in records if record.get(f"best_{name}")]
+        if fittest:
+            best = _column(fittest, f"best_{name}")[:, 0]
+            axis.plot([r["step"] for r in fittest], best, color=COLOURS[1], linewidth=1.2, linestyle="--", label="fittest")
+        axis.set_ylabel(f"query {name}")
+    validations = [record for record in validations if record.get("accuracy")]
+    if validations:
+        steps, values = [record["step"] for record in validations], _column(validations, "accuracy")
+        for genome in range(values.shape[1]):
+            look = {"color": COLOURS[genome % len(COLOURS)], "markeredgecolor": "white", "markersize": 6}
+            words = "validation data" if genome == 0 else None
+            axes[1].plot(steps, values[:, genome], MARKERS[genome % len(MARKERS)], label=words, **look)
+    chance_line(axes[1], chance)
+    _finish(figure, axes, "meta-step", columns=3)
+    return figure
+
+
+def _genome_lines(axis: Any, steps: Sequence[int], values: np.ndarray, selected: int | None, evolved: bool) -> None:
+    count = values.shape[1]
+    for genome in range(count):
+        strong = genome == selected
+        axis.plot(
+            steps,
+            values[:, genome],
+            color=COLOURS[genome % len(COLOURS)],
+            linewidth=1.8 if strong else 1.1,
+            alpha=0.95 if strong or count < 5 else 0.6,
+            label="median of the generation" if evolved else _genome_name(genome, strong, count),
+        )
+    if count > 2:
+        middle = np.nanmedian(np.where(np.isfinite(values).any(1, keepdims=True), values, 0), axis=1)
+        axis.plot(steps, middle, color=GREY, linewidth=1.2, linestyle="--", label="median")
+
+
+def _finish(figure: Picture, axes: Any, xlabel: str, *, columns: int) -> None:
+    """Scale and label the axes of loss and accuracy, and add the legend."""
+    _log_if_wide(axes[0])
+    axes[1].set_xlabel(xlabel)
+    axes[1].set_ylim(top=min(1.02, axes[1].get_ylim()[1]))
+    axes[1].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    legend_below(figure, *axes[1].get_legend_handles_labels(), columns=columns)
 
 
 def _genome_name(genome: int, chosen: bool, count: int) -> str | None:
-    """Its entry in a legend that has room for it."""
+    """Return its entry in the legend; None where there are too many."""
     return f"genome {genome}{' (chosen)' if chosen else ''}" if count <= 8 else None
 
 
@@ -113,40 +109,36 @@ def _log_if_wide(axis: Any) -> None:
         axis.tick_params(axis="y", which="minor", labelsize=8)
 
 
-def comparison_figure(runs: Sequence[tuple[str, Sequence[Row], Sequence[Row], int | None]], *, over: str = "step") -> Figure:
-    """Meta-training of several runs on the same axes, a colour each.
+@styled()
+def comparison_figure(runs: Sequence[tuple[str, Sequence[Row], Sequence[Row], int | None]], *, over: str = "step") -> Picture:
+    """Draw the meta-training of several runs on the same axes, a colour each.
 
     Args:
       runs: (label, records, validations, chosen genome) as for `training_figure`; the chosen genome is drawn strong, or the
         median where none was chosen; all others pale.
-      over: "step", or "seconds" for the time that the records tell.
+      over: "step", or "seconds" for the time that the records hold.
     """
-    with matplotlib.rc_context(STYLE):
-        figure, axes = rows_of_axes(5.4, 2, sharex=True)
-        for axis, name in zip(axes, ("loss", "accuracy")):
-            for number, (words, records, validations, chosen) in enumerate(runs):
-                colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
-                usable = [record for record in records if record.get(name) and over in record]
-                clock = {record["step"]: record[over] for record in usable}
-                if usable:
-                    at, values = [record[over] for record in usable], _column(usable, name)
-                    strong = values[:, chosen] if chosen is not None and chosen < values.shape[1] else median(values)
-                    if values.shape[1] > 1:
-                        axis.plot(at, values, color=colour, linewidth=0.9, alpha=0.3)
-                    axis.plot(at, strong, color=colour, linewidth=1.8, label=words)
-                judged = [record for record in validations if record.get(name) and record["step"] in clock]
-                if judged:
-                    values = _column(judged, name)
-                    points = values[:, chosen] if chosen is not None and chosen < values.shape[1] else median(values)
-                    at = [clock[record["step"]] for record in judged]
-                    axis.plot(
-                        at, points, marker, color=colour, markeredgecolor="white", markersize=7, label=f"{words}, validation"
-                    )
-            axis.set_ylabel(f"query {name}")
-        _log_if_wide(axes[0])
-        axes[1].set_xlabel("meta-step" if over == "step" else "seconds of meta-training")
-        axes[1].set_ylim(top=min(1.02, axes[1].get_ylim()[1]))
-        axes[1].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-        if axes[1].get_legend_handles_labels()[0]:
-            figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-        return figure
+    figure, axes = rows_of_axes(5.4, 2, sharex=True)
+    for axis, name in zip(axes, ("loss", "accuracy")):
+        for number, (words, records, validations, chosen) in enumerate(runs):
+            colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+            usable = [record for record in records if record.get(name) and over in record]
+            clock = {record["step"]: record[over] for record in usable}
+            if usable:
+                at, values = [record[over] for record in usable], _column(usable, name)
+                if values.shape[1] > 1:
+                    axis.plot(at, values, color=colour, linewidth=0.9, alpha=0.3)
+                axis.plot(at, _strong(values, chosen), color=colour, linewidth=1.8, label=short(words))
+            judged = [record for record in validations if record.get(name) and record["step"] in clock]
+            if judged:
+                at, points = [clock[record["step"]] for record in judged], _strong(_column(judged, name), chosen)
+                look = {"color": colour, "markeredgecolor": "white", "markersize": 7}
+                axis.plot(at, points, marker, label=f"{short(words)}, validation", **look)
+        axis.set_ylabel(f"query {name}")
+    _finish(figure, axes, "meta-step" if over == "step" else "seconds of meta-training", columns=2)
+    return figure
+
+
+def _strong(values: np.ndarray, chosen: int | None) -> np.ndarray:
+    """Return the column of the chosen genome, or the median where none was chosen."""
+    return values[:, chosen] if chosen is not None and chosen < values.shape[1] else median(values)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from neurograph.errors import MissingExtraError, TopologyError
+from neurograph.errors import TopologyError
 from neurograph.report.figures.layout import Box, Link, neuron_positions, population_layout
+from neurograph.report.figures.style import Picture, picture, short, styled
 from neurograph.topology.graph import Topology
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["draw_topology"]
 
@@ -26,10 +23,11 @@ _INK = "#333333"
 _FIXED, _SHARED, _BACK = "#009E73", "#0072B2", "#CC3311"
 
 
+@styled()
 def draw_topology(
     topology: Topology, path: str | os.PathLike[str] | None = None, *, detail: Literal["auto", "neurons", "populations"] = "auto"
-) -> Figure:
-    """Draws a topology, and saves the picture if a path is given.
+) -> Picture:
+    """Draw a topology, and save the picture if a path is given.
 
     Args:
       path: ends in .svg, .png or .pdf.
@@ -40,7 +38,6 @@ def draw_topology(
 
     Raises:
       TopologyError: the ending is not known, the file cannot be written, or the graph is too large to draw every neuron.
-      MissingExtraError: matplotlib is not installed.
     """
     small = topology.num_neurons <= MAX_NEURONS and topology.num_synapses <= MAX_SYNAPSES
     if detail not in ("auto", "neurons", "populations"):
@@ -52,29 +49,19 @@ def draw_topology(
             f"the graph has {topology.num_neurons:,} neurons and {topology.num_synapses:,} synapses; every one can be drawn "
             "up to 1,000 and 5,000. Draw populations instead."
         )
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", "test", "Drawing") from error
-    with matplotlib.rc_context({"svg.hashsalt": "neurograph", "font.family": "DejaVu Sans"}):
-        figure = Figure()
-        figure.set_layout_engine("none")
-        axes = figure.add_axes((0, 0, 1, 1))
-        axes.set_axis_off()
-        axes.set_aspect("equal")
-        if detail == "neurons" or (detail == "auto" and small):
-            _neurons(axes, figure, topology)
-        else:
-            _populations(axes, figure, topology)
-        if path is not None:
-            try:
-                metadata: Any = {"Date": None} if Path(path).suffix.lower() == ".svg" else None
-                with warnings.catch_warnings():
-                    warnings.filterwarnings("ignore", "Glyph .* missing")  # names in scripts that the font lacks
-                    figure.savefig(path, dpi=150, metadata=metadata, facecolor="white")
-            except OSError as error:
-                raise TopologyError(f"{path}: cannot be written ({error.strerror}).") from error
+    figure = picture(1, 1, fitted=False)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.set_aspect("equal")
+    if detail == "neurons" or (detail == "auto" and small):
+        _neurons(axes, figure, topology)
+    else:
+        _populations(axes, figure, topology)
+    if path is not None:
+        try:
+            figure.savefig(path, dpi=150)
+        except OSError as error:
+            raise TopologyError(f"{path}: cannot be written ({error.strerror}).") from error
     return figure
 
 
@@ -91,10 +78,6 @@ def _frame(axes: Any, figure: Any, title: str, low: np.ndarray, high: np.ndarray
     if title:
         size = min(12.0, 0.95 * wide * scale * 72 / (0.6 * len(title)))
         axes.text(middle, high[1] + room / 2, title, ha="center", va="center", fontsize=size, color=_INK)
-
-
-def _escape(text: str) -> str:
-    return text.replace("$", r"\$")  # matplotlib would read a formula
 
 
 # ---- neurons
@@ -152,16 +135,15 @@ def _neurons(axes: Any, figure: Any, t: Topology) -> None:
             )
         )
         if names_inside:
-            axes.text(*spot[i], _escape(t.names[i]), ha="center", va="center", fontsize=7, color=_INK, zorder=3)
+            axes.text(*spot[i], short(t.names[i], 4), ha="center", va="center", fontsize=7, color=_INK, zorder=3)
         elif t.num_neurons <= 40:
-            name = t.names[i] if len(t.names[i]) <= 14 else f"{t.names[i][:13]}…"
             middle = circles.get(int(t.components[i]))
             where, side = spot[i] - np.array([0, radius + 0.06]), "center"
             if middle is not None:  # on a circle, names stand outside of it
                 outward = (spot[i] - middle) / max(float(np.linalg.norm(spot[i] - middle)), 1e-9)
                 where = spot[i] + (radius + 0.08) * outward + np.array([0, 0.07])
                 side = "center" if abs(outward[0]) < 0.3 else "left" if outward[0] > 0 else "right"
-            axes.text(*where, _escape(name), ha=side, va="top", fontsize=5.5, color=_INK, zorder=3)
+            axes.text(*where, short(t.names[i], 14), ha=side, va="top", fontsize=5.5, color=_INK, zorder=3)
     extent = np.concatenate(corners)
     low, high = np.minimum(extent.min(axis=0) - 0.2, spot.min(axis=0) - 0.75), extent.max(axis=0) + 0.2
     high = np.maximum(high, spot.max(axis=0) + 0.75)
@@ -180,7 +162,7 @@ def _neurons(axes: Any, figure: Any, t: Topology) -> None:
     if not t.is_acyclic:
         marks.append(("-", _BACK, "on a cycle"))
     _legend(axes, marks, (low[0] + high[0]) / 2, low[1] + 0.15)
-    _frame(axes, figure, _escape(t.title), low, high, 0.62)
+    _frame(axes, figure, short(t.title, 100), low, high, 0.62)
 
 
 def _arc(start: np.ndarray, stop: np.ndarray, bend: float, step: np.ndarray) -> np.ndarray:
@@ -249,8 +231,7 @@ def _populations(axes: Any, figure: Any, t: Topology) -> None:
                 zorder=2,
             )
         )
-        name = box.name if len(box.name) <= 18 else f"{box.name[:17]}…"
-        axes.text(box.x, box.y + 0.13, _escape(name), ha="center", va="center", fontsize=9, color=_INK, zorder=3)
+        axes.text(box.x, box.y + 0.13, short(box.name, 18), ha="center", va="center", fontsize=9, color=_INK, zorder=3)
         under = box.label + (f", {box.dead} dead" if box.dead else "")
         axes.text(box.x, box.y - 0.17, under, ha="center", va="center", fontsize=7, color=_INK, zorder=3)
     corners = [(b.x - b.width / 2, b.y - b.height / 2) for b in boxes] + [(b.x + b.width / 2, b.y + b.height / 2) for b in boxes]
@@ -258,7 +239,7 @@ def _populations(axes: Any, figure: Any, t: Topology) -> None:
     for link in links:
         corners += _arrow(axes, boxes, link, loops)
     low, high = np.min(corners, axis=0) - 0.35, np.max(corners, axis=0) + 0.35
-    _frame(axes, figure, _escape(t.title), low, high, 0.72)
+    _frame(axes, figure, short(t.title, 100), low, high, 0.72)
 
 
 def _arrow(axes: Any, boxes: list[Box], link: Link, loops: set[int]) -> list[tuple[float, float]]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from neurograph.experiments.transfer.results import Row
+from neurograph.experiments.transfer.results import Row, interval
 from neurograph.learning.sequence import Phase
 from neurograph.report.figures.bands import curves
 from neurograph.report.figures.style import GREY
@@ -39,8 +39,9 @@ def draw(axis: Any, name: str, phases: Sequence[Phase], table: Sequence[Row], la
     axis.legend(fontsize=7)
 
 
-def shown(row: Mapping[str, Any]) -> str:
-    return f"{row['median']:.3f} ({row['low']:.3f}..{row['high']:.3f})"
+def shown(row: Row) -> str:
+    """Return the median and quartiles of an entry."""
+    return interval(row, to="..")
 
 
 def labels_finding(table: Any, label: str, phases: list[Phase], early: int, name: str, keep: float) -> Finding:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from neurograph.experiments.transfer.results import Row
+from neurograph.experiments.transfer.results import Row, five_numbers
 from neurograph.report.figures.bands import curves, panels
-from neurograph.reproduce.summaries import RECIPE, by_genome, by_label, spread, summarize, tested, told
+from neurograph.reproduce.summaries import RECIPE, by_genome, by_label, range_of, summarize, tested
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Trained, Workbench
 
@@ -101,18 +101,21 @@ def _findings(rows: list[Row], labels: list[str], growing: str, first: int, step
         return [value - means[first][label][seed] for seed, value in there.items()]
 
     beyond = [step for step in steps if step > first]
-    words = [f"{label}: {told(means[first].get(label, {}).values())} after {first} steps" for label in labels]
-    words = [f"{text}, {told(means[end].get(label, {}).values())} after {end}" for text, label in zip(words, labels, strict=True)]
+    words = [f"{label}: {range_of(means[first].get(label, {}).values())} after {first} steps" for label in labels]
+    words = [
+        f"{text}, {range_of(means[end].get(label, {}).values())} after {end}" for text, label in zip(words, labels, strict=True)
+    ]
     ours, theirs = gains(growing), gains(fixed)
     finding = Finding(
         "A curriculum gives genomes that keep learning over longer unrolls (gain in accuracy from the first unroll to the last"
         " step, every genome of it over the median of the fixed unroll's)",
-        f"{'; '.join(words)}; gain {told(ours)} with the growing unroll, {told(theirs)} with the fixed one",
-        bool(ours) and min(ours) > max(0.0, spread(theirs)["median"]),
+        f"{'; '.join(words)}; gain {range_of(ours)} with the growing unroll, {range_of(theirs)} with the fixed one",
+        bool(ours) and min(ours) > max(0.0, five_numbers(theirs)["median"]),
         "near backprop at the start, a genome of the fixed unroll keeps learning, too",
     )
     higher = {
-        step: spread(means[step].get(growing, {}).values())["low"] > spread(means[step].get(fixed, {}).values())["high"]
+        step: five_numbers(means[step].get(growing, {}).values())["low"]
+        > five_numbers(means[step].get(fixed, {}).values())["high"]
         for step in beyond
     }
     text = ", ".join(f"{step} steps: {'above' if above else 'not above'}" for step, above in higher.items())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from neurograph.experiments.transfer.results import Row
+from neurograph.experiments.transfer.results import Row, five_numbers
 from neurograph.report.figures.bands import curves, panels
-from neurograph.reproduce.summaries import RECIPE, at, baseline_rows, by_genome, by_label, spread, summarize, tested, told
+from neurograph.reproduce.summaries import RECIPE, at, baseline_rows, by_genome, by_label, range_of, summarize, tested
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Trained, Variant, Workbench
 from neurograph.topology.layered import layered_document
@@ -117,19 +117,19 @@ def _findings(
     deep = [depth for depth in depths if depth > max(labels)] or [depths[-1]]
     means = {step: by_genome(r for r in rows if r["step"] == step and r["depth"] in deep) for step in steps}
     range_ = f"{deep[0]} to {deep[-1]} hidden layers"
-    shallow, deeper = (spread(means[first].get(labels[d], {}).values()) for d in (min(labels), max(labels)))
+    shallow, deeper = (five_numbers(means[first].get(labels[d], {}).values()) for d in (min(labels), max(labels)))
     further = Finding(
         "Genomes trained deeper carry over further up (the deepest-trained's lower quartile over the shallowest's upper one)",
         f"mean accuracy at {range_} after {first} steps, median (lowest to highest) over genomes: "
-        + ", ".join(f"{labels[d]} {told(means[first].get(labels[d], {}).values())}" for d in labels),
+        + ", ".join(f"{labels[d]} {range_of(means[first].get(labels[d], {}).values())}" for d in labels),
         deeper["low"] > shallow["high"],
         "three seeds; a genome trained deeper has a harder search, and its few meta-steps may not be enough for it",
     )
     findings = [carried, further]
     if more := [name for name in means[first] if name not in labels.values()]:
-        words = (f"{name} {told(means[step][name].values())} after {step} steps" for name in more for step in steps)
-        alone = max(labels.values(), key=lambda name: spread(means[first].get(name, {}).values())["median"])
-        words = [*words, *(f"{alone} {told(means[step].get(alone, {}).values())} after {step}" for step in steps)]
+        words = (f"{name} {range_of(means[step][name].values())} after {step} steps" for name in more for step in steps)
+        alone = max(labels.values(), key=lambda name: five_numbers(means[first].get(name, {}).values())["median"])
+        words = [*words, *(f"{alone} {range_of(means[step].get(alone, {}).values())} after {step}" for step in steps)]
         text = f"mean accuracy at {range_}: " + ", ".join(words)
         findings.append(
             Finding("Beyond the paper: what several depths at once give, from a genome of the shallowest", text, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from neurograph.experiments.transfer.results import Row
+from neurograph.experiments.transfer.results import Row, interval
 from neurograph.report.figures.bands import curves, panels
 from neurograph.reproduce.progress import at_or_lost, trained
 from neurograph.reproduce.summaries import summarize, tested
@@ -111,13 +111,12 @@ def _judge(
         "near backprop and with synapses scaled by their number, few layers learn without it",
     )
     now, then = ([at_or_lost(table, label=label, step=step) for label in labels] for step in (judged, last))
+    whole = [interval(row, ("minimum", "maximum"), to=" to ") for row in then]
     stable = Finding(
         f"With it the rule goes on beyond the steps it was trained for, without it not as well ({setting}; loses at"
         f" most 0.02 from step {judged} to {last}, and its lower quartile is above the other's upper one)",
-        f"test accuracy after {judged} and {last} steps: normalized {now[0]['median']:.3f} and {then[0]['median']:.3f}"
-        f" ({then[0]['minimum']:.3f} to {then[0]['maximum']:.3f}), not normalized {now[1]['median']:.3f} and"
-        f" {then[1]['median']:.3f} ({then[1]['minimum']:.3f} to {then[1]['maximum']:.3f}; {then[1]['failures']} of"
-        f" {then[1]['runs']} diverged)",
+        f"test accuracy after {judged} and {last} steps: normalized {now[0]['median']:.3f} and {whole[0]},"
+        f" not normalized {now[1]['median']:.3f} and {whole[1]}, {then[1]['failures']} of {then[1]['runs']} diverged",
         then[0]["median"] >= now[0]["median"] - 0.02 and then[0]["low"] > then[1]["high"],
         "the meta-loss looks at the last trained step only, and nothing tells a rule to stop there",
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from neurograph.experiments.transfer.results import five_numbers
 from neurograph.reproduce.claims.longer import far_beyond
-from neurograph.reproduce.summaries import by_genome, spread, told
+from neurograph.reproduce.summaries import by_genome, range_of
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Workbench
 
@@ -30,7 +31,7 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
         text = f"{label} {len(runs) - len(fine)} of {len(runs)} runs overflowed"
         if fine:
             finite = [value for value in grown[label] if value < float("inf")]
-            text += f", in the others synapses are {told(fine, 1)} times their start (p {told(finite, 2)})"
+            text += f", in the others synapses are {range_of(fine, 1)} times their start (p {range_of(finite, 2)})"
         words.append(text)
     bounded = Finding(
         f"With Oja's rule synapses stay bounded, without it they grow (length ~ steps^p over the second half; p below {BOUNDED}"
@@ -40,17 +41,17 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
         "neurons are normalised in this recipe: updates shrink as synapses grow, so that they grow slowly without the rule, too",
     )
     means = {step: by_genome(row for row in seen.rows if row["step"] == step) for step in (seen.unroll, seen.end)}
-    middle = {step: {label: spread(means[step].get(label, {}).values())["median"] for label in variants} for step in means}
+    middle = {step: {label: five_numbers(means[step].get(label, {}).values())["median"] for label in variants} for step in means}
     same = Finding(
         f"Accuracy is about the same (medians within {CLOSE} after the trained unroll)",
         "; ".join(
-            f"after {step} steps " + ", ".join(f"{told(means[step].get(label, {}).values())} {label}" for label in variants)
+            f"after {step} steps " + ", ".join(f"{range_of(means[step].get(label, {}).values())} {label}" for label in variants)
             for step in means
         ),
         abs(middle[seen.unroll][on] - middle[seen.unroll][off]) <= CLOSE,
         "few meta-steps: the strength of the decay is the genome's, and starts where it hinders learning within ten steps",
     )
-    gates = ", ".join(f"{told(seen.keep[label], 2)} {label}" for label in variants)
+    gates = ", ".join(f"{range_of(seen.keep[label], 2)} {label}" for label in variants)
     why = Finding(
         "How much of a synapse a step keeps, f~ as learned (1 at the start; above 1 synapses grow by themselves)", gates, None
     )

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 from scipy import stats
 
 from neurograph.experiments.transfer.results import Row
-from neurograph.report.figures.style import COLOURS, GREY, STYLE
+from neurograph.report.figures.style import COLOURS, GREY, Picture, picture, styled
 from neurograph.topology import Topology
 
 __all__ = ["PROPERTIES", "predictors", "properties", "relate", "relation_figure", "walk_lengths"]
@@ -161,7 +159,8 @@ def _errors(x: np.ndarray, y: np.ndarray, keep: np.ndarray) -> tuple[float, floa
     return float(((off - slope * (x[~keep][0, told] - centre)) ** 2).sum()), float((off**2).sum())
 
 
-def relation_figure(relations: Mapping[str, Sequence[Row]], limit: int = 12) -> Figure:
+@styled()
+def relation_figure(relations: Mapping[str, Sequence[Row]], limit: int = 12) -> Picture:
     """A bar per predictor, a colour per place: its rho, and as a grey mark what 95% of random exchanges stay below.
 
     Args:
@@ -169,22 +168,21 @@ def relation_figure(relations: Mapping[str, Sequence[Row]], limit: int = 12) -> 
         is left out.
     """
     shown = [row["predictor"] for row in next(iter(relations.values()))][:limit]
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(6.4, 0.13 * len(shown) * (1 + len(relations)) + 1.2), layout="constrained")
-        axis = figure.subplots()
-        height = 0.8 / len(relations)
-        for number, (where, rows) in enumerate(relations.items()):
-            found = {row["predictor"]: row for row in rows}
-            places = {name: i + (number - (len(relations) - 1) / 2) * height for i, name in enumerate(shown) if name in found}
-            sizes = [found[name]["rho"] for name in places]
-            axis.barh(list(places.values()), sizes, height * 0.9, color=COLOURS[number], label=where)
-            for name, place in places.items():
-                for side in (-1, 1):
-                    axis.plot([side * found[name]["band"]] * 2, [place - height / 2, place + height / 2], color=GREY, lw=1.2)
-        axis.axvline(0, color="black", lw=0.8)
-        axis.set_yticks(range(len(shown)), shown)
-        axis.set_ylim(len(shown) - 0.5, -0.5)
-        axis.set_xlabel("rank correlation over training sets (grey: 95% of chance)", fontsize=9)
-        axis.tick_params(labelsize=9)
-        axis.legend(fontsize=8, frameon=False)
+    figure = picture(6.4, 0.13 * len(shown) * (1 + len(relations)) + 1.2)
+    axis = figure.subplots()
+    height = 0.8 / len(relations)
+    for number, (where, rows) in enumerate(relations.items()):
+        found = {row["predictor"]: row for row in rows}
+        places = {name: i + (number - (len(relations) - 1) / 2) * height for i, name in enumerate(shown) if name in found}
+        sizes = [found[name]["rho"] for name in places]
+        axis.barh(list(places.values()), sizes, height * 0.9, color=COLOURS[number], label=where)
+        for name, place in places.items():
+            for side in (-1, 1):
+                axis.plot([side * found[name]["band"]] * 2, [place - height / 2, place + height / 2], color=GREY, lw=1.2)
+    axis.axvline(0, color="black", lw=0.8)
+    axis.set_yticks(range(len(shown)), shown)
+    axis.set_ylim(len(shown) - 0.5, -0.5)
+    axis.set_xlabel("rank correlation over training sets (grey: 95% of chance)", fontsize=9)
+    axis.tick_params(labelsize=9)
+    axis.legend(fontsize=8, frameon=False)
     return figure

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from neurograph.experiments.transfer.results import five_numbers
 from neurograph.reproduce.claims.longer import far_beyond
-from neurograph.reproduce.summaries import by_genome, spread, told
+from neurograph.reproduce.summaries import by_genome, range_of
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Workbench
 
@@ -33,8 +34,10 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
     for label in labels:
         there, late = ([*means[step].get(label, {}).values()] for step in (seen.unroll, seen.end))
         last = [row for row in seen.lengths if row["label"] == label and row["step"] == seen.end]
-        text = f"{told(there)} after {seen.unroll} steps, {told(late)} after {seen.end}; f~ {told(seen.keep[label], 2)}, synapses"
-        text += f" overflowed in {sum(row['failed'] for row in last)} of {len(last)} runs"
+        text = (
+            f"{range_of(there)} after {seen.unroll} steps, {range_of(late)} after {seen.end}; f~ {range_of(seen.keep[label], 2)},"
+        )
+        text += f" synapses overflowed in {sum(row['failed'] for row in last)} of {len(last)} runs"
         claim = f"Synapses {label}: the learned rule stays stable far beyond its trained unroll (no genome loses over {LOST})"
         reason = "a learned f~ above 1 lets the synapses that are kept grow without bound, whatever is used in a pass"
         if label not in normalised:
@@ -45,8 +48,8 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
     needed = Finding(
         "Without it the rule is less stable (its lower quartile of what is lost above the upper one where normalised synapses are"
         " stored)",
-        "lost from the trained unroll to the end: " + ", ".join(f"{label} {told(lost[label])}" for label in labels),
-        all(spread(lost[label])["high"] < spread(lost[plain])["low"] for label in stored),
+        "lost from the trained unroll to the end: " + ", ".join(f"{label} {range_of(lost[label])}" for label in labels),
+        all(five_numbers(lost[label])["high"] < five_numbers(lost[plain])["low"] for label in stored),
         "neurons are normalised over the batch in this recipe: that bounds what synapses of any length can do",
     )
     return [*findings, needed], seen.settings

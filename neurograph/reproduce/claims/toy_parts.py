@@ -6,13 +6,12 @@ from typing import Any
 
 import jax
 import numpy as np
-from matplotlib.figure import Figure
 
 from neurograph.experiments.transfer.results import Row
 from neurograph.learning.inner_loop import accuracy
 from neurograph.network.network import Network
 from neurograph.report.figures.bands import panels
-from neurograph.report.figures.style import COLOURS
+from neurograph.report.figures.style import COLOURS, Picture
 from neurograph.reproduce.workbench import Trained
 from neurograph.tasks import decode_labels, get_task
 from neurograph.topology import load_topology
@@ -55,7 +54,7 @@ def spreads_of(members: list[Trained], tasks: tuple[str, ...], steps: int, draws
     return rows
 
 
-def maps(best: Trained, steps: int, side: int, columns: int = 4) -> Figure:
+def maps(best: Trained, steps: int, side: int, columns: int = 4) -> Picture:
     """What networks answer on [-2, 2]^2 after `steps` steps, as shares of the softmax."""
     genome: Any = best.genome
     network = Network(load_topology(topology_file(GRAPH)), best.rule)  # type: ignore[arg-type]

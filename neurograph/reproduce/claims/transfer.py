@@ -9,10 +9,10 @@ import numpy as np
 
 from neurograph.experiments.experiment import find_topology
 from neurograph.experiments.transfer.matrix_results import TransferMatrix
-from neurograph.experiments.transfer.results import Row
+from neurograph.experiments.transfer.results import Row, five_numbers
 from neurograph.report.figures.transfer import heat_map
 from neurograph.reproduce.claims.properties import PROPERTIES, predictors, properties, relate, relation_figure
-from neurograph.reproduce.summaries import baseline_rows, spread, tested, told
+from neurograph.reproduce.summaries import baseline_rows, range_of, tested
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Variant, Workbench
 from neurograph.topology.shipped import shipped_names
@@ -156,7 +156,7 @@ def _answers(related: Mapping[str, Sequence[Row]]) -> list[Finding]:
     text = (
         f"{', '.join(row['predictor'] for row in sure) or 'nothing for sure'}. Rank correlation over {first[0]['sets']} sets of"
         f" training graphs, mean over graphs: {'; '.join(_relation(row) for row in (sure or first)[:6])}. {len(first)} looked"
-        f" at: nearness to the training graphs {told(near, 2)}, more of a property {told(more, 2)}"
+        f" at: nearness to the training graphs {range_of(near, 2)}, more of a property {range_of(more, 2)}"
     )
     findings = [Finding(question, text, bool(sure), "too few sets, or none of these properties")]
     for where, rows in others if sure else ():
@@ -189,7 +189,7 @@ def _several(outcome: Mapping[str, np.ndarray], sets: Mapping[str, Sequence[str]
         gains = {part: _mean(own - found[:, names.index(part)], 1) for part in parts}
         gains = {part: gain[np.isfinite(gain)] for part, gain in gains.items()}
         compared, not_worse = compared + 1, not_worse + all(np.median(gain) >= 0 for gain in gains.values() if len(gain))
-        text.append(f"{name}: " + ", ".join(f"{spread(gain)['median']:+.3f} than {part}" for part, gain in gains.items()))
+        text.append(f"{name}: " + ", ".join(f"{five_numbers(gain)['median']:+.3f} than {part}" for part, gain in gains.items()))
     if not compared:
         return []
     claim = "Trained on several graphs at once, a genome carries over no worse than one trained on any of them alone"
@@ -214,8 +214,8 @@ def _beside(
                 begun.setdefault(row["topology"], []).append(row["accuracy"])
         start = np.array([np.mean(begun[name]) for name in graphs])
         each, median = _mean(found, 2), np.ma.median(np.ma.masked_invalid(found), axis=0).filled(np.nan)
-        order = np.argsort([-spread(column[np.isfinite(column)])["median"] for column in each.T])
-        by_set = ", ".join(f"{list(sets)[i]} {told(each[np.isfinite(each[:, i]), i])}" for i in order)
+        order = np.argsort([-five_numbers(column[np.isfinite(column)])["median"] for column in each.T])
+        by_set = ", ".join(f"{list(sets)[i]} {range_of(each[np.isfinite(each[:, i]), i])}" for i in order)
         told_of = int((median > start).sum()), int(np.isfinite(median).sum())
         text = f"mean accuracy after {judged} steps on graphs not trained on, median (lowest to highest seed): {by_set}"
         text += f"; the start {start.mean():.3f} on all graphs"

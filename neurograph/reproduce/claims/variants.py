@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import product
 
-from neurograph.experiments.transfer.results import Row
+from neurograph.experiments.transfer.results import Row, five_numbers
 from neurograph.report.figures.bands import curves, panels, ranges
 from neurograph.reproduce.progress import at_or_lost, speeds, trained
-from neurograph.reproduce.summaries import ranged, spread, summarize, tested
+from neurograph.reproduce.summaries import ranged, summarize, tested
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Variant, Workbench
 
@@ -46,7 +46,7 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
     bench.csv("training.csv", along)
     table, training = summarize(rows), summarize(along, by=("label", "step"))
     final = {key: at_or_lost(table, label=labels[key], step=judged) for key in keys}
-    fast = {key: spread(speeds(runs[labels[key]])) for key in keys}
+    fast = {key: five_numbers(speeds(runs[labels[key]])) for key in keys}
     _draw(bench, labels, training, final, judged)
     settings = (
         f"{seeds} seeds of {meta_steps:,} meta-steps per variant, {genomes} genome(s) each; feedback: labels, the shipped recipe"
