@@ -71,13 +71,24 @@ class Node:
         return node.line, node.column
 
 
+class WrittenInt(int):
+    """An integer whose text in the file is another than Python's, such as +1: as a name, it is that text."""
+
+    written: str
+
+
 def scalar(text: str) -> Any:
     """Value of an unquoted scalar by the YAML 1.2 core schema; numbers with leading zeros stay text."""
     if text in _SPECIAL:
         return _SPECIAL[text]
     if len(text) <= 40:
         if _INT.fullmatch(text):
-            return int(text)
+            number = int(text)
+            if text == str(number):
+                return number
+            signed = WrittenInt(number)
+            signed.written = text
+            return signed
         if _FLOAT.fullmatch(text):
             return float(text)
     return text

@@ -27,6 +27,14 @@ class Column:
     at: list[int] = dataclasses.field(default_factory=list)
     values: list[Any] = dataclasses.field(default_factory=list)
 
+    def put(self, at: int, value: Any) -> bool:
+        """Adds the value of element `at`, the last so far; False, and nothing done, if it has one already."""
+        if self.at and self.at[-1] == at:
+            return False
+        self.at.append(at)
+        self.values.append(value)
+        return True
+
 
 @dataclasses.dataclass
 class Table:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from neurograph.errors import TopologyError
-from neurograph.topology.columns import NODE_KEYS, Column, Table
+from neurograph.topology.columns import Column, Table
+from neurograph.topology.formats.parsing import short
 from neurograph.topology.formats.reading import Options, Selector, topology_of
 from neurograph.topology.validate import DEFAULT_LIMITS, Limits
 
@@ -55,27 +56,27 @@ def from_networkx(
     """
     import networkx as nx  # a third of the time that a command on a YAML file would take
 
+    options = Options(inputs, outputs, weight, schedule, ticks, outputs_may_project, limits)
     if not isinstance(graph, nx.Graph):
         raise TopologyError(f"graph: got {type(graph).__name__}; expected a networkx.DiGraph.")
     if not graph.is_directed():
         raise TopologyError("graph: it is undirected; graph.to_directed() makes two synapses of every edge.")
     limits.check(neurons=graph.number_of_nodes(), synapses=graph.number_of_edges())
-    options = Options(inputs, outputs, weight, schedule, ticks, outputs_may_project, limits)
     names = {node: str(node) for node in graph}
     table = Table(list(names.values()), [], [], graph=dict(graph.graph))
-    columns = {key: table.nodes.setdefault(key, Column()) for key in (*NODE_KEYS, *sorted(options.node_keys() - set(NODE_KEYS)))}
-    for i, (_, data) in enumerate(graph.nodes(data=True)):
+    wanted = options.node_keys()
+    for i, (node, data) in enumerate(graph.nodes(data=True)):
         for key, value in data.items():
-            if key in columns:
-                columns[key].at.append(i)
-                columns[key].values.append(value)
-    edge_columns = {key: table.edges.setdefault(key, Column()) for key in sorted(options.edge_keys())}
+            name = wanted[key]
+            if name is not None and not table.nodes.setdefault(name, Column()).put(i, value):
+                raise TopologyError(f"node {short(names[node])}: {name} is given twice, in two cases of letters.")
+    wanted = options.edge_keys()
     for i, (source, target, data) in enumerate(graph.edges(data=True)):
         table.sources.append(names[source])
         table.targets.append(names[target])
         for key, value in data.items():
-            if key in edge_columns:
-                edge_columns[key].at.append(i)
-                edge_columns[key].values.append(value)
-    table.nodes = {key: column for key, column in table.nodes.items() if column.at}
+            name = wanted[key]
+            if name is not None and not table.edges.setdefault(name, Column()).put(i, value):
+                edge = f"{short(names[source])} -> {short(names[target])}"
+                raise TopologyError(f"edge {edge}: {name} is given twice, in two cases of letters.")
     return topology_of(table, options)

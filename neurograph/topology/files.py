@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +12,13 @@ from typing import Any, Literal
 
 from neurograph.documents import Source, parse_yaml
 from neurograph.errors import Fault, SpecError, TopologyError
-from neurograph.topology.formats import text as text_formats
+from neurograph.files import write_atomically
 from neurograph.topology.formats import write
-from neurograph.topology.formats import xml as xml_formats
+from neurograph.topology.formats.edge_list import read_csv
+from neurograph.topology.formats.gml import read_gml
+from neurograph.topology.formats.node_link import read_json
 from neurograph.topology.formats.reading import Options, Selector, topology_of
+from neurograph.topology.formats.xml import read_gexf, read_graphml
 from neurograph.topology.graph import Topology
 from neurograph.topology.language.build import build_topology
 from neurograph.topology.shipped import topology_file
@@ -22,8 +26,8 @@ from neurograph.topology.validate import DEFAULT_LIMITS, Limits
 
 __all__ = ["FORMATS", "load_topology", "save_topology"]
 
-_XML = {".graphml": xml_formats.read_graphml, ".gexf": xml_formats.read_gexf}
-_TEXT = {".gml": text_formats.read_gml, ".json": text_formats.read_json, ".csv": text_formats.read_csv}
+_XML = {".graphml": read_graphml, ".gexf": read_gexf}
+_TEXT = {".gml": read_gml, ".json": read_json, ".csv": read_csv}
 _WRITE = {
     ".yaml": write.write_yaml,
     ".yml": write.write_yaml,
@@ -65,14 +69,12 @@ def load_topology(
       SpecError: with every fault of the file, each with its line where the format has lines.
       TopologyError: the file cannot be read at all, no topology of that name is shipped, or an argument is wrong.
     """
-    path = Path(os.fspath(path))
+    options = Options(inputs, outputs, weight, schedule, ticks, outputs_may_project, limits)
+    path = _as_path(path)
     if not path.suffix:
         path = topology_file(path)
-    ending = path.suffix.lower()
-    if ending not in FORMATS:
-        raise TopologyError(f"{path}: the ending {ending!r} is not known; allowed: {', '.join(FORMATS)}.")
+    ending = _ending(path)
     _check_file(path, MAX_YAML_BYTES if ending in (".yaml", ".yml") else MAX_BYTES)
-    options = Options(inputs, outputs, weight, schedule, ticks, outputs_may_project, limits)
     try:
         with _no_collection():
             if ending in _XML:
@@ -100,6 +102,8 @@ def _no_collection() -> Iterator[None]:
 def _load_yaml(content: str, path: str, options: Options) -> Topology:
     if options.inputs is not None or options.outputs is not None:
         raise TopologyError(f"{path}: a YAML topology states its own inputs and outputs; give no others.")
+    if options.weight != "weight":
+        raise TopologyError(f"{path}: a YAML topology states its own weights; weight cannot name another attribute.")
     tree = parse_yaml(content, path)
     data: Any = tree.plain()
     if isinstance(data, dict):
@@ -119,19 +123,30 @@ def save_topology(topology: Topology, path: str | os.PathLike[str]) -> None:
     Raises:
       TopologyError: the ending is not known, or the file cannot be written.
     """
-    path = Path(os.fspath(path))
+    if not isinstance(topology, Topology):
+        raise TopologyError(f"topology: got {type(topology).__name__}; expected a Topology.")
+    path = _as_path(path)
+    write = _WRITE[_ending(path)]
+    text = io.StringIO()
+    write(topology, text)
+    try:
+        write_atomically(path, text.getvalue())
+    except OSError as error:
+        raise TopologyError(f"{path}: cannot be written ({error.strerror}).") from error
+
+
+def _as_path(path: Any) -> Path:
+    try:
+        return Path(path)
+    except TypeError:
+        raise TopologyError(f"path: got {type(path).__name__}; expected a path.") from None
+
+
+def _ending(path: Path) -> str:
     ending = path.suffix.lower()
     if ending not in FORMATS:
         raise TopologyError(f"{path}: the ending {ending!r} is not known; allowed: {', '.join(FORMATS)}.")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("w", encoding="utf-8", newline="\n") as file:
-            _WRITE[ending](topology, file)
-        part.replace(path)
-    except OSError as error:
-        raise TopologyError(f"{path}: cannot be written ({error.strerror}).") from error
-    finally:
-        part.unlink(missing_ok=True)
+    return ending
 
 
 def _check_file(path: Path, most: int) -> None:

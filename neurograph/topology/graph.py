@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +17,7 @@ from neurograph.topology.validate import SCHEDULES, InvalidGraph, find_problems,
 if TYPE_CHECKING:
     import networkx as nx
 
-__all__ = ["Topology"]
+__all__ = ["Topology", "as_switch", "as_ticks"]
 
 _ARRAYS: Mapping[str, Any] = {
     "senders": np.int32,
@@ -89,7 +89,7 @@ class Topology:
 
     def __post_init__(self) -> None:
         put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731 - the one way to fill a frozen dataclass
-        put("names", tuple(self.names))
+        put("names", tuple(_as_list("names", self.names, "names")))
         n = len(self.names)
         for name in ("senders", "receivers", "inputs", "outputs"):
             put(name, _as_array(name, getattr(self, name), np.int32, None))
@@ -112,16 +112,16 @@ class Topology:
             put(name, value)
         put("group", _renumber(self.group))
         put("bias_group", _renumber(self.bias_group))
-        put("population_names", tuple(self.population_names))
-        shapes = tuple(tuple(int(size) for size in shape) for shape in self.population_shapes)
+        put("population_names", tuple(_as_list("population_names", self.population_names, "names")))
+        shapes = tuple(map(_as_shape, _as_list("population_shapes", self.population_shapes, "shapes")))
         if not shapes and self.population_names and not (self.population >= len(self.population_names)).any():
             members = self.population[self.population >= 0]
             shapes = tuple((int(size),) for size in np.bincount(members, minlength=len(self.population_names)))
         put("population_shapes", shapes)
-        put("ticks", int(self.ticks))
+        put("ticks", as_ticks(self.ticks))
         for name in ("tolerance", "damping"):
-            put(name, float(getattr(self, name)))
-        put("outputs_may_project", bool(self.outputs_may_project))
+            put(name, as_number(name, getattr(self, name)))
+        put("outputs_may_project", as_switch("outputs_may_project", self.outputs_may_project))
         for name in _ARRAYS:
             getattr(self, name).flags.writeable = False
         problems = find_problems(self)
@@ -304,13 +304,50 @@ def _frozen(array: np.ndarray) -> np.ndarray:
     return array
 
 
+def as_ticks(value: Any) -> int:
+    """`value` as a number of ticks, or a TopologyError: a fraction is refused, not cut off."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TopologyError(f"ticks: got {value!r}; expected an integer from 1 to 1,000,000.")
+    return int(value)
+
+
+def as_number(name: str, value: Any) -> float:
+    """`value` as a float, or a TopologyError."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TopologyError(f"{name}: got {value!r}; expected a number.")
+    return float(value)
+
+
+def as_switch(name: str, value: Any) -> bool:
+    """`value` as a bool, or a TopologyError: text such as "false" counts as true in Python."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TopologyError(f"{name}: got {value!r}; expected True or False.")
+    return bool(value)
+
+
+def _as_list(name: str, value: Any, expected: str) -> list[Any]:
+    """The members of a sequence, or a TopologyError that names the argument: one text, a set and a mapping are none."""
+    if isinstance(value, (str, bytes, Mapping, Set)):
+        raise TopologyError(f"{name}: got {type(value).__name__}; expected a sequence of {expected}.")
+    try:
+        return list(value)
+    except TypeError:
+        raise TopologyError(f"{name}: got {type(value).__name__}; expected a sequence of {expected}.") from None
+
+
+def _as_shape(value: Any) -> tuple[int, ...]:
+    sizes = _as_list("population_shapes", value, "shapes such as (8, 8)")
+    if any(isinstance(size, (bool, np.bool_)) or not isinstance(size, (int, np.integer)) for size in sizes):
+        raise TopologyError(f"population_shapes: got {value!r}; expected shapes such as (8, 8).")
+    return tuple(map(int, sizes))
+
+
 def _as_array(name: str, value: Any, dtype: Any, length: int | None) -> np.ndarray:
     """A fresh 1-D array of `dtype`, or a TopologyError that names the argument."""
-    if isinstance(value, (str, bytes)) or not isinstance(value, (np.ndarray, Sequence)):
-        try:
-            value = list(value)
-        except TypeError:
-            raise TopologyError(f"{name}: got {type(value).__name__}; expected a sequence of numbers.") from None
+    if not isinstance(value, np.ndarray) and (isinstance(value, (str, bytes)) or not isinstance(value, Sequence)):
+        value = _as_list(name, value, "numbers")
+    if np.ma.is_masked(value):
+        raise TopologyError(f"{name}[{int(np.flatnonzero(np.ma.getmaskarray(value))[0])}]: is masked; a value is missing.")
     try:
         array = np.asarray(value) if len(value) else np.empty(0, dtype)
     except (ValueError, TypeError, OverflowError) as error:

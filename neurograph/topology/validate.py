@@ -6,14 +6,25 @@ import dataclasses
 import math
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from neurograph.errors import TopologyError
 
-__all__ = ["DEFAULT_LIMITS", "SCHEDULES", "Flaw", "InvalidGraph", "Limits", "bad_text", "find_problems", "settling"]
+__all__ = [
+    "DEFAULT_LIMITS",
+    "SCHEDULES",
+    "Flaw",
+    "InvalidGraph",
+    "Limits",
+    "bad_text",
+    "check_limits",
+    "find_problems",
+    "name_flaws",
+    "settling",
+]
 
 SCHEDULES = ("levels", "synchronous", "mixed")
 SETTLE_TICKS, SETTLE_TOLERANCE = 100, 1e-4  # what `ticks: settle` means
@@ -37,6 +48,12 @@ class Limits:
     neurons: int = 5_000_000
     synapses: int = 50_000_000
 
+    def __post_init__(self) -> None:
+        for name in ("neurons", "synapses"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)) or value != value:
+                raise TopologyError(f"Limits({name}=...): got {value!r}; expected a number.")
+
     def check(self, *, neurons: int = 0, synapses: int = 0, what: str = "the graph") -> None:
         """Raises TopologyError if `what` would have more than is allowed."""
         if neurons > self.neurons:
@@ -52,6 +69,12 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+
+
+def check_limits(limits: Any) -> None:
+    """Raises TopologyError if `limits` is no `Limits`."""
+    if not isinstance(limits, Limits):
+        raise TopologyError(f"limits: got {type(limits).__name__}; expected Limits(neurons=..., synapses=...).")
 
 
 class Graph(Protocol):
@@ -133,7 +156,7 @@ def find_problems(topology: Graph) -> list[Flaw]:
 
     Later stages look at the graph only if earlier ones found the indices sound.
     """
-    problems = [*_names(topology), *_options(topology), *_indices(topology)]
+    problems = [*name_flaws(topology.names), *_options(topology), *_indices(topology)]
     if problems:
         return problems
     problems = [*_populations(topology), *_synapses(topology), *_groups(topology), *_roles(topology)]
@@ -148,30 +171,31 @@ def _first(found: np.ndarray | list[int], kind: str, message: Callable[[int], st
     return problems
 
 
-def _names(t: Graph) -> list[Flaw]:
-    if not t.names:
+def name_flaws(names: Sequence[str]) -> list[Flaw]:
+    """The faults of neuron names: none at all, no text, too long, empty, control characters, two neurons of one name."""
+    if not names:
         return [Flaw("the graph has no neurons.")]
-    wrong = [i for i, name in enumerate(t.names) if type(name) is not str]
+    wrong = [i for i, name in enumerate(names) if type(name) is not str]
     if wrong:
-        return _first(wrong, "neuron", lambda i: f"names[{i}]: got {type(t.names[i]).__name__}; expected text.")
-    long = [i for i, length in enumerate(map(len, t.names)) if length > MAX_NAME]
+        return _first(wrong, "neuron", lambda i: f"names[{i}]: got {type(names[i]).__name__}; expected text.")
+    long = [i for i, length in enumerate(map(len, names)) if length > MAX_NAME]
     if long:
         return _first(
-            long, "neuron", lambda i: f"names[{i}]: has {len(t.names[i]):,} characters; at most {MAX_NAME:,} are allowed."
+            long, "neuron", lambda i: f"names[{i}]: has {len(names[i]):,} characters; at most {MAX_NAME:,} are allowed."
         )
     problems = []
-    if "" in t.names:
-        problems += _first([t.names.index("")], "neuron", lambda i: f"names[{i}]: a neuron's name must not be empty.")
-    if _CONTROL.search("".join(t.names)):
-        bad = [i for i, name in enumerate(t.names) if _CONTROL.search(name)]
-        problems += _first(bad, "neuron", lambda i: f"names[{i}]: {t.names[i]!r} {bad_text(t.names[i])}.")
-    if len(set(t.names)) != len(t.names):
-        seen, twice = set(), []
-        for i, name in enumerate(t.names):
-            if name in seen:
+    if "" in names:
+        problems += _first([names.index("")], "neuron", lambda i: f"names[{i}]: a neuron's name is empty.")
+    if _CONTROL.search("".join(names)):
+        bad = [i for i, name in enumerate(names) if _CONTROL.search(name)]
+        problems += _first(bad, "neuron", lambda i: f"names[{i}]: {names[i]!r} {bad_text(names[i])}.")
+    if len(set(names)) != len(names):
+        seen, twice = {""}, []  # empty names have a fault already
+        for i, name in enumerate(names):
+            if name in seen and name:
                 twice.append(i)
             seen.add(name)
-        problems += _first(twice, "neuron", lambda i: f"names[{i}]: neuron {t.names[i]!r} is named twice.")
+        problems += _first(twice, "neuron", lambda i: f"names[{i}]: two neurons are named {names[i]!r}.")
     return problems
 
 

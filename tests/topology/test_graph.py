@@ -132,8 +132,8 @@ ABC = {"names": ("a", "b", "c"), "senders": [0, 1], "receivers": [1, 2], "inputs
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"names": ("a", "b", "b")}, r"names\[2\]: neuron 'b' is named twice"),
-        ({"names": ("a", "b", "")}, r"names\[2\]: a neuron's name must not be empty"),
+        ({"names": ("a", "b", "b")}, r"names\[2\]: two neurons are named 'b'"),
+        ({"names": ("a", "b", "")}, r"names\[2\]: a neuron's name is empty"),
         ({"names": ("a", "b", "c\n")}, r"names\[2\]: 'c\\n' contains the control character U\+000A"),
         ({"names": ("a", "b", "c" * 1001)}, r"names\[2\]: has 1,001 characters; at most 1,000 are allowed"),
         ({"names": ("a", "b", 3)}, r"names\[2\]: got int; expected text"),
@@ -143,7 +143,7 @@ ABC = {"names": ("a", "b", "c"), "senders": [0, 1], "receivers": [1, 2], "inputs
         ({"receivers": [1, 2, 2]}, "receivers: got 3 values; expected 2, one per synapse"),
         ({"receivers": [1.0, 2.0]}, r"receivers: got shape \(2,\) of float64; expected one dimension of integers"),
         ({"receivers": [1, 2**40]}, "receivers: values must fit in 32 bits"),
-        ({"receivers": "bc"}, "receivers: got shape"),
+        ({"receivers": "bc"}, "receivers: got str; expected a sequence"),
         ({"bias": [True]}, "bias: got 1 values; expected 3, one per neuron"),
         ({"bias": [True, True, True]}, "input neuron 'a' has a bias; inputs are clamped to x"),
         ({"senders": [0, 0], "receivers": [2, 2]}, "synapse 'a' -> 'c' is given twice"),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 __all__ = ["as_bool", "as_finite", "as_int", "as_label", "numbered", "short"]
+
+_HEXADECIMAL = re.compile(r"\s*[-+]?0[xX][0-9a-fA-F]+(\.[0-9a-fA-F]*)?([pP][-+]?[0-9]+)?\s*")
 
 
 def as_bool(value: Any) -> bool:
@@ -19,10 +22,13 @@ def as_bool(value: Any) -> bool:
 
 
 def as_finite(value: Any) -> float:
-    """A finite float; ValueError or TypeError otherwise."""
+    """A finite float, also from text, decimal or hexadecimal (graph-tool writes 0x1.8p+1); ValueError or TypeError otherwise."""
     if isinstance(value, (bool, np.bool_)) or value is None:
         raise ValueError
-    number = float(value)
+    if isinstance(value, str) and _HEXADECIMAL.fullmatch(value):
+        number = float.fromhex(value)
+    else:
+        number = float(_plain_number(value))
     if not np.isfinite(number):
         raise ValueError
     return number
@@ -30,10 +36,17 @@ def as_finite(value: Any) -> float:
 
 def as_int(value: Any) -> int:
     """An integer, also from text or a whole float; ValueError or TypeError otherwise."""
-    number = int(value)
+    number = int(_plain_number(value))
     if isinstance(value, (bool, np.bool_)) or number != float(value) or abs(number) >= 2**62:
         raise ValueError
     return number
+
+
+def _plain_number(value: Any) -> Any:
+    """`value`; ValueError if it is text that only Python reads as a number, such as 1_000."""
+    if isinstance(value, str) and ("_" in value or not value.isascii()):
+        raise ValueError
+    return value
 
 
 def as_label(value: Any) -> str:

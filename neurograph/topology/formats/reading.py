@@ -4,27 +4,48 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any
 
 import numpy as np
 
 from neurograph.documents import suggestion
-from neurograph.errors import Fault, SpecError
-from neurograph.topology.columns import NODE_KEYS, Column, Table
+from neurograph.errors import Fault, SpecError, TopologyError
+from neurograph.topology.columns import GRAPH_KEYS, NODE_KEYS, Column, Table
 from neurograph.topology.formats.parsing import as_bool, as_finite, as_int, as_label, numbered, short
-from neurograph.topology.graph import Topology
-from neurograph.topology.validate import DEFAULT_LIMITS, Flaw, InvalidGraph, Limits, settling
+from neurograph.topology.graph import Topology, as_switch, as_ticks
+from neurograph.topology.validate import DEFAULT_LIMITS, SCHEDULES, Flaw, InvalidGraph, Limits, check_limits, name_flaws, settling
 
-__all__ = ["Options", "Selector", "topology_of"]
+__all__ = ["Keys", "Options", "Selector", "topology_of"]
 
 
-Selector = str | Sequence[Any] | Mapping[str, Any] | None
+Selector = str | Iterable[Any] | Mapping[str, Any] | None
+
+_EXPECTED = 'a list of names, "sources", "sinks", "ATTRIBUTE=VALUE" or {attribute: value}'
+
+
+class Keys(dict[Any, str | None]):
+    """The attribute that a name in a file stands for, or None where it is not looked at.
+
+    Our own attributes (`any_case`) are found in any case of letters, those that the caller names (`exact`) only as written.
+    """
+
+    def __init__(self, any_case: Iterable[str], exact: Iterable[Any] = ()):
+        super().__init__({key: key for key in exact})
+        self._lower = {key.lower(): key for key in any_case}
+
+    def __missing__(self, key: Any) -> str | None:
+        found = self[key] = self._lower.get(key.lower()) if isinstance(key, str) else None
+        return found
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How to read a graph that is not a topology file of our own; see `load_topology`."""
+    """How to read a graph that is not a topology file of our own; see `load_topology`.
+
+    Raises:
+      TopologyError: an argument of the wrong kind, by its name.
+    """
 
     inputs: Selector = None
     outputs: Selector = None
@@ -34,19 +55,53 @@ class Options:
     outputs_may_project: bool | None = None
     limits: Limits = DEFAULT_LIMITS
 
-    def node_keys(self) -> set[str]:
+    def __post_init__(self) -> None:
+        for name in ("inputs", "outputs"):
+            object.__setattr__(self, name, _selector(name, getattr(self, name)))
+        if self.weight is not None and not isinstance(self.weight, str):
+            raise TopologyError(f"weight: got {short(self.weight)}; expected the name of an edge attribute, or None.")
+        if self.weight in ("fixed", "group", "index"):
+            raise TopologyError(f"weight: the attribute {self.weight!r} has a meaning of its own; expected another.")
+        if self.schedule is not None and not (isinstance(self.schedule, str) and self.schedule in SCHEDULES):
+            raise TopologyError(f"schedule: got {short(self.schedule)}; allowed: {', '.join(SCHEDULES)}.")
+        if self.ticks is not None:
+            as_ticks(settling(self.ticks, None)[0])
+        if self.outputs_may_project is not None:
+            as_switch("outputs_may_project", self.outputs_may_project)
+        check_limits(self.limits)
+
+    def node_keys(self) -> Keys:
         """Node attributes that are looked at."""
-        keys: set[str] = set(NODE_KEYS)
+        named: list[Any] = []
         for rule in (self.inputs, self.outputs):
             if isinstance(rule, Mapping):
-                keys |= set(rule)
+                named += rule
             elif isinstance(rule, str) and "=" in rule:
-                keys.add(rule.split("=", 1)[0])
-        return keys
+                named.append(rule.split("=", 1)[0])
+        return Keys(NODE_KEYS, named)
 
-    def edge_keys(self) -> set[str]:
+    def edge_keys(self) -> Keys:
         """Edge attributes that are looked at."""
-        return {"fixed", "group", "index"} | ({self.weight} if self.weight else set())
+        own = ["fixed", "group", "index"]
+        return Keys([*own, "weight"]) if self.weight == "weight" else Keys(own, [self.weight] if self.weight else [])
+
+
+def _selector(name: str, rule: Any) -> Selector:
+    """`rule`, where it is an iterable of names as a list; TopologyError if it does not say who, or not in which order."""
+    if rule is None or isinstance(rule, str):
+        return rule
+    if isinstance(rule, Mapping):
+        if not rule or any(value is None for value in rule.values()):
+            raise TopologyError(f"{name}: got {short(dict(rule))}; expected an attribute and its value.")
+        return rule
+    if isinstance(rule, Set):
+        raise TopologyError(f"{name}: got a set, which has no order; expected {_EXPECTED}.")
+    try:
+        if not isinstance(rule, (bytes, bytearray)):
+            return list(rule)
+    except TypeError:
+        pass
+    raise TopologyError(f"{name}: got {short(rule)}; expected {_EXPECTED}.")
 
 
 class _Reading:
@@ -56,12 +111,21 @@ class _Reading:
         self.table, self.options = table, options
         self.faults: list[tuple[str, str, int]] = []  # message, kind, index
         self.n = len(table.names)
+        self.graph: dict[str, Any] = {}  # graph attributes that are given, by our names
+        keys = Keys(GRAPH_KEYS)
+        for name, value in table.graph.items():
+            key = keys[name]
+            if key is None or value is None or (isinstance(value, str) and not value):
+                continue
+            if key in self.graph:
+                self.fault(f"the graph attribute {key} is given twice, in two cases of letters.")
+            self.graph[key] = value
 
     def fault(self, message: str, kind: str = "", index: int = -1) -> None:
         self.faults.append((message, kind, index))
 
     def stop(self) -> None:
-        """Raises what was found: with the file's lines if there is a file."""
+        """Raises the faults found, with the file's lines if there is a file."""
         if not self.faults:
             return
         if not self.table.path:
@@ -72,16 +136,32 @@ class _Reading:
 
     def name(self, kind: str, i: int) -> str:
         return (
-            f"neuron {self.table.names[i]!r}"
+            f"neuron {short(self.table.names[i])}"
             if kind == "node"
-            else f"synapse {self.table.sources[i]!r} -> {self.table.targets[i]!r}"
+            else f"synapse {short(self.table.sources[i])} -> {short(self.table.targets[i])}"
         )
+
+    # ---- columns
+
+    def given(self, kind: str, key: str, blank: bool = False) -> Column:
+        """An attribute where it is given: None and empty text are not; with `blank`, text of blanks alone is not, either."""
+        column = (self.table.nodes if kind == "node" else self.table.edges).get(key)
+        if column is None:
+            return Column()
+        texts = [value for value in column.values if type(value) is str]
+        absent = type(None) in set(map(type, column.values)) or "" in texts or (blank and any(map(str.isspace, texts)))
+        if not absent:
+            return column
+        keep = [
+            i
+            for i, value in enumerate(column.values)
+            if value is not None and not (type(value) is str and not (value.strip() if blank else value))
+        ]
+        return Column([column.at[i] for i in keep], [column.values[i] for i in keep])
 
     def values(self, kind: str, key: str, parse: Callable[[Any], Any], expected: str) -> tuple[list[int], list[Any]]:
         """Places and parsed values of an attribute; the first three wrong ones are faults."""
-        column = (self.table.nodes if kind == "node" else self.table.edges).get(key)
-        if column is None:
-            return [], []
+        column = self.given(kind, key, blank=parse is not as_label)
         try:
             return column.at, [parse(value) for value in column.values]
         except (ValueError, TypeError, OverflowError):
@@ -100,7 +180,8 @@ class _Reading:
     def numbers(self, kind: str, key: str) -> tuple[list[int], Any]:
         """Like `values` for finite numbers; at once where all are sound, for there may be millions."""
         column = (self.table.nodes if kind == "node" else self.table.edges).get(key, Column())
-        if set(map(type, column.values)) <= {str, float, int}:
+        types = set(map(type, column.values))
+        if types <= {float, int} or (types == {str} and "_" not in "".join(column.values)):
             try:
                 array = np.array(column.values, np.float64)
             except (ValueError, OverflowError):
@@ -109,83 +190,96 @@ class _Reading:
                 return column.at, array
         return self.values(kind, key, as_finite, "a finite number")
 
+    def labels(self, kind: str, key: str) -> tuple[list[int], list[str]]:
+        """Like `values` for text or whole numbers, as text; 1 and "1" of one column would be the same, which is a fault."""
+        at, labels = self.values(kind, key, as_label, "text or an integer")
+        column = self.given(kind, key)
+        if at and len({isinstance(value, str) for value in column.values}) == 2:
+            kinds: dict[str, bool] = {}
+            for i, label, value in zip(at, labels, column.values):
+                if kinds.setdefault(label, isinstance(value, str)) != isinstance(value, str):
+                    self.fault(f"{self.name(kind, i)}: {key} {label} is a number here and text elsewhere.", kind, i)
+                    break
+        return at, labels
+
+    # ---- the topology
+
     def topology(self) -> Topology:
-        table, options = self.table, self.options
-        options.limits.check(neurons=self.n, synapses=len(table.sources), what=table.path or "the graph")
+        """The topology; raises SpecError or TopologyError with every fault found."""
+        table = self.table
+        self.options.limits.check(neurons=self.n, synapses=len(table.sources), what=table.path or "the graph")
+        for flaw in name_flaws(table.names):  # first of all: other faults would be told by these names
+            self.fault(flaw.message, "node", flaw.index)
+        self.stop()
         index = {name: i for i, name in enumerate(table.names)}
         senders, receivers = self.ends(index, table.sources, "source"), self.ends(index, table.targets, "target")
-        e = len(senders)
-        fixed, weight, group = np.zeros(e, bool), np.full(e, np.nan), np.full(e, -1, np.int64)
+        synapses = {"senders": senders, "receivers": receivers, **self.synapses(len(senders))}
+        inputs = self.role("input", self.options.inputs, table.inputs, index, senders, receivers)
+        outputs = self.role("output", self.options.outputs, table.outputs, index, senders, receivers)
+        neurons = self.neurons(inputs)
+        order = self.order(len(senders))
+        settings = self.settings()
+        self.stop()
+        synapses = {name: array[order] for name, array in synapses.items()}
+        try:
+            return Topology(tuple(table.names), inputs=inputs, outputs=outputs, **synapses, **neurons, **settings)
+        except InvalidGraph as error:
+            if not table.path:
+                raise
+            raise self.located(error, np.arange(len(senders))[order]) from error
+
+    def synapses(self, count: int) -> dict[str, np.ndarray]:
+        """The attributes of synapses: `fixed`, `weight` and `group`, [E] each."""
+        fixed, weight, group = np.zeros(count, bool), np.full(count, np.nan), np.full(count, -1, np.int64)
         at, values = self.values("edge", "fixed", as_bool, "true or false")
         fixed[at] = values
-        if options.weight:
-            at, values = self.numbers("edge", options.weight)
+        if key := self.options.weight:
+            at, values = self.numbers("edge", key)
             weight[at] = values
-        at, values = self.values("edge", "group", as_label, "text or an integer")
+            if key != "weight" and not at and not self.faults:
+                self.fault(f"weight: no synapse has the attribute {key!r}.")
+        at, values = self.labels("edge", "group")
         group[at] = numbered(values)
+        return {"fixed": fixed, "weight": weight, "group": group}
+
+    def neurons(self, inputs: np.ndarray) -> dict[str, Any]:
+        """The attributes of neurons, [n] each, and the populations."""
         bias_group, population = np.full(self.n, -1, np.int64), np.full(self.n, -1, np.int64)
-        at, values = self.values("node", "bias_group", as_label, "text or an integer")
+        at, values = self.labels("node", "bias_group")
         bias_group[at] = numbered(values)
         shapes = self.populations()
-        at, values = self.values("node", "population", as_label, "text or an integer")
-        population_names = list(shapes) if shapes else list(dict.fromkeys(values))
-        number = {name: i for i, name in enumerate(population_names)}
-        strange = [i for i, name in zip(at, values) if name not in number]
-        for i in strange[:3]:
+        at, values = self.labels("node", "population")
+        names = list(shapes) if shapes else list(dict.fromkeys(values))
+        number = {name: i for i, name in enumerate(names)}
+        for i in [i for i, name in zip(at, values) if name not in number][:3]:
             self.fault(f"{self.name('node', i)}: its population is not in the graph's `populations`.", "node", i)
         population[at] = [number.get(name, -1) for name in values]
-        inputs = self.role("input", options.inputs, table.inputs, index, senders, receivers)
-        outputs = self.role("output", options.outputs, table.outputs, index, senders, receivers)
         bias = np.ones(self.n, bool)
         bias[inputs] = False
         at, values = self.values("node", "bias", as_bool, "true or false")
         bias[at] = values
-        order = self.order(e)
-        schedule, ticks, may_project = self.settings()
-        tolerance, damping = self.number("tolerance"), self.number("damping")
-        if schedule == "levels" and options.schedule == "levels":
-            tolerance = damping = 0.0
-        ticks, tolerance = settling(ticks, tolerance)
-        self.stop()
+        return {
+            "bias": bias,
+            "bias_group": bias_group,
+            "population": population,
+            "population_names": tuple(names),
+            "population_shapes": tuple(shapes.values()),
+        }
+
+    def located(self, error: InvalidGraph, order: np.ndarray) -> SpecError:
+        """The faults of a graph with their lines in the file; `order` are the file's places of the synapses."""
+        place = {"neuron": "node", "synapse": "edge"}
+        for problem in error.problems:
+            kind = place.get(problem.kind, "")
+            self.fault(problem.message, kind, int(order[problem.index]) if kind == "edge" else problem.index)
         try:
-            return Topology(
-                names=tuple(table.names),
-                senders=senders[order],
-                receivers=receivers[order],
-                inputs=inputs,
-                outputs=outputs,
-                bias=bias,
-                fixed=fixed[order],
-                weight=weight[order],
-                group=group[order],
-                bias_group=bias_group,
-                population=population,
-                population_names=tuple(population_names),
-                population_shapes=tuple(shapes.values()) if shapes else (),
-                schedule=schedule,
-                ticks=ticks,
-                outputs_may_project=may_project,
-                tolerance=tolerance,
-                damping=damping,
-                title=str(table.graph.get("title", "")),
-                description=str(table.graph.get("description", "")),
-            )
-        except InvalidGraph as error:
-            if not table.path:
-                raise
-            place = {"neuron": "node", "synapse": "edge"}
-            back = np.arange(e)[order]
-            for problem in error.problems:
-                kind = place.get(problem.kind, "")
-                at_line = int(back[problem.index]) if kind == "edge" else problem.index
-                self.fault(problem.message, kind, at_line)
-            try:
-                self.stop()
-            except SpecError as told:
-                raise told from error
-            raise
+            self.stop()
+        except SpecError as found:
+            return found
+        raise error
 
     def ends(self, index: dict[str, int], names: list[str], end: str) -> np.ndarray:
+        """Neuron indices of the names at one end of the synapses, [E] int32."""
         try:
             return np.fromiter(map(index.__getitem__, names), np.int32, len(names))
         except KeyError:
@@ -198,64 +292,67 @@ class _Reading:
 
     def populations(self) -> dict[Any, tuple[int, ...]]:
         """Names and shapes from the graph attribute `populations`: JSON such as {"hidden": [8, 8], "output": [10]}."""
-        text = self.table.graph.get("populations")
-        if text in (None, ""):
+        text = self.graph.get("populations")
+        if text is None:
             return {}
-        expected = 'JSON such as {"hidden": [8, 8]}'
         try:
             value = json.loads(text) if isinstance(text, str) else text
         except (ValueError, RecursionError):
             value = None
-        good = isinstance(value, Mapping) and all(
-            isinstance(shape, (list, tuple)) and shape and all(type(size) is int and 0 < size < 2**31 for size in shape)
-            for shape in value.values()
-        )
-        if not good:
-            self.fault(f"the graph attribute populations is {short(text)}; expected {expected}.")
+        if not isinstance(value, Mapping) or not all(
+            isinstance(name, str)
+            and isinstance(shape, (list, tuple))
+            and shape
+            and all(type(size) is int and 0 < size < 2**31 for size in shape)
+            for name, shape in value.items()
+        ):
+            self.fault(f'the graph attribute populations is {short(text)}; expected JSON such as {{"hidden": [8, 8]}}.')
             return {}
-        return {str(name): tuple(shape) for name, shape in value.items()}  # type: ignore[union-attr]
+        return {name: tuple(shape) for name, shape in value.items()}
 
     def order(self, e: int) -> np.ndarray | slice:
         """Synapse order: by the attribute `index` where it is given, else as in the file."""
         at, values = self.values("edge", "index", as_int, "an integer")
         if not at:
             return slice(None)
-        rank = np.full(e, np.iinfo(np.int64).max)
+        if len(at) < e or len(set(values)) < e:
+            self.fault("the synapses' attribute index orders them: expected one for every synapse, each another.")
+            return slice(None)
+        rank = np.empty(e, np.int64)
         rank[at] = values
         return np.argsort(rank, kind="stable")
 
-    def settings(self) -> tuple[Any, int | str, bool]:
-        graph, options = self.table.graph, self.options
-        schedule = options.schedule or str(graph.get("schedule", "levels"))
-        ticks, may = options.ticks, options.outputs_may_project
-        try:
-            stored = 1 if options.schedule == "levels" else graph.get("ticks", 1)
-            stored = stored if stored == "settle" else as_int(stored)
-            ticks = stored if ticks is None else ticks
-        except (ValueError, TypeError):
-            self.fault(f"the graph attribute ticks is {short(graph.get('ticks'))}; expected an integer, or settle.")
-        try:
-            may = as_bool(graph.get("outputs_may_project", False)) if may is None else may
-        except (ValueError, TypeError):
-            self.fault(
-                f"the graph attribute outputs_may_project is {short(graph['outputs_may_project'])}; expected true or false."
-            )
-        return schedule, ticks or 1, bool(may)
+    def settings(self) -> dict[str, Any]:
+        """The attributes of the whole graph; the caller's options come before the file's attributes."""
+        graph, options = self.graph, self.options
+        found: dict[str, Any] = {"schedule": options.schedule or str(graph.get("schedule", "levels"))}
+        found["ticks"] = 1 if options.ticks is None else options.ticks
+        if options.ticks is None and options.schedule != "levels":
+            found["ticks"] = self.setting("ticks", _tick_number, "an integer, or settle", 1)
+        for key in ("tolerance", "damping"):
+            found[key] = 0.0 if options.schedule == "levels" else self.setting(key, as_finite, "a finite number", 0.0)
+        found["ticks"], found["tolerance"] = settling(found["ticks"], found["tolerance"])
+        found["outputs_may_project"] = options.outputs_may_project
+        if options.outputs_may_project is None:
+            found["outputs_may_project"] = self.setting("outputs_may_project", as_bool, "true or false", False)
+        return found | {key: self.setting(key, as_label, "text", "") for key in ("title", "description")}
 
-    def number(self, key: str) -> float:
-        """A graph attribute that is a number, 0 where it is not given."""
+    def setting(self, key: str, parse: Callable[[Any], Any], expected: str, default: Any) -> Any:
+        """One parsed graph attribute; a wrong one is a fault."""
+        if key not in self.graph:
+            return default
         try:
-            return as_finite(self.table.graph.get(key, 0.0))
-        except (ValueError, TypeError):
-            self.fault(f"the graph attribute {key} is {short(self.table.graph.get(key))}; expected a finite number.")
-            return 0.0
+            return parse(self.graph[key])
+        except (ValueError, TypeError, OverflowError):
+            self.fault(f"the graph attribute {key} is {short(self.graph[key])}; expected {expected}.")
+            return default
 
     # ---- roles
 
     def role(
         self,
         role: str,
-        rule: Selector,
+        rule: Any,
         given: list[str] | None,
         index: dict[str, int],
         senders: np.ndarray,
@@ -278,49 +375,54 @@ class _Reading:
             if "=" in rule:
                 key, value = rule.split("=", 1)
                 return self.matching(role, {key: value})
-            self.fault(f"{role}s: got {rule!r}; expected a list of names, sources, sinks, or ATTRIBUTE=VALUE.")
+            self.fault(f"{role}s: got {short(rule)}; expected a list of names, sources, sinks, or ATTRIBUTE=VALUE.")
             return np.empty(0, np.int64)
         found = []
         for name in rule:
             if str(name) in index:
                 found.append(index[str(name)])
             else:
-                self.fault(f"{role}s: there is no neuron {str(name)!r}{suggestion(str(name), index)}")
+                self.fault(f"{role}s: there is no neuron {short(str(name))}{suggestion(str(name), index)}")
                 break
         return np.array(found, np.int64)
 
     def matching(self, role: str, rule: Mapping[str, Any]) -> np.ndarray:
+        """Neuron indices of those whose attributes have the values of `rule`, compared as text."""
         found = np.ones(self.n, bool)
         for key, wanted in rule.items():
-            column = self.table.nodes.get(key, Column())
+            column = self.given("node", key)
             has = np.zeros(self.n, bool)
-            has[[i for i, value in zip(column.at, column.values) if value == wanted or str(value) == str(wanted)]] = True
+            has[[i for i, value in zip(column.at, column.values) if str(value) == str(wanted)]] = True
             found &= has
         if not found.any():
-            said = " and ".join(f"{key} = {value}" for key, value in rule.items())
-            seen = {str(v) for key in rule for v in self.table.nodes.get(key, Column()).values[:10_000]}
+            said = " and ".join(f"{short(key)[1:-1]} = {short(str(value))[1:-1]}" for key, value in rule.items())
+            seen = {short(str(v))[1:-1] for key in rule for v in self.given("node", key).values[:10_000]}
             some = f"; seen: {', '.join(sorted(seen)[:8])}" if seen else "; no neuron has that attribute"
             self.fault(f"{role}s: no neuron has {said}{some}.")
         return np.flatnonzero(found)
 
     def marked(self, role: str) -> np.ndarray:
-        column = self.table.nodes.get("role", Column())
-        found = [i for i, value in zip(column.at, column.values) if value == role]
-        strange = [(i, v) for i, v in zip(column.at, column.values) if v not in ("input", "output", "hidden", "", None)]
-        if strange and role == "input":
+        """Neuron indices of those whose attribute `role` says so, in the order of the attribute `position`."""
+        column = self.given("node", "role")
+        found = [i for i, value in zip(column.at, column.values) if isinstance(value, str) and value == role]
+        strange = [
+            (i, v) for i, v in zip(column.at, column.values) if not isinstance(v, str) or v not in ("input", "output", "hidden")
+        ]
+        if strange:
             i, value = strange[0]
-            self.fault(f"{self.name('node', i)}: role is {short(value)}; allowed: input, output, hidden.", "node", i)
-        elif not found and not strange:
+            message = f"{self.name('node', i)}: role is {short(value)}; allowed: input, output, hidden."
+            if (message, "node", i) not in self.faults:
+                self.fault(message, "node", i)
+        elif not found:
             self.fault(
                 f"no neuron has the role {role!r}: give {role}s (in Python, or by --{role}s), as names or by a rule, "
                 f"{'sources' if role == 'input' else 'sinks'} or ATTRIBUTE=VALUE."
             )
-        position = self.table.nodes.get("position")
-        if position is None:
-            return np.array(found, np.int64)
-        at, values = self.values("node", "position", as_int, "an integer")
-        rank = dict(zip(at, values))
-        return np.array(sorted(found, key=lambda i: rank.get(i, 2**62)), np.int64)
+        rank = dict(zip(*self.values("node", "position", as_int, "an integer"))) if "position" in self.table.nodes else {}
+        places = [rank[i] for i in found if i in rank]
+        if places and (len(places) < len(found) or len(set(places)) < len(found)):
+            self.fault(f"the attribute position orders the {role}s: expected one for every {role}, each another.")
+        return np.array(sorted(found, key=lambda i: rank.get(i, 0)), np.int64)
 
 
 def topology_of(table: Table, options: Options) -> Topology:
@@ -330,3 +432,7 @@ def topology_of(table: Table, options: Options) -> Topology:
       SpecError: (for files, with lines) or TopologyError: with every fault found.
     """
     return _Reading(table, options).topology()
+
+
+def _tick_number(value: Any) -> int | str:
+    return value if value == "settle" else as_int(value)

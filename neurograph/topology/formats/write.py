@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from neurograph.documents import scalar
 from neurograph.topology.columns import EDGE_KEYS, NODE_KEYS, Column, Table, table_of
-from neurograph.topology.formats.text import CSV_MARK
+from neurograph.topology.formats.edge_list import CSV_MARK
 from neurograph.topology.graph import Topology
 
 __all__ = ["write_csv", "write_gexf", "write_gml", "write_graphml", "write_json", "write_yaml"]

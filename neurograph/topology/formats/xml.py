@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NoReturn
 from xml.parsers import expat
 
+from neurograph.documents import shown
 from neurograph.errors import Fault, SpecError
-from neurograph.topology.columns import Column, Table
-from neurograph.topology.formats.reading import Options
+from neurograph.topology.columns import GRAPH_KEYS, Column, Table
+from neurograph.topology.formats.reading import Keys, Options
 
 __all__ = ["read_gexf", "read_graphml"]
 
@@ -22,8 +23,11 @@ _CHUNK = 1 << 18
 _EARLY = expat.errors.codes[expat.errors.XML_ERROR_NO_ELEMENTS]
 
 
-class _Stream:
-    """Runs expat over a file and holds what the handlers of a format fill."""
+class _Document:
+    """Reads one file: a format has a method `start_ELEMENT` and `end_ELEMENT` for every element that it looks at."""
+
+    format: ClassVar[str]
+    root: ClassVar[str]
 
     def __init__(self, path: Path, options: Options, lines: bool):
         self.path, self.options = path, options
@@ -31,76 +35,154 @@ class _Stream:
         self.parser.buffer_text = True
         self.lines: dict[str, list[int]] | None = {"node": [], "edge": []} if lines else None
         self.table = Table([], [], [], path=str(path))
+        self.names, self.sources, self.targets = self.table.names, self.table.sources, self.table.targets
         self.columns = {"node": self.table.nodes, "edge": self.table.edges}
+        self.wanted = {"node": options.node_keys(), "edge": options.edge_keys(), "graph": Keys(GRAPH_KEYS)}
         self.defaults: dict[tuple[str, str], str] = {}
+        self.same: dict[str, str] = {}  # one string object per name
+        self.text: list[str] = []
+        self.element = ""  # the open one: graph, node or edge
+        self.graphs, self.rooted = 0, False
+        self.starts = self.handlers("start_")
+        self.ends = self.handlers("end_")
 
-    def fail(self, message: str) -> None:
+    def handlers(self, prefix: str) -> dict[str, Callable[..., None]]:
+        return {name.removeprefix(prefix): getattr(self, name) for name in dir(self) if name.startswith(prefix)}
+
+    def fail(self, message: str) -> NoReturn:
         raise SpecError([Fault(message, str(self.path), self.parser.CurrentLineNumber, self.parser.CurrentColumnNumber + 1)])
 
-    def run(self, start: Callable[[str, dict[str, str]], None], end: Callable[[str], None]) -> None:
-        """Parses the whole file. Text comes to `self.parser.CharacterDataHandler` while that is set.
+    # ---- the stream
+
+    def read(self) -> None:
+        """Parses the whole file.
 
         Raises:
-          SpecError: not well-formed, a document type declaration, or over the limits.
+          SpecError: not well-formed, a document type declaration, not of this format, or over the limits.
         """
-        parser, limits = self.parser, self.options.limits
-
-        def refuse(*_: Any) -> None:
-            self.fail("document type and entity declarations are not allowed (a graph needs none).")
-
-        parser.StartElementHandler, parser.EndElementHandler = start, end
-        parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = refuse
+        parser, limits, path = self.parser, self.options.limits, str(self.path)
+        parser.StartElementHandler, parser.EndElementHandler = self.start, self.end
+        parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = self.refuse
         try:
             with self.path.open("rb") as file:
                 while chunk := file.read(_CHUNK):
                     parser.Parse(chunk, False)
-                    limits.check(neurons=len(self.table.names), synapses=len(self.table.sources), what=str(self.path))
+                    limits.check(neurons=len(self.names), synapses=len(self.sources), what=path)
             parser.Parse(b"", True)
         except expat.ExpatError as error:
             what = "the file ends too early" if error.code == _EARLY else expat.errors.messages.get(error.code, str(error))
-            raise SpecError([Fault(f"not valid XML: {what}.", str(self.path), error.lineno, error.offset + 1)]) from error
+            raise SpecError([Fault(f"not valid XML: {what}.", path, error.lineno, error.offset + 1)]) from error
         except (UnicodeError, LookupError, ValueError) as error:
             if isinstance(error, SpecError):
                 raise
-            raise SpecError([Fault(f"not valid XML: {error}.", str(self.path), parser.CurrentLineNumber)]) from error
+            raise SpecError([Fault(f"not valid XML: {error}.", path, parser.CurrentLineNumber)]) from error
+        if not self.graphs:
+            raise SpecError([Fault("there is no <graph> in it.", path)])
+        self.fill()
+
+    def refuse(self, *_: Any) -> None:
+        self.fail("document type and entity declarations are not allowed (a graph needs none).")
+
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        handler = self.starts.get(tag)
+        if handler is not None:
+            handler(attributes)
+        elif ":" in tag:
+            self.start(tag.rpartition(":")[2], attributes)
+        elif tag == self.root:
+            self.rooted = True
+        elif not self.rooted:
+            self.fail(f"<{tag}> is not {self.format}; expected <{self.root}>.")
+
+    def end(self, tag: str) -> None:
+        handler = self.ends.get(tag)
+        if handler is not None:
+            handler()
+        elif ":" in tag:
+            self.end(tag.rpartition(":")[2])
+
+    # ---- for the handlers
 
     def require(self, attributes: dict[str, str], key: str, element: str) -> str:
         if key not in attributes:
             self.fail(f"<{element}> has no attribute {key}.")
         return attributes[key]
 
-    def note(self, kind: str) -> None:
-        if self.lines is not None:
-            self.lines[kind].append(self.parser.CurrentLineNumber)
+    def listen(self) -> None:
+        """Gathers the text of the element that has just started."""
+        self.text.clear()
+        self.parser.CharacterDataHandler = self.text.append
 
-    def put(self, kind: str, index: int, key: str, value: str) -> None:
-        """Stores an attribute of element `index`, the one opened last."""
+    def heard(self) -> str:
+        """Returns the text gathered since `listen`."""
+        self.parser.CharacterDataHandler = None
+        return "".join(self.text)
+
+    def add_node(self, attributes: dict[str, str]) -> None:
+        name = self.require(attributes, "id", "node")
+        self.names.append(self.same.setdefault(name, name))
+        self.element = "node"
+        if self.lines is not None:
+            self.lines["node"].append(self.parser.CurrentLineNumber)
+
+    def add_edge(self, attributes: dict[str, str]) -> None:
+        try:
+            source, target = attributes["source"], attributes["target"]
+        except KeyError as error:
+            self.fail(f"<edge> has no attribute {error.args[0]}.")
+        self.sources.append(self.same.setdefault(source, source))
+        self.targets.append(self.same.setdefault(target, target))
+        self.element = "edge"
+        if self.lines is not None:
+            self.lines["edge"].append(self.parser.CurrentLineNumber)
+
+    def put(self, kind: str, key: str, value: str) -> None:
+        """Stores an attribute of the open element; an empty one is not given."""
+        if not value:
+            return
+        if kind == "graph":
+            if key in self.table.graph:
+                self.fail(f"the attribute {key} is given twice.")
+            self.table.graph[key] = value
+            return
         columns = self.columns[kind]
         column = columns.get(key)
         if column is None:
             column = columns[key] = Column()
-        elif column.at[-1] == index:
+        if not column.put(len(self.names if kind == "node" else self.sources) - 1, value):
             self.fail(f"the attribute {key} is given twice.")
-        column.at.append(index)
-        column.values.append(value)
+
+    def default(self, kind: str, key: str, value: str) -> None:
+        """Keeps the value of the elements that lack an attribute."""
+        if value and self.defaults.setdefault((kind, key), value) != value:
+            self.fail(f"the attribute {key} has two defaults.")
 
     def fill(self) -> None:
         """Gives attributes with a default to the elements that lack them."""
         for (kind, key), value in self.defaults.items():
-            count = len(self.table.names if kind == "node" else self.table.sources)
+            if kind == "graph":
+                self.table.graph.setdefault(key, value)
+                continue
+            count = len(self.names if kind == "node" else self.sources)
             column = self.columns[kind].setdefault(key, Column())
             have = dict(zip(column.at, column.values))
             column.at, column.values = list(range(count)), [have.get(i, value) for i in range(count)]
 
 
-def _with_lines(read: Callable[[Path, Options, bool], _Stream], path: Path, options: Options) -> Table:
-    """Reads without line numbers, which cost time; a table that turns out faulty reads again to find them."""
-    table = read(path, options, False).table
+def _table(form: type[_Document], path: Path, options: Options) -> Table:
+    """Reads without line numbers, which cost time; where a table turns out faulty, reads again to find them."""
+
+    def read(lines: bool) -> _Document:
+        document = form(path, options, lines)
+        document.read()
+        return document
+
+    table = read(False).table
     found: list[dict[str, list[int]]] = []
 
     def locate(kind: str, index: int) -> int | None:
         if not found:
-            found.append(read(path, options, True).lines or {})
+            found.append(read(True).lines or {})
         lines = found[0].get(kind, [])
         return lines[index] if 0 <= index < len(lines) else None
 
@@ -109,218 +191,210 @@ def _with_lines(read: Callable[[Path, Options, bool], _Stream], path: Path, opti
 
 
 def read_graphml(path: Path, options: Options) -> Table:
-    """A GraphML file as a table.
+    """Returns a GraphML file as a table; neurons are called by their id.
 
     Raises:
       SpecError: with line and column: not XML, not GraphML, undirected, nested graphs, hyperedges or ports.
     """
-    return _with_lines(_graphml, path, options)
+    return _table(_GraphML, path, options)
 
 
-def _graphml(path: Path, options: Options, lines: bool) -> _Stream:
-    stream = _Stream(path, options, lines)
-    table, parser, wanted = stream.table, stream.parser, {"node": options.node_keys(), "edge": options.edge_keys()}
-    names, sources, targets = table.names, table.sources, table.targets
-    keys: dict[str, dict[str, str]] = {"node": {}, "edge": {}, "graph": {}}  # key id -> attribute name, of those looked at
-    same: dict[str, str] = {}  # one string object per name
-    text: list[str] = []
-    element = ""  # what is open: graph, node or edge
-    key: str | None = None  # attribute whose text is being gathered
-    declared: tuple[list[str], str] | None = None
-    graphs, root = 0, False
+class _GraphML(_Document):
+    format, root = "GraphML", "graphml"
 
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        nonlocal element, key, graphs, root
-        if tag == "edge":
-            if element != "graph":
-                stream.fail("<edge> outside of <graph>.")
-            try:
-                source, target = attributes["source"], attributes["target"]
-            except KeyError as error:
-                stream.fail(f"<edge> has no attribute {error.args[0]}.")
-                return
-            if len(attributes) > 2 and attributes.get("directed", "true") not in ("true", "1"):
-                stream.fail("an undirected edge; every synapse has a direction.")
-            sources.append(same.setdefault(source, source))
-            targets.append(same.setdefault(target, target))
-            element = "edge"
-            if lines:
-                stream.note("edge")
-        elif tag == "data":
-            key = keys[element].get(attributes.get("key", "")) if element else None
-            if key is not None:
-                text.clear()
-                parser.CharacterDataHandler = text.append
-        elif tag == "node":
-            if element != "graph":
-                stream.fail("<node> outside of <graph>; nested graphs cannot be read.")
-            element = "node"
-            name = stream.require(attributes, "id", "node")
-            names.append(same.setdefault(name, name))
-            stream.note("node")
-        elif tag == "key":
-            declare(attributes)
-        elif tag == "default":
-            text.clear()
-            parser.CharacterDataHandler = text.append
-        elif tag == "graph":
-            graphs += 1
-            if graphs > 1:
-                stream.fail("a second <graph>; one file holds one graph.")
-            if attributes.get("edgedefault", "directed") != "directed":
-                stream.fail(f"edgedefault is {attributes['edgedefault']!r}; only directed graphs can be read.")
-            element = "graph"
-        elif tag in ("hyperedge", "port", "locator"):
-            stream.fail(f"<{tag}> cannot be read.")
-        elif tag == "graphml":
-            root = True
-        elif ":" in tag:
-            start(tag.rpartition(":")[2], attributes)
-        elif not root:
-            stream.fail(f"<{tag}> is not GraphML; expected <graphml>.")
+    def __init__(self, path: Path, options: Options, lines: bool):
+        super().__init__(path, options, lines)
+        # element -> key id -> attribute, None if it is not looked at
+        self.keys: dict[str, dict[str, str | None]] = {"node": {}, "edge": {}, "graph": {}}
+        self.declared: dict[str, str] = {}  # key id -> attribute name, of all elements
+        self.open_key: tuple[list[str], str] | None = None  # elements and name of the declaration being read
+        self.attribute: str | None = None  # whose text is being gathered
 
-    def declare(attributes: dict[str, str]) -> None:
-        nonlocal declared
-        identifier = stream.require(attributes, "id", "key")
+    def start_edge(self, attributes: dict[str, str]) -> None:
+        if self.element != "graph":
+            self.fail("<edge> outside of <graph>.")
+        if len(attributes) > 2 and attributes.get("directed", "true") not in ("true", "1"):
+            self.fail("an undirected edge; every synapse has a direction.")
+        self.add_edge(attributes)
+
+    def end_edge(self) -> None:
+        self.element = "graph"
+
+    def start_node(self, attributes: dict[str, str]) -> None:
+        if self.element != "graph":
+            self.fail("<node> outside of <graph>; nested graphs cannot be read.")
+        self.add_node(attributes)
+
+    end_node = end_edge
+
+    def start_data(self, attributes: dict[str, str]) -> None:
+        if not self.element:
+            return
+        identifier = attributes.get("key", "")
+        try:
+            self.attribute = self.keys[self.element][identifier]
+        except KeyError:
+            self.attribute = self.stray(self.element, identifier)
+        if self.attribute is not None:
+            self.listen()
+
+    def stray(self, element: str, identifier: str) -> None:
+        """Refuses data whose key is not declared for its element, unless its name says that it does not matter."""
+        if identifier not in self.declared:
+            self.fail(f"<data> of the key {shown(identifier)}, which is not declared before it.")
+        name = self.declared[identifier]
+        if self.wanted[element][name] is not None:
+            self.fail(f"<data> of the key {shown(identifier)}, which is declared, but not for <{element}>.")
+        self.keys[element][identifier] = None
+
+    def end_data(self) -> None:
+        if self.attribute is not None:
+            self.put(self.element, self.attribute, self.heard())
+            self.attribute = None
+
+    def start_key(self, attributes: dict[str, str]) -> None:
+        identifier = self.require(attributes, "id", "key")
         name, domain = attributes.get("attr.name", identifier), attributes.get("for", "all")
-        kinds = [k for k in ("node", "edge", "graph") if domain in (k, "all") and (k == "graph" or name in wanted[k])]
+        if identifier in self.declared:
+            self.fail(f"the key {shown(identifier)} is declared twice.")
+        self.declared[identifier] = name
+        kinds = [kind for kind in self.keys if domain in (kind, "all")]
         for kind in kinds:
-            keys[kind][identifier] = name
-        declared = kinds, name
+            self.keys[kind][identifier] = self.wanted[kind][name]
+        self.open_key = kinds, name
 
-    def end(tag: str) -> None:
-        nonlocal element, key, declared
-        if tag == "data":
+    def end_key(self) -> None:
+        self.open_key = None
+
+    def start_default(self, attributes: dict[str, str]) -> None:
+        self.listen()
+
+    def end_default(self) -> None:
+        value = self.heard()
+        kinds, name = self.open_key or ((), "")
+        for kind in kinds:
+            key = self.wanted[kind][name]
             if key is not None:
-                parser.CharacterDataHandler = None
-                value = text[0] if len(text) == 1 else "".join(text)
-                if element == "edge":
-                    stream.put("edge", len(sources) - 1, key, value)
-                elif element == "node":
-                    stream.put("node", len(names) - 1, key, value)
-                else:
-                    table.graph[key] = value
-                key = None
-        elif tag == "edge" or tag == "node":
-            element = "graph"
-        elif tag == "graph":
-            element = ""
-        elif tag == "default":
-            parser.CharacterDataHandler = None
-            if declared:
-                stream.defaults |= {(kind, declared[1]): "".join(text) for kind in declared[0] if kind != "graph"}
-        elif tag == "key":
-            declared = None
-        elif ":" in tag:
-            end(tag.rpartition(":")[2])
+                self.default(kind, key, value)
 
-    stream.run(start, end)
-    if not graphs:
-        raise SpecError([Fault("there is no <graph> in it.", str(path))])
-    stream.fill()
-    return stream
+    def start_graph(self, attributes: dict[str, str]) -> None:
+        self.graphs += 1
+        if self.graphs > 1:
+            self.fail("a second <graph>; one file holds one graph.")
+        direction = self.require(attributes, "edgedefault", "graph")
+        if direction != "directed":
+            self.fail(f"edgedefault is {shown(direction)}; only directed graphs can be read.")
+        self.element = "graph"
+
+    def end_graph(self) -> None:
+        self.element = ""
+
+    def start_hyperedge(self, attributes: dict[str, str]) -> None:
+        self.fail("<hyperedge> cannot be read.")
+
+    def start_port(self, attributes: dict[str, str]) -> None:
+        self.fail("<port> cannot be read.")
+
+    def start_locator(self, attributes: dict[str, str]) -> None:
+        self.fail("<locator> cannot be read.")
 
 
 def read_gexf(path: Path, options: Options) -> Table:
-    """A GEXF file as a table; neurons are called by their id. Our own graph attributes stand as JSON in <meta><description>.
+    """Returns a GEXF file as a table; neurons are called by their id. Our graph attributes stand as JSON in <meta><description>.
 
     Raises:
-      SpecError: with line and column: not XML, not GEXF, undirected, nested nodes.
+      SpecError: with line and column: not XML, not GEXF, undirected, nested nodes, a graph that changes in time.
     """
-    return _with_lines(_gexf, path, options)
+    return _table(_GEXF, path, options)
 
 
-def _gexf(path: Path, options: Options, lines: bool) -> _Stream:
-    stream = _Stream(path, options, lines)
-    table, parser, wanted = stream.table, stream.parser, {"node": options.node_keys(), "edge": options.edge_keys()}
-    names, sources, targets = table.names, table.sources, table.targets
-    titles: dict[str, dict[str, str]] = {"node": {}, "edge": {}}  # attribute id -> title, of those looked at
-    same: dict[str, str] = {}
-    text: list[str] = []
-    element, group, default_type = "", "node", "undirected"
-    declared: tuple[str, str] | None = None
-    graph, root, meta = False, False, False
-    weighted = "weight" in wanted["edge"]
+class _GEXF(_Document):
+    format, root = "GEXF", "gexf"
 
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        nonlocal element, group, default_type, declared, graph, root, meta
-        if tag == "edge":
-            kind = attributes.get("type", default_type)
-            if kind != "directed":
-                stream.fail(f"an edge of type {kind!r}; every synapse has a direction.")
-            try:
-                source, target = attributes["source"], attributes["target"]
-            except KeyError as error:
-                stream.fail(f"<edge> has no attribute {error.args[0]}.")
-                return
-            sources.append(same.setdefault(source, source))
-            targets.append(same.setdefault(target, target))
-            element = "edge"
-            if lines:
-                stream.note("edge")
-            if weighted and "weight" in attributes:
-                stream.put("edge", len(sources) - 1, "weight", attributes["weight"])
-        elif tag == "attvalue":
-            title = titles[element].get(attributes.get("for", attributes.get("id", ""))) if element else None
-            if title is not None:
-                count = len(names if element == "node" else sources)
-                stream.put(element, count - 1, title, stream.require(attributes, "value", "attvalue"))
-        elif tag == "node":
-            if element == "node":
-                stream.fail("<node> inside <node>; hierarchies cannot be read.")
-            element = "node"
-            name = stream.require(attributes, "id", "node")
-            names.append(same.setdefault(name, name))
-            stream.note("node")
-        elif tag == "attributes":
-            group = attributes.get("class", "node")
-        elif tag == "attribute":
-            identifier = stream.require(attributes, "id", "attribute")
-            title = attributes.get("title", identifier)
-            if group in wanted and title in wanted[group]:
-                titles[group][identifier] = title
-                declared = (group, title)
-        elif tag == "default" or (tag == "description" and meta):
-            text.clear()
-            parser.CharacterDataHandler = text.append
-        elif tag == "graph":
-            if graph:
-                stream.fail("a second <graph>; one file holds one graph.")
-            graph, default_type = True, attributes.get("defaultedgetype", "undirected")
-        elif tag == "meta":
-            meta = True
-        elif tag == "gexf":
-            root = True
-        elif ":" in tag:
-            start(tag.rpartition(":")[2], attributes)
-        elif not root:
-            stream.fail(f"<{tag}> is not GEXF; expected <gexf>.")
+    def __init__(self, path: Path, options: Options, lines: bool):
+        super().__init__(path, options, lines)
+        # element -> attribute id -> attribute, None if it is not looked at
+        self.titles: dict[str, dict[str, str | None]] = {"node": {}, "edge": {}}
+        self.group, self.direction, self.meta = "node", "undirected", False
+        self.open_attribute: tuple[str, str] | None = None
+        self.weighted = self.wanted["edge"]["weight"] is not None
 
-    def end(tag: str) -> None:
-        nonlocal element, declared, meta
-        if tag == "edge" or tag == "node":
-            element = ""
-        elif tag == "default":
-            parser.CharacterDataHandler = None
-            if declared:
-                stream.defaults[declared] = "".join(text)
-        elif tag == "attribute":
-            declared = None
-        elif tag == "description" and meta:
-            parser.CharacterDataHandler = None
-            about = "".join(text)
-            try:
-                value = json.loads(about)
-            except (ValueError, RecursionError):
-                value = {"description": " ".join(about.split())[:20_000]}
-            table.graph |= value if isinstance(value, dict) else {}
-        elif tag == "meta":
-            meta = False
-        elif ":" in tag:
-            end(tag.rpartition(":")[2])
+    def start_edge(self, attributes: dict[str, str]) -> None:
+        kind = attributes.get("type", self.direction)
+        if kind != "directed":
+            self.fail(f"an edge of type {shown(kind)}; every synapse has a direction.")
+        self.add_edge(attributes)
+        if self.weighted and "weight" in attributes:
+            self.put("edge", "weight", attributes["weight"])
 
-    stream.run(start, end)
-    if not graph:
-        raise SpecError([Fault("there is no <graph> in it.", str(path))])
-    stream.fill()
-    return stream
+    def end_edge(self) -> None:
+        self.element = ""
+
+    def start_node(self, attributes: dict[str, str]) -> None:
+        if self.element == "node":
+            self.fail("<node> inside <node>; hierarchies cannot be read.")
+        self.add_node(attributes)
+
+    end_node = end_edge
+
+    def start_attvalue(self, attributes: dict[str, str]) -> None:
+        if not self.element:
+            return
+        identifier = attributes.get("for", attributes.get("id", ""))
+        if identifier not in self.titles[self.element]:
+            self.fail(f"<attvalue> of the attribute {shown(identifier)}, which is not declared for <{self.element}>.")
+        title = self.titles[self.element][identifier]
+        if title is not None:
+            self.put(self.element, title, self.require(attributes, "value", "attvalue"))
+
+    def start_attributes(self, attributes: dict[str, str]) -> None:
+        self.group = attributes.get("class", "node")
+
+    def start_attribute(self, attributes: dict[str, str]) -> None:
+        if self.group not in self.titles:
+            return
+        identifier = self.require(attributes, "id", "attribute")
+        if identifier in self.titles[self.group]:
+            self.fail(f"the attribute {shown(identifier)} is declared twice.")
+        title = self.titles[self.group][identifier] = self.wanted[self.group][attributes.get("title", identifier)]
+        if title is not None:
+            self.open_attribute = (self.group, title)
+
+    def end_attribute(self) -> None:
+        self.open_attribute = None
+
+    def start_default(self, attributes: dict[str, str]) -> None:
+        self.listen()
+
+    def end_default(self) -> None:
+        value = self.heard()
+        if self.open_attribute:
+            self.default(*self.open_attribute, value)
+
+    def start_description(self, attributes: dict[str, str]) -> None:
+        if self.meta:
+            self.listen()
+
+    def end_description(self) -> None:
+        if not self.meta:
+            return
+        about = self.heard()
+        try:
+            value = json.loads(about)
+        except (ValueError, RecursionError):
+            value = None
+        self.table.graph |= value if isinstance(value, dict) else {"description": " ".join(about.split())}
+
+    def start_graph(self, attributes: dict[str, str]) -> None:
+        self.graphs += 1
+        if self.graphs > 1:
+            self.fail("a second <graph>; one file holds one graph.")
+        if attributes.get("mode", "static") != "static":
+            self.fail(f"the graph's mode is {shown(attributes['mode'])}; a graph that changes in time cannot be read.")
+        self.direction = attributes.get("defaultedgetype", "undirected")
+
+    def start_meta(self, attributes: dict[str, str]) -> None:
+        self.meta = True
+
+    def end_meta(self) -> None:
+        self.meta = False

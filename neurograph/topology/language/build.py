@@ -208,12 +208,14 @@ class _Assembly:
     def biases(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """[n] bool bias and [n] int64 bias groups."""
         bias, group, used = np.ones(self.size, bool), np.full(self.size, -1), 0
+        given = np.zeros(self.size, bool)  # the file itself asks for this bias
         channels = {target.name: (target, count) for target, count in self.shared_biases}
         for target, population, _ in self.populations:
             if population.members is not None:
                 continue
             here = slice(target.start, target.start + target.size)
             bias[here] = population.bias is not False
+            given[here] = population.bias not in (None, False)
             count = channels.get(target.name, (target, 0))[1]
             if population.bias == "per_channel":
                 count = target.shape[-1]
@@ -224,16 +226,15 @@ class _Assembly:
                 used += count
         ids: dict[str, int] = {}
         start = self.size - len(self.spec.neurons)
-        given = np.zeros(self.size, bool)
         for i, neuron in enumerate(self.spec.neurons):
-            given[start + i] = neuron.bias is True
+            given[start + i] = neuron.bias is True or neuron.bias_group is not None
             bias[start + i] = neuron.bias is not False
             if neuron.bias_group is not None:
                 group[start + i] = ids.setdefault(neuron.bias_group, used + len(ids))
         without = np.zeros(self.size, bool)
         without[inputs] = True
-        bias[without & ~given] = False  # an input that asks for a bias is an error, told by Topology
-        group[without] = -1
+        without &= ~given  # an input that asks for a bias is a fault, which Topology finds
+        bias[without], group[without] = False, -1
         return bias, group
 
     def memberships(self) -> tuple[np.ndarray, tuple[tuple[int, ...], ...]]:

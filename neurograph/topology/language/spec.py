@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from neurograph.documents import Source, fault_message, kind_of, shown, suggestion
 from neurograph.errors import Fault
 from neurograph.topology.language.builders import BUILDERS, Builder
-from neurograph.topology.language.builders.base import Name
+from neurograph.topology.language.builders.base import Description, Name
 
 __all__ = [
     "CellSpec",
@@ -22,9 +22,7 @@ __all__ = [
 ]
 
 
-class _Spec(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True, allow_inf_nan=False)
-
+class _Spec(Description):
     @classmethod
     def allowed(cls) -> list[str]:
         """Keys that a file may give."""
@@ -32,8 +30,8 @@ class _Spec(BaseModel):
 
 
 def _population(value: Any) -> Any:
-    if type(value) is int:
-        return {"size": value}
+    if isinstance(value, int) and not isinstance(value, bool):
+        return {"size": int(value)}
     if isinstance(value, (list, tuple)):
         return {"shape": list(value)}
     if not isinstance(value, (Mapping, PopulationSpec)):
@@ -52,7 +50,7 @@ def _names(value: Any) -> Any:
 
 
 def _neuron(value: Any) -> Any:
-    if isinstance(value, str) or type(value) is int:
+    if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
         return {"name": value}
     if not isinstance(value, (Mapping, NeuronSpec)):
         raise ValueError("expected a name or a mapping")

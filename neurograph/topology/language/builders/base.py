@@ -34,12 +34,15 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from neurograph.errors import TopologyError
 from neurograph.topology.validate import DEFAULT_LIMITS, MAX_NAME, Limits
 
-__all__ = ["BUILDERS", "Builder", "Canvas", "Edges", "Group", "Name", "Projection", "Within", "register_builder"]
+__all__ = ["BUILDERS", "Builder", "Canvas", "Description", "Edges", "Group", "Name", "Projection", "Within", "register_builder"]
 
-# A whole number is a fit name for a neuron or population: `from: 1` means "1".
-Name = Annotated[
-    str, BeforeValidator(lambda value: str(value) if type(value) is int else value), Field(min_length=1, max_length=MAX_NAME)
-]
+
+def _name(value: Any) -> Any:
+    """A whole number is a fit name for a neuron or population: `from: 1` means "1"."""
+    return getattr(value, "written", str(value)) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Name = Annotated[str, BeforeValidator(_name), Field(min_length=1, max_length=MAX_NAME)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,24 +116,33 @@ class Canvas:
         self._limits.check(synapses=self.used + int(synapses))
 
 
-class Builder(BaseModel, ABC):
-    """Base of all connection kinds. Fields are what a file may say; `build` makes the synapses."""
+class Description(BaseModel):
+    """Base of all mappings of the topology language: unknown keys are refused, null and empty text mean "not given"."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _given(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        optional = {key for name, info in cls.model_fields.items() if not info.is_required() for key in (name, info.alias)}
+        # types are checked strictly, but Python callers may hand tuples where a file has lists
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in data.items()
+            if key not in optional or not (value is None or (isinstance(value, str) and not value))
+        }
+
+
+class Builder(Description, ABC):
+    """Base of all connection kinds. Fields are what a file may say; `build` makes the synapses."""
 
     kind: str
 
     @abstractmethod
     def build(self, canvas: Canvas) -> Edges:
         """The synapses; raises TopologyError if the populations do not fit."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _tuples_are_lists(cls, data: Any) -> Any:
-        # types are checked strictly, but Python callers may hand tuples where a file has lists
-        if isinstance(data, Mapping):
-            return {key: list(value) if isinstance(value, tuple) else value for key, value in data.items()}
-        return data
 
     @classmethod
     def allowed(cls) -> list[str]:
