@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,15 @@ def topology_path(name: str | Path, beside: Path | None, run: Path | None = None
         raise ExperimentError(str(error)) from error
 
 
-def located(where: str, make: Callable[[], Any]) -> Any:
-    """Run `make`; name the place in the experiment if it fails."""
+@contextmanager
+def located(where: str) -> Iterator[None]:
+    """Puts the place in the experiment before every line of an error that its body raises.
+
+    Raises:
+      ExperimentError: in place of any `NeurographError`.
+    """
     try:
-        return make()
+        yield
     except NeurographError as error:
         raise ExperimentError("\n".join(f"{where}: {line}" for line in str(error).splitlines())) from error
 
@@ -73,26 +79,17 @@ class Experiment:
     def __init__(self, spec: ExperimentSpec, base: Path | None = None, run: Path | None = None):
         mesh = device_mesh(spec.devices)
         self.spec = spec
-        named = spec.start.genome
-        self.start_file = located("start.genome", lambda: start_genome(named, base, run)) if named else None
+        self.start_file = None
+        if spec.start.genome:
+            with located("start.genome"):
+                self.start_file = start_genome(spec.start.genome, base, run)
         inherited = self.start_file.rule.to_dict() if self.start_file and self.start_file.rule else {}
-        self.rule: Rule = located("rule", lambda: Rule.from_dict(inherited | spec.rule))
-        networks: dict[str, Network] = {}
+        with located("rule"):
+            self.rule = Rule.from_dict(inherited | spec.rule)
         self.files: dict[str, Path] = {}
-        problems = []
-        for number, item in enumerate(spec.problems):
-            where = f"problems[{number}]"
-            task = located(f"{where}.task", lambda item=item: get_task(item.task, **item.options))
-            path = located(f"{where}.topology", lambda item=item: topology_path(item.topology, base, run))
-            topology = located(f"{where}.topology", lambda path=path: load_topology(path))
-            self.files[item.topology] = path
-            if topology.digest not in networks:
-                networks[topology.digest] = located(where, lambda topology=topology: Network(topology, self.rule))
-            network = networks[topology.digest]
-            problems.append(located(where, lambda network=network, task=task: Problem(network, task)))
         unroll = spec.unroll
         self.objective = Objective(
-            tuple(problems),
+            self._problems(base, run),
             unroll.longest,
             unroll.batch_size,
             unroll.query_size,
@@ -103,9 +100,27 @@ class Experiment:
             mesh=mesh,
         )
         self.validation = dataclasses.replace(self.objective, query_split="validation", loss="final")
-        self.optimizer = located("training", self._optimizer)
+        with located("training"):
+            self.optimizer = self._optimizer()
         keys = jax.random.split(jax.random.key(spec.seed), 5)
         self.keys = dict(zip(("start", "screen", "train", "validate", "transfer"), keys, strict=True))
+
+    def _problems(self, base: Path | None, run: Path | None) -> tuple[Problem, ...]:
+        """The problems, those on equal topologies on one network; notes the files of the topologies."""
+        networks: dict[str, Network] = {}
+        problems = []
+        for number, item in enumerate(self.spec.problems):
+            where = f"problems[{number}]"
+            with located(f"{where}.task"):
+                task = get_task(item.task, **item.options)
+            with located(f"{where}.topology"):
+                self.files[item.topology] = topology_path(item.topology, base, run)
+                topology = load_topology(self.files[item.topology])
+            with located(where):
+                if topology.digest not in networks:
+                    networks[topology.digest] = Network(topology, self.rule)
+                problems.append(Problem(networks[topology.digest], task))
+        return tuple(problems)
 
     def _optimizer(self) -> GradientOptimizer | PES | EvolutionOptimizer:
         training = self.spec.training
@@ -137,13 +152,12 @@ class Experiment:
         if self.start_file:
             genomes = stack([self.start_file.genome] * spec.training.genomes)
         else:
-            genomes = located(
-                "start",
-                lambda: start_genomes(start.kind, count, self.rule, key=self.keys["start"], spread=start.spread, **start.arrays),
-            )
+            with located("start"):
+                genomes = start_genomes(start.kind, count, self.rule, key=self.keys["start"], spread=start.spread, **start.arrays)
             if count > spec.training.genomes:
                 genomes = screen(self.objective, genomes, spec.training.genomes, key=self.keys["screen"])
-        return located("training", lambda: self.optimizer.init(genomes, key=self.keys["train"], objective=self.objective))
+        with located("training"):
+            return self.optimizer.init(genomes, key=self.keys["train"], objective=self.objective)
 
     def validate(self, genomes: Genome, steps: int) -> dict[str, np.ndarray]:
         """Every genome on the same validation episodes: {"loss", "accuracy"}, [G, problems]."""

@@ -40,14 +40,14 @@ def final_test(
       ExperimentError: a topology or task that does not exist, or a task that fits none of the topologies.
     """
     wanted = spec.transfer
-    paths = {
-        name: located("transfer.topologies", lambda name=name: topology_path(name, base, folder)) for name in wanted.topologies
-    }
-    topologies = {name: located("transfer.topologies", lambda path=path: load_topology(path)) for name, path in paths.items()}
+    with located("transfer.topologies"):
+        paths = {name: topology_path(name, base, folder) for name in wanted.topologies}
+        topologies = {name: load_topology(path) for name, path in paths.items()}
     items = [ProblemSpec(task=name, topology="") for name in wanted.tasks] or spec.problems
     results = []
     for item in {(i.task, json.dumps(i.options, sort_keys=True)): i for i in items}.values():
-        task = located("transfer.tasks", lambda item=item: get_task(item.task, **item.options))
+        with located("transfer.tasks"):
+            task = get_task(item.task, **item.options)
         width = (task.num_inputs, task.num_outputs)
         fitting = {name: t for name, t in topologies.items() if (len(t.inputs), len(t.outputs)) == width}
         if not fitting:
