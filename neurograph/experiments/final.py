@@ -17,6 +17,7 @@ from neurograph.experiments.transfer.results import Transfer
 from neurograph.genome import Genome
 from neurograph.genome.rule import Rule
 from neurograph.learning.baselines import SETTINGS
+from neurograph.learning.trial import Trial
 from neurograph.tasks import get_task
 from neurograph.topology import load_topology
 
@@ -44,6 +45,8 @@ def final_test(
         paths = {name: topology_path(name, base, folder) for name in wanted.topologies}
         topologies = {name: load_topology(path) for name, path in paths.items()}
     items = [ProblemSpec(task=name, topology="") for name in wanted.tasks] or spec.problems
+    trial = Trial(tuple(wanted.at), wanted.batch_size, wanted.query_size, wanted.seeds, spec.seed, wanted.validation_seeds)
+    settings = tuple(setting for setting in SETTINGS if setting.optimizer in wanted.baselines)
     results = []
     for item in {(i.task, json.dumps(i.options, sort_keys=True)): i for i in items}.values():
         with located("transfer.tasks"):
@@ -54,22 +57,7 @@ def final_test(
             raise ExperimentError(
                 f"transfer.topologies: none has the {width[0]} inputs and {width[1]} outputs of task {task.name!r}"
             )
-        results.append(
-            transfer(
-                genome,
-                rule,
-                fitting,
-                [task],
-                at=wanted.at,
-                seeds=wanted.seeds,
-                seed=spec.seed,
-                batch_size=wanted.batch_size,
-                query_size=wanted.query_size,
-                settings=tuple(s for s in SETTINGS if s.optimizer in wanted.baselines),
-                validation_seeds=wanted.validation_seeds,
-                progress=say,
-            )
-        )
+        results.append(transfer(genome, rule, fitting, [task], trial, settings=settings, progress=say))
     result = _joined(results)
     if jax.process_index() == 0:
         for name, path in paths.items():

@@ -17,6 +17,7 @@ __getattr__, __dir__, __all__ = attach(
             "query_loss",
         ),
         "baselines": ("SETTINGS", "Setting", "baseline_curves", "ordinary_network"),
+        "trial": ("Trial",),
         "tuning": ("choose_learning_rates", "tuned_baselines"),
         "sequence": (
             "DescentLearner",
