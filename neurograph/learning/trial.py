@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,13 +39,12 @@ class Trial:
 
     def __post_init__(self) -> None:
         try:
-            steps = tuple(sorted({int(step) for step in self.at}))
-        except (TypeError, ValueError):
-            steps = ()
+            steps = sorted({operator.index(step) for step in self.at})
+        except TypeError:
+            steps = []
         if not steps or steps[0] < 0:
-            given = self.at if isinstance(self.at, str) or not np.iterable(self.at) else list(self.at)
-            raise ExperimentError(f"at: got {given!r}; expected step counts >= 0, such as (0, 1, 10)")
-        object.__setattr__(self, "at", steps)
+            raise ExperimentError(f"at: got {str(self.at)[:60]}; expected step counts >= 0, such as (0, 1, 10)")
+        object.__setattr__(self, "at", tuple(steps))
         for name, least in (("batch_size", 1), ("query_size", 1), ("seeds", 1), ("seed", 0), ("validation_seeds", 1)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:

@@ -171,9 +171,9 @@ def test_page(store, tmp_path, capsys):
     ("changes", "text"),
     [
         ({"genomes": ()}, "genomes of the transfer matrix: got none"),
-        ({"at": (-1,)}, r"at: got \[-1\]; expected step counts >= 0"),
-        ({"at": ()}, r"at: got \[\]"),
-        ({"at": "10"}, "at: got '10'"),
+        ({"at": (-1,)}, r"at: got \(-1,\); expected step counts >= 0"),
+        ({"at": ()}, r"at: got \(\); "),
+        ({"at": "10"}, "at: got 10; "),
         ({"seeds": 0}, "seeds: got 0; expected an integer >= 1"),
         ({"batch_size": 1.5}, r"batch_size: got 1\.5; expected an integer >= 1"),
         ({"optimizers": ("sdg",)}, "baselines: got sdg; allowed: sgd, momentum, adam"),
