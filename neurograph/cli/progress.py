@@ -36,7 +36,7 @@ class RunProgress:
 
     def __init__(self, spec: ExperimentSpec, folder: Path, silent: bool = False):
         self.spec, self.folder = spec, folder
-        self.unit = "generations" if spec.training.method in ("cma", "es") else "meta-steps"
+        self.unit = "generations" if spec.training.evolved else "meta-steps"
         self.console = Console(stderr=True, soft_wrap=True, quiet=silent)
         self.before: tuple[int, float] | None = None
         self.rate = ""
@@ -56,9 +56,8 @@ class RunProgress:
 
     def __enter__(self) -> RunProgress:
         training, unroll = self.spec.training, self.spec.unroll
-        size = getattr(training, "population", None)
-        many = {"pes": f", {size} particles each", "cma": f", population {size}", "es": f", population {size}"}
-        what = f"{training.method}: {training.genomes} genome{'s' if training.genomes > 1 else ''}{many.get(training.method, '')}"
+        what = f"{training.method}: {training.genomes} genome{'s' if training.genomes > 1 else ''}"
+        what += f", {training.crowd}" if training.crowd else ""
         steps = f"{unroll.steps}" if unroll.longest == unroll.steps else f"{unroll.steps} to {unroll.longest}"
         self.console.print(
             f"{self.spec.name}: {what}, {training.meta_steps} {self.unit} of {steps} learning"

@@ -52,10 +52,12 @@ def evolve(experiment: str, no_transfer: bool, **options: Any) -> None:
     from neurograph.errors import ExperimentError
     from neurograph.experiments.spec import METHODS, load_experiment
 
-    method = load_experiment(experiment, options["overrides"]).training.method
-    if method == "gradient":
-        others = ", ".join(name for name in METHODS if name != "gradient")
-        raise ExperimentError(f"{experiment}: training.method is gradient; evolve runs {others} (use meta-train)")
+    training = load_experiment(experiment, options["overrides"]).training
+    if training.command != "evolve":
+        others = ", ".join(name for name, spec in METHODS.items() if spec.command == "evolve")
+        raise ExperimentError(
+            f"{experiment}: training.method is {training.method}; evolve runs {others} (use {training.command})"
+        )
     _run(experiment, with_transfer=not no_transfer, **options)
 
 

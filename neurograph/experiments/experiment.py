@@ -14,11 +14,11 @@ import numpy as np
 from neurograph.errors import ExperimentError, NeurographError, TopologyError
 from neurograph.experiments.folder.run_folder import start_genome
 from neurograph.experiments.folder.topologies import kept_topology
-from neurograph.experiments.spec import ExperimentSpec, GradientSpec, PESSpec
-from neurograph.genome import Genome, effective_fields
+from neurograph.experiments.spec import ExperimentSpec
+from neurograph.genome import Genome
 from neurograph.genome.rule import Rule
 from neurograph.learning.inner_loop import Problem
-from neurograph.meta import PES, EvolutionOptimizer, GradientOptimizer, Objective, device_mesh, screen, start_genomes
+from neurograph.meta import Objective, device_mesh, screen, start_genomes
 from neurograph.meta.population import evaluate, stack
 from neurograph.network.network import Network
 from neurograph.tasks import get_task
@@ -101,7 +101,7 @@ class Experiment:
         )
         self.validation = dataclasses.replace(self.objective, query_split="validation", loss="final")
         with located("training"):
-            self.optimizer = self._optimizer()
+            self.optimizer = spec.training.optimizer(self.rule, spec.seed)
         keys = jax.random.split(jax.random.key(spec.seed), 5)
         self.keys = dict(zip(("start", "screen", "train", "validate", "transfer"), keys, strict=True))
 
@@ -122,35 +122,13 @@ class Experiment:
                 problems.append(Problem(networks[topology.digest], task))
         return tuple(problems)
 
-    def _optimizer(self) -> GradientOptimizer | PES | EvolutionOptimizer:
-        training = self.spec.training
-        if isinstance(training, (GradientSpec, PESSpec)):
-            adam = (training.learning_rate, training.final_learning_rate, max(training.meta_steps, 1), training.clip)
-            if isinstance(training, GradientSpec):
-                return GradientOptimizer(*adam)
-            return PES(training.population, training.sigma, self._fields(), tuple(training.scales.items()), *adam)
-        return EvolutionOptimizer(
-            training.method,
-            training.population,
-            training.sigma,
-            self.spec.seed,
-            self._fields(),
-            tuple(training.scales.items()),
-            training.episodes,
-            training.fitness,
-            training.options,
-        )
-
-    def _fields(self) -> tuple[str, ...]:
-        fields = getattr(self.spec.training, "fields", None)
-        return effective_fields(self.rule) if fields is None else tuple(fields)
-
     def initial_state(self) -> Any:
         """Start genomes, screened if the experiment says so."""
         spec, start = self.spec, self.spec.start
         count = max(spec.training.screen, spec.training.genomes)
         if self.start_file:
-            genomes = stack([self.start_file.genome] * spec.training.genomes)
+            kept: Any = self.start_file.genome
+            genomes = stack([kept] * spec.training.genomes)
         else:
             with located("start"):
                 genomes = start_genomes(start.kind, count, self.rule, key=self.keys["start"], spread=start.spread, **start.arrays)

@@ -150,7 +150,7 @@ def test_faults_of_a_file_are_told_at_once_with_their_lines(folder: Path):
         load_experiment(path)
     text = str(caught.value)
     assert f"{path}:3:7 at seed: got -3; expected an integer >= 0." in text
-    assert ":9:20 at unroll.batchsize: unknown key (did you mean 'batch_size'?)" in text
+    assert ":9:20 at unroll.batchsize: unknown key; did you mean 'batch_size'?" in text
     assert "got 'two'; expected an integer" in text
     assert len(caught.value.faults) == 3
 
@@ -162,14 +162,14 @@ def test_faults_of_a_method_are_told_with_what_the_method_allows(folder: Path):
     with pytest.raises(ng.SpecError) as caught:
         load_experiment(path)
     text = str(caught.value)
-    assert f"{path}:10:25 at training.popuation: unknown key for method 'cma' (did you mean 'population'?); allowed: " in text
+    assert f"{path}:10:25 at training.popuation: unknown key for method 'cma'; did you mean 'population'?" in text
     assert "10:39 at training.learning_rate: unknown key for method 'cma'; allowed: " in text
     assert "at training.sigma: got -1; expected a number > 0" in text
     path.write_text(TINY.replace(training, "training: {method: cmaes}"))
-    with pytest.raises(ng.SpecError, match=r":10:20 at training\.method: got 'cmaes'; allowed: gradient, cma.*mean 'cma'"):
+    with pytest.raises(ng.SpecError, match=r":10:20 at training\.method: got 'cmaes'; did you mean 'cma'\?"):
         load_experiment(path)
     path.write_text(TINY.replace(training, "training: [1]"))
-    with pytest.raises(ng.SpecError, match=r"at training: got \[1\]; expected a mapping"):
+    with pytest.raises(ng.SpecError, match=r"at training: got a list; expected a mapping"):
         load_experiment(path)
     path.write_text(TINY.replace(training, "training: {method: es, population: 5}"))
     with pytest.raises(ng.SpecError, match="population: 5 is odd; method es needs mirrored pairs"):

@@ -35,7 +35,7 @@ class BestSoFar:
 
     def __init__(self, rule: Rule, folder: Path, done: int):
         self.rule, self.path = rule, folder / FILE
-        self.genome: Genome | None = None
+        self.genome: Any = None
         self.scores: dict[str, np.ndarray] = {}
         self.card: dict[str, Any] = {}
         if done and self.path.exists():

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurograph.errors import ExperimentError, GenomeError
+from neurograph.experiments.spec import METHODS, GradientSpec
 from neurograph.experiments.transfer.results import Row, Transfer, load_transfer
 
 if TYPE_CHECKING:
@@ -66,7 +67,12 @@ class Run:
     @property
     def evolved(self) -> bool:
         """A search over one mean genome: the records tell of its population."""
-        return self.method in ("cma", "es")
+        return self.method in METHODS and METHODS[self.method].evolved
+
+    @property
+    def command(self) -> str:
+        """The command that ran it: "meta-train" or "evolve"."""
+        return METHODS.get(self.method, GradientSpec).command
 
     def chance(self, task: str | None = None) -> float | None:
         """Accuracy of the commonest answer, of a task or the mean over all."""
