@@ -54,10 +54,10 @@ def analyze(
     """
     from neurograph.analysis.field import AnalysisError
     from neurograph.analysis.tools import analyze as run
-    from neurograph.experiments.experiment import find_topology
     from neurograph.genome import load_genome_file
     from neurograph.report.analysis import write_page
     from neurograph.tasks import get_task
+    from neurograph.topology import load_topology
     from neurograph.topology.layered import mlp
 
     file = load_genome_file(genome)
@@ -67,7 +67,7 @@ def analyze(
         )
     name = Path(genome).stem
     sizes = re.fullmatch(r"\d+(-\d+)+", topology)
-    graph = mlp(*map(int, topology.split("-"))) if sizes else find_topology(topology)
+    graph = mlp(*map(int, topology.split("-"))) if sizes else load_topology(topology)
     data = get_task(task)
     if len(graph.outputs) == 1 and data.num_classes == 2:
         data = data.with_outputs(1)

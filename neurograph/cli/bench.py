@@ -43,9 +43,8 @@ def bench(
     from neurograph.network.step import learning_step
     from neurograph.tasks import Batch, Episode
     from neurograph.topology import load_topology
-    from neurograph.topology.shipped import topology_file
 
-    file, graph = load_genome_file(genome), load_topology(topology_file(topology))
+    file, graph = load_genome_file(genome), load_topology(topology)
     if file.rule is None:
         raise ExperimentError(f"genome {genome!r}: its file holds no rule, so nothing says how it is used")
     started = time.perf_counter()

@@ -14,7 +14,7 @@ import click
 
 from neurograph.errors import NeurographError, SpecError, TopologyError
 from neurograph.topology import BUILDERS, FORMATS, Limits, Topology, load_topology, save_topology
-from neurograph.topology.shipped import shipped_folder, topology_file
+from neurograph.topology.shipped import shipped_folder
 from neurograph.topology.summary import summarize
 
 __all__ = ["topology"]
@@ -62,9 +62,8 @@ def reading(command: Callable[..., Any]) -> Callable[..., Any]:
         **others: Any,
     ) -> Any:
         def load(path: str) -> Topology:
-            named = not Path(path).suffix and not Path(path).exists()
             return load_topology(
-                topology_file(path) if named else path,
+                path,
                 inputs=_rule(inputs),
                 outputs=_rule(outputs),
                 weight=weight or None,

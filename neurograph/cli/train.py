@@ -95,7 +95,7 @@ def _run(
     spec = load_experiment(source, overrides)
     folder = out or Path("runs") / spec.name
     path = Path(source)
-    base = path.parent if path.exists() else None
+    base = path.parent if path.is_file() else None
 
     from neurograph.cli.progress import RunProgress
     from neurograph.experiments.final import final_test

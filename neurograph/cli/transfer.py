@@ -101,11 +101,11 @@ def transfer(
                 f"{source}: the file has no rule, so it cannot be tested; save it with the rule it was learned under"
             )
         named_genomes[_unused(_name(source), named_genomes)] = (file.genome, file.rule)
-    from neurograph.experiments.experiment import find_topology
+    from neurograph.topology import load_topology
 
     named_topologies: dict[str, Any] = {}
     for source in sources["topology"]:
-        named_topologies[_unused(_name(source), named_topologies)] = find_topology(source)
+        named_topologies[_unused(_name(source), named_topologies)] = load_topology(source)
     named_tasks: dict[str, Any] = {}
     for text in sources["task"]:
         name, options = _task(text, data_dir)

@@ -9,11 +9,12 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from neurograph.documents import closest
 from neurograph.errors import ExperimentError
 from neurograph.genome.files import FORMAT, zoo_names
 from neurograph.tasks.registry import schemes, task_names
 from neurograph.topology.files import FORMATS
-from neurograph.topology.shipped import shipped_folder, shipped_names
+from neurograph.topology.shipped import shipped_names
 
 __all__ = ["KINDS", "kinds_of", "names_in", "sort_words"]
 
@@ -33,7 +34,7 @@ def kinds_of(word: str) -> list[str]:
     learned = known and _is_genome(path)
     if learned or word in zoo_names():
         found.append("genome")
-    if (known and not learned) or word in shipped_names() or (shipped_folder() / path.name).is_file():
+    if (known and not learned) or word in shipped_names():
         found.append("topology")
     scheme, colon, _ = word.partition(":")
     if (colon and f"{scheme}:..." in [entry.name for entry in schemes()]) or word.split(" ")[0] in task_names():
@@ -100,5 +101,7 @@ def _unknown(name: str, wanted: Sequence[str]) -> str:
     if kinds := kinds_of(name):
         kind = kinds[0]
         return f"{name}: a {kind}, but --{kind} names some already; give all so, or all as words"
-    there = {"genome": ", ".join(zoo_names()), "topology": "neurograph topology list", "task": "neurograph task list"}
-    return f"{name}: no file, and no " + ", no ".join(f"{kind} of that name ({there[kind]})" for kind in wanted)
+    names = {"genome": zoo_names, "topology": shipped_names, "task": task_names}
+    close = closest(name.split(" ")[0], [known for kind in wanted for known in names[kind]()])
+    hint = f"; did you mean {close!r}?" if close else f"; see {', '.join(f'neurograph {kind} list' for kind in wanted)}."
+    return f"{name}: no such file, and no {' or '.join(wanted)} of that name{hint}"

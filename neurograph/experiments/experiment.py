@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from neurograph.errors import ExperimentError, NeurographError, TopologyError
+from neurograph.errors import ExperimentError, NeurographError
 from neurograph.experiments.folder.run_folder import start_genome
 from neurograph.experiments.folder.topologies import kept_topology
 from neurograph.experiments.spec import ExperimentSpec
@@ -22,30 +22,20 @@ from neurograph.meta import Objective, device_mesh, screen, start_genomes
 from neurograph.meta.population import evaluate, stack
 from neurograph.network.network import Network
 from neurograph.tasks import get_task
-from neurograph.topology import Topology, load_topology
+from neurograph.topology import load_topology
 from neurograph.topology.shipped import topology_file
 
-__all__ = [
-    "Experiment",
-    "find_topology",
-]
+__all__ = ["Experiment", "located", "topology_path"]
 
 
-def find_topology(name: str | Path, beside: Path | None = None) -> Topology:
-    """A topology by path (also relative to the folder `beside`), or a shipped one by its name, such as "mlp".
+def topology_path(name: str, base: Path | None, run: Path | None = None) -> Path:
+    """The file of a topology: the copy that the folder of the run keeps, or that of the run whose configuration is done again;
+    else as `topology_file` finds it.
 
     Raises:
-      ExperimentError: no such file and no such name; the places looked at are named.
+      TopologyError: no such file and no such name.
     """
-    return load_topology(topology_path(name, beside))
-
-
-def topology_path(name: str | Path, beside: Path | None, run: Path | None = None) -> Path:
-    """The file of a topology: the copy that the folder of the run keeps, or the run whose configuration is rerun; else a path."""
-    try:
-        return kept_topology(run, name) or kept_topology(beside, name) or topology_file(name, beside)
-    except TopologyError as error:
-        raise ExperimentError(str(error)) from error
+    return kept_topology(run, name) or kept_topology(base, name) or topology_file(name, base)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError, model_validator
 from pydantic_core import core_schema
 
-from neurograph.documents import Node, Source, fault_message, parse_yaml, shown, suggestion
+from neurograph.documents import Node, Source, fault_message, named_file, parse_yaml, shown, suggestion
 from neurograph.errors import ExperimentError, Fault, SpecError
 
 if TYPE_CHECKING:
@@ -324,11 +324,8 @@ def load_experiment(source: str | Path, overrides: tuple[str, ...] = ()) -> Expe
       SpecError: every fault of the file, with its line.
       ExperimentError: no such file or name, or an override that fits nothing.
     """
-    path = Path(source)
-    if not path.exists() and not path.suffix:
-        if path.name not in experiment_names():
-            raise ExperimentError(f"{source}: no such file, and no shipped experiment{suggestion(path.name, experiment_names())}")
-        path = SHIPPED / f"{path.name}.yaml"
+    shipped = {name: SHIPPED / f"{name}.yaml" for name in experiment_names()}
+    path = named_file(source, shipped, "experiment", ExperimentError)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

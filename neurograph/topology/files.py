@@ -65,12 +65,13 @@ def load_topology(
       SpecError: with every fault of the file, each with its line where the format has lines.
       TopologyError: the file cannot be read at all, no topology of that name is shipped, or an argument is wrong.
     """
-    path = Path(os.fspath(path))
-    if not path.suffix:
+    ending = Path(os.fspath(path)).suffix.lower()
+    if not ending or ending in FORMATS:
         path = topology_file(path)
-    ending = path.suffix.lower()
+        ending = path.suffix.lower()
     if ending not in FORMATS:
         raise TopologyError(f"{path}: the ending {ending!r} is not known; allowed: {', '.join(FORMATS)}.")
+    path = Path(path)
     _check_file(path, MAX_YAML_BYTES if ending in (".yaml", ".yml") else MAX_BYTES)
     options = Options(inputs, outputs, weight, schedule, ticks, outputs_may_project, limits)
     try:
@@ -135,13 +136,9 @@ def save_topology(topology: Topology, path: str | os.PathLike[str]) -> None:
 
 
 def _check_file(path: Path, most: int) -> None:
-    if "\0" in str(path):
-        raise TopologyError(f"{str(path)!r}: cannot be read (a NUL in its name).")
     try:
         if path.is_dir():
             raise TopologyError(f"{path}: is a directory; expected a file.")
-        if not path.exists():
-            raise TopologyError(f"{path}: there is no such file.")
         if not path.is_file():
             raise TopologyError(f"{path}: is not a regular file.")
         size = path.stat().st_size

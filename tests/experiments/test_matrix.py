@@ -256,7 +256,7 @@ def test_words_with_commas_and_options(files):
 @pytest.mark.parametrize(
     ("words", "options", "text"),
     [
-        ("digts mlp xor", "", r"digts: no file, and no genome of that name \(backprop, .*no task of that name"),
+        ("digts mlp xor", "", r"digts: no such file, and no genome or topology or task of that name; did you mean \'digits\'\?"),
         (
             "digits mlp",
             "",

@@ -19,6 +19,7 @@ from neurograph.experiments.folder.topologies import keep_topology
 from neurograph.experiments.spec import ExperimentSpec, dump_experiment
 from neurograph.files import write_atomically
 from neurograph.genome import GenomeFile, load_genome_file, save_genome
+from neurograph.genome.files import genome_file
 
 __all__ = ["RunFolder", "start_genome"]
 
@@ -138,8 +139,7 @@ def start_genome(name: str, base: Path | None, run: Path | None) -> GenomeFile:
             kept = load_genome_file(folder / START)
             if kept.card.pop("start.genome", None) == name:
                 return kept
-    beside = base / name if base else None
-    return load_genome_file(beside if beside and beside.is_file() and not Path(name).is_file() else name)
+    return load_genome_file(genome_file(name, base))
 
 
 def _upgraded(now: ExperimentSpec, config: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from neurograph.files import write_atomically
-from neurograph.topology.shipped import shipped_folder
+from neurograph.topology.shipped import shipped_files
 
 __all__ = ["keep_topology", "kept_topology"]
 
@@ -27,13 +27,13 @@ def kept_topology(folder: Path | None, name: str | Path) -> Path | None:
 
 
 def keep_topology(folder: Path, name: str | Path, path: Path) -> None:
-    """Copy the file `path` of the topology `name`, in the place of an older copy; not one that comes with neurograph.
+    """Copy the file `path` of the topology `name`, in the place of an older copy; not one that is named as shipped.
 
     Raises:
       OSError: it cannot be read, or the folder not be written to.
     """
     known = kept_topology(folder, name)
-    if path.resolve().parent == shipped_folder().resolve() or path.stat().st_size > MAX_BYTES:
+    if path == shipped_files().get(str(name)) or path.stat().st_size > MAX_BYTES:
         return
     if known and known.samefile(path):
         return
