@@ -231,7 +231,7 @@ def suggestion(name: str, allowed: Iterable[str]) -> str:
         return f"; did you mean {close!r}?"
     if not names:
         return "; there are none."
-    if len(names) > 24 or sum(map(len, names)) > 400:
+    if len(names) > 32 or sum(map(len, names)) > 600:
         return f"; allowed: {', '.join(known[:40] for known in names[:6])}, ... ({len(names):,} in all)."
     return f"; allowed: {', '.join(names)}."
 
