@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -60,7 +61,7 @@ def analyze(
     from neurograph.topology import load_topology
     from neurograph.topology.layered import mlp
 
-    file = load_genome_file(genome)
+    file: Any = load_genome_file(genome)
     if file.rule is None:
         raise AnalysisError(
             f"{genome}: the file has no rule, which says how its numbers are used; save it with save_genome(path, genome, rule)"

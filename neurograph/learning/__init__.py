@@ -1,4 +1,4 @@
-"""What learns a task: the inner loop of a genome, and gradient descent beside it."""
+"""Learning of a task: the inner loop of a genome, and gradient descent beside it."""
 
 from neurograph._lazy import attach
 

@@ -1,4 +1,4 @@
-"""How a learner is tried: step counts, sizes of batches and queries, seeds."""
+"""Step counts, sizes of batches and queries, and seeds, by which learners are compared."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ __all__ = ["Trial"]
 
 @dataclass(frozen=True)
 class Trial:
-    """The questions that every learner of a comparison is asked alike, and the seeds of its answers.
+    """The numbers that all learners of a comparison share.
 
     Args:
-      at: step counts after which it is judged; 0 is before the first step. Kept in ascending order, each once.
+      at: step counts after which a learner is judged; 0 is before the first step. Stored in ascending order, each once.
       batch_size: rows per learning step.
-      query_size: rows that it is judged on.
+      query_size: rows that a learner is judged on.
       seeds: runs on test data.
-      seed: of all randomness.
+      seed: seed of all randomness.
       validation_seeds: runs on validation data, by which learning rates are chosen.
 
     Raises:
-      ExperimentError: no step counts, one below 0, or another number that is no integer or too small.
+      ExperimentError: there are no step counts, one is below 0, or a number is no integer or too small.
     """
 
     at: tuple[int, ...] = (0, 1, 2, 5, 10, 20, 50)
@@ -57,6 +57,6 @@ class Trial:
         return {"at": self.at, "batch_size": self.batch_size, "query_size": self.query_size}
 
     def keys(self, task: int = 0) -> tuple[jax.Array, jax.Array]:
-        """[seeds] keys of the runs on test data, and the key of all choices, for the task of this number."""
+        """Returns the keys [seeds] of the runs on test data and the key of all choices, for the task of this number."""
         test_key, choice_key = jax.random.split(jax.random.fold_in(jax.random.key(self.seed), task))
         return jax.random.split(test_key, self.seeds), choice_key

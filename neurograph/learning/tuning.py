@@ -1,4 +1,4 @@
-"""The fair choice of a baseline: a learning rate per setting and step count from validation data, then test data once."""
+"""Baselines chosen fairly: a learning rate per setting and step count from validation data, then one test on test data."""
 
 from __future__ import annotations
 
@@ -22,11 +22,14 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Chosen:
-    """The learning rate chosen for one setting and one step count, and what it was chosen by.
+    """The learning rate of one setting and one step count, with the scores that decided it.
 
-    `accuracy`, `loss`: means over the seeds on validation data, failed runs counting as 0 and not counting; `failures` of `seeds`
-    runs failed at this rate. `at_edge`: the best rate is still the lowest or highest tried. `best`: the best setting of this step
-    count, on validation data.
+    Attributes:
+      accuracy: mean over the seeds on validation data; a failed run counts as 0.
+      loss: mean over the runs that did not fail.
+      failures: runs, of `seeds`, that failed at this rate.
+      at_edge: whether the best rate is still the lowest or highest tried.
+      best: whether the setting is the best of this step count on validation data.
     """
 
     setting: Setting
@@ -42,8 +45,14 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Choice:
-    """`chosen`: one per setting and step count. `configurations`: how many pairs of setting and learning rate were tried; `runs`:
-    times their seeds; `failures`: runs whose loss was not finite after the last step."""
+    """The learning rates of all settings.
+
+    Attributes:
+      chosen: one per setting and step count.
+      configurations: pairs of setting and learning rate that were tried.
+      runs: configurations times seeds.
+      failures: runs whose loss was not finite after the last step.
+    """
 
     chosen: tuple[Chosen, ...]
     configurations: int
@@ -69,7 +78,7 @@ def choose_learning_rates(
     Args:
       problem: an `ordinary_network` and the task.
       trial: step counts, sizes and `validation_seeds`.
-      key: of the validation runs.
+      key: PRNG key of the validation runs.
     """
     rates = sorted({float(rate) for rate in rates})
     ratio = (rates[-1] / rates[0]) ** (1 / (len(rates) - 1)) if len(rates) > 1 else 10**0.5
@@ -116,7 +125,7 @@ def choose_learning_rates(
 
 
 def _scores(curves: Curves) -> tuple[np.ndarray, np.ndarray]:
-    """[rates, len(at)]: mean accuracy with failed runs at 0, and mean loss over the runs that did not fail (infinite if none)."""
+    """Returns mean accuracy, where failed runs count as 0, and mean loss of the others (else infinite), [rates, len(at)]."""
     failed = curves.failed
     hits = np.where(failed, 0.0, curves.accuracy).mean(axis=1)
     count = (~failed).sum(axis=1)
@@ -125,7 +134,7 @@ def _scores(curves: Curves) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _best_rate(curves: Curves, index: int) -> int:
-    if curves.at[index] == 0:  # nothing is learned in no steps: any rate will do
+    if curves.at[index] == 0:  # nothing is learned in 0 steps: any rate will do
         return len(curves.rates) // 2
     hits, loss = (part[:, index] for part in _scores(curves))
     return int(np.lexsort((loss, -hits))[0])
@@ -141,8 +150,13 @@ def _joined(first: Curves, second: Curves) -> Curves:
 
 @dataclass(frozen=True)
 class Tuned:
-    """`choice` from validation data; `rows`: one dict per setting, step count and seed, judged on test data at the rate chosen:
-    {setting fields, "learning_rate", "step", "seed", "accuracy", "loss", "failed"}."""
+    """Baselines at their chosen learning rates.
+
+    Attributes:
+      choice: from validation data.
+      rows: one dict per setting, step count and seed, judged on test data at the chosen rate: {setting fields, "learning_rate",
+        "step", "seed", "accuracy", "loss", "failed"}.
+    """
 
     choice: Choice
     rows: tuple[dict[str, Any], ...]

@@ -293,7 +293,7 @@ def test_the_package_is_the_command(module):
     command = [sys.executable, "-m", module, "topology", "show", "nosuch"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == cli.USE
-    assert done.stderr.startswith("error: topology 'nosuch'")
+    assert done.stderr.startswith("error: nosuch: no such file")
     assert (
         "Usage: neurograph [OPTIONS]"
         in subprocess.run([*command[:3], "--help"], capture_output=True, text=True, check=True).stdout
