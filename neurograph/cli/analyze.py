@@ -27,7 +27,7 @@ _SELECT = "Synapses that the Jacobian is taken of: all, forward, backward, level
 @click.option("--steps", default=0, show_default=True, type=click.IntRange(min=0), help="Take the Jacobian after so many steps.")
 @click.option("--states", default=100, show_default=True, type=click.IntRange(min=1), help="Other states of the metric search.")
 @click.option("--batch", default=64, show_default=True, type=click.IntRange(min=1), help="Rows of the full batch.")
-@click.option("--seed", help="Of batch, synapses and control.", default=0, show_default=True, type=click.IntRange(min=0))
+@click.option("--seed", help="Seed of batch, synapses and control.", default=0, show_default=True, type=click.IntRange(min=0))
 @click.option(
     "--memory", default=1.0, show_default=True, type=click.FloatRange(min=0, min_open=True), help="GiB for the largest arrays."
 )

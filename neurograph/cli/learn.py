@@ -114,7 +114,7 @@ def train(
 
 
 def _stops(steps: int) -> list[int]:
-    """0, 1, 2, 5, 10, 20, 50, ... up to and with `steps`."""
+    """Returns 0, 1, 2, 5, 10, 20, 50, ... up to and with `steps`."""
     stops = {0, steps}
     scale = 1
     while scale <= steps:

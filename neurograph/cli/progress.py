@@ -32,7 +32,7 @@ def _duration(seconds: float) -> str:
 
 
 class RunProgress:
-    """Use as a context manager; `record` takes the records of `meta_train`, `stage` a line about what runs now."""
+    """A context manager: `record` shows a record of `meta_train`, `stage` the present part of a test."""
 
     def __init__(self, spec: ExperimentSpec, folder: Path, silent: bool = False):
         self.spec, self.folder = spec, folder
@@ -96,7 +96,7 @@ class RunProgress:
         self.before = self.before or (step, seconds)  # the first interval compiles: the rate is counted from its end
 
     def stage(self, text: str) -> None:
-        """What a test is doing: one line that is overwritten; without a terminal one line per task and topology."""
+        """Shows the present part of a test: one line that is overwritten; without a terminal, a line per task and topology."""
         what = text.partition(": ")[0]
         if self.console.is_terminal:
             if self.status is None:
@@ -108,6 +108,6 @@ class RunProgress:
         self.tested = what
 
     def close(self) -> None:
-        """End the line of `stage`."""
+        """Ends the line of `stage`."""
         if self.status is not None:
             self.status.stop()

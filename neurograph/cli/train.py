@@ -12,7 +12,7 @@ _SET = "Override one value of the experiment, such as training.meta_steps=50; re
 
 
 def _run_options(command: Callable[..., None]) -> Callable[..., None]:
-    """What `meta-train` and `evolve` have in common."""
+    """Adds the options that `meta-train` and `evolve` share."""
     out = click.Path(path_type=Path, file_okay=False)
     for option in (
         click.option("--tensorboard", is_flag=True, help="Write TensorBoard event files too, into the run folder."),
@@ -66,7 +66,7 @@ def evolve(experiment: str, no_transfer: bool, **options: Any) -> None:
 @click.option("--resume", is_flag=True, help="Continue where it was stopped.")
 def quickstart(out: Path, resume: bool) -> None:
     """Meta-learn two genomes, on functions of two variables and on 8x8 digits; test them on problems and graphs that they never
-    saw, beside gradient descent; write reports. Minutes on two cores, nothing is downloaded.
+    saw, beside gradient descent; write reports. It takes minutes on two cores, and nothing is downloaded.
 
     The same as `neurograph meta-train functions` and `neurograph meta-train digits`.
     """
@@ -102,10 +102,10 @@ def _run(
     from neurograph.experiments.train import meta_train as run
     from neurograph.meta import device_mesh
 
-    device_mesh(spec.devices)  # before JAX is asked anything: it makes devices and joins processes only until then
+    device_mesh(spec.devices)  # before JAX computes anything: later it makes no devices and joins no processes
     import jax
 
-    first = jax.process_index() == 0  # of several processes one speaks and writes; all compute
+    first = jax.process_index() == 0  # of several processes the first prints and writes; all compute
     with RunProgress(spec, folder, silent=not first) as progress:
         genome, rule = run(spec, folder, base=base, resume=resume, progress=progress.record)
     if with_transfer and spec.transfer.topologies:

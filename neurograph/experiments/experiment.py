@@ -1,4 +1,4 @@
-"""Runs of an experiment: meta-train, checkpoint, resume, choose on validation, test transfer, report."""
+"""A specification made ready to run: start genomes, problems, objective, optimizer."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ __all__ = ["Experiment", "located", "topology_path"]
 
 
 def topology_path(name: str, base: Path | None, run: Path | None = None) -> Path:
-    """The file of a topology: the copy that the folder of the run keeps, or that of the run whose configuration is done again;
-    else as `topology_file` finds it.
+    """Returns the file of a topology: a copy in the folder of the run, or in that of the run that is repeated, or as
+    `topology_file` finds it.
 
     Raises:
-      TopologyError: no such file and no such name.
+      TopologyError: there is no such file and no such name.
     """
     return kept_topology(run, name) or kept_topology(base, name) or topology_file(name, base)
 
@@ -55,15 +55,15 @@ class Experiment:
     """A specification made ready to run.
 
     Args:
-      spec: what to do.
-      base: folder that relative paths of topologies and of the start genome are looked up in, after the current one.
-      run: folder of the run: what it keeps of topology files and of the start genome comes before all others.
+      spec: the specification.
+      base: folder in which relative paths of topologies and of the start genome are looked up, after the current one.
+      run: folder of the run: its copies of topology files and of the start genome are taken before all others.
 
     Attributes:
-      files: of the topologies, by name.
+      files: files of the topologies, by name.
 
     Raises:
-      ExperimentError: a rule, start, task or topology that does not exist or does not fit; the place is named.
+      ExperimentError: a rule, start, task or topology does not exist or does not fit; the place is named.
     """
 
     def __init__(self, spec: ExperimentSpec, base: Path | None = None, run: Path | None = None):
@@ -96,7 +96,7 @@ class Experiment:
         self.keys = dict(zip(("start", "screen", "train", "validate", "transfer"), keys, strict=True))
 
     def _problems(self, base: Path | None, run: Path | None) -> tuple[Problem, ...]:
-        """The problems, those on equal topologies on one network; notes the files of the topologies."""
+        """Returns the problems, those with equal topologies on one network, and stores the files of the topologies."""
         networks: dict[str, Network] = {}
         problems = []
         for number, item in enumerate(self.spec.problems):
@@ -113,7 +113,7 @@ class Experiment:
         return tuple(problems)
 
     def initial_state(self) -> Any:
-        """Start genomes, screened if the experiment says so."""
+        """Returns the state before the first meta-step, whose genomes are screened if the experiment says so."""
         spec, start = self.spec, self.spec.start
         count = max(spec.training.screen, spec.training.genomes)
         if self.start_file:
@@ -128,5 +128,5 @@ class Experiment:
             return self.optimizer.init(genomes, key=self.keys["train"], objective=self.objective)
 
     def validate(self, genomes: Genome, steps: int) -> dict[str, np.ndarray]:
-        """Every genome on the same validation episodes: {"loss", "accuracy"}, [G, problems]."""
+        """Judges every genome on the same validation episodes; returns {"loss", "accuracy"}, each [G, problems]."""
         return evaluate(self.validation, genomes, self.keys["validate"], self.spec.training.validation_episodes, steps)

@@ -33,12 +33,12 @@ def final_test(
     base: Path | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Transfer:
-    """Test a genome as the experiment's `transfer` says, once, on test data; writes transfer.json.
+    """Tests a genome as the experiment's `transfer` says, once, on test data, and writes transfer.json.
 
-    Topologies that a task does not fit are left out for that task. Their files are kept in the folder, as those of training.
+    Topologies that a task does not fit are left out for that task. The folder keeps their files, as those of training.
 
     Raises:
-      ExperimentError: a topology or task that does not exist, or a task that fits none of the topologies.
+      ExperimentError: a topology or task does not exist, or a task fits none of the topologies.
     """
     wanted = spec.transfer
     with located("transfer.topologies"):
@@ -67,7 +67,7 @@ def final_test(
 
 
 def _joined(parts: list[Transfer]) -> Transfer:
-    """Tests of several tasks as one: rows in a row, counts added up."""
+    """Returns tests of several tasks as one: all rows in order, counts added up."""
     notes = dict(parts[0].notes)
     for part in parts[1:]:
         for name, value in part.notes.items():

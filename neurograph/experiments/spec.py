@@ -1,4 +1,4 @@
-"""What an experiment file may say. Every fault is told at once, with file:line, as in topology files."""
+"""The language of experiment files. A fault is reported with its file and line, all of them at once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Spec(BaseModel):
 
 
 class StartSpec(_Spec):
-    """Where the search begins: `genome` (file or zoo name), or a kind with a spread; `arrays` overrides single arrays."""
+    """The start of the search: `genome` (file or zoo name), or a kind with a spread; `arrays` overrides single arrays."""
 
     kind: Literal["near_backprop", "random"] = "near_backprop"
     spread: float | None = Field(default=None, ge=0)
@@ -44,10 +44,10 @@ class ProblemSpec(_Spec):
 
 
 class UnrollSpec(_Spec):
-    """Inner loop: `steps` batches of `batch_size`; `grow_by` more every `grow_every` meta-steps, to `max_steps` (4.2).
+    """The inner loop: `steps` batches of `batch_size`, and `grow_by` more every `grow_every` meta-steps, up to `max_steps` (4.2).
 
-    Judged on `query_batches` batches of `query_size` rows. `truncation` cuts it into windows that meta-steps go through one by
-    one; `loss` says what counts: the query after the last step, after all `steps`, or after all `truncations`.
+    It is judged on `query_batches` batches of `query_size` rows. `truncation` cuts it into windows that meta-steps go through one
+    by one. `loss` names the queries that count: the one after the last step, after all `steps`, or after all `truncations`.
     """
 
     steps: int = Field(default=10, ge=1, le=100_000)
@@ -72,7 +72,7 @@ class UnrollSpec(_Spec):
 
     @property
     def counted(self) -> str:
-        """The loss: every truncation's where there are any, unless the experiment says otherwise."""
+        """The queries that count: those after every truncation where there are any, unless the experiment says otherwise."""
         return self.loss or ("truncations" if self.truncation else "final")
 
     @property
@@ -80,20 +80,20 @@ class UnrollSpec(_Spec):
         return self.max_steps or self.steps
 
     def length(self, meta_step: int) -> int:
-        """Unroll length at a meta-step."""
+        """Returns the unroll length at a meta-step."""
         grown = self.grow_by * (meta_step // self.grow_every) if self.grow_every else 0
         return min(self.steps + grown, self.longest)
 
 
 class _TrainingSpec(_Spec):
-    """Fields and answers of every method. `screen` start genomes are tried and the best are taken; `keep` names the validation
-    that the resulting genome comes from: the last, or the best.
+    """The fields that all methods share. A method is one class: its fields, its `optimizer`, and the words about its runs.
 
-    A method is a class: its fields, `optimizer`, and what is said of its runs.
+    `screen` start genomes are tried and the best are taken; `keep` names the validation that decides the result: the last, or
+    the best.
     """
 
     evolved: ClassVar[bool] = False
-    """Whether it searches one mean genome, so that records say how its population fares."""
+    """Whether it searches one mean genome; records then hold the scores of its population."""
     command: ClassVar[str] = "evolve"
     """The command that runs it."""
 
@@ -105,7 +105,7 @@ class _TrainingSpec(_Spec):
 
     @property
     def open_ended(self) -> bool:
-        """Whether no meta-step depends on how many there will be, so that a finished run can be prolonged."""
+        """Whether no meta-step depends on their number, so that a finished run can be prolonged."""
         return True
 
     @property
@@ -250,14 +250,14 @@ class ESSpec(_EvolutionSpec):
         return self
 
 
-# All methods: the one list of them.
+# The only list of all methods.
 Method = GradientSpec | CMASpec | ESSpec | PESSpec
 
 METHODS: dict[str, type[Method]] = {get_args(spec.model_fields["method"].annotation)[0]: spec for spec in get_args(Method)}
 
 
 class _ByMethod:
-    """Reads a `training` block as its method says; as that of a gradient if it says nothing."""
+    """Reads a `training` block by its method, which is gradient by default."""
 
     @staticmethod
     def named(training: Any) -> str | None:
@@ -285,9 +285,9 @@ class TransferSpec(_Spec):
 
 
 class ExperimentSpec(_Spec):
-    """A whole experiment: what is learned, on what, how, and what is tested at the end.
+    """A whole experiment: rule and start, problems, inner loop, meta-training, and the final test.
 
-    `devices` share a population; `tensorboard` writes event files as well.
+    `devices` share a population; `tensorboard` also writes event files.
     """
 
     name: str = Field("experiment", min_length=1, max_length=100)
@@ -309,12 +309,12 @@ class ExperimentSpec(_Spec):
 
 
 def experiment_names() -> list[str]:
-    """Names of the experiments shipped with the package."""
+    """Returns the names of the experiments that come with neurograph."""
     return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
 
 
 def load_experiment(source: str | Path, overrides: tuple[str, ...] = ()) -> ExperimentSpec:
-    """Read an experiment file, or a shipped experiment by name.
+    """Reads an experiment file, or a shipped experiment by name.
 
     Args:
       source: path or name.
@@ -322,7 +322,7 @@ def load_experiment(source: str | Path, overrides: tuple[str, ...] = ()) -> Expe
 
     Raises:
       SpecError: every fault of the file, with its line.
-      ExperimentError: no such file or name, or an override that fits nothing.
+      ExperimentError: there is no such file or name, or an override fits nothing.
     """
     shipped = {name: SHIPPED / f"{name}.yaml" for name in experiment_names()}
     path = named_file(source, shipped, "experiment", ExperimentError)
@@ -373,7 +373,7 @@ def _validate(data: Any, path: str, tree: Node | None) -> ExperimentSpec:
 def _fault(source: Source, detail: Any) -> Fault:
     location: tuple[Any, ...] = tuple(detail["loc"])
     method = ""
-    if location[:1] == ("training",) and location[1:2] and location[1] in METHODS:  # pydantic's tag, which no document has
+    if location[:1] == ("training",) and location[1:2] and location[1] in METHODS:  # the tag that pydantic adds
         method, location = location[1], location[:1] + location[2:]
     kind = detail["type"]
     if kind == "union_tag_invalid":
@@ -404,5 +404,5 @@ def _allowed(location: tuple[Any, ...], method: str) -> list[str]:
 
 
 def dump_experiment(spec: ExperimentSpec) -> str:
-    """The resolved experiment as YAML text."""
+    """Returns the resolved experiment as YAML text."""
     return yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)

@@ -1,4 +1,4 @@
-"""Meta-training as an experiment says, in a run folder that can be continued."""
+"""Meta-training as an experiment says, in a folder from which it resumes."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ def meta_train(
     resume: bool = False,
     progress: Progress = lambda record: None,
 ) -> tuple[Genome, Rule]:
-    """Meta-train, writing a run folder; stopped at any moment it resumes to the same result, bit for bit.
+    """Meta-trains and writes a run folder; a run that is stopped at any moment resumes to the same result, bit for bit.
 
-    The folder gets config.yaml, environment.json, start_genome.json (of `start.genome`) and topologies/ (copies of files that do
-    not come with neurograph; a run that goes on from a checkpoint uses those), metrics.jsonl (a line per interval), checkpoint,
-    best.json (with `keep: best`), at the end genome.json and summary.json.
+    The folder gets config.yaml, environment.json, start_genome.json (of `start.genome`), topologies/ (copies of files that do not
+    come with neurograph; a run that goes on from a checkpoint reads them), metrics.jsonl (a line per interval), checkpoint and
+    best.json (with `keep: best`); at the end genome.json and summary.json.
 
     Args:
       spec: the experiment.
-      folder: of this run; made if missing.
-      base: where relative paths of topologies and of the start genome are looked up.
-      resume: continue from the folder's checkpoint.
+      folder: folder of this run; made if missing.
+      base: folder in which relative paths of topologies and of the start genome are looked up, after the current one.
+      resume: whether to continue from the folder's checkpoint.
       progress: called with every record that is written.
 
     Returns:
-      The genome that was best on validation data in the end (of an evolution, the mean genome), and its rule; with `keep: best`
-      that of the validation where it was best.
+      The genome that is best on validation data at the end (the mean genome of an evolution) and its rule; with `keep: best` the
+      genome of the best validation.
 
     Raises:
       ExperimentError: the folder holds another run, or its checkpoint belongs to another configuration.
@@ -109,20 +109,20 @@ def meta_train(
 
 
 def _steps_at_once(spec: ExperimentSpec, done: int) -> int:
-    """Meta-steps until the next record, validation or longer unroll."""
+    """Returns the number of meta-steps until the next record, validation or longer unroll."""
     training, unroll = spec.training, spec.unroll
     count = min(training.interval, training.meta_steps - done, training.validate_every - done % training.validate_every)
     return min(count, unroll.grow_every - done % unroll.grow_every) if unroll.grow_every else count
 
 
 def _replaced(state: Any, scores: Scores, replace: int) -> tuple[Any, list[int]]:
-    """The state whose `replace` worst genomes go on from the best one, and whose copy each genome now is."""
+    """Replaces the worst genomes by the best one; returns the state, and for each genome the index of its original."""
     kept, parents = select((state.genomes, state.optimizer), scores, replace)
     return state.selected(*kept, np.asarray(parents) != np.arange(len(parents))), parents
 
 
 def _choose(best: BestSoFar | None, population: Genome, scores: Scores) -> tuple[Genome, dict[str, Any]]:
-    """The genome that the run results in, and {"chosen", "validation"} of the summary; "chosen_at" where the best is kept.
+    """Returns the resulting genome and {"chosen", "validation"} of the summary, with "chosen_at" where the best is kept.
 
     Raises:
       GenomeError: no genome has a finite loss.
@@ -137,12 +137,12 @@ def _choose(best: BestSoFar | None, population: Genome, scores: Scores) -> tuple
 
 
 def _mean_of_finite(values: Any) -> np.ndarray:
-    """Over meta-steps [count, G]; NaN where none is finite."""
+    """Returns the mean over meta-steps [count, G] of the finite values; NaN without one."""
     array = np.asarray(values, float)
     fine = np.isfinite(array)
     return np.where(fine, array, 0).sum(axis=0) / np.where(fine.any(axis=0), fine.sum(axis=0), np.nan)
 
 
 def _rounded(values: Any) -> list[float | None]:
-    """Six digits are enough to plot; what is not finite becomes null, since JSON has no NaN."""
+    """Returns values with the six digits that a plot needs; those that are not finite become None, since JSON has no NaN."""
     return [float(f"{v:.6g}") if np.isfinite(v) else None for v in np.asarray(values, float).tolist()]

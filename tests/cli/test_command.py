@@ -237,7 +237,7 @@ def test_bench_measures_what_it_says(call):
     assert code == 0
     assert re.search(r"^learning step +\d", out, flags=re.MULTILINE)
     assert re.search(r"^meta-gradient \(2\) +\d", out, flags=re.MULTILINE)
-    assert "memory foretold" in out
+    assert "memory predicted" in out
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -1,4 +1,4 @@
-"""Does a genome carry over? It is tested on topologies and tasks it never saw, beside gradient descent on the same batches."""
+"""Transfer tests: a genome on topologies and tasks that it never saw, beside gradient descent on the same batches."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def transfer(
     progress: Progress | None = None,
     **changes: Any,
 ) -> Transfer:
-    """Learning curves of a genome and of the baselines on every topology and task, judged on test data.
+    """Returns learning curves of a genome and of baselines on every topology and task, judged on test data.
 
     All methods see the same support and query batches: run s of a task has one key for all of them, on every topology. A
     baseline's learning rate is chosen per setting and step count on validation data with `validation_seeds` other seeds; the
     rows come from the test data, touched once, over `seeds` fresh ones.
 
     Args:
-      genome, rule: what is tested.
+      genome, rule: the genome and its rule.
       topologies: by name, or in a sequence (named by their titles); every one must fit every task.
       tasks: data sets learn on "train" and are judged on "test"; families draw a new problem per seed.
       trial: step counts, sizes, seeds; default: `Trial()`.
@@ -62,8 +62,8 @@ def transfer(
       `Transfer`: rows, chosen baselines and notes, plain data (see `results`).
 
     Raises:
-      ShapeError: a topology whose inputs or outputs are not as many as a task's: all such pairs, named, before anything runs.
-      ExperimentError: no topologies, tasks or step counts, or a number of the trial that is too small.
+      ShapeError: a topology has not as many inputs or outputs as a task; all such pairs are named before anything runs.
+      ExperimentError: there are no topologies or tasks, or a number of the trial is too small.
     """
     trial = replace(trial or Trial(), **changes)
     named = _named(topologies)
@@ -105,7 +105,7 @@ def transfer(
 
 
 def baseline_rows(tuned: Tuned, where: Row) -> tuple[list[Row], list[Row]]:
-    """Rows and choices of tuned baselines as `results` describes them; `where` is {"topology", "task"}."""
+    """Returns rows and choices of tuned baselines as `results` describes them; `where` is {"topology", "task"}."""
     rows = [where | {"method": row["optimizer"]} | {k: v for k, v in row.items() if k != "optimizer"} for row in tuned.rows]
     chosen = []
     for one in tuned.choice.chosen:
@@ -159,7 +159,7 @@ def _query_labels(task: Task, keys: jax.Array, sizes: tuple[Any, ...]) -> jax.Ar
 
 
 def _commonest(task: Task, trial: Trial, number: int) -> float:
-    """Mean accuracy, over the runs, of always giving the commonest answer of the query batch."""
+    """Returns the accuracy of the commonest answer of the query batch, the mean over the runs."""
     sizes = (max(*trial.at, 1), trial.batch_size, trial.query_size, *splits_of(task, "test"))
     y = np.asarray(_query_labels(task, trial.keys(number)[0], sizes))
     labels = y.argmax(axis=-1) if y.shape[-1] > 1 else (y[..., 0] > 0).astype(int)
@@ -190,7 +190,7 @@ def genome_curves(
     judged_on: str = "test",
     query_size: int = 1024,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Query loss and accuracy after each of `at` learning steps, one run per key: two arrays [S, len(at)].
+    """Returns query loss and accuracy after each of `at` learning steps, one run per key: two arrays [S, len(at)].
 
     The runs are those of `learning_curve`.
     """

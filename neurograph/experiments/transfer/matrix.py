@@ -1,8 +1,8 @@
-"""Genomes x topologies x tasks: every cell judged on test data beside baselines, kept on disk, and never computed twice.
+"""Transfer matrices: genomes x topologies x tasks, judged on test data beside baselines, kept on disk, never computed twice.
 
 A cell is one genome, or one optimiser with all its settings, on one topology and task. Finished cells lie in `FOLDER/cells`, one
-file each, named by a hash of all that decides them (arrays, rule, graph, data, sizes, seeds, versions, device): a test that is
-stopped at any moment loses the cell it was at, and one that grows by a genome or a topology computes what is new.
+file each, named by a hash of everything that decides them (arrays, rule, graph, data, sizes, seeds, versions, device). A
+stopped test loses the unfinished cell; a test that grows by a genome or a topology computes the new cells.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def transfer_matrix(
     progress: Progress | None = None,
     **changes: Any,
 ) -> TransferMatrix:
-    """Learning curves of genomes and baselines on every topology and task that fit each other.
+    """Returns learning curves of genomes and baselines on every topology and task that fit each other.
 
     Every cell is a `transfer` of its own: the same seeds, batches and queries for all genomes, topologies and baselines of a
     task, learning rates chosen on validation data, test data touched once.
@@ -107,7 +107,7 @@ def transfer_matrix(
       **changes: fields of the trial, such as at=(0, 10), seeds=3.
 
     Raises:
-      ExperimentError: no genomes, topologies or tasks; a number of the trial that is too small; an unknown optimiser.
+      ExperimentError: there are no genomes, topologies or tasks, a number of the trial is too small, or an optimiser is unknown.
     """
     trial = replace(trial or Trial(), **changes)
     rates = [float(rate) for rate in learning_rates]
@@ -158,7 +158,7 @@ def transfer_matrix(
 
 
 def _misfit(topology: Topology, task: Task) -> str:
-    """The reason why a task cannot be learned on a topology, or ""."""
+    """Returns the reason why a task does not fit a topology, or ""."""
     width, wanted = (len(topology.inputs), len(topology.outputs)), (task.num_inputs, task.num_outputs)
     if width == wanted:
         return ""
@@ -166,7 +166,7 @@ def _misfit(topology: Topology, task: Task) -> str:
 
 
 def _run(cell: _Cell, found: _Found, store: Path | None, say: Progress, label: str) -> None:
-    """Takes a cell from the store, or computes and keeps it; one that cannot run becomes a problem."""
+    """Takes a cell from the store, or computes and keeps it; a cell that cannot run becomes a problem."""
     data = stored_cell(store, cell.key)
     if data is not None:
         found.stored += 1
@@ -183,19 +183,19 @@ def _run(cell: _Cell, found: _Found, store: Path | None, say: Progress, label: s
         data |= {"seconds": round(time.perf_counter() - begun, 3)}
         keep_cell(store, cell.key, data)
         found.computed += 1
-        if found.computed % 100 == 0:  # hundreds of compiled programs are more than a process may map
+        if found.computed % 100 == 0:  # a process cannot map many hundreds of compiled programs
             jax.clear_caches()
     found.add(cell, data)
 
 
 def _judged(genome: AnyGenome, rule: Rule, topology: Topology, task: Task, trial: Trial, kernel: str) -> dict[str, Any]:
-    """The cell of a genome."""
+    """Computes the cell of a genome."""
     found = transfer(genome, rule, {"": topology}, [task], trial, settings=(), kernel=kernel)
     return {"rows": list(found.rows), "chosen": [], "chance": found.notes["chance"][task.name]}
 
 
 def _tuned(optimizer: str, rates: Sequence[float], topology: Topology, task: Task, trial: Trial, kernel: str) -> dict[str, Any]:
-    """The cell of an optimiser."""
+    """Computes the cell of an optimiser."""
     settings = tuple(setting for setting in SETTINGS if setting.optimizer == optimizer)
     tuned = tuned_baselines(Problem(ordinary_network(topology, kernel), task), trial, settings=settings, rates=rates)
     rows, chosen = baseline_rows(tuned, {})
