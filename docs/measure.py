@@ -18,9 +18,9 @@ import jax
 import numpy as np
 
 import neurograph as ng
-from neurograph.experiments.experiment import find_topology
 from neurograph.experiments.transfer.curves import genome_curves
 from neurograph.learning.inner_loop import Problem
+from neurograph.topology import load_topology
 from neurograph.topology.layered import mlp
 
 ROOT = Path(__file__).parent.parent
@@ -69,7 +69,7 @@ def test(name: str, folder: Path) -> dict[str, dict[str, float]]:
     found = {}
     for place, item in TESTS[name]:
         task = ng.get_task(**item) if isinstance(item, dict) else ng.get_task(item)
-        topology = plain(int(place.split()[1])) if place.startswith("depth ") else find_topology(place)
+        topology = plain(int(place.split()[1])) if place.startswith("depth ") else load_topology(place)
         network = ng.Network(topology, file.rule)
         keys = jax.random.split(jax.random.key(2026), 4 * SEEDS if name == "functions" else SEEDS)
         batch = 64 if name == "functions" else 128

@@ -10,16 +10,18 @@ is a number, `no` is text, `010` is text and only true/false are booleans.
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from neurograph.errors import Fault, SpecError
+from neurograph.errors import Fault, NeurographError, SpecError
 
-__all__ = ["Node", "Source", "fault_message", "kind_of", "parse_yaml", "scalar", "shown", "suggestion"]
+__all__ = ["Node", "Source", "closest", "fault_message", "kind_of", "named_file", "parse_yaml", "scalar", "shown", "suggestion"]
 
 MAX_DEPTH = 40
 MAX_NODES = 3_000_000
@@ -226,17 +228,59 @@ class Source:
         return Fault(message, self.path or "topology", line, column, where)
 
 
+def closest(name: str, allowed: Iterable[str]) -> str | None:
+    """The allowed name that is most like `name`, in any case of its letters; None if none is near."""
+    names = {known.lower(): known for known in list(allowed)[:2000] if len(known) <= 64}
+    close = difflib.get_close_matches(name[:64].lower(), names, 1)
+    return names[close[0]] if close else None
+
+
 def suggestion(name: str, allowed: Iterable[str]) -> str:
     """The end of a message about an unknown name: `; did you mean 'x'?`, or what is allowed."""
     names = [str(known) for known in allowed]
-    close = difflib.get_close_matches(name[:64], [known for known in names[:2000] if len(known) <= 64], 1, 0.7)
-    if close:
-        return f"; did you mean {close[0]!r}?"
+    if close := closest(name, names):
+        return f"; did you mean {close!r}?"
     if not names:
         return "; there are none."
-    if len(names) > 16 or sum(map(len, names)) > 300:
+    if len(names) > 32 or sum(map(len, names)) > 600:
         return f"; allowed: {', '.join(known[:40] for known in names[:6])}, ... ({len(names):,} in all)."
     return f"; allowed: {', '.join(names)}."
+
+
+def named_file(
+    name: str | os.PathLike[str],
+    shipped: Mapping[str, Path],
+    kind: str,
+    error: type[NeurographError],
+    beside: Path | None = None,
+) -> Path:
+    """The file that a name stands for.
+
+    A name with a folder or an ending is a file, never a shipped one. Any other is a file if there is one, else a shipped one.
+
+    Args:
+      name: as given by a user.
+      shipped: files that come with neurograph, by their names.
+      kind: what is sought, for messages: "topology", "genome", "experiment".
+      error: raised where there is no such file.
+      beside: a folder in which relative paths are looked up as well, after the current one.
+    """
+    path, text = Path(name), os.fspath(name)[:200]
+    named = not path.suffix and path.name == os.fspath(name)
+    if "\0" in text:
+        raise error(f"{text!r}: cannot be read (a NUL in its name).")
+    try:
+        for place in (path, *([beside / path] if beside else [])):
+            if place.is_file() or (place.exists() and not named):
+                return place
+    except OSError as fault:
+        raise error(f"{text}: cannot be read ({fault.strerror}).") from fault
+    if named and path.name in shipped:
+        return shipped[path.name]
+    if named:
+        raise error(f"{text}: no such file, and no shipped {kind} of that name{suggestion(path.name, shipped)}")
+    close = closest(path.stem, shipped)
+    raise error(f"{text}: there is no such file{f'; did you mean the shipped {close!r}?' if close else '.'}")
 
 
 def fault_message(detail: Any) -> str:

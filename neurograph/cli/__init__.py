@@ -1,4 +1,4 @@
-"""The `neurograph` command: one module per group of subcommands, imported only when it is called. Conventions: options.py."""
+"""The `neurograph` command: one module per group of subcommands, imported when it is called. Conventions: options.py."""
 
 from __future__ import annotations
 
@@ -14,28 +14,32 @@ from neurograph.errors import NeurographError
 
 # subcommand -> (module, attribute, help line). The help line stands here so that `neurograph --help` imports nothing.
 COMMANDS: dict[str, tuple[str, str, str]] = {
-    "quickstart": ("neurograph.cli.train", "quickstart", "Meta-learn, transfer, compare, report: the whole in minutes."),
+    "quickstart": ("neurograph.cli.train", "quickstart", "Meta-learn, transfer, compare and report, in minutes."),
     "topology": ("neurograph.cli.topology", "topology", "Check, show, draw and convert graphs."),
-    "plan": ("neurograph.cli.plan", "plan", "How a topology is executed: products, native code, gathers, scans; costs and why."),
+    "plan": (
+        "neurograph.cli.plan",
+        "plan",
+        "Show how a topology is executed: products, native code, gathers, scans; costs and reasons.",
+    ),
     "task": ("neurograph.cli.task", "task", "List tasks, look at samples, prepare data."),
     "genome": ("neurograph.cli.genome", "genome", "List, show, draw, compare, extend, average, convert genomes."),
     "train": ("neurograph.cli.learn", "train", "Learn one task by a genome: accuracy over learning steps."),
     "meta-train": ("neurograph.cli.train", "meta_train", "Meta-learn a genome as an experiment file says."),
-    "evolve": ("neurograph.cli.train", "evolve", "The same without gradients: an experiment of method cma, es or pes."),
+    "evolve": ("neurograph.cli.train", "evolve", "Meta-learn without gradients: an experiment of method cma, es or pes."),
     "transfer": ("neurograph.cli.transfer", "transfer", "Test genomes on topologies and tasks, beside gradient descent."),
-    "reproduce": ("neurograph.cli.reproduce", "reproduce", "The paper's experiments: data, figures, verdicts."),
-    "analyze": ("neurograph.cli.analyze", "analyze", "What kind of rule a genome is: gradient descent or not."),
-    "report": ("neurograph.cli.report", "report", "Write the page about a run, or a transfer test, anew."),
-    "bench": ("neurograph.cli.bench", "bench", "Time and memory of a topology on this machine."),
+    "reproduce": ("neurograph.cli.reproduce", "reproduce", "Run the paper's experiments: data, figures, verdicts."),
+    "analyze": ("neurograph.cli.analyze", "analyze", "Analyze a genome: is its rule gradient descent or not?"),
+    "report": ("neurograph.cli.report", "report", "Write the page about a run, or a transfer test, again."),
+    "bench": ("neurograph.cli.bench", "bench", "Measure time and memory of a topology on this machine."),
     "completion": ("neurograph.cli.completion", "completion", "Print the completion script of a shell."),
 }
 
 OK, FAULTS, USE, BUG, STOPPED, PIPE = 0, 1, 2, 3, 130, 141
-"""Exit codes: done; what was checked has faults; wrong use or input; an error that is ours; stopped; nobody reads our output."""
+"""Exit codes: done; a checked file has faults; wrong use or input; an error of neurograph; stopped; nobody reads our output."""
 
 
 class LazyGroup(click.Group):
-    """Imports a subcommand's module when it is called, not before: start-up stays short."""
+    """A group that imports a subcommand's module when it is called: start-up stays short."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -49,11 +53,9 @@ class LazyGroup(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         name = args[0] if args else ""
         if name not in COMMANDS and not name.startswith("-"):
-            import difflib
+            from neurograph.documents import suggestion
 
-            close = difflib.get_close_matches(name, COMMANDS, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise click.UsageError(f"No such command {name!r}.{hint} There are: {', '.join(COMMANDS)}.", ctx)
+            raise click.UsageError(f"No such command {name[:60]!r}{suggestion(name, COMMANDS)}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -73,12 +75,12 @@ def main() -> None:
     """Networks that are arbitrary directed graphs and learn by a small, shared, learned rule.
 
     \b
-    neurograph quickstart                       the whole in minutes, nothing is downloaded
+    neurograph quickstart                       everything in minutes, nothing is downloaded
     neurograph topology show topologies/mlp.yaml
     neurograph train digits --topology residual --genome digits
     neurograph --debug train my.csv             NEUROGRAPH_DEBUG=1 does the same
 
-    Exit codes: 0 done; 1 what was checked has faults; 2 wrong use or input; 3 an error of neurograph itself; 130 stopped.
+    Exit codes: 0 done; 1 a checked file has faults; 2 wrong use or input; 3 an error of neurograph itself; 130 stopped.
     """
 
 
@@ -91,7 +93,7 @@ def _say(text: str) -> None:
 
 
 def run(arguments: list[str] | None = None) -> None:
-    """Entry point: every error is one paragraph on standard error and an exit code, never a traceback unless asked for."""
+    """Runs the command: an error is one paragraph on standard error and an exit code; a traceback only with --debug."""
     code: Any = OK
     log = logging.getLogger("neurograph")
     if not log.handlers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -26,7 +27,7 @@ _SELECT = "Synapses that the Jacobian is taken of: all, forward, backward, level
 @click.option("--steps", default=0, show_default=True, type=click.IntRange(min=0), help="Take the Jacobian after so many steps.")
 @click.option("--states", default=100, show_default=True, type=click.IntRange(min=1), help="Other states of the metric search.")
 @click.option("--batch", default=64, show_default=True, type=click.IntRange(min=1), help="Rows of the full batch.")
-@click.option("--seed", help="Of batch, synapses and control.", default=0, show_default=True, type=click.IntRange(min=0))
+@click.option("--seed", help="Seed of batch, synapses and control.", default=0, show_default=True, type=click.IntRange(min=0))
 @click.option(
     "--memory", default=1.0, show_default=True, type=click.FloatRange(min=0, min_open=True), help="GiB for the largest arrays."
 )
@@ -54,20 +55,20 @@ def analyze(
     """
     from neurograph.analysis.field import AnalysisError
     from neurograph.analysis.tools import analyze as run
-    from neurograph.experiments.experiment import find_topology
     from neurograph.genome import load_genome_file
     from neurograph.report.analysis import write_page
     from neurograph.tasks import get_task
+    from neurograph.topology import load_topology
     from neurograph.topology.layered import mlp
 
-    file = load_genome_file(genome)
+    file: Any = load_genome_file(genome)
     if file.rule is None:
         raise AnalysisError(
             f"{genome}: the file has no rule, which says how its numbers are used; save it with save_genome(path, genome, rule)"
         )
     name = Path(genome).stem
     sizes = re.fullmatch(r"\d+(-\d+)+", topology)
-    graph = mlp(*map(int, topology.split("-"))) if sizes else find_topology(topology)
+    graph = mlp(*map(int, topology.split("-"))) if sizes else load_topology(topology)
     data = get_task(task)
     if len(graph.outputs) == 1 and data.num_classes == 2:
         data = data.with_outputs(1)

@@ -16,7 +16,7 @@ from neurograph.cli.options import batch_option, json_option, print_json, seed_o
 @click.option("--genome", default="digits", show_default=True, help="A genome of the zoo, or a file; its rule is what runs.")
 @batch_option
 @click.option("--steps", type=click.IntRange(1), default=10, show_default=True, help="Learning steps under the gradient.")
-@click.option("--repeat", type=click.IntRange(1), default=7, show_default=True, help="Runs, of which the median is told.")
+@click.option("--repeat", type=click.IntRange(1), default=7, show_default=True, help="Runs, whose median is printed.")
 @click.option("--kernel", default="auto", show_default=True, help="How the graph runs: auto, blocks, gather, reference, ...")
 @click.option("--no-gradient", is_flag=True, help="Leave out the meta-gradient, which takes longest to compile.")
 @seed_option
@@ -24,9 +24,9 @@ from neurograph.cli.options import batch_option, json_option, print_json, seed_o
 def bench(
     topology: str, genome: str, batch: int, steps: int, repeat: int, kernel: str, no_gradient: bool, seed: int, as_json: bool
 ) -> None:
-    """Measure TOPOLOGY on this machine: time of a learning step and of a meta-gradient, memory foretold and used.
+    """Measure TOPOLOGY on this machine: time of a learning step and of a meta-gradient, memory predicted and used.
 
-    Inputs and labels are random: times do not depend on them. Quick and rough; close other programs for numbers to rely on.
+    Inputs and labels are random: times do not depend on them. The numbers are rough; close other programs for better ones.
 
     \b
     neurograph bench mlp
@@ -43,9 +43,8 @@ def bench(
     from neurograph.network.step import learning_step
     from neurograph.tasks import Batch, Episode
     from neurograph.topology import load_topology
-    from neurograph.topology.shipped import topology_file
 
-    file, graph = load_genome_file(genome), load_topology(topology_file(topology))
+    file, graph = load_genome_file(genome), load_topology(topology)
     if file.rule is None:
         raise ExperimentError(f"genome {genome!r}: its file holds no rule, so nothing says how it is used")
     started = time.perf_counter()
@@ -99,7 +98,7 @@ def bench(
         memory = "not known" if one["bytes"] is None else f"{one['bytes'] / 1e6:,.1f} MB"
         times = "".join(f"{_time(one[key]):>10}" for key in ("median", "fastest", "slowest"))
         click.echo(f"{title:<18}"[:18].ljust(16) + f"{times}{_time(one['compiling']):>11}{memory:>11}")
-    click.echo(f"memory foretold by the plan for a step: {foretold / 1e6:,.1f} MB (synapses, tables, one copy of the states)")
+    click.echo(f"memory predicted by the plan for a step: {foretold / 1e6:,.1f} MB (synapses, tables, one copy of the states)")
 
 
 def _time(seconds: float) -> str:
@@ -107,7 +106,7 @@ def _time(seconds: float) -> str:
 
 
 def _measure(function: Callable[..., Any], arguments: tuple[Any, ...], repeat: int) -> dict[str, Any]:
-    """Seconds of compiling and running, and the bytes that the compiled program says it needs at once."""
+    """Returns seconds of compiling and running, and the peak of bytes that the compiled program states."""
     import statistics
 
     import jax
@@ -124,7 +123,7 @@ def _measure(function: Callable[..., Any], arguments: tuple[Any, ...], repeat: i
     try:
         memory: Any = program.memory_analysis()
         size = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
-    except (AttributeError, NotImplementedError, jax.errors.JaxRuntimeError):  # not every back end tells
+    except (AttributeError, NotImplementedError, jax.errors.JaxRuntimeError):  # not every back end states it
         size = None
     return {
         "median": statistics.median(seconds),

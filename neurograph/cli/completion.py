@@ -8,7 +8,7 @@ import click
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print what makes SHELL complete the commands and options of neurograph.
+    """Print a script that makes SHELL complete the commands and options of neurograph.
 
     \b
     neurograph completion bash >> ~/.bashrc

@@ -121,7 +121,7 @@ def draw(source: str, out: Path, title: str | None) -> None:
 @click.option("--tolerance", type=float, help="Exit with 1 if the relative distance is larger.")
 @_JSON
 def compare(first: str, second: str, align: bool, tolerance: float | None, as_json: bool) -> None:
-    """Compare two genomes array by array, up to what no behaviour can tell apart: names of states, free scales and signs.
+    """Compare two genomes array by array, up to differences without effect: names of states, free scales and signs.
 
     \b
     neurograph genome compare runs/a/genome.json runs/b/genome.json
@@ -304,7 +304,7 @@ def _rule_data(rule: Rule | None) -> dict[str, Any] | None:
 
 
 def _differing(first: Rule | None, second: Rule | None) -> list[str]:
-    """Options in which two rules differ, as text."""
+    """Returns the options in which two rules differ, as text."""
     if first is None or second is None:
         return [] if first is second else ["only one of the files has a rule"]
     a, b = first.to_dict(), second.to_dict()

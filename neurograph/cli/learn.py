@@ -69,7 +69,6 @@ def train(
     from neurograph.tasks import get_task
     from neurograph.topology import load_topology
     from neurograph.topology.layered import mlp
-    from neurograph.topology.shipped import topology_file
 
     file, made = load_genome_file(genome), get_task(task)
     if file.rule is None:
@@ -77,7 +76,7 @@ def train(
     if topology is None:
         graph = mlp(made.num_inputs, 64, made.num_outputs)
     else:
-        graph = load_topology(topology_file(topology))
+        graph = load_topology(topology)
     problem = Problem(Network(graph, file.rule, kernel), made)
     at = _stops(steps)
     keys = jax.random.split(jax.random.key(seed), runs)
@@ -115,7 +114,7 @@ def train(
 
 
 def _stops(steps: int) -> list[int]:
-    """0, 1, 2, 5, 10, 20, 50, ... up to and with `steps`."""
+    """Returns 0, 1, 2, 5, 10, 20, 50, ... up to and with `steps`."""
     stops = {0, steps}
     scale = 1
     while scale <= steps:

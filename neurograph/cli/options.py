@@ -1,6 +1,7 @@
-"""What the commands have in common. Conventions:
+"""Options that commands share. Conventions:
 
-- What a command is about stands first and is required: `topology show FILE`, `train TASK`, `report FOLDER`. The rest: options.
+- The subject of a command stands first and is required: `topology show FILE`, `train TASK`, `report FOLDER`. All else are
+  options.
 - One name for one thing: `--genome`, `--topology`, `--task`, `--steps` (learning steps), `--batch`, `--states`, `--runs`
   (repetitions with other seeds), `--query` (rows judged on), `--seed`, `--set KEY=VALUE` (of an experiment), `--out` (for
   results), `--json`, `--resume`.
@@ -21,17 +22,17 @@ import click
 __all__ = ["batch_option", "json_option", "out_file_option", "print_json", "seed_option", "to_json"]
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON value on standard output.")
-seed_option = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of all randomness.")
+seed_option = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all randomness.")
 batch_option = click.option("--batch", type=click.IntRange(1), default=128, show_default=True, help="Rows per learning step.")
 
 
 def out_file_option(help: str) -> Any:
-    """`--out FILE`, in a folder that exists."""
+    """Returns the option `--out FILE`."""
     return click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help=help)
 
 
 def to_json(data: Any) -> str:
-    """Readable JSON that every reader accepts: NaN and infinities become null."""
+    """Returns readable JSON that every reader accepts: NaN and infinities become null."""
     return json.dumps(_finite(data), indent=2, ensure_ascii=False, allow_nan=False)
 
 

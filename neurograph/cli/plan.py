@@ -33,9 +33,8 @@ def plan(file: str, states: int, batch: int, rows: int, as_json: bool) -> None:
     from neurograph.network.plan import compile_plan
     from neurograph.network.plan.describe import block_costs
     from neurograph.topology import load_topology
-    from neurograph.topology.shipped import topology_file
 
-    topology = load_topology(topology_file(file))
+    topology = load_topology(file)
     made = compile_plan(topology, native=native.available())
     costs = block_costs(made, states)
     if as_json:

@@ -32,11 +32,11 @@ def _duration(seconds: float) -> str:
 
 
 class RunProgress:
-    """Use as a context manager; `record` takes the records of `meta_train`, `stage` a line about what runs now."""
+    """A context manager: `record` shows a record of `meta_train`, `stage` the present part of a test."""
 
     def __init__(self, spec: ExperimentSpec, folder: Path, silent: bool = False):
         self.spec, self.folder = spec, folder
-        self.unit = "generations" if spec.training.method in ("cma", "es") else "meta-steps"
+        self.unit = "generations" if spec.training.evolved else "meta-steps"
         self.console = Console(stderr=True, soft_wrap=True, quiet=silent)
         self.before: tuple[int, float] | None = None
         self.rate = ""
@@ -56,9 +56,8 @@ class RunProgress:
 
     def __enter__(self) -> RunProgress:
         training, unroll = self.spec.training, self.spec.unroll
-        size = getattr(training, "population", None)
-        many = {"pes": f", {size} particles each", "cma": f", population {size}", "es": f", population {size}"}
-        what = f"{training.method}: {training.genomes} genome{'s' if training.genomes > 1 else ''}{many.get(training.method, '')}"
+        what = f"{training.method}: {training.genomes} genome{'s' if training.genomes > 1 else ''}"
+        what += f", {training.crowd}" if training.crowd else ""
         steps = f"{unroll.steps}" if unroll.longest == unroll.steps else f"{unroll.steps} to {unroll.longest}"
         self.console.print(
             f"{self.spec.name}: {what}, {training.meta_steps} {self.unit} of {steps} learning"
@@ -97,7 +96,7 @@ class RunProgress:
         self.before = self.before or (step, seconds)  # the first interval compiles: the rate is counted from its end
 
     def stage(self, text: str) -> None:
-        """What a test is doing: one line that is overwritten; without a terminal one line per task and topology."""
+        """Shows the present part of a test: one line that is overwritten; without a terminal, a line per task and topology."""
         what = text.partition(": ")[0]
         if self.console.is_terminal:
             if self.status is None:
@@ -109,6 +108,6 @@ class RunProgress:
         self.tested = what
 
     def close(self) -> None:
-        """End the line of `stage`."""
+        """Ends the line of `stage`."""
         if self.status is not None:
             self.status.stop()

@@ -23,9 +23,9 @@ from neurograph.cli.options import json_option, out_file_option, print_json
 )
 @json_option
 def report(folder: str, second: str | None, out: Path | None, base: Path | None, as_json: bool) -> None:
-    """Write FOLDER/report.html anew from the files of the run, or of the transfer test, in FOLDER; or, with SECOND, one page that
-    compares two runs: what differs in their configurations, curves on the same axes, results side by side, genomes. Nothing is
-    run again.
+    """Write FOLDER/report.html again from the files of the run, or of the transfer test, in FOLDER. With SECOND, write one page
+    that compares two runs: differences of their configurations, curves on the same axes, results side by side, genomes. Nothing
+    is computed again.
 
     \b
     neurograph report runs/digits

@@ -14,7 +14,7 @@ import click
 
 from neurograph.errors import NeurographError, SpecError, TopologyError
 from neurograph.topology import BUILDERS, FORMATS, Limits, Topology, load_topology, save_topology
-from neurograph.topology.shipped import shipped_folder, topology_file
+from neurograph.topology.shipped import shipped_folder
 from neurograph.topology.summary import summarize
 
 __all__ = ["topology"]
@@ -37,10 +37,10 @@ def topology() -> None:
 
 
 def reading(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options of `load_topology` and hands the command a function `load(path)`."""
+    """Adds the options of `load_topology` to a command, which receives a function `load(path)`."""
 
-    @click.option("--inputs", metavar="RULE", help="Who the inputs are: sources, ATTRIBUTE=VALUE or NAME,NAME,...")
-    @click.option("--outputs", metavar="RULE", help="Who the outputs are: sinks, ATTRIBUTE=VALUE or NAME,NAME,...")
+    @click.option("--inputs", metavar="RULE", help="Neurons that are inputs: sources, ATTRIBUTE=VALUE or NAME,NAME,...")
+    @click.option("--outputs", metavar="RULE", help="Neurons that are outputs: sinks, ATTRIBUTE=VALUE or NAME,NAME,...")
     @click.option("--schedule", type=click.Choice(["levels", "synchronous", "mixed"]), help="Instead of the file's schedule.")
     @click.option("--ticks", type=click.IntRange(1), help="Ticks of a synchronous or mixed schedule.")
     @click.option("--outputs-may-project", is_flag=True, default=None, help="Allow synapses out of outputs.")
@@ -62,9 +62,8 @@ def reading(command: Callable[..., Any]) -> Callable[..., Any]:
         **others: Any,
     ) -> Any:
         def load(path: str) -> Topology:
-            named = not Path(path).suffix and not Path(path).exists()
             return load_topology(
-                topology_file(path) if named else path,
+                path,
                 inputs=_rule(inputs),
                 outputs=_rule(outputs),
                 weight=weight or None,
@@ -90,7 +89,7 @@ def _rule(text: str | None) -> Any:
 @click.option("--json", "as_json", is_flag=True, help="One JSON list, an entry per file.")
 @reading
 def check(files: tuple[str, ...], as_json: bool, load: Callable[[str], Topology]) -> None:
-    """Read FILES and tell every fault in them. Exit code 1 if there is any."""
+    """Read FILES and print every fault in them. Exit code 1 if there is any."""
     results = []
     for path in files:
         try:
@@ -129,7 +128,7 @@ def _fault(fault: Any) -> dict[str, Any]:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @reading
 def show(file: str, states: int, batch: int, picture: str | None, as_json: bool, load: Callable[[str], Topology]) -> None:
-    """Print what FILE is: sizes, levels, cycles, dead neurons, sharing, memory. Draw it with --draw."""
+    """Print the properties of FILE: sizes, levels, cycles, dead neurons, sharing, memory. Draw it with --draw."""
     t = load(file)
     facts = summarize(t, states=states, batch=batch)
     if picture:
@@ -144,7 +143,7 @@ def show(file: str, states: int, batch: int, picture: str | None, as_json: bool,
 
 
 def describe(facts: dict[str, Any]) -> list[str]:
-    """Lines of text for `summarize`'s facts."""
+    """Returns the facts of `summarize` as lines of text."""
     lines = [facts["title"]] if facts["title"] else []
     lines += textwrap.wrap(" ".join(facts["description"].split()), 100, initial_indent="  ", subsequent_indent="  ")
 
@@ -235,7 +234,7 @@ def draw(file: str, picture: str, detail: Any, load: Callable[[str], Topology]) 
 @click.option("--force", is_flag=True, help="Overwrite TARGET.")
 @reading
 def convert(file: str, target: str, force: bool, load: Callable[[str], Topology]) -> None:
-    """Write FILE as TARGET; the ending says how. Nothing is lost, and that is checked by reading TARGET again."""
+    """Write FILE as TARGET, whose ending names the format. Nothing is lost: TARGET is read again and compared."""
     if Path(target).suffix.lower() not in FORMATS:
         raise TopologyError(f"{target}: the ending {Path(target).suffix!r} is not known; allowed: {', '.join(FORMATS)}.")
     if Path(target).exists() and not force:

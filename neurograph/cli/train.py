@@ -12,7 +12,7 @@ _SET = "Override one value of the experiment, such as training.meta_steps=50; re
 
 
 def _run_options(command: Callable[..., None]) -> Callable[..., None]:
-    """What `meta-train` and `evolve` have in common."""
+    """Adds the options that `meta-train` and `evolve` share."""
     out = click.Path(path_type=Path, file_okay=False)
     for option in (
         click.option("--tensorboard", is_flag=True, help="Write TensorBoard event files too, into the run folder."),
@@ -52,10 +52,12 @@ def evolve(experiment: str, no_transfer: bool, **options: Any) -> None:
     from neurograph.errors import ExperimentError
     from neurograph.experiments.spec import METHODS, load_experiment
 
-    method = load_experiment(experiment, options["overrides"]).training.method
-    if method == "gradient":
-        others = ", ".join(name for name in METHODS if name != "gradient")
-        raise ExperimentError(f"{experiment}: training.method is gradient; evolve runs {others} (use meta-train)")
+    training = load_experiment(experiment, options["overrides"]).training
+    if training.command != "evolve":
+        others = ", ".join(name for name, spec in METHODS.items() if spec.command == "evolve")
+        raise ExperimentError(
+            f"{experiment}: training.method is {training.method}; evolve runs {others} (use {training.command})"
+        )
     _run(experiment, with_transfer=not no_transfer, **options)
 
 
@@ -64,7 +66,7 @@ def evolve(experiment: str, no_transfer: bool, **options: Any) -> None:
 @click.option("--resume", is_flag=True, help="Continue where it was stopped.")
 def quickstart(out: Path, resume: bool) -> None:
     """Meta-learn two genomes, on functions of two variables and on 8x8 digits; test them on problems and graphs that they never
-    saw, beside gradient descent; write reports. Minutes on two cores, nothing is downloaded.
+    saw, beside gradient descent; write reports. It takes minutes on two cores, and nothing is downloaded.
 
     The same as `neurograph meta-train functions` and `neurograph meta-train digits`.
     """
@@ -93,17 +95,17 @@ def _run(
     spec = load_experiment(source, overrides)
     folder = out or Path("runs") / spec.name
     path = Path(source)
-    base = path.parent if path.exists() else None
+    base = path.parent if path.is_file() else None
 
     from neurograph.cli.progress import RunProgress
     from neurograph.experiments.final import final_test
     from neurograph.experiments.train import meta_train as run
     from neurograph.meta import device_mesh
 
-    device_mesh(spec.devices)  # before JAX is asked anything: it makes devices and joins processes only until then
+    device_mesh(spec.devices)  # before JAX computes anything: later it makes no devices and joins no processes
     import jax
 
-    first = jax.process_index() == 0  # of several processes one speaks and writes; all compute
+    first = jax.process_index() == 0  # of several processes the first prints and writes; all compute
     with RunProgress(spec, folder, silent=not first) as progress:
         genome, rule = run(spec, folder, base=base, resume=resume, progress=progress.record)
     if with_transfer and spec.transfer.topologies:

@@ -13,7 +13,7 @@ from neurograph.errors import ExperimentError
 __all__ = ["transfer"]
 
 
-# Spellings of before, which scripts may still use.
+# Earlier names of options, which scripts may still use.
 RENAMED = {"seeds": "runs", "validation-seeds": "validation-runs", "batch-size": "batch", "query-size": "query"}
 
 
@@ -67,12 +67,12 @@ def transfer(
 ) -> None:
     """Test every GENOME on every topology and task, beside gradient descent on the same graphs and batches.
 
-    A GENOME is a file or a name of the zoo, a TOPOLOGY a file or a shipped name, a TASK a name (in quotes with its options). They
-    stand in a row, or topologies and tasks come as options.
+    A GENOME is a file or a name of the zoo, a TOPOLOGY a file or a shipped name, a TASK a name (in quotes with its options).
+    Topologies and tasks follow the genomes, or are given by options.
 
-    Learning rates of the baselines are chosen on validation data for every graph and step count; what is shown comes from test
-    data, touched once. Finished cells are kept under --out and never computed twice: a run that was stopped goes on with the same
-    command, one that asks for more computes what is new. Pairs of task and topology whose widths do not fit are told, not run.
+    Learning rates of the baselines are chosen on validation data for every graph and step count; the results come from test
+    data, touched once. Finished cells are kept under --out and never computed twice: the same command continues a stopped run,
+    and a larger one computes the new cells. Pairs of task and topology whose widths do not fit are listed, not run.
 
     \b
     neurograph transfer digits mlp residual connectome digits
@@ -101,11 +101,11 @@ def transfer(
                 f"{source}: the file has no rule, so it cannot be tested; save it with the rule it was learned under"
             )
         named_genomes[_unused(_name(source), named_genomes)] = (file.genome, file.rule)
-    from neurograph.experiments.experiment import find_topology
+    from neurograph.topology import load_topology
 
     named_topologies: dict[str, Any] = {}
     for source in sources["topology"]:
-        named_topologies[_unused(_name(source), named_topologies)] = find_topology(source)
+        named_topologies[_unused(_name(source), named_topologies)] = load_topology(source)
     named_tasks: dict[str, Any] = {}
     for text in sources["task"]:
         name, options = _task(text, data_dir)
@@ -154,7 +154,7 @@ def transfer(
 
 
 def _command(sources: dict[str, list[str]], options: dict[str, Any]) -> str:
-    """The command line that asks the same again."""
+    """Returns the command line of the same test."""
     import shlex
 
     words = ["neurograph", "transfer", *sources["genome"]]
@@ -187,7 +187,7 @@ def _unused(name: str, taken: dict[str, Any]) -> str:
 
 
 def _task(text: str, data_dir: str | None) -> tuple[str, dict[str, Any]]:
-    """ "mnist size=10 classes=0-4" to a name and options."""
+    """Returns name and options of a text such as "mnist size=10 classes=0-4"."""
     import shlex
 
     import yaml

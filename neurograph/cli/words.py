@@ -1,6 +1,6 @@
-"""Words of `neurograph transfer` that may be genomes, topologies or tasks.
+"""Words of `neurograph transfer`, sorted into genomes, topologies and tasks.
 
-Each is what it can be; where that leaves a choice, the order GENOME... TOPOLOGY... TASK... decides.
+Names and files decide the kind of a word; where they leave a choice, the order GENOME... TOPOLOGY... TASK... decides.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from neurograph.documents import closest
 from neurograph.errors import ExperimentError
 from neurograph.genome.files import FORMAT, zoo_names
 from neurograph.tasks.registry import schemes, task_names
 from neurograph.topology.files import FORMATS
-from neurograph.topology.shipped import shipped_folder, shipped_names
+from neurograph.topology.shipped import shipped_names
 
 __all__ = ["KINDS", "kinds_of", "names_in", "sort_words"]
 
@@ -21,19 +22,19 @@ KINDS = ("genome", "topology", "task")
 
 
 def names_in(text: str) -> list[str]:
-    """Names with commas between; a file may have commas in its name, a task in its options."""
+    """Returns the names in a list with commas; a file may have commas in its name, a task in its options."""
     whole = Path(text).exists() or "=" in text or " " in text.strip() or ":" in text
     return [part.strip() for part in ([text] if whole else text.split(","))]
 
 
 def kinds_of(word: str) -> list[str]:
-    """Which of `KINDS` a word can be, by the names there are and by what files hold."""
+    """Returns the `KINDS` that a word can be, by known names and by the content of files."""
     path, found = Path(word), []
     known = path.is_file() and path.suffix.lower() in FORMATS
     learned = known and _is_genome(path)
     if learned or word in zoo_names():
         found.append("genome")
-    if (known and not learned) or word in shipped_names() or (shipped_folder() / path.name).is_file():
+    if (known and not learned) or word in shipped_names():
         found.append("topology")
     scheme, colon, _ = word.partition(":")
     if (colon and f"{scheme}:..." in [entry.name for entry in schemes()]) or word.split(" ")[0] in task_names():
@@ -52,23 +53,23 @@ def _is_genome(path: Path) -> bool:
 
 
 def sort_words(words: Sequence[str], given: Mapping[str, bool]) -> dict[str, list[str]]:
-    """The words as genomes, topologies and tasks.
+    """Sorts words into genomes, topologies and tasks.
 
     Args:
       words: as typed.
-      given: kinds that an option names already: no word is taken for one of those.
+      given: kinds that an option names already; no word becomes one of those.
 
     Returns:
-      {"genome": names, "topology": names, "task": names}; of a kind that is not given at least one.
+      {"genome": names, "topology": names, "task": names}, at least one of every kind that is not given.
 
     Raises:
-      ExperimentError: a word that is nothing of the kind, a kind that is missing, or more than one way to read the words.
+      ExperimentError: a word is of no kind, a kind is missing, or the words can be read in several ways.
     """
     names = [name for word in words for name in names_in(word)]
     wanted = [kind for kind in KINDS if not given.get(kind)]
     possible = [[kind for kind in kinds_of(name) if kind in wanted] for name in names]
     for name, kinds in zip(names, possible):
-        if not kinds and (wanted != ["genome"] or kinds_of(name)):  # of a genome that is none its reader says more
+        if not kinds and (wanted != ["genome"] or kinds_of(name)):  # the reader of genomes has the better message
             raise ExperimentError(_unknown(name, wanted))
     if wanted == ["genome"]:
         return {"genome": names, "topology": [], "task": []}
@@ -89,7 +90,7 @@ def sort_words(words: Sequence[str], given: Mapping[str, bool]) -> dict[str, lis
 
 
 def _in_order(possible: Sequence[Sequence[str]], wanted: Sequence[str]) -> list[tuple[str, ...]]:
-    """All ways to read the words in which the kinds follow each other in their order."""
+    """Returns all ways to read the words in which the kinds follow each other in their order."""
     ways: list[tuple[str, ...]] = [()]
     for kinds in possible:
         ways = [(*way, k) for way in ways for k in kinds if not way or wanted.index(k) >= wanted.index(way[-1])]
@@ -100,5 +101,7 @@ def _unknown(name: str, wanted: Sequence[str]) -> str:
     if kinds := kinds_of(name):
         kind = kinds[0]
         return f"{name}: a {kind}, but --{kind} names some already; give all so, or all as words"
-    there = {"genome": ", ".join(zoo_names()), "topology": "neurograph topology list", "task": "neurograph task list"}
-    return f"{name}: no file, and no " + ", no ".join(f"{kind} of that name ({there[kind]})" for kind in wanted)
+    names = {"genome": zoo_names, "topology": shipped_names, "task": task_names}
+    close = closest(name.split(" ")[0], [known for kind in wanted for known in names[kind]()])
+    hint = f"; did you mean {close!r}?" if close else f"; see {', '.join(f'neurograph {kind} list' for kind in wanted)}."
+    return f"{name}: no such file, and no {' or '.join(wanted)} of that name{hint}"

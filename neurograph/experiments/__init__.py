@@ -1,4 +1,4 @@
-"""What takes minutes and leaves a folder: meta-training and transfer tests, resumable."""
+"""Meta-training and transfer tests: they take minutes, leave a folder, and resume from it."""
 
 from neurograph._lazy import attach
 

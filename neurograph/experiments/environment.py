@@ -14,7 +14,7 @@ __all__ = ["current_environment", "versions"]
 
 
 def current_environment() -> dict[str, Any]:
-    """Versions and devices, for the record."""
+    """Returns versions and devices, as a run records them."""
     packages = {}
     for name in ("neurograph", "jax", "jaxlib", "numpy", "optax", "cma", "networkx", "scikit-learn"):
         try:
@@ -27,7 +27,7 @@ def current_environment() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Of what computes: part of every key."""
+    """Returns the versions and the device that decide numbers: part of every key of a stored cell."""
     try:
         own = metadata.version("neurograph")
     except metadata.PackageNotFoundError:

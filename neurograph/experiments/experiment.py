@@ -1,56 +1,52 @@
-"""Runs of an experiment: meta-train, checkpoint, resume, choose on validation, test transfer, report."""
+"""A specification made ready to run: start genomes, problems, objective, optimizer."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from neurograph.errors import ExperimentError, NeurographError, TopologyError
+from neurograph.errors import ExperimentError, NeurographError
 from neurograph.experiments.folder.run_folder import start_genome
 from neurograph.experiments.folder.topologies import kept_topology
-from neurograph.experiments.spec import ExperimentSpec, GradientSpec, PESSpec
-from neurograph.genome import Genome, effective_fields
+from neurograph.experiments.spec import ExperimentSpec
+from neurograph.genome import Genome
 from neurograph.genome.rule import Rule
 from neurograph.learning.inner_loop import Problem
-from neurograph.meta import PES, EvolutionOptimizer, GradientOptimizer, Objective, device_mesh, screen, start_genomes
+from neurograph.meta import Objective, device_mesh, screen, start_genomes
 from neurograph.meta.population import evaluate, stack
 from neurograph.network.network import Network
 from neurograph.tasks import get_task
-from neurograph.topology import Topology, load_topology
+from neurograph.topology import load_topology
 from neurograph.topology.shipped import topology_file
 
-__all__ = [
-    "Experiment",
-    "find_topology",
-]
+__all__ = ["Experiment", "located", "topology_path"]
 
 
-def find_topology(name: str | Path, beside: Path | None = None) -> Topology:
-    """A topology by path (also relative to the folder `beside`), or a shipped one by its name, such as "mlp".
+def topology_path(name: str, base: Path | None, run: Path | None = None) -> Path:
+    """Returns the file of a topology: a copy in the folder of the run, or in that of the run that is repeated, or as
+    `topology_file` finds it.
 
     Raises:
-      ExperimentError: no such file and no such name; the places looked at are named.
+      TopologyError: there is no such file and no such name.
     """
-    return load_topology(topology_path(name, beside))
+    return kept_topology(run, name) or kept_topology(base, name) or topology_file(name, base)
 
 
-def topology_path(name: str | Path, beside: Path | None, run: Path | None = None) -> Path:
-    """The file of a topology: the copy that the folder of the run keeps, or the run whose configuration is rerun; else a path."""
+@contextmanager
+def located(where: str) -> Iterator[None]:
+    """Puts the place in the experiment before every line of an error that its body raises.
+
+    Raises:
+      ExperimentError: in place of any `NeurographError`.
+    """
     try:
-        return kept_topology(run, name) or kept_topology(beside, name) or topology_file(name, beside)
-    except TopologyError as error:
-        raise ExperimentError(str(error)) from error
-
-
-def located(where: str, make: Callable[[], Any]) -> Any:
-    """Run `make`; name the place in the experiment if it fails."""
-    try:
-        return make()
+        yield
     except NeurographError as error:
         raise ExperimentError("\n".join(f"{where}: {line}" for line in str(error).splitlines())) from error
 
@@ -59,40 +55,31 @@ class Experiment:
     """A specification made ready to run.
 
     Args:
-      spec: what to do.
-      base: folder that relative paths of topologies and of the start genome are looked up in, after the current one.
-      run: folder of the run: what it keeps of topology files and of the start genome comes before all others.
+      spec: the specification.
+      base: folder in which relative paths of topologies and of the start genome are looked up, after the current one.
+      run: folder of the run: its copies of topology files and of the start genome are taken before all others.
 
     Attributes:
-      files: of the topologies, by name.
+      files: files of the topologies, by name.
 
     Raises:
-      ExperimentError: a rule, start, task or topology that does not exist or does not fit; the place is named.
+      ExperimentError: a rule, start, task or topology does not exist or does not fit; the place is named.
     """
 
     def __init__(self, spec: ExperimentSpec, base: Path | None = None, run: Path | None = None):
         mesh = device_mesh(spec.devices)
         self.spec = spec
-        named = spec.start.genome
-        self.start_file = located("start.genome", lambda: start_genome(named, base, run)) if named else None
+        self.start_file = None
+        if spec.start.genome:
+            with located("start.genome"):
+                self.start_file = start_genome(spec.start.genome, base, run)
         inherited = self.start_file.rule.to_dict() if self.start_file and self.start_file.rule else {}
-        self.rule: Rule = located("rule", lambda: Rule.from_dict(inherited | spec.rule))
-        networks: dict[str, Network] = {}
+        with located("rule"):
+            self.rule = Rule.from_dict(inherited | spec.rule)
         self.files: dict[str, Path] = {}
-        problems = []
-        for number, item in enumerate(spec.problems):
-            where = f"problems[{number}]"
-            task = located(f"{where}.task", lambda item=item: get_task(item.task, **item.options))
-            path = located(f"{where}.topology", lambda item=item: topology_path(item.topology, base, run))
-            topology = located(f"{where}.topology", lambda path=path: load_topology(path))
-            self.files[item.topology] = path
-            if topology.digest not in networks:
-                networks[topology.digest] = located(where, lambda topology=topology: Network(topology, self.rule))
-            network = networks[topology.digest]
-            problems.append(located(where, lambda network=network, task=task: Problem(network, task)))
         unroll = spec.unroll
         self.objective = Objective(
-            tuple(problems),
+            self._problems(base, run),
             unroll.longest,
             unroll.batch_size,
             unroll.query_size,
@@ -103,48 +90,43 @@ class Experiment:
             mesh=mesh,
         )
         self.validation = dataclasses.replace(self.objective, query_split="validation", loss="final")
-        self.optimizer = located("training", self._optimizer)
+        with located("training"):
+            self.optimizer = spec.training.optimizer(self.rule, spec.seed)
         keys = jax.random.split(jax.random.key(spec.seed), 5)
         self.keys = dict(zip(("start", "screen", "train", "validate", "transfer"), keys, strict=True))
 
-    def _optimizer(self) -> GradientOptimizer | PES | EvolutionOptimizer:
-        training = self.spec.training
-        if isinstance(training, (GradientSpec, PESSpec)):
-            adam = (training.learning_rate, training.final_learning_rate, max(training.meta_steps, 1), training.clip)
-            if isinstance(training, GradientSpec):
-                return GradientOptimizer(*adam)
-            return PES(training.population, training.sigma, self._fields(), tuple(training.scales.items()), *adam)
-        return EvolutionOptimizer(
-            training.method,
-            training.population,
-            training.sigma,
-            self.spec.seed,
-            self._fields(),
-            tuple(training.scales.items()),
-            training.episodes,
-            training.fitness,
-            training.options,
-        )
-
-    def _fields(self) -> tuple[str, ...]:
-        fields = getattr(self.spec.training, "fields", None)
-        return effective_fields(self.rule) if fields is None else tuple(fields)
+    def _problems(self, base: Path | None, run: Path | None) -> tuple[Problem, ...]:
+        """Returns the problems, those with equal topologies on one network, and stores the files of the topologies."""
+        networks: dict[str, Network] = {}
+        problems = []
+        for number, item in enumerate(self.spec.problems):
+            where = f"problems[{number}]"
+            with located(f"{where}.task"):
+                task = get_task(item.task, **item.options)
+            with located(f"{where}.topology"):
+                self.files[item.topology] = topology_path(item.topology, base, run)
+                topology = load_topology(self.files[item.topology])
+            with located(where):
+                if topology.digest not in networks:
+                    networks[topology.digest] = Network(topology, self.rule)
+                problems.append(Problem(networks[topology.digest], task))
+        return tuple(problems)
 
     def initial_state(self) -> Any:
-        """Start genomes, screened if the experiment says so."""
+        """Returns the state before the first meta-step, whose genomes are screened if the experiment says so."""
         spec, start = self.spec, self.spec.start
         count = max(spec.training.screen, spec.training.genomes)
         if self.start_file:
-            genomes = stack([self.start_file.genome] * spec.training.genomes)
+            kept: Any = self.start_file.genome
+            genomes = stack([kept] * spec.training.genomes)
         else:
-            genomes = located(
-                "start",
-                lambda: start_genomes(start.kind, count, self.rule, key=self.keys["start"], spread=start.spread, **start.arrays),
-            )
+            with located("start"):
+                genomes = start_genomes(start.kind, count, self.rule, key=self.keys["start"], spread=start.spread, **start.arrays)
             if count > spec.training.genomes:
                 genomes = screen(self.objective, genomes, spec.training.genomes, key=self.keys["screen"])
-        return located("training", lambda: self.optimizer.init(genomes, key=self.keys["train"], objective=self.objective))
+        with located("training"):
+            return self.optimizer.init(genomes, key=self.keys["train"], objective=self.objective)
 
     def validate(self, genomes: Genome, steps: int) -> dict[str, np.ndarray]:
-        """Every genome on the same validation episodes: {"loss", "accuracy"}, [G, problems]."""
+        """Judges every genome on the same validation episodes; returns {"loss", "accuracy"}, each [G, problems]."""
         return evaluate(self.validation, genomes, self.keys["validate"], self.spec.training.validation_episodes, steps)

@@ -17,6 +17,7 @@ from neurograph.experiments.transfer.results import Transfer
 from neurograph.genome import Genome
 from neurograph.genome.rule import Rule
 from neurograph.learning.baselines import SETTINGS
+from neurograph.learning.trial import Trial
 from neurograph.tasks import get_task
 from neurograph.topology import load_topology
 
@@ -32,44 +33,31 @@ def final_test(
     base: Path | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Transfer:
-    """Test a genome as the experiment's `transfer` says, once, on test data; writes transfer.json.
+    """Tests a genome as the experiment's `transfer` says, once, on test data, and writes transfer.json.
 
-    Topologies that a task does not fit are left out for that task. Their files are kept in the folder, as those of training.
+    Topologies that a task does not fit are left out for that task. The folder keeps their files, as those of training.
 
     Raises:
-      ExperimentError: a topology or task that does not exist, or a task that fits none of the topologies.
+      ExperimentError: a topology or task does not exist, or a task fits none of the topologies.
     """
     wanted = spec.transfer
-    paths = {
-        name: located("transfer.topologies", lambda name=name: topology_path(name, base, folder)) for name in wanted.topologies
-    }
-    topologies = {name: located("transfer.topologies", lambda path=path: load_topology(path)) for name, path in paths.items()}
+    with located("transfer.topologies"):
+        paths = {name: topology_path(name, base, folder) for name in wanted.topologies}
+        topologies = {name: load_topology(path) for name, path in paths.items()}
     items = [ProblemSpec(task=name, topology="") for name in wanted.tasks] or spec.problems
+    trial = Trial(tuple(wanted.at), wanted.batch_size, wanted.query_size, wanted.seeds, spec.seed, wanted.validation_seeds)
+    settings = tuple(setting for setting in SETTINGS if setting.optimizer in wanted.baselines)
     results = []
     for item in {(i.task, json.dumps(i.options, sort_keys=True)): i for i in items}.values():
-        task = located("transfer.tasks", lambda item=item: get_task(item.task, **item.options))
+        with located("transfer.tasks"):
+            task = get_task(item.task, **item.options)
         width = (task.num_inputs, task.num_outputs)
         fitting = {name: t for name, t in topologies.items() if (len(t.inputs), len(t.outputs)) == width}
         if not fitting:
             raise ExperimentError(
                 f"transfer.topologies: none has the {width[0]} inputs and {width[1]} outputs of task {task.name!r}"
             )
-        results.append(
-            transfer(
-                genome,
-                rule,
-                fitting,
-                [task],
-                at=wanted.at,
-                seeds=wanted.seeds,
-                seed=spec.seed,
-                batch_size=wanted.batch_size,
-                query_size=wanted.query_size,
-                settings=tuple(s for s in SETTINGS if s.optimizer in wanted.baselines),
-                validation_seeds=wanted.validation_seeds,
-                progress=say,
-            )
-        )
+        results.append(transfer(genome, rule, fitting, [task], trial, settings=settings, progress=say))
     result = _joined(results)
     if jax.process_index() == 0:
         for name, path in paths.items():
@@ -79,7 +67,7 @@ def final_test(
 
 
 def _joined(parts: list[Transfer]) -> Transfer:
-    """Tests of several tasks as one: rows in a row, counts added up."""
+    """Returns tests of several tasks as one: all rows in order, counts added up."""
     notes = dict(parts[0].notes)
     for part in parts[1:]:
         for name, value in part.notes.items():

@@ -1,17 +1,21 @@
-"""What an experiment file may say. Every fault is told at once, with file:line, as in topology files."""
+"""The language of experiment files. A fault is reported with its file and line, all of them at once."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError, model_validator
+from pydantic_core import core_schema
 
-from neurograph.documents import Node, Source, fault_message, parse_yaml
+from neurograph.documents import Node, Source, fault_message, named_file, parse_yaml, shown, suggestion
 from neurograph.errors import ExperimentError, Fault, SpecError
+
+if TYPE_CHECKING:
+    from neurograph.genome import Rule
+    from neurograph.meta import PES, EvolutionOptimizer, GradientOptimizer
 
 __all__ = ["ExperimentSpec", "experiment_names", "load_experiment"]
 
@@ -23,10 +27,10 @@ class _Spec(BaseModel):
 
 
 class StartSpec(_Spec):
-    """Where the search begins: `genome` (file or zoo name), or a kind with a spread; `arrays` overrides single arrays."""
+    """The start of the search: `genome` (file or zoo name), or a kind with a spread; `arrays` overrides single arrays."""
 
     kind: Literal["near_backprop", "random"] = "near_backprop"
-    spread: float | None = Field(None, ge=0)
+    spread: float | None = Field(default=None, ge=0)
     arrays: dict[str, Any] = {}
     genome: str | None = None
 
@@ -40,21 +44,21 @@ class ProblemSpec(_Spec):
 
 
 class UnrollSpec(_Spec):
-    """Inner loop: `steps` batches of `batch_size`; `grow_by` more every `grow_every` meta-steps, to `max_steps` (4.2).
+    """The inner loop: `steps` batches of `batch_size`, and `grow_by` more every `grow_every` meta-steps, up to `max_steps` (4.2).
 
-    Judged on `query_batches` batches of `query_size` rows. `truncation` cuts it into windows that meta-steps go through one by
-    one; `loss` says what counts: the query after the last step, after all `steps`, or after all `truncations`.
+    It is judged on `query_batches` batches of `query_size` rows. `truncation` cuts it into windows that meta-steps go through one
+    by one. `loss` names the queries that count: the one after the last step, after all `steps`, or after all `truncations`.
     """
 
-    steps: int = Field(10, ge=1, le=100_000)
-    batch_size: int = Field(128, ge=1)
-    query_size: int = Field(256, ge=1)
-    query_batches: int = Field(1, ge=1)
-    replicas: int = Field(1, ge=1)
-    grow_by: int = Field(0, ge=0)
-    grow_every: int = Field(0, ge=0)
-    max_steps: int | None = Field(None, ge=1)
-    truncation: int | None = Field(None, ge=1)
+    steps: int = Field(default=10, ge=1, le=100_000)
+    batch_size: int = Field(default=128, ge=1)
+    query_size: int = Field(default=256, ge=1)
+    query_batches: int = Field(default=1, ge=1)
+    replicas: int = Field(default=1, ge=1)
+    grow_by: int = Field(default=0, ge=0)
+    grow_every: int = Field(default=0, ge=0)
+    max_steps: int | None = Field(default=None, ge=1)
+    truncation: int | None = Field(default=None, ge=1)
     loss: Literal["final", "steps", "truncations"] | None = None
 
     @model_validator(mode="after")
@@ -68,7 +72,7 @@ class UnrollSpec(_Spec):
 
     @property
     def counted(self) -> str:
-        """The loss: every truncation's where there are any, unless the experiment says otherwise."""
+        """The queries that count: those after every truncation where there are any, unless the experiment says otherwise."""
         return self.loss or ("truncations" if self.truncation else "final")
 
     @property
@@ -76,97 +80,168 @@ class UnrollSpec(_Spec):
         return self.max_steps or self.steps
 
     def length(self, meta_step: int) -> int:
-        """Unroll length at a meta-step."""
+        """Returns the unroll length at a meta-step."""
         grown = self.grow_by * (meta_step // self.grow_every) if self.grow_every else 0
         return min(self.steps + grown, self.longest)
 
 
 class _TrainingSpec(_Spec):
-    """What all methods share. `screen` start genomes are tried, the best are taken; `keep`: the result is of which validation."""
+    """The fields that all methods share. A method is one class: its fields, its `optimizer`, and the words about its runs.
 
-    meta_steps: int = Field(300, ge=0)
-    screen: int = Field(0, ge=0)
-    validation_episodes: int = Field(8, ge=1)
+    `screen` start genomes are tried and the best are taken; `keep` names the validation that decides the result: the last, or
+    the best.
+    """
+
+    evolved: ClassVar[bool] = False
+    """Whether it searches one mean genome; records then hold the scores of its population."""
+    command: ClassVar[str] = "evolve"
+    """The command that runs it."""
+
+    method: str
+    meta_steps: int = Field(default=300, ge=0)
+    screen: int = Field(default=0, ge=0)
+    validation_episodes: int = Field(default=8, ge=1)
     keep: Literal["last", "best"] = "last"
 
     @property
     def open_ended(self) -> bool:
-        """Whether no meta-step depends on how many there will be, so that a finished run can be prolonged."""
-        return getattr(self, "final_learning_rate", None) is None and not getattr(self, "replace", 0)
+        """Whether no meta-step depends on their number, so that a finished run can be prolonged."""
+        return True
+
+    @property
+    def crowd(self) -> str:
+        """The population of a genome in words, "" without one."""
+        return ""
+
+    def check(self, unroll: UnrollSpec) -> None:
+        """Accepts the inner loop, or raises a ValueError that names what the method cannot do."""
 
 
-class GradientSpec(_TrainingSpec):
+class _AdamSpec(_TrainingSpec):
+    """Adam on meta-gradients of `genomes` searches side by side, of which the `replace` worst go on from the best."""
+
+    genomes: int = Field(default=1, ge=1)
+    learning_rate: float = Field(default=1e-2, gt=0)
+    final_learning_rate: float | None = Field(default=None, gt=0)
+    clip: float = Field(default=10.0, gt=0)
+    interval: int = Field(default=10, ge=1)
+    validate_every: int = Field(default=50, ge=1)
+    replace: int = Field(default=0, ge=0)
+
+    @property
+    def open_ended(self) -> bool:
+        return self.final_learning_rate is None and not self.replace
+
+    @property
+    def adam(self) -> tuple[float, float | None, int, float]:
+        """Learning rate, final learning rate, meta-steps between them, largest norm."""
+        return self.learning_rate, self.final_learning_rate, max(self.meta_steps, 1), self.clip
+
+
+class _SearchSpec(_TrainingSpec):
+    """A search of the arrays `fields` of a genome, each in units of its scale; by default all that have an effect."""
+
+    fields: list[str] | None = None
+    scales: dict[str, float] = {}
+
+    def searched(self, rule: Rule) -> tuple[tuple[str, ...], tuple[tuple[str, float], ...]]:
+        """Fields and their scales."""
+        from neurograph.genome import effective_fields
+
+        fields = effective_fields(rule) if self.fields is None else tuple(self.fields)
+        return fields, tuple(self.scales.items())
+
+
+class GradientSpec(_AdamSpec):
     """Adam through the unrolled learning, `genomes` side by side."""
 
+    command: ClassVar[str] = "meta-train"
     method: Literal["gradient"] = "gradient"
-    genomes: int = Field(3, ge=1)
-    learning_rate: float = Field(1e-2, gt=0)
-    final_learning_rate: float | None = Field(None, gt=0)
-    clip: float = Field(10.0, gt=0)
-    interval: int = Field(10, ge=1)
-    validate_every: int = Field(50, ge=1)
-    replace: int = Field(0, ge=0)
+    genomes: int = Field(default=3, ge=1)
+
+    def optimizer(self, rule: Rule, seed: int) -> GradientOptimizer:
+        from neurograph.meta import GradientOptimizer
+
+        return GradientOptimizer(*self.adam)
 
 
-class PESSpec(_TrainingSpec):
+class PESSpec(_SearchSpec, _AdamSpec):
     """Persistent evolution strategies: `population` particles per genome, each a window of its episode further per meta-step."""
 
     method: Literal["pes"]
-    genomes: int = Field(1, ge=1)
-    population: int = Field(40, ge=2)
-    sigma: float = Field(0.05, gt=0)
-    fields: list[str] | None = None
-    scales: dict[str, float] = {}
-    learning_rate: float = Field(1e-2, gt=0)
-    final_learning_rate: float | None = Field(None, gt=0)
-    clip: float = Field(10.0, gt=0)
-    interval: int = Field(10, ge=1)
-    validate_every: int = Field(50, ge=1)
-    replace: int = Field(0, ge=0)
+    population: int = Field(default=40, ge=2)
+    sigma: float = Field(default=0.05, gt=0)
+
+    @property
+    def crowd(self) -> str:
+        return f"{self.population} particles each"
+
+    def check(self, unroll: UnrollSpec) -> None:
+        if unroll.grow_every and not unroll.truncation:
+            raise ValueError("unroll.grow_every: with training.method: pes it needs unroll.truncation, the steps of a window")
+
+    def optimizer(self, rule: Rule, seed: int) -> PES:
+        from neurograph.meta import PES
+
+        return PES(self.population, self.sigma, *self.searched(rule), *self.adam)
 
 
-class _EvolutionSpec(_TrainingSpec):
+class _EvolutionSpec(_SearchSpec):
     """A strategy over vectors; a meta-step is a generation, the result is the mean genome."""
 
-    meta_steps: int = Field(100, ge=0)
-    population: int = Field(80, ge=2)
-    episodes: int = Field(1, ge=1)
+    evolved: ClassVar[bool] = True
+
+    meta_steps: int = Field(default=100, ge=0)
+    population: int = Field(default=80, ge=2)
+    episodes: int = Field(default=1, ge=1)
     fitness: Literal["accuracy", "loss"] = "accuracy"
-    fields: list[str] | None = None
-    scales: dict[str, float] = {}
-    interval: int = Field(1, ge=1)
-    validate_every: int = Field(10, ge=1)
+    interval: int = Field(default=1, ge=1)
+    validate_every: int = Field(default=10, ge=1)
 
     @property
     def genomes(self) -> int:
+        """One: the mean."""
         return 1
 
     @property
     def replace(self) -> int:
+        """None is replaced."""
         return 0
+
+    @property
+    def crowd(self) -> str:
+        return f"population {self.population}"
+
+    def check(self, unroll: UnrollSpec) -> None:
+        if unroll.truncation:
+            raise ValueError(f"unroll.truncation: has no meaning for training.method: {self.method}, which judges whole episodes")
+
+    def _evolution(self, rule: Rule, seed: int, sigma: float, **options: Any) -> EvolutionOptimizer:
+        from neurograph.meta import EvolutionOptimizer
+
+        judged = (self.episodes, self.fitness, tuple(options.items()))
+        return EvolutionOptimizer(self.method, self.population, sigma, seed, *self.searched(rule), *judged)
 
 
 class CMASpec(_EvolutionSpec):
     """Covariance matrix adaptation (section 4.4)."""
 
     method: Literal["cma"]
-    sigma: float = Field(0.3, gt=0)
+    sigma: float = Field(default=0.3, gt=0)
 
-    @property
-    def options(self) -> tuple[tuple[str, Any], ...]:
-        return ()
+    def optimizer(self, rule: Rule, seed: int) -> EvolutionOptimizer:
+        return self._evolution(rule, seed, self.sigma)
 
 
 class ESSpec(_EvolutionSpec):
     """Antithetic evolution strategy with ranks and Adam."""
 
     method: Literal["es"]
-    sigma: float = Field(0.1, gt=0)
-    learning_rate: float = Field(0.05, gt=0)
+    sigma: float = Field(default=0.1, gt=0)
+    learning_rate: float = Field(default=0.05, gt=0)
 
-    @property
-    def options(self) -> tuple[tuple[str, Any], ...]:
-        return (("learning_rate", self.learning_rate),)
+    def optimizer(self, rule: Rule, seed: int) -> EvolutionOptimizer:
+        return self._evolution(rule, seed, self.sigma, learning_rate=self.learning_rate)
 
     @model_validator(mode="after")
     def _pairs(self) -> ESSpec:
@@ -175,24 +250,25 @@ class ESSpec(_EvolutionSpec):
         return self
 
 
-METHODS: dict[str, type[_TrainingSpec]] = {"gradient": GradientSpec, "cma": CMASpec, "es": ESSpec, "pes": PESSpec}
+# The only list of all methods.
+Method = GradientSpec | CMASpec | ESSpec | PESSpec
+
+METHODS: dict[str, type[Method]] = {get_args(spec.model_fields["method"].annotation)[0]: spec for spec in get_args(Method)}
 
 
-def _method(training: Any) -> str | None:
-    """What a `training` block says; gradient if it says nothing."""
-    if isinstance(training, Mapping):
-        method = training.get("method", "gradient")
-        return method if isinstance(method, str) else repr(method)
-    return getattr(training, "method", None)
+class _ByMethod:
+    """Reads a `training` block by its method, which is gradient by default."""
 
+    @staticmethod
+    def named(training: Any) -> str | None:
+        if isinstance(training, Mapping):
+            method = training.get("method", "gradient")
+            return method if isinstance(method, str) else repr(method)
+        return getattr(training, "method", None)
 
-TrainingSpec = Annotated[
-    Annotated[GradientSpec, Tag("gradient")]
-    | Annotated[CMASpec, Tag("cma")]
-    | Annotated[ESSpec, Tag("es")]
-    | Annotated[PESSpec, Tag("pes")],
-    Discriminator(_method),
-]
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        choices = {name: handler.generate_schema(spec) for name, spec in METHODS.items()}
+        return core_schema.tagged_union_schema(choices, self.named)
 
 
 class TransferSpec(_Spec):
@@ -201,48 +277,44 @@ class TransferSpec(_Spec):
     topologies: list[str] = []
     tasks: list[str] = []
     at: list[int] = [0, 1, 2, 5, 10, 20, 50]
-    seeds: int = Field(5, ge=1)
-    batch_size: int = Field(128, ge=1)
-    query_size: int = Field(512, ge=1)
+    seeds: int = Field(default=5, ge=1)
+    batch_size: int = Field(default=128, ge=1)
+    query_size: int = Field(default=512, ge=1)
     baselines: list[Literal["sgd", "momentum", "adam"]] = ["sgd", "momentum", "adam"]
-    validation_seeds: int = Field(3, ge=1)
+    validation_seeds: int = Field(default=3, ge=1)
 
 
 class ExperimentSpec(_Spec):
-    """A whole experiment: what is learned, on what, how, and what is tested at the end.
+    """A whole experiment: rule and start, problems, inner loop, meta-training, and the final test.
 
-    `devices` share a population; `tensorboard` writes event files as well.
+    `devices` share a population; `tensorboard` also writes event files.
     """
 
     name: str = Field("experiment", min_length=1, max_length=100)
     description: str = ""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     rule: dict[str, Any] = {}
     start: StartSpec = StartSpec()
     problems: list[ProblemSpec] = Field(min_length=1)
     unroll: UnrollSpec = UnrollSpec()
-    training: TrainingSpec = GradientSpec()
+    training: Annotated[Method, _ByMethod()] = GradientSpec()
     transfer: TransferSpec = TransferSpec()
-    devices: int | None = Field(None, ge=1)
+    devices: int | None = Field(default=None, ge=1)
     tensorboard: bool = False
 
     @model_validator(mode="after")
     def _sensible(self) -> ExperimentSpec:
-        unroll, method = self.unroll, self.training.method
-        if unroll.truncation and method in ("cma", "es"):
-            raise ValueError(f"unroll.truncation: has no meaning for training.method: {method}, which judges whole episodes")
-        if method == "pes" and unroll.grow_every and not unroll.truncation:
-            raise ValueError("unroll.grow_every: with training.method: pes it needs unroll.truncation, the steps of a window")
+        self.training.check(self.unroll)
         return self
 
 
 def experiment_names() -> list[str]:
-    """Names of the experiments shipped with the package."""
+    """Returns the names of the experiments that come with neurograph."""
     return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
 
 
 def load_experiment(source: str | Path, overrides: tuple[str, ...] = ()) -> ExperimentSpec:
-    """Read an experiment file, or a shipped experiment by name.
+    """Reads an experiment file, or a shipped experiment by name.
 
     Args:
       source: path or name.
@@ -250,16 +322,10 @@ def load_experiment(source: str | Path, overrides: tuple[str, ...] = ()) -> Expe
 
     Raises:
       SpecError: every fault of the file, with its line.
-      ExperimentError: no such file or name, or an override that fits nothing.
+      ExperimentError: there is no such file or name, or an override fits nothing.
     """
-    path = Path(source)
-    if not path.exists() and not path.suffix:
-        if path.name not in experiment_names():
-            close = difflib.get_close_matches(path.name, experiment_names(), 1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            names = ", ".join(experiment_names())
-            raise ExperimentError(f"{source}: no such file, and no shipped experiment; there are: {names}{hint}")
-        path = SHIPPED / f"{path.name}.yaml"
+    shipped = {name: SHIPPED / f"{name}.yaml" for name in experiment_names()}
+    path = named_file(source, shipped, "experiment", ExperimentError)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -296,34 +362,31 @@ def _override(data: Any, override: str) -> None:
 
 
 def _validate(data: Any, path: str, tree: Node | None) -> ExperimentSpec:
-    source = Source(path, tree)
     try:
         return ExperimentSpec.model_validate(data)
     except ValidationError as error:
-        faults: list[Fault] = []
-        for detail in error.errors(include_url=False):
-            location = tuple(detail["loc"])
-            method = location[1] if location[:1] == ("training",) and len(location) > 1 else ""
-            location = location[:1] + location[2:] if method in METHODS else location  # the tag stands in no document
-            if detail["type"] == "union_tag_invalid":
-                got = detail["ctx"]["tag"]
-                close = difflib.get_close_matches(got, METHODS, 1)
-                hint = f" (did you mean {close[0]!r}?)" if close else ""
-                message = f"got {got!r}; allowed: {', '.join(METHODS)}{hint}."
-                faults.append(source.fault(message, ("training", "method")))
-            elif detail["type"] == "union_tag_not_found":
-                faults.append(source.fault(f"got {detail['input']!r}; expected a mapping.", location))
-            elif detail["type"] == "extra_forbidden":
-                allowed = _allowed(location[:-1], str(method))
-                close = difflib.get_close_matches(str(location[-1]), allowed, 1)
-                hint = f" (did you mean {close[0]!r}?)" if close else ""
-                what = f"unknown key for method {method!r}{hint}" if method else f"unknown key{hint}"
-                faults.append(source.fault(f"{what}; allowed: {', '.join(allowed)}.", location, key=True))
-            elif detail["type"] == "missing":
-                faults.append(source.fault(f"missing key `{location[-1]}`.", location[:-1]))
-            else:
-                faults.append(source.fault(fault_message(detail), location))
+        source = Source(path, tree)
+        faults = [_fault(source, detail) for detail in error.errors(include_url=False)]
         raise SpecError(sorted(faults, key=lambda f: (f.line or 0, f.column or 0))) from error
+
+
+def _fault(source: Source, detail: Any) -> Fault:
+    location: tuple[Any, ...] = tuple(detail["loc"])
+    method = ""
+    if location[:1] == ("training",) and location[1:2] and location[1] in METHODS:  # the tag that pydantic adds
+        method, location = location[1], location[:1] + location[2:]
+    kind = detail["type"]
+    if kind == "union_tag_invalid":
+        got = str(detail["ctx"]["tag"])
+        return source.fault(f"got {got[:60]!r}{suggestion(got, METHODS)}", ("training", "method"))
+    if kind == "union_tag_not_found":
+        return source.fault(f"got {shown(detail['input'])}; expected a mapping.", location)
+    if kind == "extra_forbidden":
+        what = f"unknown key for method {method!r}" if method else "unknown key"
+        return source.fault(f"{what}{suggestion(str(location[-1]), _allowed(location[:-1], method))}", location, key=True)
+    if kind == "missing":
+        return source.fault(f"missing key `{location[-1]}`.", location[:-1])
+    return source.fault(fault_message(detail), location)
 
 
 def _allowed(location: tuple[Any, ...], method: str) -> list[str]:
@@ -341,5 +404,5 @@ def _allowed(location: tuple[Any, ...], method: str) -> list[str]:
 
 
 def dump_experiment(spec: ExperimentSpec) -> str:
-    """The resolved experiment as YAML text."""
+    """Returns the resolved experiment as YAML text."""
     return yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)

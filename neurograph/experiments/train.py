@@ -1,4 +1,4 @@
-"""Meta-training as an experiment says, in a run folder that can be continued."""
+"""Meta-training as an experiment says, in a folder from which it resumes."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ __all__ = ["Progress", "meta_train"]
 
 
 Progress = Callable[[dict[str, Any]], None]
+Scores = dict[str, np.ndarray]  # {"loss", "accuracy"}, each [genomes, problems]
 
 
 def meta_train(
@@ -33,22 +34,22 @@ def meta_train(
     resume: bool = False,
     progress: Progress = lambda record: None,
 ) -> tuple[Genome, Rule]:
-    """Meta-train, writing a run folder; stopped at any moment it resumes to the same result, bit for bit.
+    """Meta-trains and writes a run folder; a run that is stopped at any moment resumes to the same result, bit for bit.
 
-    The folder gets config.yaml, environment.json, start_genome.json (of `start.genome`) and topologies/ (copies of files that do
-    not come with neurograph; a run that goes on from a checkpoint uses those), metrics.jsonl (a line per interval), checkpoint,
-    best.json (with `keep: best`), at the end genome.json and summary.json.
+    The folder gets config.yaml, environment.json, start_genome.json (of `start.genome`), topologies/ (copies of files that do not
+    come with neurograph; a run that goes on from a checkpoint reads them), metrics.jsonl (a line per interval), checkpoint and
+    best.json (with `keep: best`); at the end genome.json and summary.json.
 
     Args:
       spec: the experiment.
-      folder: of this run; made if missing.
-      base: where relative paths of topologies and of the start genome are looked up.
-      resume: continue from the folder's checkpoint.
+      folder: folder of this run; made if missing.
+      base: folder in which relative paths of topologies and of the start genome are looked up, after the current one.
+      resume: whether to continue from the folder's checkpoint.
       progress: called with every record that is written.
 
     Returns:
-      The genome that was best on validation data in the end (of an evolution, the mean genome), and its rule; with `keep: best`
-      that of the validation where it was best.
+      The genome that is best on validation data at the end (the mean genome of an evolution) and its rule; with `keep: best` the
+      genome of the best validation.
 
     Raises:
       ExperimentError: the folder holds another run, or its checkpoint belongs to another configuration.
@@ -60,16 +61,19 @@ def meta_train(
     run.keep(experiment.files)
     if spec.start.genome and experiment.start_file:
         run.keep_start(spec.start.genome, experiment.start_file)
-    state, done = run.state, run.done
-    scores: dict[str, np.ndarray] | None = None
-    kept_best = BestSoFar(experiment.rule, folder, done) if training.keep == "best" else None
-    length = unroll.length(done)
+    best = BestSoFar(experiment.rule, folder, run.done) if training.keep == "best" else None
+    state, done, length = run.state, run.done, unroll.length(run.done)
+    scores: Scores | None = None
+
+    def validate(state: Any, length: int) -> Scores:
+        scores = experiment.validate(optimizer.genomes(state), length)
+        if best:
+            best.offer(optimizer.genomes(state), scores, step=done, length=length, write=run.writes)
+        return scores
+
     try:
         while done < training.meta_steps:
-            count = min(training.interval, training.meta_steps - done, training.validate_every - done % training.validate_every)
-            if unroll.grow_every:
-                count = min(count, unroll.grow_every - done % unroll.grow_every)
-            length = unroll.length(done)
+            count, length = _steps_at_once(spec, done), unroll.length(done)
             state, numbers = optimizer.advance(experiment.objective, state, count, length)
             state = on_this_host(state, experiment.objective.mesh)
             done += count
@@ -77,61 +81,68 @@ def meta_train(
             times = {"step": done, "seconds": round(run.seconds, 3), "unroll": length}
             run.record(times | means | {"skipped": np.asarray(state.skipped).tolist()}, progress)
             if done % training.validate_every == 0 or done == training.meta_steps:
-                scores = experiment.validate(optimizer.genomes(state), length)
-                result = {"step": done, "validation": {name: _rounded(v.mean(axis=1)) for name, v in scores.items()}}
-                if kept_best:
-                    kept_best.offer(optimizer.genomes(state), scores, step=done, length=length, write=run.writes)
+                scores = validate(state, length)
+                record = {"step": done, "validation": {name: _rounded(v.mean(axis=1)) for name, v in scores.items()}}
                 if training.replace and done < training.meta_steps:
-                    kept, parents = select((state.genomes, state.optimizer), scores, training.replace)
-                    state = state.selected(*kept, np.asarray(parents) != np.arange(len(parents)))
-                    result["parents"] = parents
-                run.record(result, progress)
+                    state, record["parents"] = _replaced(state, scores, training.replace)
+                run.record(record, progress)
             run.save(state, done)
     finally:
         run.close()
     last = unroll.length(training.meta_steps)
     if scores is None or last != length:
-        scores = experiment.validate(optimizer.genomes(state), last)
-        if kept_best:
-            kept_best.offer(optimizer.genomes(state), scores, step=done, length=last, write=run.writes)
-    if kept_best and kept_best.genome is not None:
-        best, genome, found = kept_best.card["chosen"], kept_best.genome, kept_best.scores
-    else:
-        best = best_member(scores)
-        genome = member(optimizer.genomes(state), best)
-        found = {name: value[best : best + 1] for name, value in scores.items()}
-    seconds = round(run.seconds, 1)
-    summary = {
-        "name": spec.name,
-        "method": training.method,
-        "meta_steps": done,
-        "seconds": seconds,
-        "chosen": best,
-        "genomes": training.genomes,
-        "validation": {name: _rounded(value[0]) for name, value in found.items()},
-        "validation_all": {name: _rounded(value.mean(axis=1)) for name, value in scores.items()},
-        "skipped": np.asarray(state.skipped).tolist(),
-        "tasks": [problem.task.name for problem in experiment.objective.problems],
-    }
-    if kept_best:
-        summary["chosen_at"] = kept_best.card["step"]
-    card = {"experiment": spec.name, "description": spec.description, "seed": spec.seed}
-    card |= {"method": training.method, "meta_steps": done, "seconds": seconds}
+        scores = validate(state, last)
+    genome, chosen = _choose(best, optimizer.genomes(state), scores)
+    common = {"method": training.method, "meta_steps": done, "seconds": round(run.seconds, 1)}
+    summary = {"name": spec.name, **common, "chosen": chosen.pop("chosen"), "genomes": training.genomes}
+    summary["validation"] = chosen.pop("validation")
+    summary["validation_all"] = {name: _rounded(value.mean(axis=1)) for name, value in scores.items()}
+    summary["skipped"] = np.asarray(state.skipped).tolist()
+    summary["tasks"] = [problem.task.name for problem in experiment.objective.problems]
+    card = {"experiment": spec.name, "description": spec.description, "seed": spec.seed} | common
     card |= {"tasks": sorted({p.task for p in spec.problems}), "topologies": sorted({p.topology for p in spec.problems})}
     card |= {"validation_accuracy": summary["validation"]["accuracy"], "chosen_of": training.genomes}
     if run.writes:
         save_genome(folder / "genome.json", genome, experiment.rule, card)
-    run.write("summary.json", json.dumps(summary, indent=1) + "\n")
+    run.write("summary.json", json.dumps(summary | chosen, indent=1) + "\n")
     return genome, experiment.rule
 
 
+def _steps_at_once(spec: ExperimentSpec, done: int) -> int:
+    """Returns the number of meta-steps until the next record, validation or longer unroll."""
+    training, unroll = spec.training, spec.unroll
+    count = min(training.interval, training.meta_steps - done, training.validate_every - done % training.validate_every)
+    return min(count, unroll.grow_every - done % unroll.grow_every) if unroll.grow_every else count
+
+
+def _replaced(state: Any, scores: Scores, replace: int) -> tuple[Any, list[int]]:
+    """Replaces the worst genomes by the best one; returns the state, and for each genome the index of its original."""
+    kept, parents = select((state.genomes, state.optimizer), scores, replace)
+    return state.selected(*kept, np.asarray(parents) != np.arange(len(parents))), parents
+
+
+def _choose(best: BestSoFar | None, population: Genome, scores: Scores) -> tuple[Genome, dict[str, Any]]:
+    """Returns the resulting genome and {"chosen", "validation"} of the summary, with "chosen_at" where the best is kept.
+
+    Raises:
+      GenomeError: no genome has a finite loss.
+    """
+    if best and best.genome is not None:
+        genome, chosen, found = best.genome, best.card["chosen"], best.scores
+    else:
+        chosen = best_member(scores)
+        genome, found = member(population, chosen), {name: value[chosen : chosen + 1] for name, value in scores.items()}
+    notes = {"chosen": chosen, "validation": {name: _rounded(value[0]) for name, value in found.items()}}
+    return genome, notes | ({"chosen_at": best.card["step"]} if best else {})
+
+
 def _mean_of_finite(values: Any) -> np.ndarray:
-    """Over meta-steps [count, G]; NaN where none is finite."""
+    """Returns the mean over meta-steps [count, G] of the finite values; NaN without one."""
     array = np.asarray(values, float)
     fine = np.isfinite(array)
     return np.where(fine, array, 0).sum(axis=0) / np.where(fine.any(axis=0), fine.sum(axis=0), np.nan)
 
 
 def _rounded(values: Any) -> list[float | None]:
-    """Six digits are enough to plot; what is not finite becomes null, since JSON has no NaN."""
+    """Returns values with the six digits that a plot needs; those that are not finite become None, since JSON has no NaN."""
     return [float(f"{v:.6g}") if np.isfinite(v) else None for v in np.asarray(values, float).tolist()]

@@ -6,13 +6,13 @@ treats the leading (states) axis, so inside the simulator every activation is ca
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 
+from neurograph.documents import shown, suggestion
 from neurograph.errors import RuleError
 
 __all__ = ["ACTIVATIONS", "WithDerivative", "derivative", "resolve_activation", "with_derivative"]
@@ -52,9 +52,8 @@ def resolve_activation(activation: str | Activation, option: str = "activation")
         return activation
     if isinstance(activation, str) and activation in ACTIVATIONS:
         return ACTIVATIONS[activation]
-    close = difflib.get_close_matches(str(activation), ACTIVATIONS, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    raise RuleError(f"{option}: got {activation!r}; allowed: {', '.join(ACTIVATIONS)}, or a callable{hint}")
+    hint = suggestion(str(activation), ACTIVATIONS)
+    raise RuleError(f"{option}: got {shown(activation)}; expected a name or a callable{hint}")
 
 
 def derivative(activation: Activation, x: jax.Array) -> jax.Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from dataclasses import dataclass
@@ -12,13 +11,14 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from neurograph.documents import named_file
 from neurograph.errors import GenomeError
 from neurograph.files import write_atomically
 from neurograph.genome.layers import AnyGenome, LayeredGenome
 from neurograph.genome.model import Genome
 from neurograph.genome.rule import Rule
 
-__all__ = ["GenomeFile", "load_genome", "load_genome_file", "save_genome", "zoo_names"]
+__all__ = ["GenomeFile", "genome_file", "load_genome", "load_genome_file", "save_genome", "zoo_names"]
 
 FORMAT = "neurograph-genome"
 VERSION, LAYERED_VERSION = 1, 2
@@ -56,19 +56,22 @@ def zoo_names() -> list[str]:
     return sorted(path.stem for path in ZOO.glob("*.json"))
 
 
+def genome_file(source: str | os.PathLike[str], beside: Path | None = None) -> Path:
+    """The file of a genome: a path (also relative to the folder `beside`), or a name of the zoo, such as "digits".
+
+    Raises:
+      GenomeError: no such file and no such name.
+    """
+    return named_file(source, {name: ZOO / f"{name}.json" for name in zoo_names()}, "genome", GenomeError, beside)
+
+
 def load_genome_file(source: str | os.PathLike[str]) -> GenomeFile:
     """Read a genome file, or a genome of the zoo by name.
 
     Raises:
       GenomeError: no such file or name, not JSON, another format or version, wrong arrays.
     """
-    path = Path(source)
-    if not path.suffix and not path.exists():
-        if path.name not in zoo_names():
-            close = difflib.get_close_matches(path.name, zoo_names(), n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise GenomeError(f"{source}: no such file, and no genome of that name; the zoo has: {', '.join(zoo_names())}{hint}")
-        path = ZOO / f"{path.name}.json"
+    path = genome_file(source)
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

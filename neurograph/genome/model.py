@@ -22,7 +22,6 @@ Where the sources disagree: the paper's matrices are kept as printed (the author
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 from dataclasses import dataclass
 from typing import Any, SupportsFloat
@@ -32,6 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from neurograph.documents import suggestion
 from neurograph.errors import GenomeError
 from neurograph.genome.activations import Activation, with_derivative
 from neurograph.genome.rule import Rule
@@ -118,10 +118,7 @@ class Genome:
         faults = []
         for name in arrays:
             if name not in names:
-                close = difflib.get_close_matches(name, names, n=1)
-                faults.append(
-                    f"{name}: unknown array{f' (did you mean {close[0]!r}?)' if close else ''}; allowed: {', '.join(names)}"
-                )
+                faults.append(f"{name[:40]}: unknown array{suggestion(name, names)}")
         given = {}
         for name, value in arrays.items():
             if name not in names:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 from dataclasses import dataclass
 from typing import Any
 
+from neurograph.documents import shown, suggestion
 from neurograph.errors import RuleError
 from neurograph.genome.activations import Activation, WithDerivative, resolve_activation
 
@@ -112,9 +112,7 @@ class Rule:
             value, name = getattr(self, field.name), field.name
             if name in CHOICES:
                 if value not in CHOICES[name]:
-                    close = difflib.get_close_matches(str(value), CHOICES[name], n=1)
-                    hint = f"; did you mean {close[0]!r}?" if close else ""
-                    faults.append(f"{name}: got {value!r}; allowed: {', '.join(CHOICES[name])}{hint}")
+                    faults.append(f"{name}: got {shown(value)}{suggestion(str(value), CHOICES[name])}")
             elif field.type == "bool" and not isinstance(value, bool):
                 faults.append(f"{name}: got {value!r}; allowed: true, false")
             elif field.type == "int" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
@@ -205,9 +203,8 @@ class Rule:
         """The inverse of `to_dict`; unknown keys are refused with the allowed ones named."""
         allowed = [f.name for f in dataclasses.fields(cls)]
         if unknown := [key for key in data if key not in allowed]:
-            close = difflib.get_close_matches(unknown[0], allowed, n=1)
-            hint = f" (did you mean {close[0]!r}?)" if close else ""
-            raise RuleError(f"{', '.join(unknown)}: unknown option of a rule{hint}; allowed: {', '.join(allowed)}")
+            names = ", ".join(str(key)[:40] for key in unknown[:8])
+            raise RuleError(f"{names}: unknown option of a rule{suggestion(str(unknown[0]), allowed)}")
         return cls(**{k: _activation_from_data(v, k) if k.endswith("activation") else v for k, v in data.items()})
 
 

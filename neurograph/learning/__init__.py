@@ -1,4 +1,4 @@
-"""What learns a task: the inner loop of a genome, and gradient descent beside it."""
+"""Learning of a task: the inner loop of a genome, and gradient descent beside it."""
 
 from neurograph._lazy import attach
 
@@ -17,6 +17,7 @@ __getattr__, __dir__, __all__ = attach(
             "query_loss",
         ),
         "baselines": ("SETTINGS", "Setting", "baseline_curves", "ordinary_network"),
+        "trial": ("Trial",),
         "tuning": ("choose_learning_rates", "tuned_baselines"),
         "sequence": (
             "DescentLearner",

@@ -1,8 +1,8 @@
-"""What a user would pick instead of a genome: an ordinary network on the same graph, gradient descent on the same batches.
+"""Ordinary networks on the same graph, trained by gradient descent on the same batches: the alternative to a genome.
 
-An ordinary neuron has one number, relu or tanh if hidden and the identity if an output; an ordinary synapse has one weight. The
-network runs on the plan and kernel of any topology (levels, cycles, shared and fixed synapses, missing biases); its gradient is
-`jax.grad`, its optimiser optax's, and hidden neurons may be batch-normalised as a genome's are. `tuning` chooses learning rates.
+An ordinary neuron has one number; hidden ones apply relu or tanh, outputs the identity. An ordinary synapse has one weight. The
+network runs on the plan and kernel of any topology (levels, cycles, shared and fixed synapses, missing biases). `jax.grad` gives
+its gradient, optax its optimiser, and hidden neurons may be batch-normalised as a genome's are. `tuning` chooses learning rates.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ MOMENTUM = 0.9
 
 
 def learning_rates(low: float = 1e-3, high: float = 10.0, per_decade: float = 2.0) -> tuple[float, ...]:
-    """Rates evenly spaced in their logarithm, both ends included.
+    """Returns rates evenly spaced in their logarithm, with both ends.
 
     Raises:
-      ExperimentError: not 0 < low < high, or nothing per decade.
+      ExperimentError: 0 < low < high does not hold, or there is no rate per decade.
     """
     if not (0 < low < high < math.inf and 0 < per_decade <= 100):
         raise ExperimentError(f"learning_rates: got {low!r} to {high!r}, {per_decade!r} per decade; expected 0 < low < high")
@@ -63,12 +63,12 @@ def learning_rates(low: float = 1e-3, high: float = 10.0, per_decade: float = 2.
 
 
 LEARNING_RATES = learning_rates()
-"""9 rates over 4 decades: 0.001 to 10."""
+"""The default grid: 9 rates over 4 decades, 0.001 to 10."""
 
 
 @dataclass(frozen=True, order=True)
 class Setting:
-    """One ordinary way to train: optimiser "sgd", "momentum" (0.9) or "adam"; hidden activation "relu" or "tanh"; batch norm.
+    """An ordinary way to train: optimiser "sgd", "momentum" (0.9) or "adam"; hidden activation "relu" or "tanh"; batch norm.
 
     Raises:
       ExperimentError: an unknown name.
@@ -90,7 +90,7 @@ class Setting:
 
 
 SETTINGS = tuple(Setting(o, a, b) for o in OPTIMIZERS for a in ACTIVATIONS for b in (False, True))
-"""All twelve."""
+"""All twelve settings."""
 
 
 # -- the network ---------------------------------------------------------------------------------------------------------------
@@ -99,8 +99,12 @@ SETTINGS = tuple(Setting(o, a, b) for o in OPTIMIZERS for a in ACTIVATIONS for b
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Parameters:
-    """What gradient descent changes: `weights` stored as the kernel's forward numbers, one channel each; with batch norm `scale`
-    and `shift`, one array [1, neurons, 1] per stage of hidden neurons (None elsewhere), else empty."""
+    """The numbers that gradient descent changes.
+
+    Attributes:
+      weights: as the kernel stores forward synapses, one channel each.
+      scale, shift: with batch norm one array [1, neurons, 1] per stage of hidden neurons, None elsewhere; else empty.
+    """
 
     weights: Weights
     scale: tuple[Any, ...] = ()
@@ -108,12 +112,12 @@ class Parameters:
 
 
 def ordinary_network(topology: Topology, kernel: str = "auto") -> Network:
-    """The topology's plan and kernel for synapses of one number; of its rule only the storage of synapses is used."""
+    """Returns a network whose plan and kernel hold one number per synapse; of its rule only the storage of synapses is used."""
     return Network(topology, Rule(single_state_synapses=True), kernel)
 
 
 def init_parameters(network: Network, setting: Setting, *, key: jax.Array) -> Parameters:
-    """Fresh parameters: N(0, gain^2 / fan-in), biases 0, scales 1, shifts 0; values that the topology gives stay as given.
+    """Draws weights from N(0, gain^2 / fan-in); biases and shifts are 0, scales 1; values that the topology gives stay.
 
     The gain is sqrt(2) into relu neurons (He et al. 2015), 1 into tanh neurons and outputs. A shared synapse takes its first
     member's draw, as in `Network.init`.
@@ -138,7 +142,7 @@ def init_parameters(network: Network, setting: Setting, *, key: jax.Array) -> Pa
 
 @dataclass(frozen=True)
 class _Update:
-    """Activity of neurons from their inflow; the form in which a kernel wants it for scanned levels."""
+    """Computes the activity of neurons from their inflow, in the form that a kernel needs for scanned levels."""
 
     kind: str
     activation: str
@@ -154,9 +158,9 @@ class _Update:
 
 
 def predict(network: Network, parameters: Parameters, x: jax.Array, activation: str) -> jax.Array:
-    """Outputs [B, n_out] for inputs x [B, n_in]. Cycles start at zero and are ticked as the topology's schedule says.
+    """Returns outputs [B, n_out] for inputs x [B, n_in]. Cycles start at zero and tick as the topology's schedule says.
 
-    Batch norm (where `parameters` has scales): every hidden neuron is shifted and scaled by the moments of this batch.
+    Batch norm (where `parameters` has scales) shifts and scales every hidden neuron by the moments of this batch.
     """
     plan, kernel, weights = network.plan, network.kernel, parameters.weights
     x = x.astype(jax.tree.leaves(parameters)[0].dtype).T
@@ -214,7 +218,7 @@ def train_step(
     x: jax.Array,
     y: jax.Array,
 ) -> tuple[Parameters, optax.OptState]:
-    """One step of the optimiser on the batch's mean softmax cross-entropy (squared error of a single output)."""
+    """Takes one step of the optimiser on the batch's mean softmax cross-entropy (squared error of a single output)."""
     slope = jax.grad(lambda p: query_loss(predict(network, p, x, activation), y))(parameters)
     change, memory = optimizer.update(slope, memory, parameters)  # type: ignore[arg-type]
     return optax.apply_updates(parameters, change), memory  # type: ignore[arg-type, return-value]
@@ -225,8 +229,7 @@ def train_step(
 
 @dataclass(frozen=True)
 class Curves:
-    """One setting at several rates and seeds: `loss` and `accuracy` are [rates, seeds, len(at)] NumPy arrays; a run has failed
-    where its loss is not finite."""
+    """One setting at several rates and seeds: `loss` and `accuracy` are NumPy arrays [rates, seeds, len(at)]."""
 
     setting: Setting
     rates: tuple[float, ...]
@@ -236,13 +239,15 @@ class Curves:
 
     @property
     def failed(self) -> np.ndarray:
-        """[rates, seeds, len(at)] bool."""
+        """Where the loss is not finite, [rates, seeds, len(at)] bool."""
         return ~np.isfinite(self.loss)
 
 
 def splits_of(task: Task, judged_on: str) -> tuple[str, str]:
-    """(support split, query split) under which a task is judged on a split: data sets learn on "train"; families, whose problems
-    are drawn per episode, learn and are judged on problems of that split."""
+    """Returns the splits of support and query under which a task is judged on a split.
+
+    Data sets are learned on "train". Families, whose problems are drawn per episode, are learned and judged on that split.
+    """
     return (judged_on, judged_on) if task.is_family else ("train", judged_on)
 
 
@@ -257,10 +262,10 @@ def baseline_curves(
     judged_on: str = "validation",
     query_size: int = 1024,
 ) -> Curves:
-    """Query loss and accuracy after each of `at` training steps, for every rate and every key.
+    """Returns query loss and accuracy after each of `at` training steps, for every rate and every key.
 
-    A key gives the support and query batches that `learning_curve` gives a genome for the same key and splits. Compiled once per
-    activation and batch norm: optimiser, rates and keys are arguments of the compiled program.
+    A key gives the support and query batches that `learning_curve` gives a genome for the same key and splits. The program is
+    compiled once per activation and batch norm: optimiser, rates and keys are its arguments.
 
     Args:
       problem: an `ordinary_network` and the task.
@@ -270,7 +275,7 @@ def baseline_curves(
       judged_on: the split of the query batch, see `splits_of`.
 
     Raises:
-      ExperimentError: no rates, a rate that is not positive and finite, a step count below 0.
+      ExperimentError: there are no rates, a rate is not positive and finite, or a step count is below 0.
     """
     at = tuple(sorted({int(a) for a in at}))
     rates = [float(rate) for rate in rates]
@@ -292,19 +297,19 @@ def baseline_curves(
     return Curves(setting, tuple(rates), at, table[0], table[1])
 
 
-# Rates per call of the compiled program, which runs as many of them as it is told to: no count is compiled in.
+# Largest number of rates per call. How many of them run is an argument of the compiled program.
 CAPACITY = 16
 
 
 @partial(jax.jit, static_argnums=(2,))
 def _episode(task, key, sizes):
-    data_key, init_key, _ = jax.random.split(key, 3)  # as learner.learning_curve splits it
+    data_key, init_key, _ = jax.random.split(key, 3)  # as learning_curve splits it
     return task.episode(data_key, *sizes), init_key
 
 
 @partial(jax.jit, static_argnums=(6, 7, 8))
 def _runs(network, episode, init_key, rates, count, kind, activation, batch_norm, at):
-    """[2, CAPACITY, len(at)]: loss and accuracy. One program for all optimisers: compiling costs more than running."""
+    """Returns loss and accuracy, [2, CAPACITY, len(at)]. One program serves all optimisers: compiling costs more than running."""
     steps = episode.support.x.shape[0]
     judged = np.isin(np.arange(max(at) + 1), at)
     fresh = init_parameters(network, Setting("sgd", activation, batch_norm), key=init_key)
@@ -330,7 +335,7 @@ def _runs(network, episode, init_key, rates, count, kind, activation, batch_norm
 
 
 def any_optimizer(rate: Any, kind: jax.Array) -> Any:
-    """optax's sgd, sgd with momentum or adam, by a traced number: the place in `OPTIMIZERS`."""
+    """Returns optax's sgd, sgd with momentum or adam, chosen by a traced number, its place in `OPTIMIZERS`."""
     descent = optax.sgd(rate, momentum=jnp.where(kind == OPTIMIZERS.index("momentum"), MOMENTUM, 0.0))  # momentum 0 is sgd
     adam = optax.adam(rate)
 

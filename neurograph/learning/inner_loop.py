@@ -1,4 +1,4 @@
-"""An inner loop and what it is worth: learn on support batches, then be judged on a query batch (section 3.3)."""
+"""The inner loop: a network learns on support batches and is judged on a query batch (section 3.3)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
 
 from neurograph.errors import ShapeError
 from neurograph.genome import AnyGenome
@@ -35,10 +36,16 @@ __all__ = [
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Problem:
-    """A task on a network that fits it: what a genome is trained or judged on.
+    """A task on a network that fits it.
 
     Raises:
       ShapeError: the network's inputs or outputs are not as many as the task's.
+
+    Example:
+      >>> import neurograph as ng
+      >>> network = ng.Network(ng.load_topology("mlp_2d_classes"), ng.Rule())
+      >>> ng.Problem(network, ng.get_task("xor")).task.num_outputs
+      2
     """
 
     network: Network
@@ -55,19 +62,35 @@ class Problem:
             )
 
 
-def query_loss(outputs: jax.Array, y: jax.Array) -> jax.Array:
-    """Mean softmax cross-entropy of state 0 of the outputs; squared error where there is one output. Section 3.3.
+def query_loss(outputs: Float[Array, "*batch outputs"], y: Num[Array, "*batch outputs"]) -> Float[Array, ""]:
+    """Returns the mean softmax cross-entropy of the outputs, or the squared error of a single output (section 3.3).
 
     Args:
-      outputs: [B, n_out]; y: [B, n_out], +1 / -1.
+      outputs: state 0 of the output neurons.
+      y: labels, +1 for the class and -1 for all others.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import neurograph as ng
+      >>> labels = jnp.array([[1.0, -1.0], [-1.0, 1.0]])
+      >>> round(float(ng.query_loss(jnp.zeros((2, 2)), labels)), 4)
+      0.6931
     """
     if y.shape[-1] == 1:
         return jnp.mean((outputs - y) ** 2)
     return jnp.mean(optax.softmax_cross_entropy(outputs, (y + 1) / 2))
 
 
-def accuracy(outputs: jax.Array, y: jax.Array) -> jax.Array:
-    """Share of rows whose largest output is the label's; of one output, whose sign is."""
+def accuracy(outputs: Float[Array, "*batch outputs"], y: Num[Array, "*batch outputs"]) -> Float[Array, ""]:
+    """Returns the share of rows whose largest output is the label's; with one output, the share with the label's sign.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import neurograph as ng
+      >>> labels = jnp.array([[1.0, -1.0], [-1.0, 1.0]])
+      >>> float(ng.accuracy(jnp.array([[0.5, 0.1], [0.3, 0.2]]), labels))
+      0.5
+    """
     if y.shape[-1] == 1:
         return jnp.mean((outputs[..., 0] > 0) == (y[..., 0] > 0))
     return jnp.mean(jnp.argmax(outputs, axis=-1) == jnp.argmax(y, axis=-1))
@@ -84,7 +107,7 @@ def learn(
     key: jax.Array | None = None,
     first: Any = 0,
 ) -> Synapses:
-    """The first `steps` of the batches xs [U, B, n_in], ys [U, B, n_out]; differentiable, memory of one step.
+    """Learns the first `steps` of the batches xs [U, B, n_in], ys [U, B, n_out]; differentiable, with the memory of one step.
 
     `steps` may be a traced integer: one compiled program serves every unroll up to U. `first` is the number of the first step.
     """
@@ -95,7 +118,7 @@ def learn(
 
 
 def _steps(network, genome, synapses, xs, ys, steps, key, first, look):
-    """`(synapses, looks)`: after up to `steps` steps, and what `look` sees after each, leaves [U, ...], zeros past the last."""
+    """Returns the synapses after `steps` steps, and the results of `look` after each, leaves [U, ...], zeros past the last."""
 
     def body(synapses: Synapses, batch):
         index, x, y = batch
@@ -123,12 +146,12 @@ def learn_and_judge(
     every_step: bool = False,
     query_batches: int = 1,
 ) -> tuple[Synapses, dict[str, jax.Array]]:
-    """Learn on the support batches, then be judged on the query.
+    """Learns on the support batches, then judges on the query.
 
     Args:
       steps, key, first: as in `learn`.
-      every_step: the loss is the mean over the queries after every step, instead of after the last.
-      query_batches: the query is cut into so many equal batches, each normalised by itself.
+      every_step: whether the loss is the mean over the queries after every step, instead of the last one's.
+      query_batches: number of equal batches that the query is cut into, each normalised by itself.
 
     Returns:
       `(synapses, {"loss", "accuracy"})`; the accuracy is that after the last step.
@@ -147,16 +170,16 @@ def learn_and_judge(
 
 
 def fresh_synapses(network: Network, genome: AnyGenome, batch_size: int, *, key: jax.Array) -> Synapses:
-    """Newly drawn, with states of zero [B, n, k] where the rule carries states over: the same structure as after learning."""
+    """Draws synapses, with states of zero [B, n, k] where the rule carries states over: the same structure as after learning."""
     synapses = network.init(genome, key=key)
     if network.rule.reset_states:
         return synapses
-    dtype = genome.forward_transform.dtype
+    dtype = jax.tree.leaves(genome)[0].dtype
     return with_states(network, synapses, jnp.zeros((batch_size, len(network.topology.inputs)), dtype))
 
 
 def _rested(synapses: Synapses) -> Synapses:
-    """Without carried states: those belong to the rows of a support batch, not to the query's."""
+    """Returns the synapses without carried states, which belong to the rows of a support batch, not to the query's."""
     return replace(synapses, neurons=None)
 
 
@@ -165,22 +188,32 @@ def meta_loss(
     genome: AnyGenome,
     episode: Episode,
     *,
-    key: jax.Array,
-    steps: Any = None,
+    key: PRNGKeyArray,
+    steps: int | Int[Array, ""] | None = None,
     query_batches: int = 1,
     every_step: bool = False,
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Query loss of a network with fresh synapses after learning on the support batches.
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+    """Returns the query loss of a network with fresh synapses after it has learned on the support batches.
 
     Args:
       network, genome: one of each; use `jax.vmap` or `jax.lax.map` for more.
       episode: support [U, B, ...] and query [Q, ...].
-      key: draws the synapses (and noise).
-      steps: learn on the first so many batches only; may be traced.
+      key: PRNG key of the synapses (and noise).
+      steps: number of batches to learn, from the first; may be traced; default: all.
       query_batches, every_step: as in `learn_and_judge`.
 
     Returns:
       `(loss, {"loss", "accuracy"})`, scalars, means over the query.
+
+    Example:
+      >>> import jax
+      >>> import neurograph as ng
+      >>> file, key = ng.load_genome_file("functions"), jax.random.key(0)
+      >>> network = ng.Network(ng.load_topology("mlp_2d_classes"), file.rule)
+      >>> episode = ng.get_task("xor").episode(key, 10, 64, 256)  # steps, rows of a batch, rows of the query
+      >>> loss, metrics = ng.meta_loss(network, file.genome, episode, key=key)
+      >>> bool(metrics["accuracy"] > 0.7)
+      True
     """
     init_key, noise_key = jax.random.split(key)
     synapses = network.init(genome, key=init_key)
@@ -192,7 +225,7 @@ def meta_loss(
 
 
 def judge(network: Network, genome: AnyGenome, synapses: Synapses, query: Batch, query_batches: int = 1) -> dict[str, jax.Array]:
-    """{"loss", "accuracy"} of a query [Q, ...], in `query_batches` batches one after another."""
+    """Returns {"loss", "accuracy"} of a query [Q, ...], judged in `query_batches` batches one after another."""
     synapses = _rested(synapses)
 
     def one(batch: Batch) -> dict[str, jax.Array]:
@@ -209,26 +242,35 @@ def learning_curve(
     problem: Problem,
     genome: AnyGenome,
     *,
-    key: jax.Array,
+    key: PRNGKeyArray,
     at: Sequence[int],
     batch_size: int,
     split: str = "train",
     query_split: str = "test",
     query_size: int = 1024,
-) -> dict[str, jax.Array]:
-    """Query loss and accuracy after each of `at` learning steps, from fresh synapses: {"loss", "accuracy"}, each [len(at)].
+) -> dict[str, Float[Array, " at"]]:
+    """Returns query loss and accuracy after each of `at` learning steps, from fresh synapses: {"loss", "accuracy"}.
 
     Args:
       problem: network and task.
       genome: one; `jax.vmap` or `jax.lax.map` over genomes or keys for more.
-      key: draws the episode, the synapses and noise.
+      key: PRNG key of the episode, the synapses and noise.
       at: step counts, ascending, 0 allowed.
       batch_size: rows per learning step.
-      split, query_split: where batches and the query come from; the query is the same after every step.
+      split, query_split: splits of the batches and of the query; the query is the same after every step.
       query_size: rows of the query.
 
     Raises:
       ShapeError: `at` is empty, negative or not ascending.
+
+    Example:
+      >>> import jax
+      >>> import neurograph as ng
+      >>> file = ng.load_genome_file("functions")
+      >>> problem = ng.Problem(ng.Network(ng.load_topology("mlp_2d_classes"), file.rule), ng.get_task("xor"))
+      >>> curve = ng.learning_curve(problem, file.genome, key=jax.random.key(0), at=[0, 10], batch_size=64)
+      >>> bool(curve["loss"][1] < curve["loss"][0])
+      True
     """
     at = tuple(int(a) for a in at)
     if not at or at[0] < 0 or list(at) != sorted(set(at)):
@@ -247,7 +289,7 @@ def _curve(problem, genome, key, at, batch_size, split, query_split, query_size)
         return learning_step(network, genome, synapses, xs[index], ys[index], index, step_key, False)[0]
 
     def stretch(synapses: Synapses, ends: tuple[jax.Array, jax.Array]):
-        # One loop of traced length: the step is compiled once, however many stretches there are.
+        # A loop of traced length: the step is compiled once, however many stretches there are.
         synapses = jax.lax.fori_loop(ends[0], ends[1], one, synapses)
         outputs = network.predict(genome, _rested(synapses), query.x)
         return synapses, {"loss": query_loss(outputs, query.y), "accuracy": accuracy(outputs, query.y)}

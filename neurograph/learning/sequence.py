@@ -1,20 +1,7 @@
-"""Tasks one after another on the same synapses: does what was learned last, or can, what came before?
+"""Tasks learned one after another on the same synapses: how much of the earlier ones is kept.
 
-A learner is a genome on a network, or gradient descent on an ordinary network of the same graph. It goes through `Phase`s, its
-synapses (and an optimiser's memory) kept from one to the next, and is judged on every task of the sequence as it goes.
-
-Example:
-  >>> import jax
-  >>> import neurograph as ng
-  >>> from neurograph.learning.sequence import GenomeLearner, Phase, learn_sequence, permuted
-  >>> file, task = ng.load_genome_file("digits"), ng.get_task("digits")
-  >>> learner = GenomeLearner(ng.Network(ng.load_topology("topologies/mlp.yaml"), file.rule), file.genome)
-  >>> phases = [Phase(task, 10), Phase(permuted(task, 1), 10)]
-  >>> found = learn_sequence(learner, phases, keys=jax.random.split(jax.random.key(0), 3), at=(0, 5))
-  >>> found.points
-  ((0, 0), (0, 5), (0, 10), (1, 0), (1, 5), (1, 10))
-  >>> found.accuracy.shape
-  (3, 6, 2)
+A learner is a genome on a network, or gradient descent on an ordinary network of the same graph. It goes through `Phase`s, keeps
+its synapses (and an optimiser's memory) from one to the next, and is judged on every task of the sequence on the way.
 """
 
 from __future__ import annotations
@@ -29,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int, Key, PRNGKeyArray, UInt32
 
 from neurograph.errors import ExperimentError, TaskError
 from neurograph.genome import AnyGenome
@@ -70,32 +58,52 @@ __all__ = [
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class GenomeLearner:
-    """A genome on a network; what it keeps are synapses (and neurons' states, where the rule carries them)."""
+    """A genome on a network, which keeps synapses (and neurons' states, where the rule carries them) from step to step.
+
+    Example:
+      >>> import jax
+      >>> import neurograph as ng
+      >>> file, key = ng.load_genome_file("functions"), jax.random.key(0)
+      >>> learner = ng.GenomeLearner(ng.Network(ng.load_topology("mlp_2d_classes"), file.rule), file.genome)
+      >>> batch = ng.get_task("xor").sample(key, 64)
+      >>> @jax.jit
+      ... def one_step(key):
+      ...     return learner.judge(learner.step(learner.start(key, 64), batch.x, batch.y, 0, key), batch)
+      >>> sorted(one_step(key))
+      ['accuracy', 'loss']
+    """
 
     network: Network
     genome: AnyGenome
 
-    def start(self, key: jax.Array, batch_size: int) -> Any:
-        """Fresh synapses."""
+    def start(self, key: PRNGKeyArray, batch_size: int) -> Any:
+        """Draws synapses."""
         return fresh_synapses(self.network, self.genome, batch_size, key=key)
 
-    def step(self, kept: Any, x: jax.Array, y: jax.Array, index: Any, key: jax.Array) -> Any:
-        """One learning step on x [B, n_in], y [B, n_out]; `key` is for noise."""
+    def step(
+        self,
+        kept: Any,
+        x: Float[Array, "batch inputs"],
+        y: Float[Array, "batch outputs"],
+        index: int | Int[Array, ""],
+        key: PRNGKeyArray,
+    ) -> Any:
+        """Takes the learning step of number `index` on a batch; `key` is for noise."""
         own = key if self.network.rule.noise else None
         learned: Any = learning_step(self.network, self.genome, kept, x, y, index, own, False)
         return learned[0]
 
-    def judge(self, kept: Any, query: Batch) -> dict[str, jax.Array]:
-        """{"loss", "accuracy"} on a query [Q, ...]."""
+    def judge(self, kept: Any, query: Batch) -> dict[str, Float[Array, ""]]:
+        """Returns {"loss", "accuracy"} on a query [Q, ...]."""
         return judge(self.network, self.genome, kept, query)
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class DescentLearner:
-    """Gradient descent on an `ordinary_network`; what it keeps are parameters and the optimiser's memory.
+    """Gradient descent on an `ordinary_network`, which keeps parameters and the optimiser's memory from step to step.
 
-    The optimiser (its place in `OPTIMIZERS`) and the rate are arguments of compiled programs: one serves them all.
+    The optimiser (its place in `OPTIMIZERS`) and the rate are arguments of compiled programs: one program serves all of them.
     """
 
     network: Network
@@ -104,20 +112,27 @@ class DescentLearner:
     activation: str = field(default="relu", metadata={"static": True})
     batch_norm: bool = field(default=False, metadata={"static": True})
 
-    def start(self, key: jax.Array, batch_size: int) -> Any:
-        """Fresh parameters, empty memory."""
+    def start(self, key: PRNGKeyArray, batch_size: int) -> Any:
+        """Draws parameters; the memory is empty."""
         del batch_size
         fresh = init_parameters(self.network, Setting("sgd", self.activation, self.batch_norm), key=key)
         return fresh, any_optimizer(self.rate, self.optimizer).init(fresh)
 
-    def step(self, kept: Any, x: jax.Array, y: jax.Array, index: Any, key: jax.Array) -> Any:
-        """One training step."""
+    def step(
+        self,
+        kept: Any,
+        x: Float[Array, "batch inputs"],
+        y: Float[Array, "batch outputs"],
+        index: int | Int[Array, ""],
+        key: PRNGKeyArray,
+    ) -> Any:
+        """Takes one training step on a batch."""
         del index, key
         optimizer = any_optimizer(self.rate, self.optimizer)
         return train_step(self.network, optimizer, self.activation, kept[0], kept[1], x, y)
 
-    def judge(self, kept: Any, query: Batch) -> dict[str, jax.Array]:
-        """{"loss", "accuracy"} on a query [Q, ...]."""
+    def judge(self, kept: Any, query: Batch) -> dict[str, Float[Array, ""]]:
+        """Returns {"loss", "accuracy"} on a query [Q, ...]."""
         outputs = predict(self.network, kept[0], query.x, self.activation)
         return {"loss": query_loss(outputs, query.y), "accuracy": accuracy(outputs, query.y)}
 
@@ -128,10 +143,19 @@ Learner = GenomeLearner | DescentLearner
 def descent_learner(
     topology: Topology, setting: Setting = SETTINGS[0], rate: float = 0.1, kernel: str = "auto"
 ) -> DescentLearner:
-    """An ordinary network on a topology, trained by a setting at a learning rate.
+    """Returns an ordinary network on a topology, trained by a setting at a learning rate.
 
     Raises:
-      ExperimentError: a rate that is not positive and finite.
+      ExperimentError: the rate is not positive and finite.
+
+    Example:
+      >>> import jax
+      >>> import neurograph as ng
+      >>> from neurograph.learning import Setting
+      >>> learner = ng.descent_learner(ng.load_topology("mlp_2d_classes"), Setting("adam", "tanh"), rate=0.01)
+      >>> found = ng.learn_sequence(learner, [ng.Phase(ng.get_task("xor"), 10)], keys=jax.random.key(0)[None], at=())
+      >>> found.points, found.accuracy.shape
+      (((0, 10),), (1, 1, 1))
     """
     if not 0 < rate < math.inf:
         raise ExperimentError(f"rate of a baseline: got {rate!r}; expected a number > 0")
@@ -144,9 +168,17 @@ def descent_learner(
 
 @dataclass(frozen=True)
 class Phase:
-    """So many learning steps on a task; `batches` of its batches are gone through in turn (default: every step a new one).
+    """A part of a sequence: `steps` learning steps on a task, which go through `batches` batches in turn (default: one a step).
 
-    Two phases with the same task object see other batches of the same problem.
+    Two phases with the same task object see different batches of the same problem.
+
+    Raises:
+      ExperimentError: a number is no integer, or below 1.
+
+    Example:
+      >>> import neurograph as ng
+      >>> ng.Phase(ng.get_task("xor"), steps=20, batches=5).steps
+      20
     """
 
     task: Task
@@ -161,7 +193,7 @@ class Phase:
 
 @task_dataclass(data=("task", "order"))
 class Relabelled(Task):
-    """Another task, whose class c is class `order[c]` here, [num_classes] int32. See `permuted`."""
+    """A task whose class c is class `order[c]` here, [num_classes] int32. See `permuted`."""
 
     task: Any = None
     order: Any = None
@@ -189,10 +221,16 @@ class Relabelled(Task):
 
 
 def permuted(task: Task, seed: int) -> Relabelled:
-    """The task with its labels permuted at random: same inputs, same classes, other outputs.
+    """Returns the task with its labels permuted at random: same inputs, same classes, other outputs.
 
     Raises:
-      TaskError: not one output per class.
+      TaskError: the task does not have one output per class.
+
+    Example:
+      >>> import neurograph as ng
+      >>> task = ng.permuted(ng.get_task("digits"), seed=1)
+      >>> task.name, sorted(task.order.tolist()) == list(range(10))
+      ('digits permuted 1', True)
     """
     if task.num_classes < 2 or task.num_outputs != task.num_classes:
         raise TaskError(
@@ -211,8 +249,13 @@ def permuted(task: Task, seed: int) -> Relabelled:
 
 @dataclass(frozen=True)
 class SequenceCurves:
-    """`accuracy` and `loss` are [seeds, points, tasks] NumPy arrays; `points`: (phase, steps taken in it); `tasks`: names, in the
-    order in which they first come. A run has failed where its loss is not finite."""
+    """Scores of a sequence; a run has failed where its loss is not finite.
+
+    Attributes:
+      points: (phase, steps taken in it) of every judgement.
+      tasks: names, in the order in which they first come.
+      accuracy, loss: NumPy arrays [seeds, points, tasks].
+    """
 
     points: tuple[tuple[int, int], ...]
     tasks: tuple[str, ...]
@@ -220,7 +263,7 @@ class SequenceCurves:
     loss: np.ndarray
 
     def rows(self) -> list[dict[str, Any]]:
-        """One per seed, point and judged task: {"phase", "step", "judged", "seed", "accuracy", "loss", "failed"}."""
+        """Returns a row per seed, point and judged task: {"phase", "step", "judged", "seed", "accuracy", "loss", "failed"}."""
         found: list[dict[str, Any]] = []
         for (seed, point, task), hit in np.ndenumerate(self.accuracy):
             loss = float(self.loss[seed, point, task])
@@ -239,30 +282,43 @@ def learn_sequence(
     learner: Learner,
     phases: Sequence[Phase],
     *,
-    keys: jax.Array,
+    keys: Key[Array, " seeds"] | UInt32[Array, "seeds words"],
     at: Sequence[int] = (0,),
     batch_size: int = 128,
     query_size: int = 1024,
     judged_on: str = "test",
     keep: bool = True,
 ) -> SequenceCurves:
-    """Learn the phases one after another; judge every task of the sequence after `at` steps of each phase and at its end.
+    """Learns the phases one after another, and judges every task of the sequence after `at` steps of each phase and at its end.
 
-    A key decides batches, queries and synapses, the same for all learners; those of a sequence of one phase are the ones that
-    `learning_curve` and `baseline_curves` give for that key.
+    A key decides batches, queries and synapses, the same for all learners. A sequence of one phase has those that
+    `learning_curve` and `baseline_curves` have for that key.
 
     Args:
       learner: a `GenomeLearner` or `DescentLearner`.
       phases: tasks as wide as the network; the same task may come again.
-      keys: [S] PRNG keys, one run each.
+      keys: PRNG keys, one run each.
       at: step counts within a phase; 0 is before its first step.
-      batch_size, query_size: rows per step, and rows that every task is judged on (the same at all points).
+      batch_size: rows per step.
+      query_size: rows that every task is judged on, the same at all points.
       judged_on: "test" or "validation"; see `splits_of`.
-      keep: False: every phase starts from fresh synapses, on the batches that it has in the sequence.
+      keep: whether synapses are kept between phases; else every phase starts from fresh ones, on the same batches.
 
     Raises:
-      ExperimentError: no phases, no keys, a step count below 0, or two tasks of one name.
-      ShapeError: a task that does not fit the network.
+      ExperimentError: there are no phases or no keys, a step count is below 0, or two tasks have one name.
+      ShapeError: a task does not fit the network.
+
+    Example:
+      >>> import jax
+      >>> import neurograph as ng
+      >>> file, task = ng.load_genome_file("digits"), ng.get_task("digits")
+      >>> learner = ng.GenomeLearner(ng.Network(ng.load_topology("mlp"), file.rule), file.genome)
+      >>> phases = [ng.Phase(task, 10), ng.Phase(ng.permuted(task, 1), 10)]
+      >>> found = ng.learn_sequence(learner, phases, keys=jax.random.split(jax.random.key(0), 2), at=(0, 5))
+      >>> found.points
+      ((0, 0), (0, 5), (0, 10), (1, 0), (1, 5), (1, 10))
+      >>> found.accuracy.shape
+      (2, 6, 2)
     """
     at = sorted({int(step) for step in at})
     if not phases or not len(keys) or (at and at[0] < 0):
@@ -275,7 +331,7 @@ def learn_sequence(
         raise ExperimentError(f"tasks of a sequence: got {', '.join(names)}; expected different names for different tasks")
     for task in tasks:
         Problem(learner.network, task)  # raises where it does not fit
-    # Rows of the joint support that a step learns from, and stretches of steps between two looks.
+    # Rows of the joint support that a step learns from, and stretches of steps between two judgements.
     sizes, places, start = dict.fromkeys(map(id, tasks), 0), [], 0
     points: list[tuple[int, int]] = []
     ends: list[tuple[int, int, int, bool]] = []
@@ -299,11 +355,11 @@ def learn_sequence(
 
 @partial(jax.jit, static_argnums=(5, 6))
 def _runs(learner, tasks, keys, rows, stretches, counts, keep):
-    """Loss and accuracy, both [keys, points, tasks]."""
+    """Returns loss and accuracy, both [keys, points, tasks]."""
     size = counts[0][1]
 
     def run(key: jax.Array):
-        data_key, init_key, noise_key = jax.random.split(key, 3)  # as learner.learning_curve splits it
+        data_key, init_key, noise_key = jax.random.split(key, 3)  # as learning_curve splits it
         own = [jax.random.fold_in(data_key, number) if number else data_key for number in range(len(tasks))]
         episodes = [task.episode(k, *count) for task, k, count in zip(tasks, own, counts)]
         support = jax.tree.map(lambda *parts: jnp.concatenate(parts), *(episode.support for episode in episodes))
@@ -331,7 +387,7 @@ def best_descent(
     topology: Topology,
     phases: Sequence[Phase],
     *,
-    key: jax.Array,
+    key: PRNGKeyArray,
     seeds: int = 3,
     settings: Sequence[Setting] = SETTINGS,
     rates: Sequence[float] = LEARNING_RATES,
@@ -339,15 +395,36 @@ def best_descent(
     query_size: int = 1024,
     kernel: str = "auto",
 ) -> tuple[DescentLearner, dict[str, Any]]:
-    """Gradient descent in the setting and at the rate that are best for a sequence, on validation data.
+    """Chooses the setting and the rate of gradient descent that are best for a sequence, on validation data.
 
-    Best: highest mean, over phases and seeds, of the accuracy on a phase's own task at its end; a failed run counts as 0.
+    The best have the highest mean, over phases and seeds, of the accuracy on a phase's own task at its end; a failed run counts
+    as 0.
+
+    Args:
+      topology: graph of the ordinary network.
+      phases: as in `learn_sequence`.
+      key: PRNG key of the runs.
+      seeds: runs per setting and rate.
+      settings, rates: all pairs of them are tried.
+      batch_size, query_size: as in `learn_sequence`.
+      kernel: as in `Network`.
 
     Returns:
       The learner, and {"setting", "learning_rate", "accuracy", "at_edge", "configurations", "runs", "baseline_failures"}.
 
     Raises:
-      as `learn_sequence`.
+      ExperimentError: there are no settings or no rates, or as in `learn_sequence`.
+      ShapeError: a task does not fit the network.
+
+    Example:
+      >>> import jax
+      >>> import neurograph as ng
+      >>> from neurograph.learning import Setting
+      >>> graph, phases = ng.load_topology("mlp_2d_classes"), [ng.Phase(ng.get_task("xor"), 5)]
+      >>> options = {"seeds": 1, "settings": [Setting("sgd", "tanh")], "rates": (0.1, 1.0)}
+      >>> learner, notes = ng.best_descent(graph, phases, key=jax.random.key(0), **options)
+      >>> notes["setting"], notes["configurations"]
+      ('sgd, tanh', 2)
     """
     keys, best = jax.random.split(key, seeds), None
     tried, failures = 0, 0

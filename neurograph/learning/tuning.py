@@ -1,4 +1,4 @@
-"""The fair choice of a baseline: a learning rate per setting and step count from validation data, then test data once."""
+"""Baselines chosen fairly: a learning rate per setting and step count from validation data, then one test on test data."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from neurograph.learning.baselines import LEARNING_RATES, SETTINGS, Curves, Setting, baseline_curves, ordinary_network
+from neurograph.learning.baselines import LEARNING_RATES, SETTINGS, Curves, Setting, baseline_curves
 from neurograph.learning.inner_loop import Problem
-from neurograph.tasks import Task
-from neurograph.topology.graph import Topology
+from neurograph.learning.trial import Trial
 
 __all__ = ["Choice", "Chosen", "Tuned", "choose_learning_rates", "tuned_baselines"]
 
@@ -23,11 +22,14 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Chosen:
-    """The learning rate chosen for one setting and one step count, and what it was chosen by.
+    """The learning rate of one setting and one step count, with the scores that decided it.
 
-    `accuracy`, `loss`: means over the seeds on validation data, failed runs counting as 0 and not counting; `failures` of `seeds`
-    runs failed at this rate. `at_edge`: the best rate is still the lowest or highest tried. `best`: the best setting of this step
-    count, on validation data.
+    Attributes:
+      accuracy: mean over the seeds on validation data; a failed run counts as 0.
+      loss: mean over the runs that did not fail.
+      failures: runs, of `seeds`, that failed at this rate.
+      at_edge: whether the best rate is still the lowest or highest tried.
+      best: whether the setting is the best of this step count on validation data.
     """
 
     setting: Setting
@@ -43,8 +45,14 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Choice:
-    """`chosen`: one per setting and step count. `configurations`: how many pairs of setting and learning rate were tried; `runs`:
-    times their seeds; `failures`: runs whose loss was not finite after the last step."""
+    """The learning rates of all settings.
+
+    Attributes:
+      chosen: one per setting and step count.
+      configurations: pairs of setting and learning rate that were tried.
+      runs: configurations times seeds.
+      failures: runs whose loss was not finite after the last step.
+    """
 
     chosen: tuple[Chosen, ...]
     configurations: int
@@ -54,27 +62,29 @@ class Choice:
 
 def choose_learning_rates(
     problem: Problem,
+    trial: Trial,
     settings: Sequence[Setting] = SETTINGS,
     rates: Sequence[float] = LEARNING_RATES,
     *,
     key: jax.Array,
-    seeds: int = 3,
-    at: Sequence[int],
-    batch_size: int,
-    query_size: int = 1024,
     extensions: int = 2,
     progress: Progress | None = None,
 ) -> Choice:
-    """The best learning rate for every setting and every step count, by mean accuracy on validation data (ties: by loss).
+    """Chooses the learning rate of every setting and step count, by mean accuracy on validation data (ties: by loss).
 
     Where the best rate is the lowest or highest tried, the grid of that setting grows by two decades on that side, at most
-    `extensions` times; what is at the edge even then is marked. A single rate is taken as it is.
+    `extensions` times; a rate that is at the edge even then is marked. A single rate is taken as it is.
+
+    Args:
+      problem: an `ordinary_network` and the task.
+      trial: step counts, sizes and `validation_seeds`.
+      key: PRNG key of the validation runs.
     """
     rates = sorted({float(rate) for rate in rates})
     ratio = (rates[-1] / rates[0]) ** (1 / (len(rates) - 1)) if len(rates) > 1 else 10**0.5
     more = max(1, round(2 / math.log10(ratio)))
-    keys = jax.random.split(key, seeds)
-    run = partial(baseline_curves, problem, keys=keys, at=at, batch_size=batch_size, query_size=query_size)
+    seeds = trial.validation_seeds
+    run = partial(baseline_curves, problem, keys=jax.random.split(key, seeds), **trial.sizes)
     chosen: list[Chosen] = []
     configurations = failures = 0
     for setting in settings:
@@ -115,7 +125,7 @@ def choose_learning_rates(
 
 
 def _scores(curves: Curves) -> tuple[np.ndarray, np.ndarray]:
-    """[rates, len(at)]: mean accuracy with failed runs at 0, and mean loss over the runs that did not fail (infinite if none)."""
+    """Returns mean accuracy, where failed runs count as 0, and mean loss of the others (else infinite), [rates, len(at)]."""
     failed = curves.failed
     hits = np.where(failed, 0.0, curves.accuracy).mean(axis=1)
     count = (~failed).sum(axis=1)
@@ -124,7 +134,7 @@ def _scores(curves: Curves) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _best_rate(curves: Curves, index: int) -> int:
-    if curves.at[index] == 0:  # nothing is learned in no steps: any rate will do
+    if curves.at[index] == 0:  # nothing is learned in 0 steps: any rate will do
         return len(curves.rates) // 2
     hits, loss = (part[:, index] for part in _scores(curves))
     return int(np.lexsort((loss, -hits))[0])
@@ -140,68 +150,45 @@ def _joined(first: Curves, second: Curves) -> Curves:
 
 @dataclass(frozen=True)
 class Tuned:
-    """`choice` from validation data; `rows`: one dict per setting, step count and seed, judged on test data at the rate chosen:
-    {setting fields, "learning_rate", "step", "seed", "accuracy", "loss", "failed"}."""
+    """Baselines at their chosen learning rates.
+
+    Attributes:
+      choice: from validation data.
+      rows: one dict per setting, step count and seed, judged on test data at the chosen rate: {setting fields, "learning_rate",
+        "step", "seed", "accuracy", "loss", "failed"}.
+    """
 
     choice: Choice
     rows: tuple[dict[str, Any], ...]
 
 
 def tuned_baselines(
-    topology: Topology,
-    task: Task,
+    problem: Problem,
+    trial: Trial,
+    task: int = 0,
     *,
-    key: jax.Array,
-    test_keys: jax.Array,
-    at: Sequence[int],
-    batch_size: int,
     settings: Sequence[Setting] = SETTINGS,
     rates: Sequence[float] = LEARNING_RATES,
-    seeds: int = 3,
-    query_size: int = 1024,
     extensions: int = 2,
-    kernel: str = "auto",
     progress: Progress | None = None,
 ) -> Tuned:
-    """Choose on validation data with `seeds` seeds from `key`, then judge on test data once, one run per `test_keys`.
+    """Chooses learning rates on validation data, then judges every setting on test data once.
 
     Args:
-      topology, task: widths must fit (ShapeError).
-      key: for the choice; test_keys: [S] keys for the test, shared with the genome it is compared to.
-      at: step counts; each gets its own learning rate, chosen for exactly so many steps.
-
-    Returns:
-      `Tuned`.
+      problem: an `ordinary_network` and the task.
+      trial: its step counts get a learning rate each, chosen for exactly so many steps; its keys are those of the genome that
+        the baselines are compared with.
+      task: number of the task in the test, which decides the keys.
     """
-    problem = Problem(ordinary_network(topology, kernel), task)
-    choice = choose_learning_rates(
-        problem,
-        settings,
-        rates,
-        key=key,
-        seeds=seeds,
-        at=at,
-        batch_size=batch_size,
-        query_size=query_size,
-        extensions=extensions,
-        progress=progress,
-    )
+    test_keys, choice_key = trial.keys(task)
+    choice = choose_learning_rates(problem, trial, settings, rates, key=choice_key, extensions=extensions, progress=progress)
     rows = []
     for setting in settings:
         mine = [one for one in choice.chosen if one.setting == setting]
         if progress:
             progress(f"testing: {setting}")
         wanted = sorted({one.learning_rate for one in mine})
-        curves = baseline_curves(
-            problem,
-            setting,
-            wanted,
-            keys=test_keys,
-            at=at,
-            batch_size=batch_size,
-            judged_on="test",
-            query_size=query_size,
-        )
+        curves = baseline_curves(problem, setting, wanted, keys=test_keys, judged_on="test", **trial.sizes)
         for one in mine:
             at_rate, index = wanted.index(one.learning_rate), curves.at.index(one.step)
             for number in range(len(test_keys)):

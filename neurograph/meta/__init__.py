@@ -1,4 +1,4 @@
-"""Meta-optimizers: what searches for genomes. They see only `objective(genome, key, steps) -> (loss, metrics)`."""
+"""Meta-optimizers: they search for genomes and see only `objective(genome, key, steps) -> (loss, metrics)`."""
 
 from neurograph._lazy import attach
 

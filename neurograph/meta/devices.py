@@ -1,7 +1,7 @@
 """Populations over several devices, and over several hosts: a mesh with one axis, the members of a population.
 
-Every member is computed by the same program wherever it lies; nothing is summed across devices, so the shares of a population
-come together as if one device had made them all.
+The same program computes every member on every device, and nothing is summed across devices: a population has the same numbers on
+any number of them.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _SLURM_VARIABLES = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLUR
 
 
 def connect_hosts(environment: dict[str, str] | None = None) -> bool:
-    """Join the other processes of this run (`jax.distributed`), if the environment says that there are any.
+    """Joins the other processes of this run (`jax.distributed`), if the environment names any.
 
     Either all of JAX_COORDINATOR_ADDRESS (host:port of process 0), JAX_NUM_PROCESSES and JAX_PROCESS_ID are set, or SLURM has
-    started several tasks (`srun`). To be called before anything is computed; called again it does nothing.
+    started several tasks (`srun`). It has to be called before JAX computes anything; a second call does nothing.
 
     Returns:
-      Whether this process is one of several.
+      True if this process is one of several.
 
     Raises:
       ExperimentError: only some of the variables are set, one is not a number, or the coordinator is not reached.
@@ -57,7 +57,8 @@ def connect_hosts(environment: dict[str, str] | None = None) -> bool:
         arguments = {"cluster_detection_method": "slurm"}
     if not several or jax.distributed.is_initialized():
         return several
-    if jax.config.jax_platforms in ("cpu", None):  # between CPUs something must carry the numbers; other devices bring their own
+    if jax.config.jax_platforms in ("cpu", None):  # type: ignore[attr-defined]
+        # CPUs have no collectives of their own; other devices have.
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
     try:
         jax.distributed.initialize(**arguments)
@@ -67,13 +68,13 @@ def connect_hosts(environment: dict[str, str] | None = None) -> bool:
 
 
 def device_mesh(count: int | None = None) -> Mesh | None:
-    """A mesh of `count` devices (of several processes: all that they have), None for a single one.
+    """Returns a mesh of `count` devices (of several processes: all that they have), None for a single one.
 
-    Joins the other processes first, if there are any: see `connect_hosts`. On a CPU the devices are made: `count` of them share
-    its cores. Both have to happen before JAX computes anything.
+    It joins the other processes first, if there are any: see `connect_hosts`. On a CPU it makes `count` devices, which share the
+    cores. Both have to happen before JAX computes anything.
 
     Raises:
-      ExperimentError: fewer devices than asked for.
+      ExperimentError: there are fewer devices.
     """
     if connect_hosts():
         devices = jax.devices()
@@ -98,27 +99,27 @@ def _mesh(devices: list[Any]) -> Mesh:
 
 
 def make_cpu_devices(count: int) -> None:
-    """Ask for so many CPU devices, if JAX has not started; no effect on other kinds of device."""
+    """Asks JAX for `count` CPU devices, if it has not started; other kinds of device are not affected."""
     try:
         if int(getattr(jax.config, "jax_num_cpu_devices", -1)) < count and "host_platform_device_count" not in os.environ.get(
             "XLA_FLAGS", ""
         ):
             jax.config.update("jax_num_cpu_devices", count)
-    except RuntimeError:  # already started: whoever counts the devices will tell
+    except RuntimeError:  # already started: the caller counts the devices
         pass
 
 
 def replicated(tree: Any, mesh: Mesh | None) -> Any:
-    """Inside a compiled function: the same on every device, so that what follows is computed everywhere in the same order."""
+    """Returns the tree whole on every device, inside a compiled function: all devices then compute in the same order."""
     if mesh is None:
         return tree
     return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, NamedSharding(mesh, PartitionSpec())), tree)
 
 
 def on_this_host(tree: Any, mesh: Mesh | None) -> Any:
-    """What the devices of a mesh hold parts of, whole on this process's first device, as if it had been made there.
+    """Returns arrays that devices of a mesh hold in parts, whole on this process's first device.
 
-    Between two compiled calls: both then see arrays that lie in the same way, and are compiled once.
+    It is called between two compiled calls: both see arrays of the same layout, and are compiled once.
     """
     if mesh is None:
         return tree

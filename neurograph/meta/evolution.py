@@ -1,4 +1,4 @@
-"""Evolution as a meta-optimizer: strategies over vectors put to work on genomes (section 4.4)."""
+"""Evolution as a meta-optimizer: strategies over vectors search genomes (section 4.4)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {"cma": CMA, "es": AntitheticES
 
 
 def _costs(objective: Any, population: Genome, key: jax.Array, episodes: int, fitness: str, steps: Any) -> dict[str, np.ndarray]:
-    """{"cost", "loss", "accuracy"}, each [P] float64; NaN where a genome failed."""
+    """Returns {"cost", "loss", "accuracy"}, each [P] float64; NaN where a genome failed."""
     if not isinstance(objective, Objective):
         count = population.neuron_keep.shape[0]
         cost = np.array([_number(objective(member(population, index))) for index in range(count)])
@@ -50,7 +50,7 @@ def _check_fitness(fitness: str) -> None:
 def _generation(
     objective: Any, vector: GenomeVector, strategy: Strategy, key: jax.Array, episodes: int, fitness: str, steps: Any = None
 ) -> dict[str, Any]:
-    """Ask, evaluate, tell."""
+    """Asks for a generation, evaluates it, tells its costs; returns a record."""
     key = jax.random.fold_in(key, strategy.generation)
     found = _costs(objective, vector.to_genomes(strategy.ask()), key, episodes, fitness, steps)
     failed = strategy.tell(found["cost"])
@@ -67,21 +67,21 @@ def _generation(
 
 @dataclass
 class Evolution:
-    """A strategy that searches genomes by what they are worth after learning, or by anything else.
+    """A strategy that searches genomes by their loss or accuracy after learning, or by any other number.
 
     Args:
-      objective: what a genome is judged by; nothing is differentiated. An `Objective` is evaluated for the whole generation at
-        once on the device; any other callable takes a genome and returns one number, smaller is better, NaN or infinity means
-        that the genome failed. It may use NumPy, files, other programs.
-      vector: which numbers are searched.
+      objective: judges a genome; nothing is differentiated. An `Objective` is evaluated for the whole generation at once on the
+        device. Any other callable takes a genome and returns one number, where smaller is better and NaN or infinity means that
+        the genome failed. It may use NumPy, files, other programs.
+      vector: the numbers that are searched.
       strategy: `CMA` or `AntitheticES`, or any `Strategy`.
-      key: draws episodes and synapses; every genome of a generation sees the same ones.
+      key: PRNG key of episodes and synapses; every genome of a generation sees the same ones.
       episodes: learning runs per genome, each with its own data and first synapses; section 4.4 has one, judged on 20 query
         batches (`Objective.query_batches`).
       fitness: "accuracy" or "loss", of an `Objective`.
 
     Raises:
-      GenomeError: an unknown fitness.
+      GenomeError: the fitness is unknown.
     """
 
     objective: Objective | Callable[[Genome], Any]
@@ -95,8 +95,11 @@ class Evolution:
         _check_fitness(self.fitness)
 
     def advance(self) -> dict[str, Any]:
-        """One generation: {"generation", "loss", "accuracy" (medians of those that did not fail), "best_loss", "best_accuracy"
-        (of the fittest), "failed"}; accuracies are NaN where the objective is a plain function.
+        """Searches one generation further.
+
+        Returns:
+          {"generation", "loss", "accuracy" (medians of the genomes that did not fail), "best_loss", "best_accuracy" (of the
+          fittest), "failed"}; accuracies are NaN where the objective is a plain function.
 
         Raises:
           GenomeError: every genome failed.
@@ -106,17 +109,20 @@ class Evolution:
 
     @property
     def genome(self) -> Genome:
-        """The mean of the search distribution: not the luckiest sample."""
+        """The mean of the search distribution, rather than the luckiest sample."""
         return self.vector.to_genome(self.strategy.mean)
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class EvolutionState:
-    """All that an evolution is: where it began and what it was told.
+    """The whole of an evolution: its first genome and the costs so far.
 
-    `origin`: the genome at vector zero, leaves [1, ...]. `told` [generations, population] float64 (NumPy): costs, NaN where a
-    genome failed. `skipped` [1] int32: failed genomes so far. `step`: generations.
+    Attributes:
+      origin: the genome at vector zero, leaves [1, ...].
+      told: costs [generations, population] float64 (NumPy), NaN where a genome failed.
+      skipped: [1] int32, failed genomes so far.
+      step: generations so far.
     """
 
     origin: Genome
@@ -133,14 +139,14 @@ class EvolutionOptimizer:
     Args:
       strategy: "cma" or "es".
       population, sigma: genomes per generation, first step size.
-      seed: of the strategy.
+      seed: seed of the strategy.
       fields: the arrays of a genome that are searched, see `effective_fields`.
       scales: per array, how much one unit of the vector changes it; 1 where not given.
       episodes, fitness: as in `Evolution`.
       options: further arguments of the strategy, such as ("learning_rate", 0.05) of "es".
 
     Raises:
-      GenomeError: an unknown strategy or fitness.
+      GenomeError: the strategy or the fitness is unknown.
     """
 
     strategy: str
@@ -160,22 +166,22 @@ class EvolutionOptimizer:
             raise GenomeError(f"strategy: got {self.strategy!r}; allowed: {', '.join(STRATEGIES)}")
 
     def init(self, genomes: Genome, *, key: jax.Array, objective: Objective | None = None) -> EvolutionState:
-        """A search that begins at `genomes`, leaves [1, ...]; it does not depend on the objective.
+        """Returns a search that begins at `genomes`, leaves [1, ...]; it does not depend on the objective.
 
         Raises:
-          GenomeError: more than one genome, or fields and scales that do not fit.
+          GenomeError: there is more than one genome, or fields and scales do not fit.
         """
         count = genomes.neuron_keep.shape[0]
         if count != 1:
             raise GenomeError(f"evolution starts from one genome; got {count}")
         state = EvolutionState(genomes, np.zeros((0, self.population)), np.zeros(1, np.int32), key, np.zeros((), np.int32))
-        self._search(state)  # so that what does not fit is told now
+        self._search(state)  # raises now where fields or scales do not fit
         return state
 
     def advance(
         self, objective: Objective, state: EvolutionState, count: int, steps: Any = None
     ) -> tuple[EvolutionState, dict[str, Any]]:
-        """`count` generations.
+        """Searches `count` generations further.
 
         Returns:
           `(state, metrics)`: "loss", "accuracy" (medians), "best_loss", "best_accuracy", "failed", each [count, 1].
@@ -191,12 +197,12 @@ class EvolutionOptimizer:
         return EvolutionState(state.origin, told, failed, state.key, np.asarray(len(told), np.int32)), metrics
 
     def genomes(self, state: EvolutionState) -> Genome:
-        """The mean genome, leaves [1, ...]."""
+        """Returns the mean genome, leaves [1, ...]."""
         vector, strategy = self._search(state)
         return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], vector.to_genome(strategy.mean))
 
     def _search(self, state: EvolutionState) -> tuple[GenomeVector, Strategy]:
-        """The strategy that was told exactly what the state says: the live one, or one that is told it all again."""
+        """Returns the strategy in the given state: the live one, or a new one that is told all costs again."""
         vector = GenomeVector(member(state.origin, 0), self.fields, self.scales)
         if self._live:
             told = self._live[0].told

@@ -23,8 +23,10 @@ __all__ = ["GradientOptimizer", "GradientState", "adam", "stepped"]
 class GradientState:
     """A population in training; every leaf but `key` and `step` leads with the genomes axis G.
 
-    `skipped` [G] int32: updates left out because loss or gradient was not finite. `step` counts meta-steps. `learning`: where
-    unrolls are truncated, the learning under way, leaves [G, R, ...].
+    Attributes:
+      skipped: [G] int32, updates left out because loss or gradient was not finite.
+      step: meta-steps so far.
+      learning: where unrolls are truncated, the learning under way, leaves [G, R, ...].
     """
 
     genomes: Genome
@@ -35,24 +37,24 @@ class GradientState:
     learning: Learning | None = None
 
     def selected(self, genomes: Genome, optimizer: Any, moved: Any) -> GradientState:
-        """With other genomes; where `moved` [G] says so, learning begins anew."""
+        """Returns the state with other genomes; where `moved` [G] is true, learning begins again."""
         learning = None if self.learning is None else self.learning.restarted(moved)
         return replace(self, genomes=genomes, optimizer=optimizer, learning=learning)
 
 
-def adam(learning_rate: float, final_learning_rate: float | None, decay_steps: int, clip: float) -> optax.GradientTransformation:
-    """Adam behind a global-norm clip; the rate falls by a cosine over `decay_steps` if a final one is given."""
+def adam(learning_rate: float, final_learning_rate: float | None, decay_steps: int, clip: float) -> Any:
+    """Returns Adam behind a global-norm clip; the rate falls by a cosine over `decay_steps` if a final one is given."""
     rate: Any = learning_rate
     if final_learning_rate is not None:
         rate = optax.cosine_decay_schedule(learning_rate, max(decay_steps, 1), final_learning_rate / learning_rate)
     return optax.chain(optax.clip_by_global_norm(clip), optax.adam(rate))
 
 
-def stepped(transform: optax.GradientTransformation, genome: Genome, optimizer: Any, gradient: Genome, fine: Any):
-    """`(genome, optimizer)` one update on, or as they were where not `fine`."""
+def stepped(transform: Any, genome: Genome, optimizer: Any, gradient: Genome, fine: Any):
+    """Returns `(genome, optimizer)` after one update, or unchanged where not `fine`."""
     updates, after = transform.update(gradient, optimizer, genome)
     keep = partial(jax.tree.map, lambda new, old: jnp.where(fine, new, old))
-    return keep(optax.apply_updates(genome, updates), genome), keep(after, optimizer)
+    return keep(optax.apply_updates(genome, updates), genome), keep(after, optimizer)  # type: ignore[arg-type]
 
 
 def norm(gradient: Genome) -> jax.Array:
@@ -67,8 +69,8 @@ class GradientOptimizer:
     through that window alone: biased, but cheap, and gradients cannot explode over hundreds of steps.
 
     Args:
-      learning_rate: of Adam; the paper has 5e-4 (appendix C.1), short runs want 1e-2.
-      final_learning_rate: reached by a cosine over `decay_steps` meta-steps; None keeps the rate.
+      learning_rate: rate of Adam; the paper has 5e-4 (appendix C.1), short runs need 1e-2.
+      final_learning_rate: rate at the end of a cosine over `decay_steps` meta-steps; None keeps the rate.
       decay_steps: length of that cosine.
       clip: largest global norm of a gradient.
     """
@@ -78,11 +80,11 @@ class GradientOptimizer:
     decay_steps: int = 1
     clip: float = 10.0
 
-    def _transform(self) -> optax.GradientTransformation:
+    def _transform(self) -> Any:
         return adam(self.learning_rate, self.final_learning_rate, self.decay_steps, self.clip)
 
     def init(self, genomes: Genome, *, key: jax.Array, objective: Objective | None = None) -> GradientState:
-        """A population [G, ...] ready for `advance`; where unrolls are truncated, the objective has to be given."""
+        """Returns the state of a population [G, ...] before its first meta-step; truncated unrolls need the objective."""
         count = genomes.neuron_keep.shape[0]
         optimizer = jax.vmap(self._transform().init)(genomes)
         learning = None
@@ -96,7 +98,7 @@ class GradientOptimizer:
     def advance(
         self, objective: Objective, state: GradientState, count: int, steps: Any = None
     ) -> tuple[GradientState, dict[str, jax.Array]]:
-        """`count` meta-steps in one compiled call.
+        """Takes `count` meta-steps in one compiled call.
 
         Args:
           objective: the meta-loss.
@@ -109,7 +111,7 @@ class GradientOptimizer:
         return _advance(self, objective, state, objective.steps if steps is None else steps, count)
 
     def genomes(self, state: GradientState) -> Genome:
-        """The population, leaves [G, ...]."""
+        """Returns the population, leaves [G, ...]."""
         return state.genomes
 
 

@@ -1,4 +1,4 @@
-"""Functions of one genome, mapped over a population, its replicas and several devices within a memory budget."""
+"""Maps of functions of one genome over a population, its replicas and several devices, within a memory budget."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Key, UInt32
 
 from neurograph.errors import PlanError, ShapeError
 from neurograph.network.memory import compiled_bytes, device_budget, measured_bytes, readable_bytes
@@ -24,28 +25,28 @@ def population_map(
     function: Callable[..., Any],
     genomes: Any,
     *,
-    keys: jax.Array | None = None,
+    keys: Key[Array, " genomes *replicas"] | UInt32[Array, "genomes *replicas words"] | None = None,
     budget_bytes: int | None = None,
     chunk: int | None = None,
     member_bytes: int | None = None,
     devices: Sequence[Any] | None = None,
 ) -> Any:
-    """`function(genome, key)` for every member of a population, in chunks that fit the memory.
+    """Returns `function(genome, key)` of every member of a population, computed in chunks that fit the memory.
 
-    On a CPU members run one after another: side by side they leave the cache, which costs more than the calls that are saved.
-    On an accelerator as many run side by side as the budget allows. Results do not depend on the chunk, but for rounding.
-    Called outside of `jax.jit`, the program is compiled here, kept for the same `function` object, and its memory checked
-    before it runs; inside, it joins the program that calls it.
+    On a CPU members run one after another: side by side they leave the cache, which costs more than the saved calls gain. On an
+    accelerator as many run side by side as the budget allows. Results depend on the chunk by rounding alone. Outside of
+    `jax.jit` the program is compiled here, kept for the same `function` object, and its memory checked before it runs; inside,
+    it becomes part of the program that calls it.
 
     Args:
-      function: of one member (and one key); anything that JAX can trace.
-      genomes: pytree whose leaves lead with the population, [G, ...]: genomes, or tuples of what belongs to each of them.
+      function: a function of one member (and one key) that JAX can trace.
+      genomes: pytree whose leaves lead with the population, [G, ...]: genomes, or tuples with the data of each.
       keys: PRNG keys [G], one each, or [G, R] for R replicas of every member; None: the function takes the genome alone.
-      budget_bytes: what temporaries and results may take on one device; default: `device_budget`.
+      budget_bytes: memory that temporaries and results may take on one device; default: `device_budget`.
       chunk: members side by side on one device; default: chosen as above.
-      member_bytes: what one member takes (`predicted_bytes`); default: found by compiling the function once, where a chunk
-        has to be chosen.
-      devices: `jax.Device`s; members are shared out among them, equally; default: no sharding. On a CPU with several cores,
+      member_bytes: memory of one member (`predicted_bytes`); default: found by compiling the function once, where a chunk has
+        to be chosen.
+      devices: `jax.Device`s, which share the members equally; default: no sharding. On a CPU with several cores,
         ask JAX for several devices before it starts: `jax.config.update("jax_num_cpu_devices", 2)`.
 
     Returns:
@@ -54,6 +55,18 @@ def population_map(
     Raises:
       ShapeError: leaves or keys that do not lead with one common G.
       PlanError: not even one member fits the budget, or the given chunk does not.
+
+    Example:
+      >>> import jax
+      >>> import neurograph as ng
+      >>> rule, keys = ng.Rule(), jax.random.split(jax.random.key(0), 3)
+      >>> genomes = jax.vmap(lambda key: ng.Genome.near_backprop(key, rule))(keys)
+      >>> network = ng.Network(ng.load_topology("mlp_2d_classes"), rule)
+      >>> batch = ng.get_task("xor").sample(keys[0], 32)
+      >>> def judged(genome, key):
+      ...     return ng.accuracy(network.predict(genome, network.init(genome, key=key), batch.x), batch.y)
+      >>> ng.population_map(judged, genomes, keys=keys).shape
+      (3,)
     """
     members, lead = _members(genomes, keys)
     count = int(np.prod(lead))
@@ -86,7 +99,7 @@ def population_map(
 
 
 def _members(genomes: Any, keys: jax.Array | None) -> tuple[tuple[Any, ...], tuple[int, ...]]:
-    """Arguments of every call, leading with all members and replicas in one axis; and the shape of that axis."""
+    """Returns the arguments of every call, led by one axis of all members and replicas, and the shape of that axis."""
     sizes = {np.shape(leaf)[0] if np.ndim(leaf) else 0 for leaf in jax.tree.leaves(genomes)}
     if len(sizes) != 1 or 0 in sizes:
         shapes = sorted({str(list(np.shape(leaf))) for leaf in jax.tree.leaves(genomes)})
@@ -106,7 +119,7 @@ def _members(genomes: Any, keys: jax.Array | None) -> tuple[tuple[Any, ...], tup
 
 
 def _even(count: int, most: int) -> int:
-    """A chunk of at most `most` that leaves the least for the last one, at no more rounds than needed."""
+    """Returns the chunk of at most `most` whose last round is fullest, at no more rounds than needed."""
     return -(-count // -(-count // most))
 
 
@@ -119,12 +132,12 @@ def _too_large(used: int, budget: int, size: int) -> str:
 
 
 def _tracing(members: Any) -> bool:
-    """Whether this call is part of a program that someone else compiles."""
+    """Returns whether this call is part of a program that a caller compiles."""
     return any(isinstance(leaf, Tracer) for leaf in (*jax.tree.leaves(members), jnp.zeros(())))
 
 
 class _Held:
-    """A function as a static argument: the same object is the same program, whatever its own equality says."""
+    """A function as a static argument: the same object is the same program, however it compares."""
 
     def __init__(self, function: Callable[..., Any]):
         self.function = function
@@ -144,7 +157,7 @@ def _run(held: _Held, chunk: int, devices: tuple[Any, ...], members: tuple[Any, 
     return _shared(run, Mesh(np.array(devices), (AXIS,)), members)
 
 
-# By program: what it takes per device. Asking the compiler anew costs as much as a small population's step.
+# Memory per device, by program. Asking the compiler again costs as much as a small population's step.
 _known_bytes: dict[Any, int] = {}
 
 
@@ -161,7 +174,7 @@ def _bytes_of_run(held: _Held, chunk: int, devices: tuple[Any, ...], members: tu
 
 
 def _shared(run: Callable[..., Any], mesh: Mesh, members: Any) -> Any:
-    """`run` on each device's share of the members; their number is filled up with copies of the last, which are dropped."""
+    """Returns `run` of each device's share of the members; copies of the last fill up their number and are dropped."""
     count, axis = jax.tree.leaves(members)[0].shape[0], PartitionSpec(AXIS)
     # Members know nothing of each other: there is no replication to check.
     results = jax.shard_map(run, mesh=mesh, in_specs=axis, out_specs=axis, check_vma=False)(_padded(members, -count % mesh.size))
@@ -169,7 +182,7 @@ def _shared(run: Callable[..., Any], mesh: Mesh, members: Any) -> Any:
 
 
 def _padded(members: Any, extra: int) -> Any:
-    """`extra` more members, which repeat the last one: every device and chunk gets equally many."""
+    """Returns the members and `extra` copies of the last one: every device and chunk gets equally many."""
     if not extra:
         return members
     return jax.tree.map(lambda leaf: jnp.concatenate([leaf, jnp.repeat(leaf[-1:], extra, axis=0)]), members)
@@ -182,19 +195,19 @@ def _chunks(function: Callable[..., Any], chunk: int, members: tuple[Any, ...]) 
     if chunk >= count:
         return jax.vmap(function)(*members)
     rounds = -(-count // chunk)
-    # By hand: lax.map's own batch_size stops at arrays without elements, which packed synapses may have.
+    # By hand: the batch_size of lax.map fails on arrays without elements, which packed synapses may have.
     cut = jax.tree.map(lambda leaf: leaf.reshape(rounds, chunk, *leaf.shape[1:]), _padded(members, rounds * chunk - count))
     results = jax.lax.map(lambda args: jax.vmap(function)(*args), cut)
     return jax.tree.map(lambda leaf: leaf.reshape(rounds * chunk, *leaf.shape[2:])[:count], results)
 
 
 def map_members(function: Callable[[Any], Any], population: Any, mesh: Mesh | None = None) -> Any:
-    """`function` of every member, the members shared among the devices of a mesh; on each as `population_map` does it.
+    """Returns `function` of every member, computed by the devices of a mesh that share the members, each as `population_map`.
 
     Args:
-      function: of one member; traced once.
+      function: a function of one member, traced once.
       population: a pytree whose leaves lead with the members [P, ...].
-      mesh: from `device_mesh`. A population that does not divide is filled up with copies of its last member, which are dropped.
+      mesh: from `device_mesh`. Copies of the last member fill up a population that does not divide, and are dropped.
 
     Returns:
       The results, leaves [P, ...].

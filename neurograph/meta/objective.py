@@ -28,11 +28,13 @@ def _static(default: Any) -> Any:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Learning:
-    """Learning under way, where an unroll is cut: replicas R lead.
+    """Learning under way, where an unroll is cut; replicas R lead.
 
-    `synapses`: one packed `Synapses` per problem, leaves [R, ...]. `window`, `episode` [R] int32: the next truncation of the
-    episode, and which episode it is (its data and first synapses follow from that). `fresh` [R] bool: synapses are to be drawn
-    before the next window.
+    Attributes:
+      synapses: one packed `Synapses` per problem, leaves [R, ...].
+      window: [R] int32, the next truncation of the episode.
+      episode: [R] int32, number of the episode, which decides its data and first synapses.
+      fresh: [R] bool, whether synapses are drawn before the next window.
     """
 
     synapses: tuple[Synapses, ...]
@@ -41,7 +43,7 @@ class Learning:
     fresh: jax.Array
 
     def restarted(self, where: Any) -> Learning:
-        """A new episode next where `where` says so; it broadcasts from the left against `fresh`."""
+        """Returns the learning with a new episode next where `where` is true, which broadcasts from the left against `fresh`."""
         where = jnp.asarray(where)
         where = where.reshape(where.shape + (1,) * (self.fresh.ndim - where.ndim))
         return Learning(self.synapses, self.window, self.episode, self.fresh | where)
@@ -50,23 +52,25 @@ class Learning:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Objective:
-    """Mean meta-loss over problems, which may differ in network, task, input size and number of classes.
+    """The mean meta-loss over problems, which may differ in network, task, input size and number of classes.
 
     Args:
       problems: every problem counts the same.
       steps: U, support batches per episode; calls may use fewer (a traced number) without a new compilation.
-      batch_size: B, rows per support batch; query_size: rows of a query batch.
+      batch_size: B, rows per support batch.
+      query_size: rows of a query batch.
       replicas: independent episodes and initial synapses per problem and call.
-      split: where support rows come from; query_split: where query rows do, if elsewhere (and support rows as
-        well, where the classes of the splits differ).
+      split: split of the support rows.
+      query_split: split of the query rows, where it is another (and of the support rows as well, where the classes of the splits
+        differ).
       query_batches: query batches per judgement, each normalised by itself; section 4.4 has 20.
-      loss: what of the learning counts: "final", the query after the last step of an episode; "steps", the mean over queries
+      loss: the queries that count: "final", the query after the last step of an episode; "steps", the mean over queries
         after every step; "truncations", the mean over queries after every truncation.
       truncation: K, steps between two looks at a long episode: `window` goes on where it stopped. None: whole episodes.
       mesh: devices that share the members of a population, from `device_mesh`.
 
     Raises:
-      GenomeError: an unknown loss, or a truncation that does not divide `steps`.
+      GenomeError: the loss is unknown, or the truncation does not divide `steps`.
     """
 
     problems: tuple[Problem, ...]
@@ -88,7 +92,7 @@ class Objective:
             raise GenomeError(f"truncation: got {self.truncation}; expected a divisor of steps: {self.steps}")
 
     def __call__(self, genome: AnyGenome, key: jax.Array, steps: Any = None) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """`(loss, {"loss", "accuracy"})` after whole episodes: the mean, and each problem's own [problems]."""
+        """Returns `(loss, {"loss", "accuracy"})` after whole episodes: the mean, and each problem's own [problems]."""
         pairs = [[self._episode(n, replica, key) for replica in range(self.replicas)] for n in range(len(self.problems))]
 
         def one(network: Any, pair: tuple[Episode, jax.Array]) -> dict[str, jax.Array]:
@@ -107,32 +111,37 @@ class Objective:
         return self.truncation or self.steps
 
     def begin(self, genome: AnyGenome, offset: Any = 0) -> Learning:
-        """Learning that has not begun. `offset` [R] or scalar: the window that replicas begin at, so that they end in turn."""
+        """Returns learning that has not begun.
+
+        Args:
+          offset: [R] or scalar, the window that replicas begin at, so that they end in turn.
+        """
         shapes = [jax.eval_shape(lambda problem=p: self._fresh(problem, genome, jax.random.key(0))) for p in self.problems]
         empty = jax.tree.map(lambda leaf: jnp.zeros((self.replicas, *leaf.shape), leaf.dtype), tuple(shapes))
         window = jnp.broadcast_to(jnp.asarray(offset, jnp.int32), (self.replicas,))
         return Learning(empty, window, jnp.zeros(self.replicas, jnp.int32), jnp.ones(self.replicas, bool))
 
     def begins(self, learning: Learning, steps: Any = None) -> jax.Array:
-        """Where the next window is the first of an episode; shape of `learning.fresh`."""
+        """Returns where the next window is the first of an episode, in the shape of `learning.fresh`."""
         return learning.fresh | (learning.window >= self._windows(steps))
 
     def window(
         self, genome: AnyGenome, learning: Learning, key: jax.Array, steps: Any = None
     ) -> tuple[jax.Array, dict[str, jax.Array], Learning]:
-        """The next `truncation` steps of every replica, and what they are worth.
+        """Learns the next `truncation` steps of every replica and judges them.
 
-        Every window has support batches and a query of its own; a family of tasks keeps its draw through an episode. Its mean
-        over an episode is the loss of that episode (`loss: final`: the last alone).
+        Every window has support batches and a query of its own; a family of tasks keeps its draw through an episode. The mean
+        over the windows of an episode is its loss (`loss: final`: the last window alone).
 
         Args:
-          genome: may differ from call to call, as a meta-optimizer moves it.
-          learning: from `begin` or the last call; gradients flow back to it.
-          key: the same for all windows; episodes are drawn from it by their number.
+          genome: may differ from call to call, since a meta-optimizer moves it.
+          learning: result of `begin` or of the last call; gradients flow back to it.
+          key: PRNG key, the same for all windows; episodes are drawn from it by their number.
           steps: U of the episodes, at most `self.steps`, may be traced.
 
         Returns:
-          `(loss, metrics, learning)`: metrics are "loss", "accuracy" [problems], "counted" (scalar: does anything count?).
+          `(loss, metrics, learning)`: metrics are "loss", "accuracy" [problems], "counted" (scalar: whether
+          any replica counts).
         """
         windows = self._windows(steps)
         over = learning.window >= windows
@@ -188,7 +197,7 @@ class Objective:
     # -- problems side by side ---------------------------------------------------------------------------------------------
 
     def _side_by_side(self, function: Callable[[Any, Any], Any], pairs: list[list[Any]]) -> list[Any]:
-        """`function(network, pair)` for [problems][replicas] pairs: per problem its results, leaves [R, ...].
+        """Returns the results of `function(network, pair)` for pairs [problems][replicas]: one per problem, leaves [R, ...].
 
         Problems that share a topology run as one batch: one after another would lower the peak of memory; side by side is
         faster for the small nets of 2-D tasks.
@@ -216,5 +225,5 @@ class Objective:
         return task.episode(data, self.steps, self.batch_size, query_size, *self._splits(task)), init
 
     def _splits(self, task: Task) -> tuple[str, str | None]:
-        """Of support and query rows. A task whose splits hold other classes is learned on the split that it is judged on."""
+        """Returns the splits of support and query. If splits differ in classes, both are that of the query."""
         return (self.query_split, None) if self.query_split and task.splits_apart else (self.split, self.query_split)

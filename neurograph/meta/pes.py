@@ -30,9 +30,12 @@ __all__ = ["PES", "PESState"]
 class PESState:
     """G searches, each with N/2 mirrored pairs of particles.
 
-    `genomes`, `optimizer`, `skipped` lead with G; `skipped` counts particles whose loss was not finite. `learning`: leaves
-    [G, N/2, 2, R, ...], the second and its mirror image. `perturbation`: leaves [G, N/2, ...], the sum of the perturbations of
-    the first of a pair since its episode began (the second's is its negative).
+    Attributes:
+      genomes, optimizer: leaves [G, ...].
+      skipped: [G] int32, particles whose loss was not finite.
+      learning: leaves [G, N/2, 2, R, ...]; the third axis is a particle and its mirror image.
+      perturbation: leaves [G, N/2, ...], the sum of the first particle's perturbations since its episode began; the second's is
+        its negative.
     """
 
     genomes: Genome
@@ -44,7 +47,7 @@ class PESState:
     perturbation: Genome
 
     def selected(self, genomes: Genome, optimizer: Any, moved: Any) -> PESState:
-        """With other genomes; where `moved` [G] says so, learning begins anew."""
+        """Returns the state with other genomes; where `moved` [G] is true, learning begins again."""
         return replace(self, genomes=genomes, optimizer=optimizer, learning=self.learning.restarted(moved))
 
 
@@ -62,10 +65,10 @@ class PES:
       sigma: standard deviation of a perturbation.
       fields: the arrays that are perturbed, see `effective_fields`; None: all.
       scales: per array, a factor on sigma.
-      learning_rate, final_learning_rate, decay_steps, clip: as of `GradientOptimizer`.
+      learning_rate, final_learning_rate, decay_steps, clip: as in `GradientOptimizer`.
 
     Raises:
-      GenomeError: an odd population, sigma not positive, or a field that is none.
+      GenomeError: the population is odd, sigma is not positive, or a genome has no such field.
     """
 
     population: int = 40
@@ -96,7 +99,7 @@ class PES:
         return self.sigma * dict(self.scales).get(name, 1.0) if searched else 0.0
 
     def init(self, genomes: Genome, *, key: jax.Array, objective: Objective) -> PESState:
-        """Searches [G, ...] ready for `advance`."""
+        """Returns the state of searches [G, ...] before their first meta-step."""
         count, pairs = genomes.neuron_keep.shape[0], self.population // 2
         windows = objective.steps // objective.stretch
 
@@ -111,15 +114,15 @@ class PES:
         return PESState(genomes, optimizer, jnp.zeros(count, jnp.int32), key, zero, learning, perturbation)
 
     def advance(self, objective: Objective, state: PESState, count: int, steps: Any = None) -> tuple[PESState, dict[str, Any]]:
-        """`count` meta-steps, each one window of every particle; see `GradientOptimizer.advance`."""
+        """Takes `count` meta-steps, each one window of every particle; see `GradientOptimizer.advance`."""
         return _advance(self, objective, state, objective.steps if steps is None else steps, count)
 
     def genomes(self, state: PESState) -> Genome:
-        """What is perturbed, leaves [G, ...]."""
+        """Returns the unperturbed genomes, leaves [G, ...]."""
         return state.genomes
 
     def contributions(self, objective: Objective, state: PESState, steps: Any = None) -> tuple[Genome, PESState, dict[str, Any]]:
-        """One window of every particle at fixed genomes, and what each pair says of the gradient.
+        """Learns one window of every particle at fixed genomes, and estimates the gradient by each pair.
 
         Returns:
           `(estimates, state, scores)`: estimates, leaves [G, N/2, ...], whose mean over the counted pairs estimates the
@@ -147,7 +150,7 @@ class PES:
             return scores, after
 
         def flat(leaf: jax.Array, lead: int) -> jax.Array:
-            """[G, ...], [G, N/2, ...] or [G, N/2, 2, ...] to [G * N, ...]."""
+            """Returns a leaf [G, ...], [G, N/2, ...] or [G, N/2, 2, ...] as [G * N, ...]."""
             shape = (count, pairs, 2)
             missing = leaf.reshape(leaf.shape[:lead] + (1,) * (3 - lead) + leaf.shape[lead:])
             return jnp.broadcast_to(missing, (*shape, *missing.shape[3:])).reshape(2 * count * pairs, *missing.shape[3:])
@@ -203,5 +206,5 @@ def _advance(settings: PES, objective: Objective, state: PESState, steps: Any, c
 
 
 def _mean(leaf: jax.Array, counted: jax.Array) -> jax.Array:
-    """Over pairs [G, N/2, ...], of those that count."""
+    """Returns the mean over the pairs [G, N/2, ...] that count."""
     return leaf.sum(axis=1) / jnp.maximum(counted, 1).reshape(-1, *(1,) * (leaf.ndim - 2)).astype(leaf.dtype)

@@ -20,12 +20,12 @@ __all__ = ["best_member", "evaluate", "member", "screen", "select", "stack", "st
 
 
 def stack(genomes: Sequence[Genome]) -> Genome:
-    """Genomes to a population: leaves [G, ...]."""
+    """Returns the genomes as a population, leaves [G, ...]."""
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *genomes)
 
 
 def member(population: Any, index: int) -> Any:
-    """One genome (or one member's optimiser state) of a population."""
+    """Returns one genome (or one member's optimiser state) of a population."""
     return jax.tree.map(lambda leaf: leaf[index], population)
 
 
@@ -33,15 +33,15 @@ STARTS: dict[str, Callable[..., Genome]] = {"near_backprop": Genome.near_backpro
 
 
 def start_genomes(start: str, count: int, rule: Rule, *, key: jax.Array, spread: float | None = None, **arrays: Any) -> Genome:
-    """`count` genomes to search from.
+    """Draws `count` genomes to search from.
 
     Args:
       start: "near_backprop" (section 4.5) or "random" (matrices N(0, spread^2)).
-      spread: standard deviation of what is drawn; default 0.05 near backprop, 1 for random.
+      spread: standard deviation of the drawn numbers; default 0.05 near backprop, 1 for random.
       **arrays: start values of the other arrays, by their names in `Genome`.
 
     Raises:
-      GenomeError: an unknown start, or arrays that do not fit.
+      GenomeError: the start is unknown, or arrays do not fit.
     """
     if start not in STARTS:
         raise GenomeError(f"start: got {start!r}; allowed: {', '.join(STARTS)}")
@@ -60,13 +60,17 @@ def _evaluate(objective: Objective, population: Genome, keys: jax.Array, steps: 
 
 
 def evaluate(objective: Objective, population: Genome, key: jax.Array, episodes: int, steps: Any = None) -> dict[str, np.ndarray]:
-    """Every member on the same `episodes` draws: {"loss", "accuracy"}, each [G, problems]; NaN where a loss is not finite."""
+    """Judges every member on the same `episodes` draws.
+
+    Returns:
+      {"loss", "accuracy"}, each [G, problems]; NaN where a loss is not finite.
+    """
     metrics = _evaluate(objective, population, jax.random.split(key, episodes), objective.steps if steps is None else steps)
     return {name: np.asarray(value).mean(axis=1) for name, value in metrics.items()}
 
 
 def best_member(scores: dict[str, np.ndarray]) -> int:
-    """Index of the member with the highest mean accuracy; ties and non-finite losses are decided by the loss.
+    """Returns the index of the member with the highest mean accuracy; the loss decides ties, and must be finite.
 
     Raises:
       GenomeError: no member has a finite loss.
@@ -78,17 +82,17 @@ def best_member(scores: dict[str, np.ndarray]) -> int:
 
 
 def screen(objective: Objective, population: Genome, keep: int, *, key: jax.Array, episodes: int = 1) -> Genome:
-    """The `keep` members of lowest finite loss: cheap, since nothing is differentiated."""
+    """Returns the `keep` members of lowest finite loss: cheap, since nothing is differentiated."""
     loss = evaluate(objective, population, key, episodes)["loss"].mean(axis=1)
     order = np.argsort(np.where(np.isfinite(loss), loss, np.inf), kind="stable")[:keep]
     return jax.tree.map(lambda leaf: leaf[order], population)
 
 
 def select(state: Any, scores: dict[str, np.ndarray], replace: int) -> tuple[Any, list[int]]:
-    """The `replace` worst members continue from the best one (section 4.2 replaces all of them).
+    """Replaces the `replace` worst members by the best one (section 4.2 replaces all of them).
 
     Returns:
-      `(state, parents)`: the new state, leaves [G, ...], and whose copy each member now is.
+      `(state, parents)`: the new state, leaves [G, ...], and for each member the index of the one that it is a copy of.
     """
     loss = np.where(np.isfinite(scores["loss"]).all(axis=1), scores["loss"].mean(axis=1), np.inf)
     best = best_member(scores)

@@ -1,7 +1,7 @@
 """Strategies that search without gradients (section 4.4): CMA-ES by the `cma` package, and a plain evolution strategy.
 
-Both see vectors and fitness only: `ask` gives a generation, `tell` takes its fitness. Their whole history is the fitness that
-they were told: a stopped search is restored by telling it again, which gives the same numbers to the bit and needs no pickle.
+Both see vectors and costs only: `ask` returns a generation, `tell` takes its costs. The costs are their whole history: telling
+them again restores a stopped search to the bit, without a pickle.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Strategy(ABC):
       size: entries of a vector; the search starts at zero.
       population: vectors per generation.
       sigma: initial step size.
-      seed: of everything random.
+      seed: seed of all randomness.
     """
 
     def __init__(self, size: int, population: int, sigma: float, seed: int):
@@ -39,27 +39,27 @@ class Strategy(ABC):
 
     @property
     def generation(self) -> int:
-        """Generations told so far."""
+        """Number of generations so far."""
         return len(self.told)
 
     @abstractmethod
     def ask(self) -> np.ndarray:
-        """The next generation, [population, size]; asking twice gives the same."""
+        """Returns the next generation, [population, size]; the same until `tell` is called."""
 
     @abstractmethod
     def _learn(self, vectors: np.ndarray, costs: np.ndarray) -> None:
-        """Move by finite costs [population]."""
+        """Moves the search by finite costs [population]."""
 
     @property
     @abstractmethod
     def mean(self) -> np.ndarray:
-        """[size]: where the search stands, the mean of its distribution."""
+        """The mean of the search distribution, [size]."""
 
     def tell(self, costs: np.ndarray) -> int:
-        """Costs [population] of the generation that `ask` gave; not finite ones are penalised.
+        """Takes the costs [population] of the generation of `ask`; those that are not finite become the worst.
 
         Returns:
-          How many were not finite.
+          The number of costs that are not finite.
 
         Raises:
           GenomeError: none is finite.
@@ -77,7 +77,7 @@ class Strategy(ABC):
         return int((~fine).sum())
 
     def retell(self, history: np.ndarray) -> None:
-        """Restore a search by the costs [generations, population] it had been told: 2 s for 400 generations of 80 genomes."""
+        """Restores a search by its costs [generations, population]: 2 s for 400 generations of 80 genomes."""
         for costs in history:
             self.tell(costs)
 
@@ -89,13 +89,13 @@ class CMA(Strategy):
         super().__init__(size, population, sigma, seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            import cma  # seconds to import: only those who evolve wait for it
+            import cma  # takes seconds to import: only an evolution waits for it
 
         normal = np.random.default_rng(seed)
         options = {"popsize": population, "randn": lambda *shape: normal.standard_normal(shape), "seed": float("nan")}
         options |= {"verbose": -9, "verb_log": 0, "verb_disp": 0}
         self._search: Any = cma.CMAEvolutionStrategy(np.zeros(size), sigma, options)
-        self._asked: list[np.ndarray] | None = None
+        self._asked: Any = None
 
     def ask(self) -> np.ndarray:
         if self._asked is None:

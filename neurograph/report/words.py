@@ -94,9 +94,8 @@ def environment_rows(environment: dict[str, Any]) -> list[tuple[str, str]]:
 def rerun_commands(run: Run) -> list[str]:
     """Commands that do the run again."""
     folder = run.folder.name if run.folder.is_absolute() else str(run.folder)
-    command = "meta-train" if run.method in ("", "gradient") else "evolve"
     config, again, folder = (shlex.quote(text) for text in (f"{folder}/config.yaml", f"{folder}-again", folder))
-    return [f"neurograph {command} {config} --out {again}", f"neurograph report {folder} {again}"]
+    return [f"neurograph {run.command} {config} --out {again}", f"neurograph report {folder} {again}"]
 
 
 def rerun(run: Run) -> str:

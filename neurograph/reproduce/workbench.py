@@ -265,11 +265,11 @@ class Workbench:
 
         Genomes are named `LABEL / SEED`; lost runs have no cells. Default: no baselines.
         """
-        from neurograph.experiments.experiment import find_topology
         from neurograph.experiments.transfer.matrix import transfer_matrix
+        from neurograph.topology import load_topology
 
         genomes = {run.name: (run.genome, run.rule) for members in runs.values() for run in members if run.genome is not None}
-        graphs = {name: one if isinstance(one, Topology) else find_topology(one) for name, one in topologies.items()}
+        graphs = {name: one if isinstance(one, Topology) else load_topology(one) for name, one in topologies.items()}
         data = {name: one if isinstance(one, Task) else get_task(one) for name, one in tasks.items()}
         if not genomes:
             raise GenomeError(f"{self.name}: every meta-training run was lost; there is nothing to test")

@@ -71,7 +71,7 @@ def load_topology(
     """
     options = Options(inputs, outputs, weight, schedule, ticks, outputs_may_project, limits)
     path = _as_path(path)
-    if not path.suffix:
+    if not path.suffix or path.suffix.lower() in FORMATS:
         path = topology_file(path)
     ending = _ending(path)
     _check_file(path, MAX_YAML_BYTES if ending in (".yaml", ".yml") else MAX_BYTES)
@@ -150,13 +150,9 @@ def _ending(path: Path) -> str:
 
 
 def _check_file(path: Path, most: int) -> None:
-    if "\0" in str(path):
-        raise TopologyError(f"{str(path)!r}: cannot be read (a NUL in its name).")
     try:
         if path.is_dir():
             raise TopologyError(f"{path}: is a directory; expected a file.")
-        if not path.exists():
-            raise TopologyError(f"{path}: there is no such file.")
         if not path.is_file():
             raise TopologyError(f"{path}: is not a regular file.")
         size = path.stat().st_size

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from neurograph.documents import named_file
 from neurograph.errors import TopologyError
 
-__all__ = ["shipped_folder", "shipped_names", "topology_file"]
+__all__ = ["shipped_files", "shipped_folder", "shipped_names", "topology_file"]
 
 _PLACES = (Path(__file__).parent.parent / "topologies", Path(__file__).parent.parent.parent / "topologies")
 _ENDINGS = (".yaml", ".yml", ".graphml", ".gml", ".gexf", ".json", ".csv")
@@ -18,10 +19,15 @@ def shipped_folder() -> Path:
     return next((folder for folder in _PLACES if folder.is_dir()), _PLACES[0])
 
 
+def shipped_files() -> dict[str, Path]:
+    """Files of the shipped topologies, by name."""
+    folder = shipped_folder()
+    return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix in _ENDINGS} if folder.is_dir() else {}
+
+
 def shipped_names() -> list[str]:
     """Names of the shipped topologies, sorted."""
-    folder = shipped_folder()
-    return sorted({path.stem for path in folder.iterdir() if path.suffix in _ENDINGS}) if folder.is_dir() else []
+    return sorted(shipped_files())
 
 
 def topology_file(name: str | os.PathLike[str], beside: Path | None = None) -> Path:
@@ -30,14 +36,4 @@ def topology_file(name: str | os.PathLike[str], beside: Path | None = None) -> P
     Raises:
       TopologyError: no such file and no such name.
     """
-    path = Path(name)
-    for candidate in (path, *([beside / path] if beside else [])):
-        if candidate.is_file():
-            return candidate
-    folder = shipped_folder()
-    for candidate in (folder / path.name, *(folder / f"{path.name}{ending}" for ending in _ENDINGS)):
-        if candidate.is_file():
-            return candidate
-    raise TopologyError(
-        f"topology {str(name)!r}: no such file, and no shipped topology of that name; there are: {', '.join(shipped_names())}"
-    )
+    return named_file(name, shipped_files(), "topology", TopologyError, beside)

@@ -12,9 +12,11 @@ from pathlib import Path
 import click
 import pytest
 
+import neurograph as ng
 from neurograph import cli
 from neurograph.cli import COMMANDS, main, run
 from neurograph.errors import NeurographError
+from neurograph.experiments.spec import load_experiment
 
 ROOT = Path(__file__).parents[2]
 
@@ -95,16 +97,27 @@ def test_help_lists_all_commands_and_imports_none(call):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["trian"], 2, "No such command 'trian'. Did you mean 'train'?"),
+        (["trian"], 2, "No such command 'trian'; did you mean 'train'?"),
         (["train"], 2, "Missing argument 'TASK'"),
         (["train", "digits", "--steps", "0"], 2, "--steps"),
         (["train", "digts"], 2, "digts"),
         (["train", "xor", "--genome", "functoins"], 2, "did you mean 'functions'"),
         (["train", "xor", "--topology", "mlp"], 2, "2 inputs"),
         (["train", "xor", "--out", "no/such/folder/a.json"], 2, "there is no folder"),
-        (["topology", "show", "nosuch"], 2, "there are: bottleneck"),
+        (["topology", "show", "nosuch"], 2, "allowed: bottleneck, "),
         (["topology", "check", "nosuch.yaml"], 1, "nosuch.yaml"),
         (["plan", "nosuch"], 2, "no shipped topology"),
+        (["plan", "mpl"], 2, "mpl: no such file, and no shipped topology of that name; did you mean 'mlp'?"),
+        (["plan", "residual.yaml"], 2, "residual.yaml: there is no such file; did you mean the shipped 'residual'?"),
+        (["plan", "graphs/mlp"], 2, "graphs/mlp: there is no such file; did you mean the shipped 'mlp'?"),
+        (["train", "digits", "--topology", "graphs/residual.yaml"], 2, "graphs/residual.yaml: there is no such file; did you"),
+        (["train", "digits", "--genome", "genomes/digits"], 2, "genomes/digits: there is no such file; did you mean the"),
+        (["transfer", "digits", "-t", "nowhere/mlp.yaml", "-k", "digits"], 2, "nowhere/mlp.yaml: there is no such file"),
+        (["transfer", "digits", "nowhere/mlp.yaml", "digits"], 2, "nowhere/mlp.yaml: no such file, and no genome or topology"),
+        (["bench", "nowhere/mlp.yaml"], 2, "nowhere/mlp.yaml: there is no such file"),
+        (["analyze", "functions", "--topology", "nowhere/mlp.yaml", "--task", "xor"], 2, "there is no such file"),
+        (["meta-train", "nowhere/digits.yaml"], 2, "nowhere/digits.yaml: there is no such file; did you mean the shipped 'dig"),
+        (["meta-train", "digits", "--set", "problems.0.topology=nowhere/mlp.yaml"], 2, "problems[0].topology: nowhere/mlp.yaml"),
         (["report", "nosuch"], 2, "no such folder"),
         (["completion", "tcsh"], 2, "tcsh"),
     ],
@@ -115,6 +128,17 @@ def test_wrong_use_is_one_paragraph(call, arguments, code, message):
     assert message in err
     assert "Traceback" not in err
     assert "\n\n" not in err.strip().replace("for help.\n\nError", "")
+
+
+def test_a_folder_of_that_name_does_not_hide_what_is_shipped(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("digits", "mlp"):
+        (tmp_path / name).mkdir()
+    assert ng.load_genome_file("digits").rule
+    assert ng.load_topology("mlp").title
+    assert load_experiment("digits").name == "digits"
+    with pytest.raises(ng.GenomeError, match=r"cannot be read \(Is a directory\)"):
+        ng.load_genome("./digits")
 
 
 def broken(error: BaseException) -> click.Command:
@@ -213,7 +237,7 @@ def test_bench_measures_what_it_says(call):
     assert code == 0
     assert re.search(r"^learning step +\d", out, flags=re.MULTILINE)
     assert re.search(r"^meta-gradient \(2\) +\d", out, flags=re.MULTILINE)
-    assert "memory foretold" in out
+    assert "memory predicted" in out
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -269,7 +293,7 @@ def test_the_package_is_the_command(module):
     command = [sys.executable, "-m", module, "topology", "show", "nosuch"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == cli.USE
-    assert done.stderr.startswith("error: topology 'nosuch'")
+    assert done.stderr.startswith("error: nosuch: no such file")
     assert (
         "Usage: neurograph [OPTIONS]"
         in subprocess.run([*command[:3], "--help"], capture_output=True, text=True, check=True).stdout

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import neurograph as ng
-from neurograph.experiments.experiment import find_topology
 from neurograph.experiments.spec import dump_experiment, experiment_names, load_experiment
 from neurograph.experiments.train import meta_train
+from neurograph.topology import load_topology
 
 TINY = """
 name: tiny
@@ -150,7 +150,7 @@ def test_faults_of_a_file_are_told_at_once_with_their_lines(folder: Path):
         load_experiment(path)
     text = str(caught.value)
     assert f"{path}:3:7 at seed: got -3; expected an integer >= 0." in text
-    assert ":9:20 at unroll.batchsize: unknown key (did you mean 'batch_size'?)" in text
+    assert ":9:20 at unroll.batchsize: unknown key; did you mean 'batch_size'?" in text
     assert "got 'two'; expected an integer" in text
     assert len(caught.value.faults) == 3
 
@@ -162,14 +162,14 @@ def test_faults_of_a_method_are_told_with_what_the_method_allows(folder: Path):
     with pytest.raises(ng.SpecError) as caught:
         load_experiment(path)
     text = str(caught.value)
-    assert f"{path}:10:25 at training.popuation: unknown key for method 'cma' (did you mean 'population'?); allowed: " in text
+    assert f"{path}:10:25 at training.popuation: unknown key for method 'cma'; did you mean 'population'?" in text
     assert "10:39 at training.learning_rate: unknown key for method 'cma'; allowed: " in text
     assert "at training.sigma: got -1; expected a number > 0" in text
     path.write_text(TINY.replace(training, "training: {method: cmaes}"))
-    with pytest.raises(ng.SpecError, match=r":10:20 at training\.method: got 'cmaes'; allowed: gradient, cma.*mean 'cma'"):
+    with pytest.raises(ng.SpecError, match=r":10:20 at training\.method: got 'cmaes'; did you mean 'cma'\?"):
         load_experiment(path)
     path.write_text(TINY.replace(training, "training: [1]"))
-    with pytest.raises(ng.SpecError, match=r"at training: got \[1\]; expected a mapping"):
+    with pytest.raises(ng.SpecError, match=r"at training: got a list; expected a mapping"):
         load_experiment(path)
     path.write_text(TINY.replace(training, "training: {method: es, population: 5}"))
     with pytest.raises(ng.SpecError, match="population: 5 is odd; method es needs mirrored pairs"):
@@ -180,11 +180,11 @@ def test_faults_of_a_method_are_told_with_what_the_method_allows(folder: Path):
     ("override", "message"),
     [
         ("rule.states=1", "rule: states: 1 leaves no state 1"),
-        ("rule.symetric=true", "symetric: unknown option of a rule .did you mean 'symmetric'"),
+        ("rule.symetric=true", "symetric: unknown option of a rule; did you mean 'symmetric'"),
         ("problems.0.task=xorr", r"problems\[0\].task: .*xorr"),
         ("problems.1.topology=nowhere", r"problems\[1\].topology: .*no shipped topology of that name"),
         ("problems.0.task=digits", "has 64 inputs and 10 outputs; the topology .* has 2 and 2"),
-        ("start.arrays.synapse_updat=1", "synapse_updat: unknown array .did you mean 'synapse_update'"),
+        ("start.arrays.synapse_updat=1", "synapse_updat: unknown array; did you mean 'synapse_update'"),
         ("start.genome=nothing", "start.genome: nothing: no such file"),
     ],
 )
@@ -206,7 +206,7 @@ def test_shipped_experiments_are_whole(name: str):
     assert spec.name == name
     ng.Rule.from_dict(spec.rule)
     for item in spec.problems:
-        topology = find_topology(item.topology)
+        topology = load_topology(item.topology)
         try:
             task = ng.get_task(item.task, **item.options)
         except (ng.TaskError, ng.MissingExtraError):
@@ -214,5 +214,5 @@ def test_shipped_experiments_are_whole(name: str):
             continue
         assert (len(topology.inputs), len(topology.outputs)) == (task.num_inputs, task.num_outputs)
     for topology in spec.transfer.topologies:
-        find_topology(topology)
+        load_topology(topology)
     assert "\n" in dump_experiment(spec)

@@ -171,8 +171,11 @@ def test_page(store, tmp_path, capsys):
     ("changes", "text"),
     [
         ({"genomes": ()}, "genomes of the transfer matrix: got none"),
-        ({"at": (-1,)}, r"got steps \[-1\]"),
-        ({"seeds": 0}, "seeds 0"),
+        ({"at": (-1,)}, r"at: got \(-1,\); expected step counts >= 0"),
+        ({"at": ()}, r"at: got \(\); "),
+        ({"at": "10"}, "at: got 10; "),
+        ({"seeds": 0}, "seeds: got 0; expected an integer >= 1"),
+        ({"batch_size": 1.5}, r"batch_size: got 1\.5; expected an integer >= 1"),
         ({"optimizers": ("sdg",)}, "baselines: got sdg; allowed: sgd, momentum, adam"),
     ],
 )
@@ -253,7 +256,7 @@ def test_words_with_commas_and_options(files):
 @pytest.mark.parametrize(
     ("words", "options", "text"),
     [
-        ("digts mlp xor", "", r"digts: no file, and no genome of that name \(backprop, .*no task of that name"),
+        ("digts mlp xor", "", r"digts: no such file, and no genome or topology or task of that name; did you mean \'digits\'\?"),
         (
             "digits mlp",
             "",

@@ -39,16 +39,16 @@ def test_defaults_are_the_published_ones():
 
 @pytest.mark.parametrize("option", CHOICES)
 def test_an_unknown_choice_names_the_allowed_ones(option):
-    assert message(**{option: "?"}) == f"{option}: got '?'; allowed: {', '.join(CHOICES[option])}"
+    assert message(**{option: "?"}) == f"{option}: got '?'; allowed: {', '.join(CHOICES[option])}."
 
 
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"feedback": "softmax"}, "feedback: got 'softmax'; allowed: labels, mse, softmax_cross_entropy"),
-        ({"oja": "weight"}, "oja: got 'weight'; allowed: none, weights, activity; did you mean 'weights'?"),
-        ({"oja": None}, "oja: got None; allowed: none, weights, activity; did you mean 'none'?"),
-        ({"oja": ["none"]}, "oja: got ['none']; allowed: none, weights, activity; did you mean 'none'?"),
+        ({"feedback": "softmax"}, "feedback: got 'softmax'; allowed: labels, mse, softmax_cross_entropy."),
+        ({"oja": "weight"}, "oja: got 'weight'; did you mean 'weights'?"),
+        ({"oja": None}, "oja: got nothing; did you mean 'none'?"),
+        ({"oja": ["none"]}, "oja: got a list; did you mean 'none'?"),
         ({"states": 0}, "states: got 0; expected an integer > 0"),
         ({"states": 2.0}, "states: got 2.0; expected an integer > 0"),
         ({"states": True}, "states: got True; expected an integer > 0"),
@@ -61,9 +61,9 @@ def test_an_unknown_choice_names_the_allowed_ones(option):
         ({"noise": float("inf")}, "noise: got inf; expected a finite number >= 0"),
         (
             {"forward_activation": "sigmod"},
-            f"forward_activation: got 'sigmod'; allowed: {ACTIVATIONS}, or a callable; did you mean 'sigmoid'?",
+            "forward_activation: got 'sigmod'; expected a name or a callable; did you mean 'sigmoid'?",
         ),
-        ({"output_activation": 3}, f"output_activation: got 3; allowed: {ACTIVATIONS}, or a callable"),
+        ({"output_activation": 3}, f"output_activation: got 3; expected a name or a callable; allowed: {ACTIVATIONS}."),
     ],
 )
 def test_wrong_values(options, expected):
@@ -148,10 +148,9 @@ def test_a_nameless_activation_cannot_be_written():
 
 
 def test_unknown_keys_are_refused():
-    allowed = ", ".join(field.name for field in dataclasses.fields(ng.Rule))
     with pytest.raises(ng.RuleError) as caught:
         ng.Rule.from_dict({"state": 2, "colour": "red"})
-    assert str(caught.value) == f"state, colour: unknown option of a rule (did you mean 'states'?); allowed: {allowed}"
+    assert str(caught.value) == "state, colour: unknown option of a rule; did you mean 'states'?"
 
 
 @pytest.mark.parametrize("value", [{"with_derivatives": "tanh"}, {"with_derivative": "tanh", "more": 1}, {}])
@@ -183,5 +182,5 @@ def test_pairs_of_one_function_are_equal():
 
 def test_any_elementwise_callable_is_an_activation():
     assert resolve_activation(jnp.sin) is jnp.sin
-    with pytest.raises(ng.RuleError, match="activation: got 'sine'; allowed"):
+    with pytest.raises(ng.RuleError, match="activation: got 'sine'; expected a name or a callable; allowed"):
         ng.with_derivative("sine")

@@ -24,6 +24,7 @@ from neurograph.learning.baselines import (
     train_step,
 )
 from neurograph.learning.inner_loop import Problem, learning_curve
+from neurograph.learning.trial import Trial
 from neurograph.learning.tuning import choose_learning_rates, tuned_baselines
 
 
@@ -273,13 +274,13 @@ def test_learning_rates_span_the_decades():
 
 
 def test_a_best_rate_at_the_edge_extends_the_grid():
-    options = {"key": jax.random.key(0), "seeds": 2, "at": (0, 8), "batch_size": 32, "query_size": 128}
+    trial, options = Trial((0, 8), 32, 128, validation_seeds=2), {"key": jax.random.key(0)}
     problem = Problem(ordinary_network(layered(64, 8, 10)), ng.get_task("digits"))
     setting = Setting("sgd", "tanh")
-    stuck = choose_learning_rates(problem, [setting], [1e-4, 1e-3], extensions=0, **options)
+    stuck = choose_learning_rates(problem, trial, [setting], [1e-4, 1e-3], extensions=0, **options)
     assert [one.at_edge for one in stuck.chosen] == [False, True]
     assert (stuck.configurations, stuck.runs) == (2, 4)
-    free = choose_learning_rates(problem, [setting], [1e-4, 1e-3], extensions=2, **options)
+    free = choose_learning_rates(problem, trial, [setting], [1e-4, 1e-3], extensions=2, **options)
     assert free.configurations > 2
     assert free.chosen[1].learning_rate > 1e-3
     assert free.chosen[1].accuracy > stuck.chosen[1].accuracy
@@ -289,13 +290,10 @@ def test_a_best_rate_at_the_edge_extends_the_grid():
 def test_failures_are_counted_and_never_chosen():
     choice = choose_learning_rates(
         small_problem(outputs=1),
+        Trial((5,), 16, 64, validation_seeds=3),
         [Setting("sgd", "relu")],
         [0.1, 1e30],
         key=jax.random.key(0),
-        seeds=3,
-        at=(5,),
-        batch_size=16,
-        query_size=64,
         extensions=0,
     )
     assert choice.failures == 3
@@ -306,15 +304,10 @@ def test_failures_are_counted_and_never_chosen():
 def test_tuning_tests_once_per_setting_step_and_seed():
     choices = [Setting("sgd", "tanh"), Setting("adam", "tanh", True)]
     tuned = tuned_baselines(
-        layered(2, 6, 2),
-        ng.get_task("xor"),
-        key=jax.random.key(0),
-        test_keys=jax.random.split(jax.random.key(1), 3),
-        at=(1, 6),
-        batch_size=16,
+        Problem(ordinary_network(layered(2, 6, 2)), ng.get_task("xor")),
+        Trial((1, 6), 16, 128, seeds=3),
         settings=choices,
         rates=[0.01, 0.1, 1.0],
-        query_size=128,
     )
     assert len(tuned.rows) == 2 * 2 * 3
     assert {one.step for one in tuned.choice.chosen if one.best} == {1, 6}

@@ -158,7 +158,7 @@ def test_noise_is_drawn_anew_and_repeats():
     [
         ({"topology": "mlp"}, ng.ShapeError, "64 inputs and 10 outputs; the data has 13 features and 3 classes"),
         ({"topology": "nosuch"}, ng.TopologyError, "no shipped topology"),
-        ({"genome": "nosuch"}, ng.GenomeError, "the zoo has"),
+        ({"genome": "nosuch"}, ng.GenomeError, "no shipped genome of that name"),
         ({"steps": 0}, ValueError, "steps: got 0; expected an integer >= 1"),
         ({"batch_size": 2.5}, ValueError, "batch_size: got 2.5"),
         ({"hidden_layers": (0,)}, ng.SpecError, "hidden1"),

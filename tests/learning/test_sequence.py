@@ -37,6 +37,14 @@ def learner():
     return GenomeLearner(ng.Network(GRAPH, RULE), GENOME)
 
 
+def test_layers_of_equal_genomes_learn_as_one_genome_where_states_carry_over():
+    rule = RULE.replace(reset_states=False)
+    network, options = ng.Network(GRAPH, rule), {"keys": KEYS, "at": (0,), **SIZES}
+    genomes = (GENOME, ng.LayeredGenome.repeat(GENOME, "role", None))
+    one, layers = (learn_sequence(GenomeLearner(network, genome), [Phase(XOR, 3)], **options) for genome in genomes)
+    np.testing.assert_allclose(layers.loss, one.loss, rtol=1e-5)
+
+
 def test_one_phase_is_the_learning_curve_of_the_same_key(learner):
     found = learn_sequence(learner, [Phase(XOR, 4)], keys=KEYS, at=(0, 1), **SIZES)
     assert found.points == ((0, 0), (0, 1), (0, 4))

@@ -90,7 +90,7 @@ def test_the_page_says_what_the_folder_says(page):
     assert "1 failed" in words  # of the sgd runs
     assert "What could not be read" not in words
     assert page.count("<svg") == 6  # meta-training, heat map, two graphs, genome, the topology that is shipped
-    assert "mlp &lt;a&gt; &amp; b (tested on); not drawn: topology" in page
+    assert "mlp &lt;a&gt; &amp; b (tested on); not drawn: mlp &lt;a&gt; &amp; b: no such file" in page
     assert "ring (tested on): 5 neurons, 6 synapses, depth 2, synchronous, - ticks; the file has changed since" in words
 
 

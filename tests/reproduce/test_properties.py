@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from neurograph.experiments.experiment import find_topology
 from neurograph.experiments.transfer.matrix_results import TransferMatrix
 from neurograph.reproduce.claims.properties import PROPERTIES, predictors, properties, relate, relation_figure, walk_lengths
 from neurograph.reproduce.summaries import baseline_rows, by_genome, range_of
-from neurograph.topology import build_topology
+from neurograph.topology import build_topology, load_topology
 
 
 def chain(*extra, schedule="levels", ticks=1):
@@ -27,7 +26,7 @@ def chain(*extra, schedule="levels", ticks=1):
 def test_walks_are_counted_by_length():
     np.testing.assert_allclose(walk_lengths(chain()), [0, 0, 0, 1])
     np.testing.assert_allclose(walk_lengths(chain(("input", "output"), ("a", "output"))), [0, 1 / 3, 1 / 3, 1 / 3])
-    mlp = walk_lengths(find_topology("mlp"))
+    mlp = walk_lengths(load_topology("mlp"))
     np.testing.assert_allclose(mlp, [0, 0, 0, 1])
     # Round b -> a once and twice: a walk of 3, one of 5, one of 7.
     round_ = walk_lengths(chain(("b", "a"), schedule="synchronous", ticks=7))

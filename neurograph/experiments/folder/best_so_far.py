@@ -1,4 +1,4 @@
-"""The best genome that a run has validated so far, beside its checkpoint: meta-training that turns bad late loses nothing."""
+"""The best genome that a run has validated so far, kept beside its checkpoint in case meta-training deteriorates."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ FILE = "best.json"
 
 
 class BestSoFar:
-    """Compares populations as they are validated; what was found before a run was stopped is found again in its folder.
+    """Compares populations as they are validated, and keeps the best genome in the folder of the run.
 
-    Only scores at the same unroll length are compared: a longer one begins anew.
+    Only scores of the same unroll length are compared: a longer unroll begins a new comparison.
 
     Args:
       rule: of the genomes.
-      folder: of the run; FILE in it is read unless it is from beyond `done`: then the run comes by there again.
+      folder: folder of the run. Its FILE is read unless it is later than `done`: the run will validate that step again.
       done: meta-steps after which the run goes on.
 
     Attributes:
@@ -35,7 +35,7 @@ class BestSoFar:
 
     def __init__(self, rule: Rule, folder: Path, done: int):
         self.rule, self.path = rule, folder / FILE
-        self.genome: Genome | None = None
+        self.genome: Any = None
         self.scores: dict[str, np.ndarray] = {}
         self.card: dict[str, Any] = {}
         if done and self.path.exists():
@@ -45,7 +45,7 @@ class BestSoFar:
                 self.scores = {name: np.array([file.card[name]]) for name in ("loss", "accuracy")}
 
     def offer(self, population: Genome, scores: dict[str, np.ndarray], *, step: int, length: int, write: bool) -> None:
-        """Keep the best member of `population` if it is better than what is kept (of equals, the earlier stays).
+        """Keeps the best member of `population` if it is better than the kept genome; of equals the earlier stays.
 
         Args:
           population: leaves [G, ...].
@@ -55,7 +55,7 @@ class BestSoFar:
         """
         try:
             best = best_member(scores)
-        except GenomeError:  # none is finite: what is kept stays
+        except GenomeError:  # none is finite: the kept genome stays
             return
         own = {name: np.asarray(value[best : best + 1]) for name, value in scores.items()}
         if self.genome is not None and self.card["length"] == length:

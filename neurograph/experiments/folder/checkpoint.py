@@ -1,6 +1,6 @@
 """Pytrees on disk: written whole or not at all, checked when read, exact to the bit.
 
-One file: a line of JSON (what it is, the configuration it belongs to, a checksum), then the arrays in NumPy's npz form.
+A checkpoint is one file: a line of JSON (format, configuration, checksum), then the arrays in NumPy's npz form.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ VERSION = 1
 
 
 def save_checkpoint(path: Path, state: Any, *, config: dict[str, Any], extra: dict[str, Any] | None = None) -> None:
-    """Write a pytree of arrays (PRNG keys included) with the configuration it belongs to and free JSON data."""
+    """Writes a pytree of arrays (PRNG keys included) with its configuration and free JSON data."""
     arrays = {}
     for place, leaf in _leaves(state).items():
         key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
@@ -42,18 +42,18 @@ def save_checkpoint(path: Path, state: Any, *, config: dict[str, Any], extra: di
 def load_checkpoint(
     path: Path, like: Any, *, config: dict[str, Any], upgrade: Callable[[dict[str, Any]], dict[str, Any]] = lambda then: then
 ) -> tuple[Any, dict[str, Any]]:
-    """Read back what `save_checkpoint` wrote.
+    """Reads a file of `save_checkpoint`.
 
     Args:
-      like: a pytree of the same structure, whose leaves are replaced; NumPy leaves come back as NumPy arrays.
+      like: a pytree of the same structure, whose leaves are replaced; NumPy leaves stay NumPy arrays.
       config: must equal the configuration that the checkpoint was written under.
-      upgrade: completes a configuration that an older version wrote, before the two are compared.
+      upgrade: completes the configuration of an older version before the two are compared.
 
     Returns:
       `(state, extra)`.
 
     Raises:
-      ExperimentError: unreadable, damaged, of another format, or of another configuration (the differences are named).
+      ExperimentError: the file cannot be read, is damaged, or has another format or configuration (the differences are named).
     """
     try:
         header_line, _, body = path.read_bytes().partition(b"\n")
@@ -65,7 +65,7 @@ def load_checkpoint(
     if not isinstance(header, dict) or (header.get("format"), header.get("version")) != (FORMAT, VERSION):
         raise ExperimentError(f"{path}: not a checkpoint of version {VERSION}")
     if hashlib.sha256(body).hexdigest() != header["sha256"]:
-        raise ExperimentError(f"{path}: damaged (the checksum does not fit); delete it to start anew")
+        raise ExperimentError(f"{path}: damaged (the checksum does not fit); delete it to start again")
     if differences := list(_differences(upgrade(header["config"]), json.loads(json.dumps(config)))):
         raise ExperimentError(f"{path}: written under another configuration: {'; '.join(differences)}")
     with np.load(io.BytesIO(body)) as arrays:
@@ -78,7 +78,7 @@ def load_checkpoint(
 
 
 def _like(leaf: Any, stored: np.ndarray) -> Any:
-    """As a PRNG key, a JAX array or a NumPy array (which keeps its float64), whichever the leaf is."""
+    """Returns the stored array as a PRNG key, a JAX array or a NumPy array (which keeps its float64), like the leaf."""
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(jnp.asarray(stored))
     return stored if isinstance(leaf, np.ndarray) else jnp.asarray(stored)
@@ -89,7 +89,7 @@ def _leaves(state: Any) -> dict[str, Any]:
 
 
 def _differences(then: Any, now: Any, place: str = ""):
-    """`key: was 1, now 2` for every leaf that differs."""
+    """Yields `key: was 1, now 2` for every leaf that differs."""
     if isinstance(then, dict) and isinstance(now, dict):
         for key in dict.fromkeys([*then, *now]):
             yield from _differences(then.get(key), now.get(key), f"{place}.{key}" if place else str(key))

@@ -1,4 +1,4 @@
-"""What a run folder holds, as plain data: whatever is missing stays empty, whatever is broken is named and left out."""
+"""The content of a run folder as plain data: missing files stay empty, damaged ones are named and left out."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurograph.errors import ExperimentError, GenomeError
+from neurograph.experiments.spec import METHODS, GradientSpec
 from neurograph.experiments.transfer.results import Row, Transfer, load_transfer
 
 if TYPE_CHECKING:
@@ -23,13 +24,13 @@ SCORES = ("loss", "accuracy", "best_loss", "best_accuracy")
 
 @dataclass
 class Run:
-    """What was found in a run folder, and what was wrong with it.
+    """The content of a run folder, and its faults.
 
     Attributes:
       records: of meta-training: {"step", "loss", "accuracy"} and, of an evolution, {"best_loss", "best_accuracy"}; lists, one
         number or None per genome; "seconds" where the folder has it.
       validations: {"step", "loss", "accuracy"} on validation data, likewise.
-      faults: what could not be read, one sentence each.
+      faults: one sentence for each part that could not be read.
     """
 
     folder: Path
@@ -45,7 +46,7 @@ class Run:
 
     @property
     def chosen(self) -> int | None:
-        """The genome that was taken, if the summary says so."""
+        """Number of the chosen genome, if the summary names one."""
         chosen = self.summary.get("chosen")
         return chosen if isinstance(chosen, int) and not isinstance(chosen, bool) else None
 
@@ -59,23 +60,28 @@ class Run:
 
     @property
     def method(self) -> str:
-        """How it was meta-trained: "gradient", "cma", "es" or "pes"; "" if the folder does not say."""
+        """The method of meta-training: "gradient", "cma", "es" or "pes"; "" if the folder names none."""
         training = mapping(self.config.get("training"))
         return str(self.summary.get("method") or self.card.get("method") or training.get("method") or "")
 
     @property
     def evolved(self) -> bool:
-        """A search over one mean genome: the records tell of its population."""
-        return self.method in ("cma", "es")
+        """Whether one mean genome was searched; records then hold the scores of its population."""
+        return self.method in METHODS and METHODS[self.method].evolved
+
+    @property
+    def command(self) -> str:
+        """The command that ran it: "meta-train" or "evolve"."""
+        return METHODS.get(self.method, GradientSpec).command
 
     def chance(self, task: str | None = None) -> float | None:
-        """Accuracy of the commonest answer, of a task or the mean over all."""
+        """Returns the accuracy of the commonest answer of a task, or the mean over all tasks."""
         chance = mapping(self.transfer.notes.get("chance")) if self.transfer else {}
         found = [v for name, v in chance.items() if task in (None, name) and isinstance(v, (int, float))]
         return sum(found) / len(found) if found else None
 
     def topologies(self) -> dict[str, str]:
-        """Names of all topologies and what they were for: "learned on", "tested on" or both."""
+        """Returns the names of all topologies with their use: "learned on", "tested on" or both."""
         problems = self.config.get("problems")
         learned = [p.get("topology") for p in problems if isinstance(p, dict)] if isinstance(problems, list) else []
         tested = mapping(self.config.get("transfer")).get("topologies")
@@ -90,12 +96,12 @@ class Run:
 
 
 def mapping(value: Any) -> dict[str, Any]:
-    """The value if it is a mapping, else an empty one."""
+    """Returns the value if it is a mapping, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 
 def flatten(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """Leaves of nested configuration by their dotted keys, such as `problems[0].task`."""
+    """Yields the leaves of a nested configuration with their dotted keys, such as `problems[0].task`."""
     if isinstance(value, dict) and (value or not place):
         for key, inner in value.items():
             yield from flatten(inner, f"{place}.{key}" if place else str(key))
@@ -107,10 +113,10 @@ def flatten(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def read_run(folder: Path | str) -> Run:
-    """Read a run folder.
+    """Reads a run folder.
 
     Raises:
-      ExperimentError: no such folder, or nothing of a run in it.
+      ExperimentError: there is no such folder, or it holds no file of a run.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -151,7 +157,7 @@ def read_run(folder: Path | str) -> Run:
 def _results(run: Run) -> None:
     genome, transfer = run.folder / "genome.json", run.folder / "transfer.json"
     if genome.is_file():
-        from neurograph.genome import load_genome_file  # JAX: only those wait for it who have a genome to show
+        from neurograph.genome import load_genome_file  # imports JAX, which a folder without a genome does not need
 
         try:
             run.genome = load_genome_file(genome)
@@ -174,7 +180,7 @@ def _yaml(text: str) -> Any:
 
 
 def _record(run: Run, number: int, line: str) -> None:
-    """One line of metrics.jsonl: of training, of validation, or a fault (a run that was cut off ends in half a line)."""
+    """Adds a line of metrics.jsonl to the run: training, validation, or a fault (a run that was cut off ends in half a line)."""
     if not line.strip():
         return
     try:

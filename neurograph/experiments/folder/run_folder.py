@@ -1,4 +1,4 @@
-"""The folder of a run: configuration, environment, metrics, checkpoint; whatever happens, it can be continued."""
+"""The folder of a run: configuration, environment, metrics and checkpoint, from which it always resumes."""
 
 from __future__ import annotations
 
@@ -19,29 +19,30 @@ from neurograph.experiments.folder.topologies import keep_topology
 from neurograph.experiments.spec import ExperimentSpec, dump_experiment
 from neurograph.files import write_atomically
 from neurograph.genome import GenomeFile, load_genome_file, save_genome
+from neurograph.genome.files import genome_file
 
 __all__ = ["RunFolder", "start_genome"]
 
 START = "start_genome.json"
 
-# What may differ between a run and its continuation: the final test, where it is computed, what else is written.
+# Keys that may differ between a run and its continuation: the final test, the devices, event files.
 FREE = {"transfer", "devices", "tensorboard"}
 
 
 class RunFolder:
-    """Opens, or reopens, the folder of a run.
+    """The folder of a run, new or opened again.
 
-    Of several processes the first writes; all read, so the folder has to be on a file system that all of them see.
+    Of several processes the first writes. All read: the folder has to be on a file system that all of them see.
 
     Args:
       spec: the experiment.
       folder: made if missing.
-      resume: go on from the checkpoint, if there is one.
+      resume: whether to go on from the checkpoint, if there is one.
       like: a state of the run, for its structure.
 
     Attributes:
       state: as checkpointed, or `like`.
-      extra: what else the checkpoint says; `done` meta-steps.
+      extra: the other numbers of the checkpoint: meta-steps, seconds, lines of metrics.
 
     Raises:
       ExperimentError: the folder holds another run, or its checkpoint is damaged or belongs to another configuration.
@@ -75,33 +76,35 @@ class RunFolder:
             self.tensorboard = EventWriter(self.folder / "tensorboard", self.extra["step"])
         self.folder.mkdir(parents=True, exist_ok=True)
         lines = self.metrics.read_text(encoding="utf-8").splitlines()[: self.written] if self.written else []
-        write_atomically(self.metrics, "".join(f"{line}\n" for line in lines))  # what came after the checkpoint comes again
+        write_atomically(
+            self.metrics, "".join(f"{line}\n" for line in lines)
+        )  # records after the checkpoint will be written again
         write_atomically(self.folder / "config.yaml", dump_experiment(spec))
         write_atomically(self.folder / "environment.json", json.dumps(current_environment(), indent=1) + "\n")
 
     def keep(self, files: Mapping[str, Path]) -> None:
-        """Copies of topology files, by their names: the run can go on, and be done again, when the files are changed or gone."""
+        """Copies topology files: the run can go on, and be repeated, when the originals have changed or gone."""
         if self.writes:
             for name, path in files.items():
                 keep_topology(self.folder, name, path)
 
     def keep_start(self, name: str, file: GenomeFile) -> None:
-        """A copy of the genome that the run starts from, found again by `start_genome`."""
+        """Copies the genome that the run starts from, where `start_genome` finds it."""
         if self.writes:
             save_genome(self.folder / START, file.genome, file.rule, file.card | {"start.genome": name})
 
     @property
     def done(self) -> int:
-        """Meta-steps of the checkpoint that the run goes on from."""
+        """Meta-steps at the checkpoint."""
         return self.extra["step"]
 
     @property
     def seconds(self) -> float:
-        """Of this run and what it continues."""
+        """Seconds that this run and the one that it continues have taken."""
         return time.perf_counter() - self.start
 
     def record(self, data: dict[str, Any], progress: Callable[[dict[str, Any]], None]) -> None:
-        """A line of metrics.jsonl, and whoever else wants to know."""
+        """Writes a line of metrics.jsonl and, if wanted, of the event files, and calls `progress`."""
         self.written += 1
         if self.writes:
             with self.metrics.open("a", encoding="utf-8") as stream:
@@ -111,7 +114,7 @@ class RunFolder:
             progress(data)
 
     def save(self, state: Any, step: int, **extra: Any) -> None:
-        """Checkpoint: from here a run goes on."""
+        """Writes the checkpoint."""
         if self.writes:
             extra |= {"step": step, "seconds": self.seconds, "lines": self.written}
             save_checkpoint(self.checkpoint, state, config=self.config, extra=extra)
@@ -126,9 +129,9 @@ class RunFolder:
 
 
 def start_genome(name: str, base: Path | None, run: Path | None) -> GenomeFile:
-    """The genome that an experiment names as its start.
+    """Returns the genome that an experiment names as its start.
 
-    As its run, or the run whose configuration is done again, keeps it; else of the zoo, or a file (also relative to `base`).
+    The copy of the run, or of the run that is repeated, is taken first; else `genome_file` finds it.
 
     Raises:
       GenomeError: see `load_genome_file`.
@@ -138,12 +141,11 @@ def start_genome(name: str, base: Path | None, run: Path | None) -> GenomeFile:
             kept = load_genome_file(folder / START)
             if kept.card.pop("start.genome", None) == name:
                 return kept
-    beside = base / name if base else None
-    return load_genome_file(beside if beside and beside.is_file() and not Path(name).is_file() else name)
+    return load_genome_file(genome_file(name, base))
 
 
 def _upgraded(now: ExperimentSpec, config: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint's configuration, with defaults for keys that an older version did not know; prolonged as `now` wishes."""
+    """Returns a checkpoint's configuration with defaults for keys of later versions, and prolonged if `now` is longer."""
     try:
         then = ExperimentSpec.model_validate(config)
     except ValidationError:

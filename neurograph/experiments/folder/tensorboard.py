@@ -16,8 +16,8 @@ class EventWriter:
     """Scalars of a run's records as event files: training/loss/genome_0, validation/accuracy/genome_0, ...
 
     Args:
-      folder: of the event files; made if missing.
-      step: what earlier files say beyond it is discarded by TensorBoard, as a resumed run writes it again.
+      folder: folder of the event files; made if missing.
+      step: TensorBoard discards later records of earlier files, since a resumed run writes them again.
 
     Raises:
       MissingExtraError: tensorboardX is not installed.
@@ -33,7 +33,7 @@ class EventWriter:
         self._writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
 
     def record(self, data: dict[str, Any]) -> None:
-        """A record of metrics.jsonl; null values and what is no number are left out."""
+        """Writes a record of metrics.jsonl; null values and values that are no numbers are left out."""
         part = "validation" if "validation" in data else "training"
         for name, values in (data.get("validation") or data).items():
             if name in ("step", "parents"):

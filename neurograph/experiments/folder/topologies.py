@@ -1,4 +1,4 @@
-"""Topology files that a run keeps: copies in FOLDER/topologies, found again by the names that its configuration gives them."""
+"""Copies of topology files in FOLDER/topologies, found by the names that the configuration of the run gives them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from neurograph.files import write_atomically
-from neurograph.topology.shipped import shipped_folder
+from neurograph.topology.shipped import shipped_files
 
 __all__ = ["keep_topology", "kept_topology"]
 
@@ -16,7 +16,7 @@ MAX_BYTES = 100_000_000  # larger files stay where they are
 
 
 def kept_topology(folder: Path | None, name: str | Path) -> Path | None:
-    """The copy of the topology `name` in the folder of a run, if it has one."""
+    """Returns the copy of the topology `name` in the folder of a run, or None."""
     if folder is None:
         return None
     file = _index(folder).get(str(name))
@@ -27,13 +27,13 @@ def kept_topology(folder: Path | None, name: str | Path) -> Path | None:
 
 
 def keep_topology(folder: Path, name: str | Path, path: Path) -> None:
-    """Copy the file `path` of the topology `name`, in the place of an older copy; not one that comes with neurograph.
+    """Copies the file `path` of the topology `name` over an older copy; shipped topologies by name are not copied.
 
     Raises:
-      OSError: it cannot be read, or the folder not be written to.
+      OSError: the file cannot be read, or the folder cannot be written to.
     """
     known = kept_topology(folder, name)
-    if path.resolve().parent == shipped_folder().resolve() or path.stat().st_size > MAX_BYTES:
+    if path == shipped_files().get(str(name)) or path.stat().st_size > MAX_BYTES:
         return
     if known and known.samefile(path):
         return
@@ -48,7 +48,7 @@ def keep_topology(folder: Path, name: str | Path, path: Path) -> None:
 
 
 def _index(folder: Path) -> dict[str, Any]:
-    """Names and their files; {} where there are none, or the index is damaged or somebody else's."""
+    """Returns names and their files; {} if there are none, or the index is damaged or not ours."""
     try:
         data = json.loads((folder / PLACE / INDEX).read_text(encoding="utf-8"))
         return dict(data["files"]) if data["format"] == FORMAT else {}

@@ -1,4 +1,4 @@
-"""Cells of a transfer matrix, kept in files under a key of all that decides their numbers."""
+"""The store of a transfer matrix: one file per cell, under a key of everything that decides its numbers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FORMAT = "neurograph-transfer-cell"
 
 
 def genome_key(genome: AnyGenome, rule: Rule) -> dict[str, Any] | None:
-    """What decides a genome's cell; None where the rule has an activation without a name: such a cell is not kept."""
+    """Returns the part of a key that stands for a genome; None, and no cell is kept, if an activation of its rule has no name."""
     try:
         return {"rule": rule.to_dict(), "layers_by": getattr(genome, "by", None), "arrays": _digest(genome.to_dict())}
     except RuleError:
@@ -31,7 +31,7 @@ def genome_key(genome: AnyGenome, rule: Rule) -> dict[str, Any] | None:
 
 
 def task_key(task: Task, name: str) -> dict[str, Any]:
-    """What decides a task's data."""
+    """Returns the part of a key that stands for a task and its data."""
     content = hashlib.sha256()
     for leaf in jax.tree.leaves(task):
         array = np.asarray(leaf)
@@ -48,7 +48,7 @@ def _path(store: Path, key: dict[str, Any]) -> Path:
 
 
 def stored_cell(store: Path | None, key: dict[str, Any] | None) -> dict[str, Any] | None:
-    """A finished cell; None if there is none, or its file is damaged or of another cell."""
+    """Returns a finished cell; None if there is none, or its file is damaged or holds another cell."""
     if store is None or key is None:
         return None
     try:
@@ -61,7 +61,7 @@ def stored_cell(store: Path | None, key: dict[str, Any] | None) -> dict[str, Any
 
 
 def keep_cell(store: Path | None, key: dict[str, Any] | None, cell: dict[str, Any]) -> None:
-    """Write plain data under a hash of its key; nothing without a store or key."""
+    """Writes plain data under a hash of its key; nothing without a store or key."""
     if store is None or key is None:
         return
     store.mkdir(parents=True, exist_ok=True)

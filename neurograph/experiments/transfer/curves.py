@@ -1,9 +1,10 @@
-"""Does a genome carry over? It is tested on topologies and tasks it never saw, beside gradient descent on the same batches."""
+"""Transfer tests: a genome on topologies and tasks that it never saw, beside gradient descent on the same batches."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,18 +15,17 @@ from neurograph.errors import ExperimentError, ShapeError
 from neurograph.experiments.transfer.results import GENOME, Row, Transfer
 from neurograph.genome import AnyGenome
 from neurograph.genome.rule import Rule
-from neurograph.learning.baselines import LEARNING_RATES, SETTINGS, Setting, splits_of
+from neurograph.learning.baselines import LEARNING_RATES, SETTINGS, Setting, ordinary_network, splits_of
 from neurograph.learning.inner_loop import Problem, learning_curve
+from neurograph.learning.trial import Trial
 from neurograph.learning.tuning import Tuned, tuned_baselines
 from neurograph.network.network import Network
 from neurograph.tasks import Task
 from neurograph.topology.graph import Topology
 
-__all__ = ["Transfer", "baseline_rows", "genome_curves", "run_keys", "transfer"]
+__all__ = ["Transfer", "baseline_rows", "genome_curves", "transfer"]
 
 Progress = Callable[[str], None]
-
-STEPS = (0, 1, 2, 5, 10, 20, 50)
 
 
 def transfer(
@@ -33,74 +33,63 @@ def transfer(
     rule: Rule,
     topologies: Mapping[str, Topology] | Sequence[Topology],
     tasks: Sequence[Task],
+    trial: Trial | None = None,
     *,
-    at: Sequence[int] = STEPS,
-    seeds: int = 5,
-    seed: int = 0,
-    batch_size: int = 128,
-    query_size: int = 512,
     settings: Sequence[Setting] = SETTINGS,
     learning_rates: Sequence[float] = LEARNING_RATES,
-    validation_seeds: int = 3,
     extensions: int = 2,
     kernel: str = "auto",
     progress: Progress | None = None,
+    **changes: Any,
 ) -> Transfer:
-    """Learning curves of a genome and of the baselines on every topology and task, judged on test data.
+    """Returns learning curves of a genome and of baselines on every topology and task, judged on test data.
 
     All methods see the same support and query batches: run s of a task has one key for all of them, on every topology. A
-    baseline's learning rate is chosen per setting and step count on validation data with `validation_seeds` other seeds;
-    what is reported comes from the test data, touched once, over `seeds` fresh ones.
+    baseline's learning rate is chosen per setting and step count on validation data with `validation_seeds` other seeds; the
+    rows come from the test data, touched once, over `seeds` fresh ones.
 
     Args:
-      genome, rule: what is tested.
+      genome, rule: the genome and its rule.
       topologies: by name, or in a sequence (named by their titles); every one must fit every task.
       tasks: data sets learn on "train" and are judged on "test"; families draw a new problem per seed.
-      at: step counts.
+      trial: step counts, sizes, seeds; default: `Trial()`.
       settings: baselines; () for none.
-      seed: of all randomness.
+      learning_rates, extensions: see `choose_learning_rates`.
       progress: called with a line about what runs now.
+      **changes: fields of the trial, such as at=(0, 10), seeds=3.
 
     Returns:
       `Transfer`: rows, chosen baselines and notes, plain data (see `results`).
 
     Raises:
-      ShapeError: a topology whose inputs or outputs are not as many as a task's: all such pairs, named, before anything runs.
-      ExperimentError: no topologies, tasks or step counts, or a number of seeds below 1.
+      ShapeError: a topology has not as many inputs or outputs as a task; all such pairs are named before anything runs.
+      ExperimentError: there are no topologies or tasks, or a number of the trial is too small.
     """
+    trial = replace(trial or Trial(), **changes)
     named = _named(topologies)
-    at = tuple(sorted({int(step) for step in at}))
-    _check(named, tasks, at, seeds, validation_seeds)
+    _check(named, tasks)
     say = progress or (lambda text: None)
     rows: list[Row] = []
     chosen: list[Row] = []
     counts = {"configurations": 0, "runs": 0, "baseline_failures": 0}
     chance: dict[str, float] = {}
-    networks: dict[str, Network] = {}
+    networks = {name: Network(topology, rule, kernel) for name, topology in named.items()}
     for number, task in enumerate(tasks):
-        keys, choice_key = run_keys(seed, seeds, number)
-        sizes = {"at": at, "batch_size": batch_size, "query_size": query_size}
-        chance[task.name] = _commonest(task, keys, at, batch_size, query_size)
+        chance[task.name] = _commonest(task, trial, number)
         for name, topology in named.items():
             where = {"topology": name, "task": task.name}
             say(f"{task.name} on {name}: genome")
-            if name not in networks:
-                networks[name] = Network(topology, rule, kernel)
-            rows += [where | row for row in _genome_rows(Problem(networks[name], task), genome, keys, sizes)]
+            rows += [where | row for row in _genome_rows(Problem(networks[name], task), genome, trial, number)]
             if not settings:
                 continue
             tuned = tuned_baselines(
-                topology,
-                task,
-                key=choice_key,
-                test_keys=keys,
+                Problem(ordinary_network(topology, kernel), task),
+                trial,
+                number,
                 settings=settings,
                 rates=learning_rates,
-                seeds=validation_seeds,
                 extensions=extensions,
-                kernel=kernel,
                 progress=lambda text, name=name, task=task: say(f"{task.name} on {name}: {text}"),
-                **sizes,
             )
             more, settled = baseline_rows(tuned, where)
             rows += more
@@ -108,20 +97,15 @@ def transfer(
             counts["configurations"] += tuned.choice.configurations
             counts["runs"] += tuned.choice.runs
             counts["baseline_failures"] += tuned.choice.failures
-    notes = {"at": list(at), "seeds": seeds, "seed": seed, "batch_size": batch_size, "query_size": query_size}
-    notes |= {"validation_seeds": validation_seeds, "learning_rates": list(learning_rates), **counts, "chance": chance}
+    notes = {"at": list(trial.at), "seeds": trial.seeds, "seed": trial.seed}
+    notes |= {"batch_size": trial.batch_size, "query_size": trial.query_size}
+    notes |= {"validation_seeds": trial.validation_seeds, "learning_rates": list(learning_rates), **counts, "chance": chance}
     notes["topologies"] = {name: _size(topology) for name, topology in named.items()}
     return Transfer(tuple(rows), tuple(chosen), notes)
 
 
-def run_keys(seed: int, seeds: int, number: int = 0) -> tuple[jax.Array, jax.Array]:
-    """[seeds] keys of the runs on test data, and the key of all choices, for task `number` of a transfer test."""
-    test_key, choice_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), number))
-    return jax.random.split(test_key, seeds), choice_key
-
-
 def baseline_rows(tuned: Tuned, where: Row) -> tuple[list[Row], list[Row]]:
-    """Rows and choices of tuned baselines as `results` describes them; `where` is {"topology", "task"}."""
+    """Returns rows and choices of tuned baselines as `results` describes them; `where` is {"topology", "task"}."""
     rows = [where | {"method": row["optimizer"]} | {k: v for k, v in row.items() if k != "optimizer"} for row in tuned.rows]
     chosen = []
     for one in tuned.choice.chosen:
@@ -143,14 +127,10 @@ def _named(topologies: Mapping[str, Topology] | Sequence[Topology]) -> dict[str,
     return named
 
 
-def _check(named: dict[str, Topology], tasks: Sequence[Task], at: Sequence[int], seeds: int, validation_seeds: int) -> None:
-    for what, given in (("topologies", named), ("tasks", tasks), ("at", at)):
+def _check(named: dict[str, Topology], tasks: Sequence[Task]) -> None:
+    for what, given in (("topologies", named), ("tasks", tasks)):
         if not given:
             raise ExperimentError(f"{what} of the transfer test: got none; expected at least one")
-    if at[0] < 0:
-        raise ExperimentError(f"at: got {list(at)}; expected step counts >= 0")
-    if seeds < 1 or validation_seeds < 1:
-        raise ExperimentError(f"seeds: got {seeds} (and {validation_seeds} for validation); expected at least 1")
     faults = [
         f"topology {name!r} has {len(topology.inputs)} inputs and {len(topology.outputs)} outputs; task {task.name!r} has"
         f" {task.num_inputs} and {task.num_outputs}"
@@ -178,18 +158,19 @@ def _query_labels(task: Task, keys: jax.Array, sizes: tuple[Any, ...]) -> jax.Ar
     return jax.lax.map(lambda key: task.episode(jax.random.split(key, 3)[0], *sizes).query.y, keys)
 
 
-def _commonest(task: Task, keys: jax.Array, at: Sequence[int], batch_size: int, query_size: int) -> float:
-    """Mean accuracy, over the runs, of always giving the commonest answer of the query batch."""
-    y = np.asarray(_query_labels(task, keys, (max(*at, 1), batch_size, query_size, *splits_of(task, "test"))))
+def _commonest(task: Task, trial: Trial, number: int) -> float:
+    """Returns the accuracy of the commonest answer of the query batch, the mean over the runs."""
+    sizes = (max(*trial.at, 1), trial.batch_size, trial.query_size, *splits_of(task, "test"))
+    y = np.asarray(_query_labels(task, trial.keys(number)[0], sizes))
     labels = y.argmax(axis=-1) if y.shape[-1] > 1 else (y[..., 0] > 0).astype(int)
     return float(np.mean([np.bincount(run).max() / len(run) for run in labels]))
 
 
-def _genome_rows(problem: Problem, genome: AnyGenome, keys: jax.Array, sizes: dict[str, Any]) -> list[Row]:
-    loss, hits = genome_curves(problem, genome, keys=keys, **sizes)
+def _genome_rows(problem: Problem, genome: AnyGenome, trial: Trial, number: int) -> list[Row]:
+    loss, hits = genome_curves(problem, genome, keys=trial.keys(number)[0], **trial.sizes)
     rows = []
-    for run in range(len(keys)):
-        for index, step in enumerate(sizes["at"]):
+    for run in range(trial.seeds):
+        for index, step in enumerate(trial.at):
             value = float(loss[run, index])
             finite = math.isfinite(value)
             rows.append(
@@ -209,9 +190,9 @@ def genome_curves(
     judged_on: str = "test",
     query_size: int = 1024,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Query loss and accuracy after each of `at` learning steps, one run per key: two arrays [S, len(at)].
+    """Returns query loss and accuracy after each of `at` learning steps, one run per key: two arrays [S, len(at)].
 
-    The runs are those of `learner.learning_curve`.
+    The runs are those of `learning_curve`.
     """
     at = tuple(sorted({int(step) for step in at}))
     split, query_split = splits_of(problem.task, judged_on)

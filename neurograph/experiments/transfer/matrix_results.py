@@ -23,8 +23,14 @@ COLUMNS = (*COLUMNS, "accuracy", "loss", "failed")
 
 @dataclass(frozen=True)
 class TransferMatrix:
-    """`rows` and `chosen` as in `results`, every row with "genome" (a name, or None for a baseline); `problems`: cells that did
-    not run, {"genome", "method", "topology", "task", "reason"} (genome and method None: no cell of that pair fits); `notes`."""
+    """The cells of a transfer matrix.
+
+    Attributes:
+      rows, chosen: as in `results`; every row has "genome", a name, or None for a baseline.
+      problems: cells that did not run, {"genome", "method", "topology", "task", "reason"}; genome and method are None where no
+        cell of that pair fits.
+      notes: as in `results`.
+    """
 
     rows: tuple[Row, ...]
     chosen: tuple[Row, ...] = ()
@@ -40,24 +46,24 @@ class TransferMatrix:
         return list(self.notes["at"])
 
     def of(self, genome: str) -> Transfer:
-        """One genome beside all baselines, as a `Transfer` (for `comparison`, `text`, reports)."""
+        """Returns one genome beside all baselines, as a `Transfer` (for `comparison`, `text`, reports)."""
         mine = tuple(row for row in self.rows if row["genome"] in (genome, None))
         return Transfer(mine, self.chosen, self.notes)
 
     def shown_steps(self) -> list[int]:
-        """Those that were asked for, else 10 and the last, where there."""
+        """Returns the step counts of tables: the wanted ones, else 10 (if judged) and the last."""
         if shown := [step for step in self.notes.get("shown") or () if step in self.steps]:
             return shown
         return sorted({10, self.steps[-1]} & {*self.steps}) or self.steps[-1:]
 
     def cells(self, step: int) -> list[Row]:
-        """One entry per task, topology and genome: {"task", "topology", "genome", "step", "median", "low", "high", "seeds",
-        "failures", "baseline", "baseline_median", "learning_rate", "difference", "reason"}.
+        """Returns one entry per task, topology and genome: {"task", "topology", "genome", "step", "median", "low", "high",
+        "seeds", "failures", "baseline", "baseline_median", "learning_rate", "difference", "reason"}.
 
         The baseline is the one that was best on validation data after so many steps; `reason` says why a cell is empty.
 
         Raises:
-          ExperimentError: a step count that was not judged.
+          ExperimentError: the step count was not judged.
         """
         if step not in self.steps:
             raise ExperimentError(f"step: got {step}; judged were {', '.join(map(str, self.steps))}")
@@ -85,7 +91,7 @@ class TransferMatrix:
         return table
 
     def text(self, steps: Sequence[int] | None = None, *, width: int = 120) -> str:
-        """Tables for the terminal, one per task: topologies and steps by genomes, beside the best baseline."""
+        """Returns tables for the terminal, one per task: topologies and steps by genomes, beside the best baseline."""
         from rich.console import Console
         from rich.table import Table
 
@@ -127,16 +133,16 @@ class TransferMatrix:
         return "-"
 
     def csv(self) -> str:
-        """All rows, one line per judged network."""
+        """Returns all rows as CSV, one line per judged network."""
         return csv_text(COLUMNS, self.rows)
 
     def cells_csv(self) -> str:
-        """The cells of every step count above 0."""
+        """Returns the cells of every step count above 0 as CSV."""
         cells = [cell for step in self.steps if step > 0 or len(self.steps) == 1 for cell in self.cells(step)]
         return csv_text(list(cells[0]), cells)
 
     def summary(self, step: int | None = None) -> str:
-        """A paragraph: what ran, where genomes are ahead of the best baseline, how many seeds, failures and configurations."""
+        """Returns a paragraph: cells that ran, genomes ahead of the best baseline, numbers of seeds, failures, configurations."""
         step = self.shown_steps()[0] if step is None else step
         cells, notes = self.cells(step), self.notes
         ran = [cell for cell in cells if cell["median"] is not None]
@@ -176,11 +182,11 @@ class TransferMatrix:
         return " ".join(parts)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
+        """Returns plain JSON data."""
         return {"rows": list(self.rows), "chosen": list(self.chosen), "problems": list(self.problems), "notes": self.notes}
 
     def save(self, folder: Path | str, steps: Sequence[int] | None = None) -> list[Path]:
-        """Write matrix.json (all), rows.csv, cells.csv and matrix.txt (tables and summary); returns the paths."""
+        """Writes matrix.json (all), rows.csv, cells.csv and matrix.txt (tables and summary); returns the paths."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         text = self.text(steps) + "\n" + self.summary(None if steps is None else steps[0]) + "\n"
@@ -195,10 +201,10 @@ class TransferMatrix:
 
 
 def load_transfer_matrix(path: Path | str) -> TransferMatrix:
-    """Read `matrix.json`.
+    """Reads `matrix.json`.
 
     Raises:
-      ExperimentError: no such file, not JSON, or another content.
+      ExperimentError: there is no such file, it is no JSON, or it has another content.
     """
     path = Path(path)
     try:

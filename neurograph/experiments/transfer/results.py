@@ -1,4 +1,4 @@
-"""Results of a transfer test as plain data: rows, medians and spreads, tables. No JAX: a report reads a run folder only.
+"""Results of a transfer test as plain data: rows, medians and spreads, tables. No JAX is imported.
 
 `transfer.json` holds `{"rows": [...], "chosen": [...], "notes": {...}}`:
 
@@ -8,7 +8,7 @@
 - an entry of `chosen` is one baseline at one step count, and what its learning rate was chosen by: {"topology", "task", "method",
   "activation", "batch_norm", "step", "learning_rate", "accuracy", "loss", "failures", "seeds", "at_edge", "best"}, on validation
   data; `best` marks the best baseline of its step count;
-- `notes` says how the rows came about: {"at", "seeds", "batch_size", "query_size", "validation_seeds", "learning_rates",
+- `notes` holds the numbers behind the rows: {"at", "seeds", "batch_size", "query_size", "validation_seeds", "learning_rates",
   "configurations", "runs", "baseline_failures", "chance": {task: accuracy of the commonest answer}, "topologies": {name: size}}.
 """
 
@@ -60,11 +60,11 @@ class Transfer:
     notes: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
+        """Returns plain JSON data."""
         return {"rows": list(self.rows), "chosen": list(self.chosen), "notes": self.notes}
 
     def save(self, path: Path | str) -> Path:
-        """Write as JSON, one row per line, and return the path."""
+        """Writes JSON, one row per line, and returns the path."""
         path = Path(path)
 
         def block(rows: Iterable[Row]) -> str:
@@ -84,7 +84,7 @@ class Transfer:
         return comparison(self.rows, self.chosen, steps)
 
     def text(self, steps: Sequence[int] | None = None, *, width: int = 110) -> str:
-        """A table for the terminal, made by rich: the genome beside the best baseline, per topology, task and step count."""
+        """Returns a table for the terminal: the genome beside the best baseline, per topology, task and step count."""
         from rich.console import Console
 
         stream = io.StringIO()
@@ -92,7 +92,7 @@ class Transfer:
         return stream.getvalue()
 
     def table(self, steps: Sequence[int] | None = None) -> Any:
-        """The same as a `rich.table.Table`. Default steps: all but 0."""
+        """Returns the same as a `rich.table.Table`. Default steps: all but 0."""
         from rich.table import Table
 
         rows = self.comparison(steps)
@@ -136,10 +136,10 @@ def spread(entry: Row | None) -> str:
 
 
 def load_transfer(path: Path | str) -> Transfer:
-    """Read `transfer.json`.
+    """Reads `transfer.json`.
 
     Raises:
-      ExperimentError: no such file, not JSON, or rows that lack a field or have a wrong one; the first such row is named.
+      ExperimentError: there is no such file, it is no JSON, or a row lacks a field or has a wrong one (the first is named).
     """
     path = Path(path)
     try:
@@ -163,14 +163,14 @@ def load_transfer(path: Path | str) -> Transfer:
 
 
 def label(row: Row) -> str:
-    """What a method is called in tables and legends: "genome", or "adam, relu, batch norm"."""
+    """Returns the name of a method in tables and legends: "genome", or "adam, relu, batch norm"."""
     if row["method"] == GENOME:
         return GENOME
     return f"{row['method']}, {row['activation']}{', batch norm' if row['batch_norm'] else ''}"
 
 
 def aggregate(rows: Iterable[Row]) -> list[Row]:
-    """One entry per topology, task, method and step count, in order of first appearance.
+    """Returns one entry per topology, task, method and step count, in order of first appearance.
 
     Each has "median", "low" and "high" (quartiles), "minimum", "maximum" of the accuracy over the seeds, "loss" (median of the
     finite ones, or None), "seeds", "failures" and "learning_rate". A failed run counts with the accuracy of the answers it gave.
@@ -205,7 +205,7 @@ def five_numbers(numbers: Iterable[float]) -> Row:
 
 
 def best_baselines(rows: Iterable[Row], chosen: Iterable[Row]) -> dict[tuple[Any, ...], Row]:
-    """(topology, task, step) -> the aggregate of the baseline that was best on VALIDATION data there."""
+    """Returns, by (topology, task, step), the aggregate of the baseline that was best on VALIDATION data."""
     table = {tuple(entry[name] for name in _GROUP): entry for entry in aggregate(rows)}
     found = {}
     for one in chosen:
@@ -216,7 +216,7 @@ def best_baselines(rows: Iterable[Row], chosen: Iterable[Row]) -> dict[tuple[Any
 
 
 def mark_best(chosen: Iterable[Row]) -> list[Row]:
-    """Entries of `chosen` with "best" on the best of all, on validation data (ties: by loss), per place and step count."""
+    """Returns `chosen` with "best" set on the best entry per place and step count, on validation data (ties: by loss)."""
     chosen = list(chosen)
     best: dict[tuple[Any, ...], int] = {}
 
@@ -232,7 +232,7 @@ def mark_best(chosen: Iterable[Row]) -> list[Row]:
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Row]) -> str:
-    """Rows as a table; keys that are no column are left out."""
+    """Returns rows as CSV; keys that are no column are left out."""
     stream = io.StringIO()
     writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
@@ -241,7 +241,7 @@ def csv_text(columns: Sequence[str], rows: Iterable[Row]) -> str:
 
 
 def comparison(rows: Sequence[Row], chosen: Sequence[Row], steps: Sequence[int] | None = None) -> list[Row]:
-    """The genome beside the best baseline: {"task", "topology", "step", "genome", "baseline", "difference"}.
+    """Returns the genome beside the best baseline: {"task", "topology", "step", "genome", "baseline", "difference"}.
 
     `genome` and `baseline` are entries of `aggregate` (the baseline the one chosen on validation data, or None), `difference` is
     that of their medians on test data, or None. Default steps: all but 0.

@@ -9,7 +9,6 @@ from typing import Any
 import jax
 
 from neurograph.experiments.environment import versions
-from neurograph.experiments.experiment import find_topology
 from neurograph.experiments.transfer.cells import genome_key, keep_cell, stored_cell, task_key
 from neurograph.experiments.transfer.results import Row
 from neurograph.learning.baselines import LEARNING_RATES, Setting
@@ -21,7 +20,7 @@ from neurograph.reproduce.summaries import at, summarize
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Trained, Workbench
 from neurograph.tasks import get_task
-from neurograph.topology import Topology
+from neurograph.topology import Topology, load_topology
 from neurograph.topology.layered import mlp
 
 __all__ = ["run"]
@@ -78,7 +77,7 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
 def _plans(bench: Workbench) -> dict[str, tuple[Topology, list[Phase], dict[str, Any]]]:
     """Per scenario: topology, phases, and what `learn_sequence` is told."""
     graphs, tasks = bench.image_places()
-    graph, first = find_topology(next(iter(graphs.values()))), get_task(next(iter(tasks.values())))
+    graph, first = load_topology(next(iter(graphs.values()))), get_task(next(iter(tasks.values())))
     steps = bench.pick(2, 100, 500)
     turned = [permuted(first, seed) for seed in bench.pick((1,), (1, 2), (1, 2, 3))]
     plans: dict[str, tuple[Topology, list[Phase], dict[str, Any]]] = {}

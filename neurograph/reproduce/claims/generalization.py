@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from neurograph.experiments.experiment import find_topology
 from neurograph.experiments.transfer.results import Row
 from neurograph.report.figures.bands import curves, panels
 from neurograph.reproduce.summaries import at, baseline_rows, ranged, summarize, tested
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Variant, Workbench
+from neurograph.topology import load_topology
 from neurograph.topology.layered import layered_document, mlp
 
 __all__ = ["run"]
@@ -28,7 +28,7 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
     seeds = bench.seeds(1, 3, 3)
     runs = bench.train(variants, seeds)
 
-    full, small = ("784-64-64-10", find_topology("mnist_28x28")), ("2-20-20-2", find_topology("mlp_2d_classes"))
+    full, small = ("784-64-64-10", load_topology("mnist_28x28")), ("2-20-20-2", load_topology("mlp_2d_classes"))
     places = {
         "MNIST 28x28": (*full, "mnist"),
         "EMNIST a-j": (*full, "emnist/a-j"),
@@ -39,7 +39,7 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
     }
     if bench.scale == "smoke":
         (graph, path), (task,) = *bench.image_places()[0].items(), bench.image_places()[1].values()
-        places = {"digits": (graph, find_topology(path), task), "xor": places["xor"]}
+        places = {"digits": (graph, load_topology(path), task), "xor": places["xor"]}
     sizes: dict[str, Any] = {"at": bench.pick((0, 2), (0, 1, 2, 5, 10, 20, 50), (0, 1, 2, 5, 10, 20, 50, 100))}
     sizes |= {"seeds": bench.pick(1, 3, 5), "query_size": bench.pick(64, 1024, 2048), "optimizers": ("sgd",)}
     if bench.scale == "smoke":

@@ -78,17 +78,17 @@ def lengths(
     length ~ steps^p over the second half, of all runs of the genome, infinite if a run's synapses overflowed ("failed").
     """
     from neurograph.analysis.longrun import long_run
-    from neurograph.experiments.experiment import find_topology
     from neurograph.learning.inner_loop import Problem
     from neurograph.network.network import Network
     from neurograph.tasks import get_task
+    from neurograph.topology import load_topology
 
     found = []
     for label, members in runs.items():
         for run in members:
             if run.genome is None or run.rule is None:
                 continue
-            problem = Problem(Network(find_topology(topology), run.rule), get_task(task))
+            problem = Problem(Network(load_topology(topology), run.rule), get_task(task))
             seen = long_run(problem, run.genome, steps=steps, seeds=seeds, batch_size=32 if steps < 10 else 128, records=records)
             with np.errstate(all="ignore"):
                 length = np.median(seen.norms / seen.norms[:, :1], axis=2)

@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 
-from neurograph.experiments.experiment import find_topology
 from neurograph.experiments.transfer.results import Row
 from neurograph.learning.baselines import LEARNING_RATES, OPTIMIZERS, Curves, Setting, baseline_curves, ordinary_network
 from neurograph.learning.inner_loop import Problem
@@ -17,7 +16,7 @@ from neurograph.reproduce.summaries import best_entries, by_label, summarize, te
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Workbench
 from neurograph.tasks import Task, get_task
-from neurograph.topology import Topology
+from neurograph.topology import Topology, load_topology
 
 __all__ = ["run"]
 
@@ -59,7 +58,7 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
             rows += [row | {"label": key, "batch_norm": norm} for key, line in best.items() for row in line]
             axis = axes[2 * number + column]
             words = "with batch norm" if norm else "without batch norm"
-            _faint(axis, find_topology(topology), get_task(task), norm, options, COLOURS[len(lines) :])
+            _faint(axis, load_topology(topology), get_task(task), norm, options, COLOURS[len(lines) :])
             drawn = lines | {f"{WORDS[key]}, best rate": line for key, line in best.items()}
             curves(axis, drawn, title=f"{name} on {place}, baselines {words}", even=True)
             axis.legend(fontsize=7, loc="lower right")

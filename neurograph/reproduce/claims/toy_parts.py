@@ -15,7 +15,6 @@ from neurograph.report.figures.style import COLOURS, Picture
 from neurograph.reproduce.workbench import Trained
 from neurograph.tasks import decode_labels, get_task
 from neurograph.topology import load_topology
-from neurograph.topology.shipped import topology_file
 
 __all__ = ["GRAPH", "maps", "spreads_of"]
 
@@ -44,7 +43,7 @@ def spreads_of(members: list[Trained], tasks: tuple[str, ...], steps: int, draws
     rows: list[Row] = []
     for label in dict.fromkeys(member.label for member in members):
         mine = [member for member in members if member.label == label]
-        networks = [Network(load_topology(topology_file(GRAPH)), member.rule) for member in mine]  # type: ignore[arg-type]
+        networks = [Network(load_topology(GRAPH), member.rule) for member in mine]  # type: ignore[arg-type]
         for task, episode in episodes.items():
             hits = np.array([_accuracies(n, m.genome, episode, keys) for n, m in zip(networks, mine)], float)
             inner = hits.var(axis=1, ddof=1).mean()
@@ -57,7 +56,7 @@ def spreads_of(members: list[Trained], tasks: tuple[str, ...], steps: int, draws
 def maps(best: Trained, steps: int, side: int, columns: int = 4) -> Picture:
     """What networks answer on [-2, 2]^2 after `steps` steps, as shares of the softmax."""
     genome: Any = best.genome
-    network = Network(load_topology(topology_file(GRAPH)), best.rule)  # type: ignore[arg-type]
+    network = Network(load_topology(GRAPH), best.rule)  # type: ignore[arg-type]
     ticks = np.linspace(-2, 2, side)
     grid = np.stack(np.meshgrid(ticks, ticks), axis=-1).reshape(-1, 2).astype(np.float32)
     figure, axes = panels(2 * columns, columns=columns, width=2.2, height=2.2, sharex=True, sharey=True)

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from neurograph.experiments.experiment import find_topology
 from neurograph.experiments.transfer.matrix_results import TransferMatrix
 from neurograph.experiments.transfer.results import Row, five_numbers
 from neurograph.report.figures.transfer import heat_map
@@ -15,6 +14,7 @@ from neurograph.reproduce.claims.properties import PROPERTIES, predictors, prope
 from neurograph.reproduce.summaries import baseline_rows, range_of, tested
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Variant, Workbench
+from neurograph.topology import load_topology
 from neurograph.topology.shipped import shipped_names
 
 __all__ = ["TRAINING", "run"]
@@ -65,7 +65,7 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
     best = baseline_rows(matrix)
     if best:
         bench.csv("baselines.csv", best)
-    of = {name: properties(find_topology(path)) for name, path in graphs.items()}
+    of = {name: properties(load_topology(path)) for name, path in graphs.items()}
     bench.csv("properties.csv", [{"graph": name} | found for name, found in of.items()])
     places = {path: name for name, path in graphs.items()}
     sets = {name: [places[path] for path in on] for name, on in training.items()}
@@ -96,7 +96,7 @@ def _fitting(bench: Workbench) -> dict[str, str]:
     """All shipped graphs for the digits, where to find them by name; at smoke scale the one trained on and another."""
     if bench.scale == "smoke":
         return bench.image_places()[0] | {"two_towers": "two_towers"}
-    found = {name: find_topology(name) for name in shipped_names()}
+    found = {name: load_topology(name) for name in shipped_names()}
     return {name: name for name, one in found.items() if (len(one.inputs), len(one.outputs)) == (64, 10)}
 
 
