@@ -17,7 +17,6 @@ from jax.flatten_util import ravel_pytree
 import neurograph as ng
 from benchmarks import workloads
 from neurograph.network.kernels import native, rows
-from neurograph.network.kernels.batched import Batched
 from neurograph.network.kernels.bilinear import Mixture, flow, mix_states, product, whole
 from neurograph.network.kernels.choice import KERNELS
 from neurograph.network.kernels.gather import Gather
@@ -72,7 +71,7 @@ def _results(topology: ng.Topology, rule: ng.Rule, kernel: str) -> list[np.ndarr
 def test_kernels_equal_the_reference(graph: str, rule: str, x64):
     topology = GRAPHS[graph]()
     expected = _results(topology, RULES[rule], "reference")
-    kernels = ("auto", "blocks") if graph == "irregular" else ("gather", "batched")
+    kernels = ("auto", "blocks") if graph == "irregular" else ("gather",)
     for kernel in (*kernels, *NATIVE):
         for ours, theirs in zip(_results(topology, RULES[rule], kernel), expected, strict=True):
             assert np.max(np.abs(ours - theirs)) < 1e-12 * max(1.0, np.max(np.abs(theirs))), kernel
@@ -86,7 +85,7 @@ def test_the_graphs_reach_every_kind_of_block():
         if kernel != "reference" and (kernel != "native" or NATIVE)
         for block in ng.Network(make(), RULES["plain"], kernel=kernel).plan.blocks
     }
-    assert {"gather", "levels", "batched", "conv"} <= kinds
+    assert {"gather", "levels"} <= kinds
 
 
 needs_native = pytest.mark.skipif(not NATIVE, reason=native.description())
@@ -209,7 +208,7 @@ def _rows_by_loops(static: Rows, target, source, here, there, given: Operands):
             z = z + values[:, e, None] * signal[:, there[e]]
         u = given.gate * mixed(given.inner, z) * (1 if given.gain is None else given.gain[:, i])
         u = u if given.offset is None else u + given.keep * given.offset[:, i]
-        a = ng.genome.activations.ACTIVATIONS[static.activation](u)
+        a = ng.ACTIVATIONS[static.activation](u)
         sent = mixed(given.outer, a)
         rows["inflows"][i], rows["states"][i] = z, a
         rows["signals"][i] = sent if given.shift is None else sent + given.shift[:, i]
@@ -455,14 +454,3 @@ def test_compiling_twice_at_once_is_safe(tmp_path: Path):
         out, error = process.communicate(timeout=120)
         assert out.startswith("native, "), error
     assert len(list((tmp_path / "native").iterdir())) == 1
-
-
-def test_convolution_shares_one_kernel():
-    topology = workloads.local(side=5, channels=(1, 4), outputs=2, shared=True)
-    plan = ng.compile_plan(topology, batched=True)
-    conv = next(block for block in plan.blocks if block.kind == "conv")
-    assert conv.shared.shape == (4, 9)
-    assert conv.edges.shape == (25, 4, 9)
-    static, _ = Batched.build(conv, 25, 100)
-    assert static.straight
-    assert static.holes

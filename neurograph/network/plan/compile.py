@@ -8,7 +8,7 @@ import numpy as np
 
 from neurograph.errors import PlanError
 from neurograph.network.plan.cut import Cutter
-from neurograph.network.plan.groups import Groups, complete_groups, hashes, mix
+from neurograph.network.plan.groups import complete_groups, hashes, mix
 from neurograph.network.plan.model import IntArray, Phase, Plan, Stage
 from neurograph.network.plan.segments import find_segments, order_segment
 from neurograph.topology.graph import Topology
@@ -20,9 +20,7 @@ LEVELS = ("auto", "always", "never")
 MIN_STAGE = 8
 
 
-def compile_plan(
-    topology: Topology, *, blocks: bool = True, levels: str = "auto", batched: bool = False, native: bool = False
-) -> Plan:
+def compile_plan(topology: Topology, *, blocks: bool = True, levels: str = "auto", native: bool = False) -> Plan:
     """Make the plan of a topology; the same topology (by content) gives the same cached plan.
 
     Args:
@@ -30,8 +28,6 @@ def compile_plan(
       blocks: False leaves every synapse to gathers.
       levels: runs of irregular levels become one scanned stage: "auto" (where unrolling them would cost too much to compile),
         "always" (from two levels on), "never".
-      batched: many equal small complete groups (locally connected maps, convolutions) become one batched product; on CPU their
-        gathers were measured faster, because the product has to write out every group's senders.
       native: irregular synapses are to run by native code (kernels/native.py), which moves the thresholds.
 
     Raises:
@@ -39,11 +35,11 @@ def compile_plan(
     """
     if levels not in LEVELS:
         raise PlanError(f"levels: got {levels!r}; allowed: {', '.join(LEVELS)}")
-    return _compile(topology, blocks, levels, batched, native)
+    return _compile(topology, blocks, levels, native)
 
 
 @lru_cache(maxsize=64)
-def _compile(topology: Topology, blocks: bool, levels: str, batched: bool, native: bool) -> Plan:
+def _compile(topology: Topology, blocks: bool, levels: str, native: bool) -> Plan:
     phase_of, ticks, cyclic = _phases(topology)
     sort = np.where(topology.fixed, 2, np.where(topology.group >= 0, 1, 0))
     segments = find_segments(topology, phase_of, np.asarray(cyclic), blocks=blocks, levels=levels, native=native)
@@ -53,9 +49,9 @@ def _compile(topology: Topology, blocks: bool, levels: str, batched: bool, nativ
     in_segment = segments.is_segment[phase_of]
     scanned = (phase_of[topology.senders] == phase_of[topology.receivers]) & in_segment[topology.receivers]
     if blocks:
-        groups = complete_groups(topology, phase_of, sort, scanned, batched=batched)
+        groups = complete_groups(topology, phase_of, sort, scanned)
     else:
-        groups = Groups(np.full(topology.num_synapses, -1), np.zeros(0, np.int64))
+        groups = np.full(topology.num_synapses, -1)
 
     stage_neurons, stage_kinds, stage_phase = _stages(topology, phase_of, groups, in_segment)
     tiles: dict[int, tuple[IntArray, int]] = {}
@@ -108,7 +104,7 @@ def _compile(topology: Topology, blocks: bool, levels: str, batched: bool, nativ
         offsets,
         stage_of,
         _int32(group),
-        (blocks, levels, batched, native),
+        (blocks, levels, native),
     )
 
 
@@ -155,17 +151,16 @@ def _phases(topology: Topology) -> tuple[IntArray, list[int], list[bool]]:
 
 
 def _stages(
-    topology: Topology, phase_of: IntArray, groups: Groups, in_segment: IntArray
+    topology: Topology, phase_of: IntArray, groups: IntArray, in_segment: IntArray
 ) -> tuple[list[IntArray], list[str], list[int]]:
     """Cut each phase into stages: inputs and outputs in their given order, hidden neurons by the dense groups they touch."""
     n = topology.num_neurons
     signature = np.zeros(n, np.uint64)
-    unit = groups.unit_of_edge
-    inside = np.flatnonzero(unit >= 0)
+    inside = np.flatnonzero(groups >= 0)
     if len(inside):
-        count = int(unit.max()) + 1
+        count = int(groups.max()) + 1
         for ends, seed in ((topology.senders, 2), (topology.receivers, 3)):
-            key = ends[inside].astype(np.int64) * count + unit[inside]
+            key = ends[inside].astype(np.int64) * count + groups[inside]
             key.sort()
             touched = key[np.flatnonzero(np.diff(key, prepend=-1))]
             with np.errstate(over="ignore"):
