@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from neurograph.errors import PlanError
-from neurograph.network.kernels import levels
 from neurograph.network.kernels.base import (
     ALL,
     BACKWARD,
@@ -27,7 +26,7 @@ from neurograph.network.kernels.base import (
 )
 from neurograph.network.kernels.bilinear import Mixture, Multiples, accumulator, flow, mix_states, mixed_product, product, whole
 from neurograph.network.kernels.gather import Gather
-from neurograph.network.kernels.levels import Levels
+from neurograph.network.kernels.levels import Levels, Sweep
 from neurograph.network.kernels.rows import Ends, Operands, Rows, learn_rows, learns_on_the_way, sweep_rows
 from neurograph.network.kernels.sparse import Sparse
 from neurograph.network.plan import FIXED, OWN, SHARED, Block, Plan
@@ -91,7 +90,9 @@ class BlockKernel(Kernel):
             for block in plan.blocks:
                 ends = plan.stages[block.source_stage].size, plan.stages[block.target_stage].size
                 if block.kind == "gather":
-                    parts.append((Sparse if plan.native else Gather).build(block.source, block.target, *ends))
+                    parts.append(
+                        (Sparse if plan.native else Gather).build(np.asarray(block.source), np.asarray(block.target), *ends)
+                    )
                 elif block.kind == "levels":
                     parts.append(Levels.build(block, ends[0], plan.native))
                 else:
@@ -136,19 +137,21 @@ class BlockKernel(Kernel):
     def _values(self, number: int, weights: Weights, dtype: Any) -> jax.Array:
         """[channels or 1, ...] in the shape of the block's edges."""
         block, table = self.plan.blocks[number], self.tables[number]
+        own: Any = weights.blocks[number] if weights.blocks else None
+        shared: Any = weights.shared
         if block.kind in ("gather", "levels"):
-            parts = [weights.blocks[number]] if block.counts[0] else []
+            parts = [own] if block.counts[0] else []
             if block.counts[1]:
-                parts.append(weights.shared[:, table["group"]])
+                parts.append(shared[:, table["group"]])
             if block.counts[2]:
                 parts.append(table["fixed"].astype(dtype)[None])
             channels = max(p.shape[0] for p in parts)
             parts = [jnp.broadcast_to(p, (channels, p.shape[1])) for p in parts]
             return jnp.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
         if block.sort == OWN:
-            value = weights.blocks[number]
+            value = own
         else:
-            value = weights.shared[:, table["group"]] if block.sort == SHARED else table["fixed"].astype(dtype)[None]
+            value = shared[:, table["group"]] if block.sort == SHARED else table["fixed"].astype(dtype)[None]
         # The places of a masked block without a synapse are zero, and whoever differentiates must not find a gradient there.
         return jnp.where(table["mask"], value, 0) if "mask" in table else value
 
@@ -243,7 +246,7 @@ class BlockKernel(Kernel):
         static = self._parts.parts[number][0]
         values = self._values(number, weights, dtype)
         tables = self.tables[number]["part"]
-        return levels.sweep(static, tables, against, update, values, matrix, params, external, rows)
+        return Sweep(static, against, update)(tables, values, matrix, params, external, rows)
 
     def _sweep_rows(self, direction, stage, weights, signals, affine, matrix, start, shape, arriving, ends):
         """`sweep_levels` by one native call; irregular synapses from other stages are summed by it, too."""

@@ -6,7 +6,7 @@ shares no table with the fast kernel, differentiates in both modes, and is what 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -59,7 +59,8 @@ class ReferenceKernel(Kernel):
     def _sorts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         t = self.plan.topology
         shared = self.plan.group >= 0
-        return tuple(np.flatnonzero(m).astype(np.int32) for m in (~shared & ~t.fixed, shared, t.fixed))
+        own, shared, fixed = (np.flatnonzero(m).astype(np.int32) for m in (~shared & ~t.fixed, shared, t.fixed))
+        return own, shared, fixed
 
     def pack(self, edges: jax.Array, bias: jax.Array | None) -> Weights:
         own, shared, _ = self._sorts()
@@ -72,9 +73,9 @@ class ReferenceKernel(Kernel):
         """[E, channels] in topology order."""
         t = self.plan.topology
         own, shared, fixed = self._sorts()
-        some = jax.tree.leaves(weights)[0]
+        some, sparse = jax.tree.leaves(weights)[0], cast("jax.Array", weights.sparse)
         out = jnp.zeros((t.num_synapses, some.shape[0]), some.dtype)
-        out = out.at[own].set(weights.sparse.T)
+        out = out.at[own].set(sparse.T)
         if weights.shared is not None:
             out = out.at[shared].set(weights.shared.T[self.plan.group[shared]])
         return out.at[fixed].set(jnp.asarray(t.weight[fixed], some.dtype)[:, None]) if len(fixed) else out

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import numpy as np
 
 from neurograph.network.plan.groups import MIN_DENSE
 from neurograph.network.plan.model import FIXED, OWN, SHARED, Block, Index, IntArray
+from neurograph.topology.graph import Topology
 
-__all__ = ["MIN_DENSITY", "MIN_DENSITY_NATIVE", "Cutter"]
+__all__ = ["MIN_DENSITY", "MIN_DENSITY_NATIVE", "Cutter", "Positions"]
 
 _SORTS = (OWN, SHARED, FIXED)
 
@@ -18,19 +22,65 @@ MIN_DENSITY, MIN_DENSITY_NATIVE = 0.25, 0.5
 MAX_BLOCKS = 64
 
 
-class Cutter:
-    """`blocks` grows; `left` is cleared where a synapse has found one. Positions are in plan order."""
+@dataclass(frozen=True)
+class Positions:
+    """Where neurons stand in a plan: one stage after another.
 
-    def __init__(self, plan_s, plan_r, stage_of, offsets, sort, group, stage_phase, phase_cyclic, tiles, scanned, native):
-        self.plan_s, self.plan_r, self.sort, self.group = plan_s, plan_r, sort, group
-        self.stage_s, self.stage_r = stage_of[plan_s], stage_of[plan_r]
-        self.offsets, self.tiles = offsets, tiles
-        self.stage_phase, self.phase_cyclic = stage_phase, phase_cyclic
-        self.stages = len(offsets) - 1
-        self.blocks: list[Block] = []
-        self.left = np.ones(len(plan_s), bool)
-        self.scanned = scanned
+    `neurons`, `kinds`, `phases`: of every stage, its topology indices, its kind and its phase. `tiles`: of scanned stages, where
+    tiles start, and the number of levels.
+    """
+
+    neurons: list[IntArray]
+    kinds: list[str]
+    phases: list[int]
+    tiles: dict[int, tuple[IntArray, int]]
+
+    @cached_property
+    def order(self) -> IntArray:
+        """[n]: the topology index at every position."""
+        return np.concatenate(self.neurons) if self.neurons else np.zeros(0, np.int64)
+
+    @cached_property
+    def rank(self) -> IntArray:
+        """[n]: the position of every neuron."""
+        rank = np.empty(len(self.order), np.int64)
+        rank[self.order] = np.arange(len(self.order))
+        return rank
+
+    @cached_property
+    def offsets(self) -> IntArray:
+        """[stages + 1]: where stages start."""
+        return np.concatenate([[0], np.cumsum([len(s) for s in self.neurons])]).astype(np.int64)
+
+    @cached_property
+    def stage_of(self) -> IntArray:
+        """[n]: the stage at every position."""
+        return np.repeat(np.arange(len(self.neurons)), np.diff(self.offsets))
+
+
+class Cutter:
+    """`blocks` grows; `left` is cleared where a synapse has found one.
+
+    Args:
+      topology: senders and receivers.
+      positions: of the neurons.
+      sort: [E] 0 own, 1 shared, 2 fixed.
+      scanned: [E] bool: synapses inside a scanned stage.
+      cyclic: [phases].
+      native: irregular synapses run by native code.
+    """
+
+    def __init__(
+        self, topology: Topology, positions: Positions, sort: IntArray, scanned: IntArray, cyclic: list[bool], native: bool
+    ):
+        self.plan_s, self.plan_r = positions.rank[topology.senders], positions.rank[topology.receivers]
+        self.stage_s, self.stage_r = positions.stage_of[self.plan_s], positions.stage_of[self.plan_r]
+        self.offsets, self.stage_phase, self.tiles = positions.offsets, positions.phases, positions.tiles
+        self.stages = len(positions.neurons)
+        self.sort, self.scanned, self.phase_cyclic = sort, scanned, cyclic
         self.min_density = MIN_DENSITY_NATIVE if native else MIN_DENSITY
+        self.blocks: list[Block] = []
+        self.left = np.ones(len(self.plan_s), bool)
 
     def _bundles(self, chosen: IntArray, key: IntArray) -> list[IntArray]:
         """`chosen` cut by equal keys, in order of key."""
