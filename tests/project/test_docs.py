@@ -128,7 +128,8 @@ def test_examples_of_docstrings_run(module: str):
 def test_the_site_builds_without_warnings(tmp_path: Path):
     pytest.importorskip("mkdocs")
     pytest.importorskip("material")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", str(tmp_path / "site")]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(tmp_path / "site")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr
     assert "NeurographClassifier" in (tmp_path / "site" / "api" / "index.html").read_text(encoding="utf-8")
