@@ -3,16 +3,15 @@
 import sys
 
 import neurograph as ng
-from neurograph.experiments.transfer.curves import transfer
-from neurograph.learning.baselines import SETTINGS
-from neurograph.topology.shipped import topology_file
+from neurograph.experiments.transfer import transfer
+from neurograph.learning import SETTINGS
 
 seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
 file = ng.load_genome_file("digits")
 result = transfer(
     file.genome,
     file.rule,
-    {name: ng.load_topology(topology_file(name)) for name in ("mlp", "bottleneck")},
+    {name: ng.load_topology(name) for name in ("mlp", "bottleneck")},
     [ng.get_task("digits")],
     at=(0, 1, 10),
     seeds=seeds,

@@ -22,7 +22,16 @@ __all__ = ["ReferenceKernel", "from_graphs_tuple", "to_graphs_tuple"]
 
 
 def to_graphs_tuple(topology: Topology, nodes: Any = None, edges: Any = None) -> jraph.GraphsTuple:
-    """The topology as one jraph graph: nodes [n, ...] and edges [E, ...] are yours, senders and receivers the topology's."""
+    """Returns the topology as one jraph graph: nodes [n, ...] and edges [E, ...] are yours, senders and receivers the topology's.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import neurograph as ng
+      >>> topology = ng.load_topology("tiny")
+      >>> graph = ng.to_graphs_tuple(topology, nodes=jnp.zeros((topology.num_neurons, 3)))
+      >>> int(graph.n_edge[0]) == topology.num_synapses
+      True
+    """
     return jraph.GraphsTuple(
         nodes=nodes,
         edges=edges,
@@ -35,10 +44,18 @@ def to_graphs_tuple(topology: Topology, nodes: Any = None, edges: Any = None) ->
 
 
 def from_graphs_tuple(graph: jraph.GraphsTuple, *, inputs: Any, outputs: Any, names: Any = None, **fields: Any) -> Topology:
-    """A topology from one jraph graph (features are ignored): `inputs` and `outputs` are neuron indices.
+    """Returns a topology from one jraph graph (features are ignored): `inputs` and `outputs` are neuron indices.
 
     Raises:
       TopologyError: endpoints out of range, a cycle, and all that `Topology` refuses.
+
+    Example:
+      >>> import neurograph as ng
+      >>> topology = ng.load_topology("tiny")
+      >>> graph = ng.to_graphs_tuple(topology)
+      >>> again = ng.from_graphs_tuple(graph, inputs=topology.inputs, outputs=topology.outputs, names=topology.names)
+      >>> again.num_synapses == topology.num_synapses
+      True
     """
     count = int(np.sum(np.asarray(graph.n_node)))
     names = tuple(f"n{i}" for i in range(count)) if names is None else tuple(names)

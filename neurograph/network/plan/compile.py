@@ -32,6 +32,12 @@ def compile_plan(topology: Topology, *, blocks: bool = True, levels: str = "auto
 
     Raises:
       PlanError: an unknown option, or the schedule cannot run on this graph.
+
+    Example:
+      >>> import neurograph as ng
+      >>> plan = ng.compile_plan(ng.load_topology("mlp"))
+      >>> [block.kind for block in plan.blocks]
+      ['dense', 'dense', 'dense']
     """
     if levels not in LEVELS:
         raise PlanError(f"levels: got {levels!r}; allowed: {', '.join(LEVELS)}")

@@ -76,7 +76,18 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """See the package. `order[p]` is the topology index of the neuron at plan position p, `rank` its inverse."""
+    """How a topology runs: stages, phases and blocks (see the package).
+
+    `order[p]` is the topology index of the neuron at plan position p, `rank` its inverse.
+
+    Example:
+      >>> import neurograph as ng
+      >>> plan = ng.compile_plan(ng.load_topology("mlp"))
+      >>> [stage.size for stage in plan.stages]
+      [64, 64, 64, 10]
+      >>> plan.dense_share  # of all synapses, those in matrix products
+      1.0
+    """
 
     topology: Topology
     stages: tuple[Stage, ...]
