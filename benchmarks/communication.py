@@ -51,8 +51,7 @@ def programs() -> dict[str, str]:
     """The compiled program of an interval (of a generation, for cma), by method, as text."""
     import jax
 
-    from neurograph.experiments.experiment import Experiment
-    from neurograph.experiments.spec import load_experiment
+    from neurograph.experiments import Experiment, load_experiment
     from neurograph.meta import gradient, pes, population
 
     found: dict[str, str] = {}

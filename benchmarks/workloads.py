@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from neurograph.topology.graph import Topology
+from neurograph.topology import Topology
 
 __all__ = ["WORKLOADS", "Workload", "deep_dag", "layered", "layered_sparse", "local", "random_dag", "residual"]
 

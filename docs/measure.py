@@ -18,10 +18,8 @@ import jax
 import numpy as np
 
 import neurograph as ng
-from neurograph.experiments.transfer.curves import genome_curves
-from neurograph.learning.inner_loop import Problem
-from neurograph.topology import load_topology
-from neurograph.topology.layered import mlp
+from neurograph.experiments.transfer import genome_curves
+from neurograph.topology import mlp
 
 ROOT = Path(__file__).parent.parent
 HELD_OUT = ("or", "nxor", "random_xor", "rotated_moons", "slice")
@@ -69,11 +67,11 @@ def test(name: str, folder: Path) -> dict[str, dict[str, float]]:
     found = {}
     for place, item in TESTS[name]:
         task = ng.get_task(**item) if isinstance(item, dict) else ng.get_task(item)
-        topology = plain(int(place.split()[1])) if place.startswith("depth ") else load_topology(place)
+        topology = plain(int(place.split()[1])) if place.startswith("depth ") else ng.load_topology(place)
         network = ng.Network(topology, file.rule)
         keys = jax.random.split(jax.random.key(2026), 4 * SEEDS if name == "functions" else SEEDS)
         batch = 64 if name == "functions" else 128
-        _, hits = genome_curves(Problem(network, task), file.genome, keys=keys, at=AT, batch_size=batch, query_size=2000)
+        _, hits = genome_curves(ng.Problem(network, task), file.genome, keys=keys, at=AT, batch_size=batch, query_size=2000)
         label = item if isinstance(item, str) else f"{item['name']} {item['size']}"
         found[f"{label} on {place}"] = {str(step): round(float(hits[:, i].mean()), 4) for i, step in enumerate(AT)}
     kept.write_text(json.dumps(found, indent=1))

@@ -5,8 +5,7 @@ import sys
 import jax
 
 import neurograph as ng
-from neurograph.meta import GradientOptimizer, Objective, best_member, start_genomes
-from neurograph.meta.population import evaluate, member
+from neurograph.meta import GradientOptimizer, Objective, best_member, evaluate, member, start_genomes
 
 meta_steps = int(sys.argv[1]) if len(sys.argv) > 1 else 100
 

@@ -3,8 +3,8 @@
 import sys
 
 import neurograph as ng
-from neurograph.experiments.transfer.curves import transfer
-from neurograph.learning.baselines import SETTINGS
+from neurograph.experiments.transfer import transfer
+from neurograph.learning import SETTINGS
 
 seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
 file = ng.load_genome_file("digits")

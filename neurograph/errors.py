@@ -35,39 +35,121 @@ __all__ = [
 
 
 class NeurographError(Exception):
-    """Base of all errors raised on purpose; its text is fit to show to a user as it is."""
+    """Base of all errors raised on purpose; its text is fit to show to a user as it is.
+
+    Example:
+      >>> import neurograph as ng
+      >>> try:
+      ...     ng.Rule(states=0)
+      ... except ng.NeurographError as error:
+      ...     print(type(error).__name__)
+      RuleError
+    """
 
 
 class TopologyError(NeurographError, ValueError):
-    """A graph that cannot be a network: says which neuron or synapse, and what is allowed."""
+    """A graph that cannot be a network: says which neuron or synapse, and what is allowed.
+
+    Example:
+      >>> import networkx as nx
+      >>> import neurograph as ng
+      >>> try:
+      ...     ng.from_networkx(nx.Graph([("a", "b")]), inputs=["a"], outputs=["b"])
+      ... except ng.TopologyError as error:
+      ...     print(error)
+      graph: it is undirected; graph.to_directed() makes two synapses of every edge.
+    """
 
 
 class RuleError(NeurographError, ValueError):
-    """An option of a rule has a wrong value, or two options contradict each other (both are named)."""
+    """An option of a rule has a wrong value, or two options contradict each other (both are named).
+
+    Example:
+      >>> import neurograph as ng
+      >>> try:
+      ...     ng.Rule(states=0)
+      ... except ng.RuleError as error:
+      ...     print(error)
+      states: got 0; expected an integer > 0
+    """
 
 
 class GenomeError(NeurographError, ValueError):
-    """Genome arrays or a genome file do not fit the rule."""
+    """Genome arrays or a genome file do not fit the rule.
+
+    Example:
+      >>> import neurograph as ng
+      >>> try:
+      ...     ng.average_genomes([])
+      ... except ng.GenomeError as error:
+      ...     print(error)
+      genomes: got none; expected at least one
+    """
 
 
 class PlanError(NeurographError, ValueError):
-    """A topology cannot run under the asked schedule or kernel."""
+    """A topology cannot run under the asked schedule or kernel.
+
+    Example:
+      >>> import neurograph as ng
+      >>> try:
+      ...     ng.compile_plan(ng.load_topology("tiny"), levels="some")
+      ... except ng.PlanError as error:
+      ...     print(error)
+      levels: got 'some'; allowed: auto, always, never
+    """
 
 
 class ShapeError(NeurographError, ValueError):
-    """An array has the wrong shape or dtype."""
+    """An array has the wrong shape or dtype.
+
+    Example:
+      >>> import jax, neurograph as ng
+      >>> file = ng.load_genome_file("digits")
+      >>> network = ng.Network(ng.load_topology("mlp"), file.rule)
+      >>> synapses = network.init(file.genome, key=jax.random.key(0))
+      >>> try:
+      ...     network.predict(file.genome, synapses, [[0.0, 1.0]])
+      ... except ng.ShapeError as error:
+      ...     print(error)
+      x: got shape [1, 2]; expected [batch, 64] (64 inputs)
+    """
 
 
 class TaskError(NeurographError, ValueError):
-    """Data that is missing, malformed or unknown."""
+    """Data that is missing, malformed or unknown.
+
+    Example:
+      >>> import neurograph as ng
+      >>> try:
+      ...     ng.mix([])
+      ... except ng.TaskError as error:
+      ...     print(error)
+      a mix needs at least one task.
+    """
 
 
 class ExperimentError(NeurographError, ValueError):
-    """A configuration, run folder or checkpoint that cannot be used."""
+    """A configuration, run folder or checkpoint that cannot be used.
+
+    Example:
+      >>> import neurograph as ng
+      >>> try:
+      ...     ng.write_report("no-such-run")
+      ... except ng.ExperimentError as error:
+      ...     print(error)
+      no-such-run: no such folder; expected the folder of a run
+    """
 
 
 class MissingExtraError(NeurographError, ImportError):
-    """An optional dependency is missing; the text says what to install."""
+    """An optional dependency is missing; the text says what to install.
+
+    Example:
+      >>> import neurograph as ng
+      >>> print(ng.MissingExtraError("pandas", "tables", "from_frame"))
+      from_frame needs pandas, which is not installed: pip install 'neurograph[tables]'
+    """
 
     def __init__(self, package: str, extra: str, purpose: str):
         super().__init__(f"{purpose} needs {package}, which is not installed: pip install 'neurograph[{extra}]'")
@@ -95,6 +177,14 @@ class SpecError(TopologyError):
 
     Attributes:
       faults: every `Fault` found, in the order of the file.
+
+    Example:
+      >>> import neurograph as ng
+      >>> try:
+      ...     ng.build_topology({"populations": {"in": 2, "out": 0}, "inputs": "in", "outputs": "out", "connections": []})
+      ... except ng.SpecError as error:
+      ...     print(error.faults[0].where, error.faults[0].message, sep=": ")
+      populations.out: got 0; expected an integer >= 1.
     """
 
     def __init__(self, faults: Sequence[Fault]):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.workloads import Workload
-from neurograph.topology.graph import Topology
+from neurograph.topology import Topology
 
 __all__ = ["ETA", "STEPS", "Case", "Level", "Run", "make_case"]
 

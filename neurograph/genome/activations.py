@@ -2,6 +2,13 @@
 
 An activation is a callable on pre-activations of any shape, applied elementwise. `WithDerivative` is the one exception: it
 treats the leading (states) axis, so inside the simulator every activation is called with the states axis first.
+
+Example:
+  >>> import neurograph as ng
+  >>> sorted(ng.ACTIVATIONS)
+  ['gelu', 'identity', 'leaky_relu', 'relu', 'relu_tanh', 'sigmoid', 'swish', 'tanh']
+  >>> ng.Rule(forward_activation="tanh").forward_activation
+  'tanh'
 """
 
 from __future__ import annotations
@@ -75,7 +82,15 @@ class WithDerivative:
 
 
 def with_derivative(activation: str | Activation) -> WithDerivative:
-    """The activation pair by which the backprop genome carries sigma' in its second state (section 3.1)."""
+    """Returns the pair (sigma, sigma'), by which the backprop genome carries sigma' in its second state (section 3.1).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import neurograph as ng
+      >>> pair = ng.with_derivative("relu")
+      >>> pair(jnp.array([[-1.0, 3.0], [-1.0, 3.0]])).tolist()  # [states, neurons]: relu, then its slope
+      [[0.0, 3.0], [0.0, 1.0]]
+    """
     return WithDerivative(resolve_activation(activation))
 
 

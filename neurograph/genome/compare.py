@@ -79,6 +79,13 @@ def compare_genomes(first: AnyGenome, second: AnyGenome, rule: Rule | None = Non
 
     Raises:
       GenomeError: different k or layers, or a rule of another k.
+
+    Example:
+      >>> import neurograph as ng
+      >>> genome, rule = ng.backprop_genome(0.1)
+      >>> found = ng.compare_genomes(genome, genome.replace(synapse_keep=0.5), rule)
+      >>> found.distance, found.arrays["synapse_keep"]["largest"]
+      (0.5, 0.5)
     """
     a, b, permutation, exhaustive = align(first, second, rule, permute=align_states)
     counted = _counted(a, first, rule)

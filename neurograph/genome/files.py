@@ -27,7 +27,14 @@ ZOO = Path(__file__).parent / "zoo"
 
 @dataclass(frozen=True)
 class GenomeFile:
-    """What a genome file holds: the genome, the rule it was learned under (or None) and its card (free JSON data)."""
+    """The content of a genome file: the genome, the rule it was learned under (or None) and its card (free JSON data).
+
+    Example:
+      >>> import neurograph as ng
+      >>> file = ng.load_genome_file("functions")
+      >>> isinstance(file, ng.GenomeFile), file.genome.states, file.rule.states
+      (True, 2, 2)
+    """
 
     genome: AnyGenome
     rule: Rule | None
@@ -37,7 +44,15 @@ class GenomeFile:
 def save_genome(
     path: str | os.PathLike[str], genome: AnyGenome, rule: Rule | None = None, card: dict[str, Any] | None = None
 ) -> Path:
-    """Write a genome as readable JSON, atomically; returns the path."""
+    """Write a genome as readable JSON, atomically; returns the path.
+
+    Example:
+      >>> import neurograph as ng
+      >>> genome, rule = ng.backprop_genome(0.1)
+      >>> path = ng.save_genome("mine.json", genome, rule, {"description": "gradient descent"})
+      >>> ng.load_genome_file(path).card["description"]
+      'gradient descent'
+    """
     path = Path(path)
     version = LAYERED_VERSION if isinstance(genome, LayeredGenome) else VERSION
     data = {"format": FORMAT, "version": version, "states": genome.states, "card": card or {}}
@@ -52,7 +67,13 @@ def save_genome(
 
 
 def zoo_names() -> list[str]:
-    """Names of the genomes shipped with the package."""
+    """Returns the names of the genomes shipped with the package.
+
+    Example:
+      >>> import neurograph as ng
+      >>> "digits" in ng.zoo_names()
+      True
+    """
     return sorted(path.stem for path in ZOO.glob("*.json"))
 
 
@@ -70,6 +91,11 @@ def load_genome_file(source: str | os.PathLike[str]) -> GenomeFile:
 
     Raises:
       GenomeError: no such file or name, not JSON, another format or version, wrong arrays.
+
+    Example:
+      >>> import neurograph as ng
+      >>> ng.load_genome_file("digits").rule.states
+      4
     """
     path = genome_file(source)
     try:
@@ -126,7 +152,13 @@ def _layered(layers: Any) -> LayeredGenome:
 
 
 def load_genome(source: str | os.PathLike[str]) -> AnyGenome:
-    """The genome of a file or of the zoo; `load_genome_file` also gives its rule and card."""
+    """Returns the genome of a file or of the zoo; `load_genome_file` also gives its rule and card.
+
+    Example:
+      >>> import neurograph as ng
+      >>> ng.load_genome("digits").states
+      4
+    """
     return load_genome_file(source).genome
 
 

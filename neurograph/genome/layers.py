@@ -44,6 +44,15 @@ class LayeredGenome:
 
     Raises:
       GenomeError: an unknown `by`, or names that it does not allow.
+
+    Example:
+      >>> import neurograph as ng
+      >>> genome = ng.LayeredGenome.repeat(ng.load_genome("digits"), "role")
+      >>> genome.names
+      ('input', 'hidden', 'output')
+      >>> slower = genome.replace(output=ng.load_genome("digits").replace(synapse_update=0.1))
+      >>> round(float(slower.layers["output"].synapse_update), 6)
+      0.1
     """
 
     genomes: Genome

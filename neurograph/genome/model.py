@@ -68,6 +68,15 @@ class Genome:
 
     Build it with `random`, `near_backprop`, `from_arrays`, `backprop_genome` or `load_genome`; a leading axis on every leaf
     makes a population for `jax.vmap`.
+
+    Example:
+      >>> import jax
+      >>> import neurograph as ng
+      >>> genome = ng.Genome.random(jax.random.key(0), ng.Rule(states=3), scale=0.3)
+      >>> genome.forward_transform.shape
+      (3, 3)
+      >>> float(genome.replace(neuron_keep=0.5).neuron_keep)
+      0.5
     """
 
     forward_transform: jax.Array
@@ -220,6 +229,14 @@ def backprop_genome(
     Raises:
       GenomeError: the learning rate is not a finite number.
       RuleError: an unknown activation or loss.
+
+    Example:
+      >>> import neurograph as ng
+      >>> genome, rule = ng.backprop_genome(0.01, activation="relu", loss="softmax_cross_entropy")
+      >>> genome.backward_transform.tolist()
+      [[0.0, 0.0], [0.0, 1.0]]
+      >>> rule.symmetric, rule.feedback
+      (True, 'softmax_cross_entropy')
     """
     if isinstance(learning_rate, (bool, str)) or not isinstance(learning_rate, SupportsFloat) or not math.isfinite(learning_rate):
         raise GenomeError(f"learning_rate: got {learning_rate!r}; expected a finite number")

@@ -69,6 +69,12 @@ class Rule:
 
     Raises:
       RuleError: a wrong value, or options that make each other meaningless (both are named).
+
+    Example:
+      >>> import neurograph as ng
+      >>> rule = ng.Rule(states=3, normalization="batch", forward_activation="tanh")
+      >>> rule.replace(states=4).normalization
+      'batch'
     """
 
     states: int = 2

@@ -41,6 +41,12 @@ def format_genome(
       rule: what has no effect under it is left out, unless `everything`; without a rule all is shown.
       digits: after the point.
       width: columns of text; matrices stand side by side where they fit.
+
+    Example:
+      >>> import neurograph as ng
+      >>> print(ng.format_genome(ng.load_genome_file("backprop")))
+      states 2
+      rule ...
     """
     card: dict[str, Any] = {}
     if isinstance(genome, GenomeFile):

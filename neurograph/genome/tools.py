@@ -63,6 +63,12 @@ def extend_genome(
         cannot behave as before: an activation that mixes states, or injected noise that is drawn differently for more states.
 
     Source: Sandler et al. 2021, section 4.2 ("extend existing genomes").
+
+    Example:
+      >>> import neurograph as ng
+      >>> genome, rule = ng.extend_genome("functions", states=3)
+      >>> genome.states, rule.states
+      (3, 3)
     """
     if not isinstance(source, (Genome, LayeredGenome)):
         file = source if isinstance(source, GenomeFile) else load_genome_file(source)
@@ -147,6 +153,13 @@ def average_genomes(genomes: Sequence[G], rule: Rule | None = None, *, weights: 
 
     Raises:
       GenomeError: none given, different states or layers, wrong weights.
+
+    Example:
+      >>> import neurograph as ng
+      >>> slow, fast = ng.backprop_genome(0.1)[0], ng.backprop_genome(0.3)[0]
+      >>> mean = ng.average_genomes([slow, fast], weights=[1, 3])
+      >>> round(float(mean.synapse_update), 6)
+      -0.25
     """
     genomes = list(genomes)
     shares = np.ones(len(genomes)) if weights is None else np.asarray(weights, float)

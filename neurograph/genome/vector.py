@@ -32,6 +32,16 @@ class GenomeVector:
 
     Raises:
       GenomeError: an unknown field or one named twice, a scale that is not positive, or limits that are not low < high.
+
+    Example:
+      >>> import neurograph as ng
+      >>> genome, _ = ng.backprop_genome(0.1)
+      >>> vector = ng.GenomeVector(genome, ("neuron_keep", "post_transform"))
+      >>> vector.size, vector.names[1]
+      (5, 'post_transform[0, 0]')
+      >>> moved = vector.to_genome([0.5, 0, 0, 0, 0])
+      >>> float(moved.neuron_keep - genome.neuron_keep)
+      0.5
     """
 
     template: AnyGenome

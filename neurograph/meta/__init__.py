@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = attach(
         "mapping": ("map_members", "population_map"),
         "objective": ("Learning", "Objective"),
         "pes": ("PES", "PESState"),
-        "population": ("best_member", "screen", "select", "stack", "start_genomes"),
+        "population": ("best_member", "evaluate", "member", "screen", "select", "stack", "start_genomes"),
         "strategies": ("CMA", "AntitheticES", "Strategy"),
     },
 )

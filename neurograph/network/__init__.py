@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = attach(
         "memory": ("predicted_bytes",),
         "widen": ("extend_synapses",),
         "plan": ("Plan", "compile_plan"),
+        "kernels": ("BlockKernel", "Kernel"),
         "kernels.choice": ("KERNELS",),
         "kernels.reference": ("from_graphs_tuple", "to_graphs_tuple"),
     },

@@ -77,6 +77,13 @@ def predicted_bytes(network: Network, batch_size: int, steps: int = 1, *, gradie
 
     Raises:
       PlanError: sizes below 1.
+
+    Example:
+      >>> import neurograph as ng
+      >>> network = ng.Network(ng.load_topology("mlp"), ng.load_genome_file("digits").rule)
+      >>> step = ng.predicted_bytes(network, batch_size=128)
+      >>> step < ng.predicted_bytes(network, batch_size=128, steps=10, gradient=True)
+      True
     """
     if batch_size < 1 or steps < 1:
         raise PlanError(f"batch_size: {batch_size}, steps: {steps}; expected integers > 0")

@@ -40,15 +40,29 @@ class Network(Wiring):
       topology: the graph.
       rule: the options of the learning step.
       kernel: "auto" (dense blocks where they pay, elsewhere native code if a C++ compiler is at hand and the device is a CPU,
-        else gathers), "native" (every synapse by native code), "blocks" (dense blocks and gathers), "batched" (many equal
-        small blocks as one product), "gather" (gathers only), "levels" (every run of hidden levels scanned), or "reference"
-        (jraph's segment sums: slow, differentiable in forward mode too, and what every other kernel must equal).
+        else gathers), "native" (every synapse by native code), "blocks" (dense blocks and gathers), "gather" (gathers only),
+        "levels" (every run of hidden levels scanned), or "reference" (jraph's segment sums: slow, differentiable in forward
+        mode too, and what every other kernel must equal).
       precision: type of neurons' states and of what passes between them: None (the synapses' own type, which is the genome's),
         "float32", "float64", or "bfloat16" and "float16", which halve the memory of states. Sums at neurons and over the batch
         are taken in float32 at least; synapses, their updates, and outputs keep the genome's type (float32 at least).
 
     Raises:
       PlanError: an unknown kernel, or options of the rule that this topology makes meaningless (both are named).
+
+    Example:
+      >>> import jax
+      >>> import neurograph as ng
+      >>> file = ng.load_genome_file("functions")
+      >>> network = ng.Network(ng.load_topology("mlp_2d_classes"), file.rule)
+      >>> synapses = network.init(file.genome, key=jax.random.key(0))
+      >>> (xs, ys), query = ng.get_task("xor").episode(jax.random.key(1), steps=10, batch_size=64, query_size=256)
+      >>> synapses, outputs = network.unroll(file.genome, synapses, xs, ys)
+      >>> outputs.shape  # [steps, batch, outputs]
+      (10, 64, 2)
+      >>> prediction = network.predict(file.genome, synapses, query.x)
+      >>> float((prediction.argmax(1) == query.y.argmax(1)).mean()) > 0.8
+      True
     """
 
     def __init__(self, topology: Topology, rule: Rule, kernel: str = "auto", *, precision: str | None = None):

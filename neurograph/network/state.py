@@ -17,6 +17,16 @@ class Weights:
     `blocks` has one entry per block of the plan (None where its synapses are shared or fixed), `sparse` the remaining numbers
     [channels, edges] (there even if empty, so that channels and type are never lost), `shared` one number per group
     [channels, groups], `bias` one array per stage, `shared_bias` one number per bias group.
+
+    Example:
+      >>> import jax
+      >>> import neurograph as ng
+      >>> file = ng.load_genome_file("functions")
+      >>> network = ng.Network(ng.load_topology("mlp_2d_classes"), file.rule)
+      >>> synapses = network.init(file.genome, key=jax.random.key(0))
+      >>> weights = synapses.forward
+      >>> isinstance(weights, ng.Weights), sum(leaf.size for leaf in jax.tree.leaves(weights)) > network.topology.num_synapses
+      (True, True)
     """
 
     blocks: tuple[jax.Array | None, ...] = ()
@@ -34,6 +44,17 @@ class Synapses:
     `backward` is None where the rule is symmetric. `neurons` holds the states carried from step to step, one array
     [states, neurons, batch] per stage, where the rule says `reset_states: false`; else it is None. `traces` holds the decaying
     sums of Hebbian products, "forward" and, of asymmetric rules, "backward", where the rule says `synapse_trace: true`.
+
+    Example:
+      >>> import jax
+      >>> import neurograph as ng
+      >>> file = ng.load_genome_file("functions")
+      >>> network = ng.Network(ng.load_topology("mlp_2d_classes"), file.rule)
+      >>> synapses = network.init(file.genome, key=jax.random.key(0))
+      >>> synapses.backward is None  # a symmetric rule
+      True
+      >>> network.unpack(synapses)["forward"].shape == (network.topology.num_synapses, 2)
+      True
     """
 
     forward: Weights
@@ -50,6 +71,19 @@ class Trace:
     `forward`, `feedback`, `backward`: states of all neurons after each phase, [batch, neurons, states], topology order;
     `synapses`: packed, after the update; `outputs`: state 0 of the outputs after the forward pass, [batch, outputs];
     `settling`: "forward" and "backward", per cyclic phase how far its last tick moved a state, and how many ticks ran.
+
+    Example:
+      >>> import jax
+      >>> import neurograph as ng
+      >>> file = ng.load_genome_file("functions")
+      >>> network = ng.Network(ng.load_topology("mlp_2d_classes"), file.rule)
+      >>> synapses = network.init(file.genome, key=jax.random.key(0))
+      >>> x, y = ng.get_task("xor").sample(jax.random.key(1), 8)
+      >>> trace = network.trace(file.genome, synapses, x, y)
+      >>> trace.forward.shape == (8, network.topology.num_neurons, 2)
+      True
+      >>> trace.outputs.shape
+      (8, 2)
     """
 
     forward: jax.Array

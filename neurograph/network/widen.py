@@ -29,6 +29,18 @@ def extend_synapses(narrow: Network, wide: Network, synapses: Synapses, genome: 
 
     Raises:
       GenomeError: the networks differ in more than the number of states.
+
+    Example:
+      >>> import jax
+      >>> import neurograph as ng
+      >>> file, topology = ng.load_genome_file("functions"), ng.load_topology("mlp_2d_classes")
+      >>> narrow = ng.Network(topology, file.rule)
+      >>> synapses = narrow.init(file.genome, key=jax.random.key(0))
+      >>> genome, rule = ng.extend_genome(file, states=3)
+      >>> wide = ng.Network(topology, rule)
+      >>> wider = ng.extend_synapses(narrow, wide, synapses, genome, key=jax.random.key(1))
+      >>> wide.unpack(wider)["forward"].shape == (topology.num_synapses, 3)
+      True
     """
     k, states = narrow.rule.states, wide.rule.states
     if narrow.topology.digest != wide.topology.digest:

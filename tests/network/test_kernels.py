@@ -17,7 +17,6 @@ from jax.flatten_util import ravel_pytree
 import neurograph as ng
 from benchmarks import workloads
 from neurograph.network.kernels import native, rows
-from neurograph.network.kernels.batched import Batched
 from neurograph.network.kernels.bilinear import Mixture, flow, mix_states, product, whole
 from neurograph.network.kernels.choice import KERNELS
 from neurograph.network.kernels.gather import Gather
@@ -72,7 +71,7 @@ def _results(topology: ng.Topology, rule: ng.Rule, kernel: str) -> list[np.ndarr
 def test_kernels_equal_the_reference(graph: str, rule: str, x64):
     topology = GRAPHS[graph]()
     expected = _results(topology, RULES[rule], "reference")
-    kernels = ("auto", "blocks") if graph == "irregular" else ("gather", "batched")
+    kernels = ("auto", "blocks") if graph == "irregular" else ("gather",)
     for kernel in (*kernels, *NATIVE):
         for ours, theirs in zip(_results(topology, RULES[rule], kernel), expected, strict=True):
             assert np.max(np.abs(ours - theirs)) < 1e-12 * max(1.0, np.max(np.abs(theirs))), kernel
@@ -86,7 +85,7 @@ def test_the_graphs_reach_every_kind_of_block():
         if kernel != "reference" and (kernel != "native" or NATIVE)
         for block in ng.Network(make(), RULES["plain"], kernel=kernel).plan.blocks
     }
-    assert {"gather", "levels", "batched", "conv"} <= kinds
+    assert {"gather", "levels"} <= kinds
 
 
 needs_native = pytest.mark.skipif(not NATIVE, reason=native.description())
@@ -209,7 +208,7 @@ def _rows_by_loops(static: Rows, target, source, here, there, given: Operands):
             z = z + values[:, e, None] * signal[:, there[e]]
         u = given.gate * mixed(given.inner, z) * (1 if given.gain is None else given.gain[:, i])
         u = u if given.offset is None else u + given.keep * given.offset[:, i]
-        a = ng.genome.activations.ACTIVATIONS[static.activation](u)
+        a = ng.ACTIVATIONS[static.activation](u)
         sent = mixed(given.outer, a)
         rows["inflows"][i], rows["states"][i] = z, a
         rows["signals"][i] = sent if given.shift is None else sent + given.shift[:, i]
@@ -457,12 +456,50 @@ def test_compiling_twice_at_once_is_safe(tmp_path: Path):
     assert len(list((tmp_path / "native").iterdir())) == 1
 
 
-def test_convolution_shares_one_kernel():
-    topology = workloads.local(side=5, channels=(1, 4), outputs=2, shared=True)
-    plan = ng.compile_plan(topology, batched=True)
-    conv = next(block for block in plan.blocks if block.kind == "conv")
-    assert conv.shared.shape == (4, 9)
-    assert conv.edges.shape == (25, 4, 9)
-    static, _ = Batched.build(conv, 25, 100)
-    assert static.straight
-    assert static.holes
+def _masked(sort: str) -> ng.Topology:
+    """Twelve inputs to eight hidden neurons, a quarter of the pairs without a synapse; then one output."""
+    present = np.random.default_rng(3).permutation(96).reshape(8, 12) >= 24
+    receivers, senders = np.nonzero(present)
+    count = len(senders)
+    senders, receivers = np.append(senders, np.arange(12, 20)), np.append(receivers + 12, np.full(8, 20))
+    inside = np.arange(count + 8) < count
+    fields: dict = {}
+    if sort == "shared":
+        fields["group"] = np.where(inside, np.arange(count + 8) % 5, -1)
+    if sort == "fixed":
+        fields |= {"fixed": inside, "weight": np.where(inside, np.linspace(-1, 1, count + 8), np.nan)}
+    return ng.Topology(tuple(map(str, range(21))), senders, receivers, np.arange(12), [20], **fields)
+
+
+@pytest.mark.parametrize("sort", ["own", "shared", "fixed"])
+def test_places_of_a_masked_block_without_a_synapse_take_no_part(sort: str, x64):
+    """Whatever is stored there, no pass uses it, nothing is learned there, and no gradient stands there."""
+    topology, rule = _masked(sort), RULES["plain"]
+    network = ng.Network(topology, rule, kernel="blocks")
+    (number,) = (n for n, block in enumerate(network.plan.blocks) if (block.kind, block.sort) == ("masked", sort))
+    block, random = network.plan.blocks[number], np.random.default_rng(0)
+    for ours, theirs in zip(_results(topology, rule, "blocks"), _results(topology, rule, "reference"), strict=True):
+        assert np.max(np.abs(ours - theirs)) < 1e-12 * max(1.0, np.max(np.abs(theirs)))
+
+    holes = np.asarray(block.edges < 0)
+    assert holes.any()
+    kernel, channels = network.kernel, rule.synapse_channels
+    clean = network.pack(random.normal(size=(topology.num_synapses, 2))).forward
+    spoilt = clean
+    if sort == "own":
+        stored = jnp.where(holes, 1e3, clean.blocks[number])
+        spoilt = dataclasses.replace(clean, blocks=(*clean.blocks[:number], stored, *clean.blocks[number + 1 :]))
+    signals = [jnp.asarray(random.normal(size=(2, stage.size, 4))) for stage in network.plan.stages]
+    for direction, stage in (("forward", block.target_stage), ("backward", block.source_stage)):
+        for square in (False, True):
+            result = [kernel.aggregate(direction, stage, weights, signals, square=square) for weights in (clean, spoilt)]
+            np.testing.assert_array_equal(*result)
+            slope = jax.grad(lambda weights, at=(direction, stage): jnp.sum(kernel.aggregate(*at, weights, signals) ** 2))(spoilt)
+            if sort == "own":
+                assert not np.asarray(slope.blocks[number])[:, holes].any()
+                assert np.asarray(slope.blocks[number])[:, ~holes].all()
+    change = kernel.correlate(signals, signals)
+    if sort == "own":
+        assert change.blocks[number].shape == (channels, *holes.shape)
+        assert not np.asarray(change.blocks[number])[:, holes].any()
+        assert np.asarray(change.blocks[number])[:, ~holes].all()

@@ -13,7 +13,7 @@ from neurograph.errors import PlanError
 from neurograph.network.plan.describe import block_costs
 from neurograph.network.plan.tables import cut_pieces, make_table, tile_groups
 
-OPTIONS = [{}, {"blocks": False}, {"levels": "always"}, {"batched": True}, {"blocks": False, "levels": "never"}, {"native": True}]
+OPTIONS = [{}, {"blocks": False}, {"levels": "always"}, {"blocks": False, "levels": "never"}, {"native": True}]
 
 
 @settings(deadline=None, max_examples=25)

@@ -114,6 +114,37 @@ def test_names_of_the_reference_exist():
         assert value.__doc__, name
 
 
+ROOMS = ("errors", "topology", "tasks", "genome", "network", "learning", "meta", "analysis", "experiments", "report")
+FACES = (*ROOMS, "experiments.transfer")
+USERS = sorted([ROOT / "README.md", *DOCS.rglob("*.md"), *(ROOT / "examples").glob("*.py")])
+
+
+def test_pages_and_examples_name_only_rooms_and_their_public_names():
+    """Paths below rooms may change: whoever reads the documentation needs none of them."""
+    import importlib
+
+    import neurograph
+
+    faces = {"neurograph": neurograph} | {f"neurograph.{room}": importlib.import_module(f"neurograph.{room}") for room in FACES}
+    for path in USERS:
+        text = path.read_text(encoding="utf-8")
+        for name in re.findall(r"(?<![\w./])neurograph(?:\.[a-z_]\w*)+(?![\w/])", text):
+            room, _, attribute = name.rpartition(".")
+            known = name in faces or attribute in getattr(faces.get(room), "__all__", ())
+            assert known, f"{path.name}: {name} is below a room"
+        for room, names in re.findall(r"^ *from (neurograph[\w.]*) import ([\w, ]+)", text, flags=re.MULTILINE):
+            assert room in faces, f"{path.name}: {room} is below a room"
+            unknown = {name.strip() for name in names.split(",")} - set(faces[room].__all__)
+            assert not unknown, f"{path.name}: {unknown} of {room}"
+
+
+def test_the_reference_has_every_public_name_in_its_room():
+    import neurograph
+
+    listed = re.findall(r"^::: (\S+)", (DOCS / "api" / "index.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert sorted(listed) == sorted(f"neurograph.{room}.{name}" for room, names in neurograph._NAMES.items() for name in names)
+
+
 @pytest.mark.parametrize("module", ["neurograph.learning.estimator", "neurograph.topology.language.build"])
 def test_examples_of_docstrings_run(module: str):
     import doctest
@@ -128,7 +159,8 @@ def test_examples_of_docstrings_run(module: str):
 def test_the_site_builds_without_warnings(tmp_path: Path):
     pytest.importorskip("mkdocs")
     pytest.importorskip("material")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", str(tmp_path / "site")]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(tmp_path / "site")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr
     assert "NeurographClassifier" in (tmp_path / "site" / "api" / "index.html").read_text(encoding="utf-8")

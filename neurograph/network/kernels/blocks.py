@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from neurograph.errors import PlanError
-from neurograph.network.kernels import levels
 from neurograph.network.kernels.base import (
     ALL,
     BACKWARD,
@@ -25,10 +24,9 @@ from neurograph.network.kernels.base import (
     own_matrix,
     reduce_groups,
 )
-from neurograph.network.kernels.batched import Batched
 from neurograph.network.kernels.bilinear import Mixture, Multiples, accumulator, flow, mix_states, mixed_product, product, whole
 from neurograph.network.kernels.gather import Gather
-from neurograph.network.kernels.levels import Levels
+from neurograph.network.kernels.levels import Levels, Sweep
 from neurograph.network.kernels.rows import Ends, Operands, Rows, learn_rows, learns_on_the_way, sweep_rows
 from neurograph.network.kernels.sparse import Sparse
 from neurograph.network.plan import FIXED, OWN, SHARED, Block, Plan
@@ -54,7 +52,7 @@ class _Parts:
 
 @jax.tree_util.register_pytree_node_class
 class BlockKernel(Kernel):
-    """Dense blocks as matrix products, equal small ones batched, one-to-one synapses elementwise, the rest as padded gathers.
+    """Dense blocks as matrix products, one-to-one synapses elementwise, the rest by native code or as padded gathers.
 
     Stored numbers: `Weights.blocks` has an array in the shape of the block's edges for every block with own numbers (of a
     gather: [channels, own synapses]), `Weights.shared` one number per group.
@@ -73,16 +71,13 @@ class BlockKernel(Kernel):
                     table["group"] = jnp.asarray(plan.group[block.edges[own : own + shared]], jnp.int32)
                 if block.counts[2]:
                     table["fixed"] = jnp.asarray(weight[block.edges[own + shared :]])
-            elif block.kind == "conv":
-                table["group"] = jnp.asarray(np.maximum(block.shared, 0), jnp.int32)
             else:
                 if block.sort == SHARED:
                     table["group"] = jnp.asarray(np.where(block.edges >= 0, plan.group[block.edges], 0), jnp.int32)
                 if block.sort == FIXED:
                     table["fixed"] = jnp.asarray(np.where(block.edges >= 0, weight[block.edges], 0))
-            if block.kind in ("masked", "batched", "conv") and (block.edges < 0).any():
-                present = block.edges >= 0 if block.kind != "conv" else block.shared >= 0
-                table["mask"] = jnp.asarray(present)
+            if block.kind == "masked":
+                table["mask"] = jnp.asarray(block.edges >= 0)
             tables.append(table)
         return cls(plan, tables)
 
@@ -95,11 +90,11 @@ class BlockKernel(Kernel):
             for block in plan.blocks:
                 ends = plan.stages[block.source_stage].size, plan.stages[block.target_stage].size
                 if block.kind == "gather":
-                    parts.append((Sparse if plan.native else Gather).build(block.source, block.target, *ends))
+                    parts.append(
+                        (Sparse if plan.native else Gather).build(np.asarray(block.source), np.asarray(block.target), *ends)
+                    )
                 elif block.kind == "levels":
                     parts.append(Levels.build(block, ends[0], plan.native))
-                elif block.kind in ("batched", "conv"):
-                    parts.append(Batched.build(block, *ends))
                 else:
                     parts.append(None)
             known = _Parts(plan, parts)
@@ -134,30 +129,30 @@ class BlockKernel(Kernel):
         out = jnp.zeros((some.shape[0], plan.topology.num_synapses), some.dtype)
         for number, block in enumerate(plan.blocks):
             value = self._values(number, weights, some.dtype)
-            if block.kind == "conv":
-                value = value[:, None]
             value = jnp.broadcast_to(value, (some.shape[0], *block.edges.shape))
             present = block.edges >= 0
             out = out.at[:, block.edges[present]].set(value[:, present], unique_indices=True)
         return out.T, self.bias_unpack(weights)
 
     def _values(self, number: int, weights: Weights, dtype: Any) -> jax.Array:
-        """[channels or 1, ...] in the shape of the block's edges; of a convolution [channels, receivers, senders]."""
+        """[channels or 1, ...] in the shape of the block's edges."""
         block, table = self.plan.blocks[number], self.tables[number]
+        own: Any = weights.blocks[number] if weights.blocks else None
+        shared: Any = weights.shared
         if block.kind in ("gather", "levels"):
-            parts = [weights.blocks[number]] if block.counts[0] else []
+            parts = [own] if block.counts[0] else []
             if block.counts[1]:
-                parts.append(weights.shared[:, table["group"]])
+                parts.append(shared[:, table["group"]])
             if block.counts[2]:
                 parts.append(table["fixed"].astype(dtype)[None])
             channels = max(p.shape[0] for p in parts)
             parts = [jnp.broadcast_to(p, (channels, p.shape[1])) for p in parts]
             return jnp.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
         if block.sort == OWN:
-            value = weights.blocks[number]
-            # The zeros of a masked block are no synapses: whoever differentiates must not find a gradient there.
-            return jnp.where(table["mask"], value, 0) if block.kind == "masked" else value
-        value = weights.shared[:, table["group"]] if block.sort == SHARED else table["fixed"].astype(dtype)[None]
+            value = own
+        else:
+            value = shared[:, table["group"]] if block.sort == SHARED else table["fixed"].astype(dtype)[None]
+        # The places of a masked block without a synapse are zero, and whoever differentiates must not find a gradient there.
         return jnp.where(table["mask"], value, 0) if "mask" in table else value
 
     # -- primitives ------------------------------------------------------------------------------------------------------
@@ -251,7 +246,7 @@ class BlockKernel(Kernel):
         static = self._parts.parts[number][0]
         values = self._values(number, weights, dtype)
         tables = self.tables[number]["part"]
-        return levels.sweep(static, tables, against, update, values, matrix, params, external, rows)
+        return Sweep(static, against, update)(tables, values, matrix, params, external, rows)
 
     def _sweep_rows(self, direction, stage, weights, signals, affine, matrix, start, shape, arriving, ends):
         """`sweep_levels` by one native call; irregular synapses from other stages are summed by it, too."""
@@ -308,11 +303,8 @@ class BlockKernel(Kernel):
                 if also:
                     shared.append((change[:, own : own + also], plan.group[block.edges[own : own + also]]))
             elif block.sort == OWN:
-                mask = self.tables[number].get("mask") if block.kind == "masked" else None
+                mask = self.tables[number].get("mask")
                 blocks[-1] = change if mask is None else jnp.where(mask, change, 0)
-            elif block.kind == "conv":
-                present = block.shared >= 0
-                shared.append((change[:, present], block.shared[present]))
             else:
                 present = block.edges >= 0
                 shared.append((change[:, present], plan.group[block.edges[present]]))

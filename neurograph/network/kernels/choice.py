@@ -10,7 +10,7 @@ from neurograph.topology.graph import Topology
 __all__ = ["KERNELS", "make_kernel"]
 
 
-KERNELS = ("auto", "batched", "blocks", "gather", "levels", "native", "reference")
+KERNELS = ("auto", "blocks", "gather", "levels", "native", "reference")
 
 
 def make_kernel(topology: Topology, name: str) -> Kernel:
@@ -24,8 +24,6 @@ def make_kernel(topology: Topology, name: str) -> Kernel:
         return BlockKernel.build(compile_plan(topology))
     if name == "gather":
         return BlockKernel.build(compile_plan(topology, blocks=False))
-    if name == "batched":
-        return BlockKernel.build(compile_plan(topology, batched=True))
     if name == "levels":
         return BlockKernel.build(compile_plan(topology, levels="always"))
     if name == "reference":

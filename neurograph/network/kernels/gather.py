@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import jax
@@ -33,7 +35,7 @@ def _piece_sum(values: jax.Array, signal: jax.Array, sources: jax.Array, dtype: 
     """sum_d values[:, r, d] * signal[:, sources[r, d]]: values [channels, rows, width] -> [states, rows, batch]."""
     rows, width = sources.shape
 
-    def columns(total, value, source, number):
+    def columns(total: Any, value: jax.Array, source: jax.Array, number: int) -> Any:
         for d in range(number):
             part = value[:, :, d, None].astype(dtype) * take(signal, source[:, d]).astype(dtype)
             total = part if total is None else total + part
@@ -98,15 +100,14 @@ def _row_product(pre: jax.Array, post: jax.Array, sources: jax.Array) -> jax.Arr
         pre, post = (jnp.pad(a, ((0, 0), (0, 0), (0, -batch % LANES))) for a in (pre, post))
     terms = pre.shape[2] // LANES
     pre, post = pre.reshape(channels, neurons, terms, LANES), post.reshape(channels, rows, terms, LANES)
-    ones, total = jnp.ones((LANES, 1), dtype), None
+    ones, sums = jnp.ones((LANES, 1), dtype), []
     for first in range(0, terms, MAX_TERMS):
-        lanes = None
-        for j in range(first, min(first + MAX_TERMS, terms)):
-            part = post[:, :, None, j].astype(dtype) * take(pre[:, :, j], sources).astype(dtype)
-            lanes = part if lanes is None else lanes + part
-        part = (lanes.reshape(-1, LANES) @ ones).reshape(channels, rows, width)
-        total = part if total is None else total + part
-    return total
+        lanes = (
+            post[:, :, None, j].astype(dtype) * take(pre[:, :, j], sources).astype(dtype)
+            for j in range(first, min(first + MAX_TERMS, terms))
+        )
+        sums.append((reduce(operator.add, lanes).reshape(-1, LANES) @ ones).reshape(channels, rows, width))
+    return reduce(operator.add, sums)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ Hebbian product for the synapses: memory of a few numbers per neuron, and no sca
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +29,7 @@ from neurograph.network.kernels.sparse import Sparse
 from neurograph.network.plan import Block
 from neurograph.network.plan.tables import make_table, tile_groups
 
-__all__ = ["Levels", "sweep"]
+__all__ = ["Levels", "Sweep"]
 
 # Pieces of a tile's tables: a step of a scan pays for each of them with a call, and the compiler with a loop.
 MAX_PIECES = 2
@@ -96,7 +97,7 @@ def _tiles(targets, sources, bounds, size, tile, descending) -> list[dict[str, A
             names = np.append(chosen, len(targets)).astype(np.int32)  # slots of the group to slots of the block
             group["slots"] = [jnp.asarray(names[p.slots]) for p in table.pieces]
         else:
-            group = {"sources": [], "slots": []}
+            group: dict[str, Any] = {"sources": [], "slots": []}
         group["start"] = jnp.asarray(first[a:b] + shift, jnp.int32)
         group["size"] = jnp.asarray(size[a:b], jnp.int32)
         groups.append(jax.tree.map(lambda x: x[::-1], group) if descending else group)
@@ -111,124 +112,138 @@ def _write(array: jax.Array, rows: jax.Array, start: jax.Array) -> jax.Array:
     return jax.lax.dynamic_update_slice_in_dim(array, rows.astype(array.dtype), start, axis=1)
 
 
-def sweep(
-    stage: Levels,
-    tables: dict[str, Any],
-    against: bool,
-    update: Update,
-    values: jax.Array,
-    matrix: jax.Array | None,
-    params: Any,
-    external: jax.Array,
-    rows: Any,
-) -> tuple[jax.Array, jax.Array, Any]:
-    """See `Kernel.sweep_levels`; `values` [channels, m] in the order of the block, `external` [states, neurons, batch].
+def _matrix_of(matrix: jax.Array | None, rows: Any, states: int) -> jax.Array | None:
+    """The matrix that turns states into signals: common, every neuron's own, or None where signals are the states."""
+    if matrix is None and isinstance(rows, dict) and "matrix" in rows:
+        return own_matrix(rows, states)
+    return matrix
 
-    Without a `matrix`, and where the rows bring none along, the signals are the states.
-    """
-    tile, margin, neurons = stage.tile, stage.margin, stage.neurons
 
-    def pad(array: jax.Array, value: float) -> jax.Array:
-        sides = (margin, 0) if against else (0, margin)
+@dataclass(frozen=True)
+class Sweep:
+    """One pass over a scanned stage, and its derivative. `against`: in descending order; `update`: see `Kernel.sweep_levels`."""
+
+    stage: Levels
+    against: bool
+    update: Update
+
+    def __call__(
+        self, tables: dict[str, Any], values: jax.Array, matrix: jax.Array | None, params: Any, external: jax.Array, rows: Any
+    ) -> tuple[jax.Array, jax.Array, Any]:
+        """States, signals and record of all neurons, see `Kernel.sweep_levels`.
+
+        Args:
+          tables: `Levels.build`'s.
+          values: [channels, m] in the order of the block.
+          matrix: [states, states]; without it, and where the rows bring none along, the signals are the states.
+          params, rows: for the update.
+          external: [states, neurons, batch], what inflow begins with.
+        """
+        run = jax.custom_vjp(lambda *operands: self._tiles(*operands))
+        run.defvjp(lambda *operands: self._forward(*operands), lambda saved, change: self._backward(saved, change))
+        return run(tables, values, matrix, params, external, rows)
+
+    def _way(self, tables: dict[str, Any]) -> Any:
+        return tables["against" if self.against else "along"]
+
+    def _pad(self, array: jax.Array, value: float) -> jax.Array:
+        margin = self.stage.margin
+        sides = (margin, 0) if self.against else (0, margin)
         return jnp.pad(array, ((0, 0), sides, (0, 0)), constant_values=value) if margin else array
 
-    def crop(array: jax.Array) -> jax.Array:
-        return (array[:, margin:] if against else array[:, :neurons]) if margin else array
+    def _crop(self, array: Any) -> jax.Array:
+        if not self.stage.margin:
+            return array
+        return array[:, self.stage.margin :] if self.against else array[:, : self.stage.neurons]
 
-    def mixing(matrix, rows):
-        """The matrix that turns states into signals: common, every neuron's own, or None where signals are the states."""
-        if matrix is None and isinstance(rows, dict) and "matrix" in rows:
-            return own_matrix(rows, external.shape[0])
-        return matrix
-
-    plain = mixing(matrix, rows) is None
-
-    def step(matrix, params, rows, z):
+    def _step(self, matrix: jax.Array | None, params: Any, rows: Any, z: jax.Array) -> tuple[jax.Array, jax.Array, Any]:
+        """States, signals and record of some neurons, given their inflow."""
         # Barriers: the compiler would otherwise compute a sum of gathers again in each of its consumers.
-        state, record = update(params, rows, jax.lax.optimization_barrier(z))
+        state, record = self.update(params, rows, jax.lax.optimization_barrier(z))
         state = jax.lax.optimization_barrier(state)
-        matrix = mixing(matrix, rows)
+        matrix = _matrix_of(matrix, rows, z.shape[0])
         return state, state if matrix is None else mix_states(matrix, state), record
 
-    def ahead(tables, values, matrix, params, external, rows):
-        dtype, exact = external.dtype, accumulator(external.dtype)
-        # What a neuron brings along is 1 in the margin: its update must be finite, whatever it divides by.
-        outer, brought = pad(external, 0.0), jax.tree.map(lambda a: pad(a, 1.0), rows)
-        if margin:
+    def _inflow(self, tables: dict[str, Any], values: jax.Array, outer: jax.Array) -> Callable[[Any, jax.Array], jax.Array]:
+        """A function of a tile's tables and all signals: what the tile's neurons receive, [states, tile, batch]."""
+        tile, dtype = self.stage.tile, outer.dtype
+        if self.stage.margin:
             held = padded(values)
 
-            def inflow(group, signals):
+            def gathered(group: Any, signals: jax.Array) -> jax.Array:
                 z = pieces_sum(group, held, signals, tile, group["size"]) + _window(outer, group["start"], tile)
                 return materialise(z, group["size"])
-        else:
-            held, start = values.astype(exact), outer.astype(exact)
 
-            def inflow(group, signals):
-                table = tables["whole"]["against" if against else "along"]
-                return native.tile(group["span"], tile, table, held, signals, start).astype(dtype)
+            return gathered
+        exact, table = accumulator(dtype), self._way(tables["whole"])
+        held, start = values.astype(exact), outer.astype(exact)
+        return lambda group, signals: native.tile(group["span"], tile, table, held, signals, start).astype(dtype)
+
+    def _tiles(self, tables, values, matrix, params, external, rows) -> tuple[jax.Array, jax.Array, Any]:
+        """The scan. Its carry: signals, states (None where they are the signals) and record of all neurons."""
+        stage, dtype = self.stage, external.dtype
+        # What a neuron brings along is 1 in the margin: its update must be finite, whatever it divides by.
+        outer, brought = self._pad(external, 0.0), jax.tree.map(lambda a: self._pad(a, 1.0), rows)
+        inflow = self._inflow(tables, values, outer)
+        plain = _matrix_of(matrix, rows, external.shape[0]) is None
 
         def body(carry, group):
             signals, states, records = carry
             at = group["start"]
             z = inflow(group, signals)
-            state, signal, record = step(matrix, params, jax.tree.map(lambda a: _window(a, at, tile), brought), z)
+            mine = jax.tree.map(lambda a: _window(a, at, stage.tile), brought)
+            state, signal, record = self._step(matrix, params, mine, z)
             states = None if plain else _write(states, state, at)
             records = jax.tree.map(lambda full, part: _write(full, part, at), records, record)
             return (_write(signals, signal, at), states, records), None
 
-        piece = jax.tree.map(lambda a: jax.eval_shape(lambda a: a[:, :tile], a), (brought, outer))
-        shapes = jax.eval_shape(step, matrix, params, *piece)
-        arrays = itertools.count()
+        piece = jax.tree.map(lambda a: jax.eval_shape(lambda a: a[:, : stage.tile], a), (brought, outer))
+        state, signal, record = jax.eval_shape(self._step, matrix, params, *piece)
+        number = itertools.count()
 
         def array(like, dtype=None):
-            shape, dtype = (like.shape[0], neurons + margin, like.shape[2]), dtype or like.dtype
-            return jnp.zeros(shape, dtype) if margin else native.empty(shape, dtype, next(arrays), external)
+            shape, dtype = (like.shape[0], stage.neurons + stage.margin, like.shape[2]), dtype or like.dtype
+            return jnp.zeros(shape, dtype) if stage.margin else native.empty(shape, dtype, next(number), external)
 
-        state, signal, record = shapes
-        carry = (array(signal, None if margin else exact), None if plain else array(state), jax.tree.map(array, record))
-        for group in tables["against" if against else "along"]:
+        exact = None if stage.margin else accumulator(dtype)
+        carry = array(signal, exact), None if plain else array(state), jax.tree.map(array, record)
+        for group in self._way(tables):
             carry, _ = jax.lax.scan(body, carry, group)
         signals, states, records = carry
-        signals = crop(signals).astype(dtype)
-        return signals if plain else crop(states), signals, jax.tree.map(crop, records)
+        signals = self._crop(signals).astype(dtype)
+        return signals if plain else self._crop(states), signals, jax.tree.map(self._crop, records)
 
-    @jax.custom_vjp
-    def run(tables, values, matrix, params, external, rows):
-        return ahead(tables, values, matrix, params, external, rows)
+    def _forward(self, tables, values, matrix, params, external, rows) -> tuple[Any, Any]:
+        def noting(params, rows, z):
+            """The update, with the inflow in its record: the derivative needs it."""
+            state, record = self.update(params, rows, z)
+            return state, (record, z)
 
-    def noting(params, rows, z):
-        """The update, with the inflow in its record: the derivative needs it."""
-        state, record = update(params, rows, z)
-        return state, (record, z)
-
-    def forward(tables, values, matrix, params, external, rows):
-        out = sweep(stage, tables, against, noting, values, matrix, params, external, rows)
+        out = Sweep(self.stage, self.against, noting)(tables, values, matrix, params, external, rows)
         states, signals, (record, inflows) = out
         return (states, signals, record), (tables, values, matrix, params, rows, inflows, signals)
 
-    def adjoint(params, rows, arriving):
+    def _adjoint(self, params: Any, rows: Any, arriving: jax.Array) -> tuple[jax.Array, dict]:
         """The derivative of a tile's update as the update of the opposite sweep, whose states are derivatives by inflow."""
         mine, z, d_state, d_record = rows
-        matrix, shared = mixing(params[0], mine), params[1]
+        matrix, shared = _matrix_of(params[0], mine, z.shape[0]), params[1]
         # Mixing by the transpose, written out: the transpose of a mixture would be reductions, a call each for every tile.
         d_state = d_state + (arriving if matrix is None else mix_states(jnp.swapaxes(matrix, 0, 1), arriving))
-        _, pull = jax.vjp(lambda z: update(shared, mine, z), z)
+        _, pull = jax.vjp(lambda z: self.update(shared, mine, z), z)
         return pull((d_state, d_record))[0], {}
 
-    def backward(saved, change):
+    def _backward(self, saved: Any, change: Any) -> tuple[Any, ...]:
         tables, values, matrix, params, rows, inflows, signals = saved
         d_state, d_signal, d_record = change
-        brought = rows, inflows, d_state, d_record
-        d_inflow = sweep(stage, tables, not against, adjoint, values, None, (matrix, params), d_signal, brought)[0]
+        opposite, brought = Sweep(self.stage, not self.against, self._adjoint), (rows, inflows, d_state, d_record)
+        d_inflow = opposite(tables, values, None, (matrix, params), d_signal, brought)[0]
         # With the derivative by every neuron's inflow known, what is common to all needs no scan.
-        arriving = d_signal + flow(stage.synapses, tables["whole"], not against, values, d_inflow)
-        _, pull = jax.vjp(lambda matrix, params, rows: step(matrix, params, rows, inflows), matrix, params, rows)
+        synapses, whole = self.stage.synapses, tables["whole"]
+        arriving = d_signal + flow(synapses, whole, not self.against, values, d_inflow)
+        _, pull = jax.vjp(lambda matrix, params, rows: self._step(matrix, params, rows, inflows), matrix, params, rows)
         d_matrix, d_params, d_rows = pull((d_state, arriving, d_record))
-        ends = (d_inflow, signals) if against else (signals, d_inflow)
-        d_values = product(stage.synapses, tables["whole"], *ends)
+        ends = (d_inflow, signals) if self.against else (signals, d_inflow)
+        d_values = product(synapses, whole, *ends)
         if values.shape[0] == 1 and d_values.shape[0] > 1:
             d_values = sum_states(d_values)
         return None, d_values.astype(values.dtype), d_matrix, d_params, d_inflow, d_rows
-
-    run.defvjp(forward, backward)
-    return run(tables, values, matrix, params, external, rows)

@@ -276,7 +276,7 @@ def sweep(
 def learn(
     run: Run,
     start: jax.Array | None,
-    outer: jax.Array,
+    outer: jax.Array | None,
     offset: jax.Array | None,
     gain: jax.Array | None,
     before: jax.Array | None,

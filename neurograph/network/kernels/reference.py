@@ -6,7 +6,7 @@ shares no table with the fast kernel, differentiates in both modes, and is what 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,16 @@ __all__ = ["ReferenceKernel", "from_graphs_tuple", "to_graphs_tuple"]
 
 
 def to_graphs_tuple(topology: Topology, nodes: Any = None, edges: Any = None) -> jraph.GraphsTuple:
-    """The topology as one jraph graph: nodes [n, ...] and edges [E, ...] are yours, senders and receivers the topology's."""
+    """Returns the topology as one jraph graph: nodes [n, ...] and edges [E, ...] are yours, senders and receivers the topology's.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import neurograph as ng
+      >>> topology = ng.load_topology("tiny")
+      >>> graph = ng.to_graphs_tuple(topology, nodes=jnp.zeros((topology.num_neurons, 3)))
+      >>> int(graph.n_edge[0]) == topology.num_synapses
+      True
+    """
     return jraph.GraphsTuple(
         nodes=nodes,
         edges=edges,
@@ -35,10 +44,18 @@ def to_graphs_tuple(topology: Topology, nodes: Any = None, edges: Any = None) ->
 
 
 def from_graphs_tuple(graph: jraph.GraphsTuple, *, inputs: Any, outputs: Any, names: Any = None, **fields: Any) -> Topology:
-    """A topology from one jraph graph (features are ignored): `inputs` and `outputs` are neuron indices.
+    """Returns a topology from one jraph graph (features are ignored): `inputs` and `outputs` are neuron indices.
 
     Raises:
       TopologyError: endpoints out of range, a cycle, and all that `Topology` refuses.
+
+    Example:
+      >>> import neurograph as ng
+      >>> topology = ng.load_topology("tiny")
+      >>> graph = ng.to_graphs_tuple(topology)
+      >>> again = ng.from_graphs_tuple(graph, inputs=topology.inputs, outputs=topology.outputs, names=topology.names)
+      >>> again.num_synapses == topology.num_synapses
+      True
     """
     count = int(np.sum(np.asarray(graph.n_node)))
     names = tuple(f"n{i}" for i in range(count)) if names is None else tuple(names)
@@ -59,7 +76,8 @@ class ReferenceKernel(Kernel):
     def _sorts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         t = self.plan.topology
         shared = self.plan.group >= 0
-        return tuple(np.flatnonzero(m).astype(np.int32) for m in (~shared & ~t.fixed, shared, t.fixed))
+        own, shared, fixed = (np.flatnonzero(m).astype(np.int32) for m in (~shared & ~t.fixed, shared, t.fixed))
+        return own, shared, fixed
 
     def pack(self, edges: jax.Array, bias: jax.Array | None) -> Weights:
         own, shared, _ = self._sorts()
@@ -72,9 +90,9 @@ class ReferenceKernel(Kernel):
         """[E, channels] in topology order."""
         t = self.plan.topology
         own, shared, fixed = self._sorts()
-        some = jax.tree.leaves(weights)[0]
+        some, sparse = jax.tree.leaves(weights)[0], cast("jax.Array", weights.sparse)
         out = jnp.zeros((t.num_synapses, some.shape[0]), some.dtype)
-        out = out.at[own].set(weights.sparse.T)
+        out = out.at[own].set(sparse.T)
         if weights.shared is not None:
             out = out.at[shared].set(weights.shared.T[self.plan.group[shared]])
         return out.at[fixed].set(jnp.asarray(t.weight[fixed], some.dtype)[:, None]) if len(fixed) else out

@@ -9,8 +9,9 @@ neuron as memory.
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import jax
@@ -95,12 +96,10 @@ def _slope(activation: str, a: jax.Array) -> jax.Array | None:
     return slope if activation == "tanh" else jnp.where(a > 0, slope, 0)
 
 
-def _times(*factors: jax.Array | None) -> jax.Array | None:
+def _times(*factors: jax.Array | None) -> Any:
+    """The product of those that are there, from left to right; None if there are none."""
     present = [factor for factor in factors if factor is not None]
-    out = present[0] if present else None
-    for factor in present[1:]:
-        out = out * factor
-    return out
+    return reduce(operator.mul, present) if present else None
 
 
 def _total(array: jax.Array) -> jax.Array:
@@ -127,75 +126,83 @@ def _run(static: Rows, tables: Any, given: Operands) -> native.Run:
 
 
 def sweep_rows(static: Rows, tables: Any, operands: Operands) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
-    """States, signals and inflows [k, neurons, batch], None where not wanted.
+    """Returns states, signals and inflows [k, neurons, batch], None where not wanted.
 
     Args:
       tables: of the synapses (`Levels.build`), and a tuple of the others'.
     """
-
-    @jax.custom_vjp
-    def run(tables: Any, given: Operands) -> Any:
-        arrays = given.start, given.inner, given.outer, given.offset, given.gain, given.shift
-        wanted = {"signals": static.signals, "inflows": static.inflows}
-        states, signals, inflows = native.sweep(_run(static, tables, given), *arrays, **wanted)
-        return states, signals if static.signals else None, inflows if static.inflows else None
-
-    def forward(tables: Any, given: Operands) -> Any:
-        states, signals, inflows = sweep_rows(replace(static, signals=True, inflows=True), tables, given)
-        wanted = states, signals if static.signals else None, inflows if static.inflows else None
-        return wanted, (tables, given, states, signals, inflows)
-
-    def backward(saved: Any, change: Any) -> Any:
-        tables, given, states, signals, z = saved
-        d_states, d_signals, d_inflows = change
-        slope, one = _slope(static.activation, states), jnp.ones_like(given.gate)
-        gain, transposed = _times(slope, given.gain), lambda m: None if m is None else m.T
-        opposite = Operands(
-            given.values,
-            (),
-            one,
-            given.gate,
-            start=d_signals,
-            inner=transposed(given.outer),
-            outer=transposed(given.inner),
-            offset=_times(d_states, given.gate, gain),
-            gain=gain,
-            shift=d_inflows,
-        )
-        apart = given.inner is not None or d_inflows is not None
-        way = Rows(static.synapses, (), not static.against, "identity", static.shape, apart, True)
-        d_inner_z, d_z, arriving = sweep_rows(way, (tables[0], ()), opposite)
-        d_z = d_z if apart else d_inner_z
-        # With the derivative by every neuron's inflow known, the rest is elementwise, and products.
-        _, pull_outer = jax.vjp(lambda m: states if m is None else mix_states(m, states), given.outer)
-        received, pull_inner = jax.vjp(lambda m: z if m is None else mix_states(m, z), given.inner)
-        d_u = _times(d_states + (arriving if given.outer is None else mix_states(given.outer.T, arriving)), slope)
-        values = (given.values, *(other[0] for other in given.others))
-        blocks, signal = (static.synapses, *static.others), (signals, *(other[1] for other in given.others))
-        d_values = []
-        for block, table, value, sent in zip(blocks, (tables[0], *tables[1]), values, signal, strict=True):
-            found = product(block, table, *_ends(static.against, sent, d_z))
-            d_values.append(sum_states(found) if value.shape[0] == 1 < found.shape[0] else found)
-        d_others = tuple(
-            (d_value, flow(block, table, not static.against, value, d_z))
-            for d_value, block, table, value in zip(d_values[1:], static.others, tables[1], values[1:], strict=True)
-        )
-        found = Operands(
-            d_values[0],
-            d_others,
-            jnp.zeros_like(given.keep) if given.offset is None else _total(d_u * given.offset),
-            _total(_times(d_u, given.gain, received)),
-            start=None if given.start is None else d_z if given.start.shape == d_z.shape else jnp.sum(d_z, axis=2, keepdims=True),
-            inner=None if given.inner is None else pull_inner(d_inner_z)[0],
-            outer=None if given.outer is None else pull_outer(arriving)[0],
-            offset=None if given.offset is None else given.keep * d_u,
-            gain=None if given.gain is None else _times(d_u, given.gate, received),
-            shift=None if given.shift is None else arriving,
-        )
-        return None, found
-
-    run.defvjp(forward, backward)
+    run = jax.custom_vjp(partial(_swept, static))
+    run.defvjp(partial(_forward, static), partial(_backward, static))
     return run(tables, operands)
+
+
+def _swept(static: Rows, tables: Any, given: Operands) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
+    arrays = given.start, given.inner, given.outer, given.offset, given.gain, given.shift
+    wanted = {"signals": static.signals, "inflows": static.inflows}
+    states, signals, inflows = native.sweep(_run(static, tables, given), *arrays, **wanted)
+    return states, signals if static.signals else None, inflows if static.inflows else None
+
+
+def _forward(static: Rows, tables: Any, given: Operands) -> tuple[Any, Any]:
+    states, signals, inflows = sweep_rows(replace(static, signals=True, inflows=True), tables, given)
+    wanted = states, signals if static.signals else None, inflows if static.inflows else None
+    return wanted, (tables, given, states, signals, inflows)
+
+
+def _backward(static: Rows, saved: Any, change: Any) -> tuple[None, Operands]:
+    tables, given, states, signals, z = saved
+    d_states = change[0]
+    slope = _slope(static.activation, states)
+    d_inner_z, d_z, arriving = _opposite(static, tables, given, slope, change)
+    # With the derivative by every neuron's inflow known, the rest is elementwise, and products.
+    _, pull_outer = jax.vjp(lambda m: states if m is None else mix_states(m, states), given.outer)
+    received, pull_inner = jax.vjp(lambda m: z if m is None else mix_states(m, z), given.inner)
+    d_u = _times(d_states + (arriving if given.outer is None else mix_states(given.outer.T, arriving)), slope)
+    values = (given.values, *(other[0] for other in given.others))
+    blocks, signal = (static.synapses, *static.others), (signals, *(other[1] for other in given.others))
+    d_values = []
+    for block, table, value, sent in zip(blocks, (tables[0], *tables[1]), values, signal, strict=True):
+        found = product(block, table, *_ends(static.against, sent, d_z))
+        d_values.append(sum_states(found) if value.shape[0] == 1 < found.shape[0] else found)
+    d_others = tuple(
+        (d_value, flow(block, table, not static.against, value, d_z))
+        for d_value, block, table, value in zip(d_values[1:], static.others, tables[1], values[1:], strict=True)
+    )
+    found = Operands(
+        d_values[0],
+        d_others,
+        jnp.zeros_like(given.keep) if given.offset is None else _total(d_u * given.offset),
+        _total(_times(d_u, given.gain, received)),
+        start=None if given.start is None else d_z if given.start.shape == d_z.shape else jnp.sum(d_z, axis=2, keepdims=True),
+        inner=None if given.inner is None else pull_inner(d_inner_z)[0],
+        outer=None if given.outer is None else pull_outer(arriving)[0],
+        offset=None if given.offset is None else given.keep * d_u,
+        gain=None if given.gain is None else _times(d_u, given.gate, received),
+        shift=None if given.shift is None else arriving,
+    )
+    return None, found
+
+
+def _opposite(static: Rows, tables: Any, given: Operands, slope: jax.Array | None, change: Any) -> tuple[Any, Any, Any]:
+    """The sweep in the opposite order: derivatives by the mixed inflow (inner z), by the inflow, and by what neurons send."""
+    d_states, d_signals, d_inflows = change
+    gain, one = _times(slope, given.gain), jnp.ones_like(given.gate)
+    opposite = Operands(
+        given.values,
+        (),
+        one,
+        given.gate,
+        start=d_signals,
+        inner=None if given.outer is None else given.outer.T,
+        outer=None if given.inner is None else given.inner.T,
+        offset=_times(d_states, given.gate, gain),
+        gain=gain,
+        shift=d_inflows,
+    )
+    apart = given.inner is not None or d_inflows is not None
+    way = Rows(static.synapses, (), not static.against, "identity", static.shape, apart, True)
+    d_inner_z, d_z, arriving = sweep_rows(way, (tables[0], ()), opposite)
+    return d_inner_z, d_z if apart else d_inner_z, arriving
 
 
 def learns_on_the_way(static: Rows, ends: Ends, dtype: Any) -> bool:

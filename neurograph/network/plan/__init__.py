@@ -7,8 +7,6 @@ irregular levels that one native call, or one scan, updates tile by tile. Synaps
 - `dense`: every sender meets every receiver: one matrix product;
 - `masked`: dense enough that a product with zeros beats gathering;
 - `diagonal`: one-to-one: an elementwise product;
-- `batched`: many equal small complete groups: one batched product of gathered senders (locally connected maps, cells);
-- `conv`: the same with shared numbers: one product with positions and batch side by side (convolutions);
 - `gather`: the rest, gathered row by row;
 - `levels`: all synapses inside such a run.
 

@@ -7,8 +7,8 @@ from functools import lru_cache
 import numpy as np
 
 from neurograph.errors import PlanError
-from neurograph.network.plan.cut import Cutter
-from neurograph.network.plan.groups import Groups, complete_groups, hashes, mix
+from neurograph.network.plan.cut import Cutter, Positions
+from neurograph.network.plan.groups import complete_groups, hashes, mix
 from neurograph.network.plan.model import IntArray, Phase, Plan, Stage
 from neurograph.network.plan.segments import find_segments, order_segment
 from neurograph.topology.graph import Topology
@@ -20,9 +20,7 @@ LEVELS = ("auto", "always", "never")
 MIN_STAGE = 8
 
 
-def compile_plan(
-    topology: Topology, *, blocks: bool = True, levels: str = "auto", batched: bool = False, native: bool = False
-) -> Plan:
+def compile_plan(topology: Topology, *, blocks: bool = True, levels: str = "auto", native: bool = False) -> Plan:
     """Make the plan of a topology; the same topology (by content) gives the same cached plan.
 
     Args:
@@ -30,59 +28,40 @@ def compile_plan(
       blocks: False leaves every synapse to gathers.
       levels: runs of irregular levels become one scanned stage: "auto" (where unrolling them would cost too much to compile),
         "always" (from two levels on), "never".
-      batched: many equal small complete groups (locally connected maps, convolutions) become one batched product; on CPU their
-        gathers were measured faster, because the product has to write out every group's senders.
       native: irregular synapses are to run by native code (kernels/native.py), which moves the thresholds.
 
     Raises:
       PlanError: an unknown option, or the schedule cannot run on this graph.
+
+    Example:
+      >>> import neurograph as ng
+      >>> plan = ng.compile_plan(ng.load_topology("mlp"))
+      >>> [block.kind for block in plan.blocks]
+      ['dense', 'dense', 'dense']
     """
     if levels not in LEVELS:
         raise PlanError(f"levels: got {levels!r}; allowed: {', '.join(LEVELS)}")
-    return _compile(topology, blocks, levels, batched, native)
+    return _compile(topology, blocks, levels, native)
 
 
 @lru_cache(maxsize=64)
-def _compile(topology: Topology, blocks: bool, levels: str, batched: bool, native: bool) -> Plan:
-    phase_of, ticks, cyclic = _phases(topology)
+def _compile(topology: Topology, blocks: bool, levels: str, native: bool) -> Plan:
+    level_of, ticks, cyclic = _phases(topology)
     sort = np.where(topology.fixed, 2, np.where(topology.group >= 0, 1, 0))
-    segments = find_segments(topology, phase_of, np.asarray(cyclic), blocks=blocks, levels=levels, native=native)
-    # From here on a segment is one phase: that of its first level.
-    level_of = phase_of
-    phase_of = segments.phase[phase_of]
+    segments = find_segments(topology, level_of, np.asarray(cyclic), blocks=blocks, levels=levels, native=native)
+    phase_of = segments.phase[level_of]  # a segment is one phase: that of its first level
     in_segment = segments.is_segment[phase_of]
     scanned = (phase_of[topology.senders] == phase_of[topology.receivers]) & in_segment[topology.receivers]
-    if blocks:
-        groups = complete_groups(topology, phase_of, sort, scanned, batched=batched)
-    else:
-        groups = Groups(np.full(topology.num_synapses, -1), np.zeros(0, np.int64))
+    groups = complete_groups(topology, phase_of, sort, scanned) if blocks else np.full(topology.num_synapses, -1)
 
-    stage_neurons, stage_kinds, stage_phase = _stages(topology, phase_of, groups, in_segment)
+    neurons, kinds, stage_phase = _stages(topology, phase_of, groups, in_segment)
     tiles: dict[int, tuple[IntArray, int]] = {}
     for number, phase in enumerate(stage_phase):
         if segments.is_segment[phase]:
-            stage_neurons[number], bounds, depth = order_segment(topology, stage_neurons[number], level_of, native)
+            neurons[number], bounds, depth = order_segment(topology, neurons[number], level_of, native)
             tiles[number] = (bounds, depth)
-    order = np.concatenate(stage_neurons) if stage_neurons else np.zeros(0, np.int64)
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
-    offsets = np.concatenate([[0], np.cumsum([len(s) for s in stage_neurons])]).astype(np.int64)
-    stage_of = np.repeat(np.arange(len(stage_neurons)), np.diff(offsets))
-
-    group = _dense_ids(topology.group, ~topology.fixed)
-    cutter = Cutter(
-        rank[topology.senders],
-        rank[topology.receivers],
-        stage_of,
-        offsets,
-        sort,
-        group,
-        stage_phase,
-        cyclic,
-        tiles,
-        scanned,
-        native,
-    )
+    positions = Positions(neurons, kinds, stage_phase, tiles)
+    cutter = Cutter(topology, positions, sort, scanned, cyclic, native)
     if blocks:
         cutter.cut_groups(groups)
         cutter.cut_remainder()
@@ -94,21 +73,21 @@ def _compile(topology: Topology, blocks: bool, levels: str, batched: bool, nativ
         if members:
             phases.append(Phase(members, ticks[number], cyclic[number], bool(segments.is_segment[number])))
     bias_group = _dense_ids(topology.bias_group, topology.bias)
-    stages = tuple(
-        Stage(kind, _int32(neurons), topology.bias[neurons], _int32(bias_group[neurons]))
-        for kind, neurons in zip(stage_kinds, stage_neurons, strict=True)
+    stages = (
+        Stage(kind, _int32(members), topology.bias[members], _int32(bias_group[members]))
+        for kind, members in zip(kinds, neurons, strict=True)
     )
     return Plan(
         topology,
-        stages,
+        tuple(stages),
         tuple(phases),
         tuple(cutter.blocks),
-        _int32(order),
-        _int32(rank),
-        offsets,
-        stage_of,
-        _int32(group),
-        (blocks, levels, batched, native),
+        _int32(positions.order),
+        _int32(positions.rank),
+        positions.offsets,
+        positions.stage_of,
+        _int32(_dense_ids(topology.group, ~topology.fixed)),
+        (blocks, levels, native),
     )
 
 
@@ -155,17 +134,16 @@ def _phases(topology: Topology) -> tuple[IntArray, list[int], list[bool]]:
 
 
 def _stages(
-    topology: Topology, phase_of: IntArray, groups: Groups, in_segment: IntArray
+    topology: Topology, phase_of: IntArray, groups: IntArray, in_segment: IntArray
 ) -> tuple[list[IntArray], list[str], list[int]]:
     """Cut each phase into stages: inputs and outputs in their given order, hidden neurons by the dense groups they touch."""
     n = topology.num_neurons
     signature = np.zeros(n, np.uint64)
-    unit = groups.unit_of_edge
-    inside = np.flatnonzero(unit >= 0)
+    inside = np.flatnonzero(groups >= 0)
     if len(inside):
-        count = int(unit.max()) + 1
+        count = int(groups.max()) + 1
         for ends, seed in ((topology.senders, 2), (topology.receivers, 3)):
-            key = ends[inside].astype(np.int64) * count + unit[inside]
+            key = ends[inside].astype(np.int64) * count + groups[inside]
             key.sort()
             touched = key[np.flatnonzero(np.diff(key, prepend=-1))]
             with np.errstate(over="ignore"):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import numpy as np
 
-from neurograph.network.plan.groups import MIN_DENSE, Groups
+from neurograph.network.plan.groups import MIN_DENSE
 from neurograph.network.plan.model import FIXED, OWN, SHARED, Block, Index, IntArray
+from neurograph.topology.graph import Topology
 
-__all__ = ["MIN_DENSITY", "MIN_DENSITY_NATIVE", "Cutter"]
+__all__ = ["MIN_DENSITY", "MIN_DENSITY_NATIVE", "Cutter", "Positions"]
 
 _SORTS = (OWN, SHARED, FIXED)
 
@@ -18,19 +22,65 @@ MIN_DENSITY, MIN_DENSITY_NATIVE = 0.25, 0.5
 MAX_BLOCKS = 64
 
 
-class Cutter:
-    """`blocks` grows; `left` is cleared where a synapse has found one. Positions are in plan order."""
+@dataclass(frozen=True)
+class Positions:
+    """Where neurons stand in a plan: one stage after another.
 
-    def __init__(self, plan_s, plan_r, stage_of, offsets, sort, group, stage_phase, phase_cyclic, tiles, scanned, native):
-        self.plan_s, self.plan_r, self.sort, self.group = plan_s, plan_r, sort, group
-        self.stage_s, self.stage_r = stage_of[plan_s], stage_of[plan_r]
-        self.offsets, self.tiles = offsets, tiles
-        self.stage_phase, self.phase_cyclic = stage_phase, phase_cyclic
-        self.stages = len(offsets) - 1
-        self.blocks: list[Block] = []
-        self.left = np.ones(len(plan_s), bool)
-        self.scanned = scanned
+    `neurons`, `kinds`, `phases`: of every stage, its topology indices, its kind and its phase. `tiles`: of scanned stages, where
+    tiles start, and the number of levels.
+    """
+
+    neurons: list[IntArray]
+    kinds: list[str]
+    phases: list[int]
+    tiles: dict[int, tuple[IntArray, int]]
+
+    @cached_property
+    def order(self) -> IntArray:
+        """[n]: the topology index at every position."""
+        return np.concatenate(self.neurons) if self.neurons else np.zeros(0, np.int64)
+
+    @cached_property
+    def rank(self) -> IntArray:
+        """[n]: the position of every neuron."""
+        rank = np.empty(len(self.order), np.int64)
+        rank[self.order] = np.arange(len(self.order))
+        return rank
+
+    @cached_property
+    def offsets(self) -> IntArray:
+        """[stages + 1]: where stages start."""
+        return np.concatenate([[0], np.cumsum([len(s) for s in self.neurons])]).astype(np.int64)
+
+    @cached_property
+    def stage_of(self) -> IntArray:
+        """[n]: the stage at every position."""
+        return np.repeat(np.arange(len(self.neurons)), np.diff(self.offsets))
+
+
+class Cutter:
+    """`blocks` grows; `left` is cleared where a synapse has found one.
+
+    Args:
+      topology: senders and receivers.
+      positions: of the neurons.
+      sort: [E] 0 own, 1 shared, 2 fixed.
+      scanned: [E] bool: synapses inside a scanned stage.
+      cyclic: [phases].
+      native: irregular synapses run by native code.
+    """
+
+    def __init__(
+        self, topology: Topology, positions: Positions, sort: IntArray, scanned: IntArray, cyclic: list[bool], native: bool
+    ):
+        self.plan_s, self.plan_r = positions.rank[topology.senders], positions.rank[topology.receivers]
+        self.stage_s, self.stage_r = positions.stage_of[self.plan_s], positions.stage_of[self.plan_r]
+        self.offsets, self.stage_phase, self.tiles = positions.offsets, positions.phases, positions.tiles
+        self.stages = len(positions.neurons)
+        self.sort, self.scanned, self.phase_cyclic = sort, scanned, cyclic
         self.min_density = MIN_DENSITY_NATIVE if native else MIN_DENSITY
+        self.blocks: list[Block] = []
+        self.left = np.ones(len(self.plan_s), bool)
 
     def _bundles(self, chosen: IntArray, key: IntArray) -> list[IntArray]:
         """`chosen` cut by equal keys, in order of key."""
@@ -41,17 +91,11 @@ class Cutter:
     def _pair(self, chosen: IntArray) -> IntArray:
         return self.stage_r[chosen] * self.stages + self.stage_s[chosen]
 
-    def cut_groups(self, groups: Groups) -> None:
-        """Dense blocks of single groups, batched or shared blocks of equal ones."""
-        batch = groups.batch
-        chosen = np.flatnonzero(groups.of_edge >= 0)
-        unit = groups.unit_of_edge[chosen]
-        for edges in self._bundles(chosen, unit * self.stages**2 + self._pair(chosen)):
-            group = groups.of_edge[edges]
-            if batch[group[0]] < 0:
-                self._matrix(edges, "dense")
-            else:
-                self._batched(edges, group)
+    def cut_groups(self, groups: IntArray) -> None:
+        """Dense blocks of complete groups."""
+        chosen = np.flatnonzero(groups >= 0)
+        for edges in self._bundles(chosen, groups[chosen] * self.stages**2 + self._pair(chosen)):
+            self._matrix(edges)
 
     def cut_remainder(self) -> None:
         """One-to-one and nearly dense bundles of what is left."""
@@ -67,7 +111,7 @@ class Cutter:
             if len(edges) == senders == receivers:
                 self._diagonal(edges)
             elif len(edges) >= self.min_density * senders * receivers:
-                self._matrix(edges, "masked")
+                self._matrix(edges)
 
     def cut_gathers(self) -> None:
         """Everything else: one block per pair of stages, and one per scanned stage."""
@@ -90,7 +134,6 @@ class Cutter:
                     edges.astype(np.int32),
                     internal,
                     tuple(counts.tolist()),
-                    None,
                     tiles,
                     levels,
                 )
@@ -102,7 +145,7 @@ class Cutter:
         phase = self.stage_phase[source]
         return source, target, bool(phase == self.stage_phase[target] and self.phase_cyclic[phase])
 
-    def _matrix(self, edges: IntArray, kind: str) -> None:
+    def _matrix(self, edges: IntArray) -> None:
         source, target, internal = self._ends(edges)
         senders, column = np.unique(self.plan_s[edges], return_inverse=True)
         receivers, row = np.unique(self.plan_r[edges], return_inverse=True)
@@ -118,54 +161,6 @@ class Cutter:
         edges = edges[np.argsort(self.plan_r[edges], kind="stable")].astype(np.int32)
         where = _compact(self.plan_s[edges] - self.offsets[source]), _compact(self.plan_r[edges] - self.offsets[target])
         self.blocks.append(Block("diagonal", _SORTS[self.sort[edges[0]]], source, target, *where, edges, internal))
-        self.left[edges] = False
-
-    def _batched(self, edges: IntArray, group: IntArray) -> None:
-        """Groups with equally many receivers between the same two stages; senders are padded to the longest group's."""
-        source, target, internal = self._ends(edges)
-        edges = edges[np.lexsort((self.plan_s[edges], self.plan_r[edges], group))]
-        _, start, member = np.unique(groups_of := np.sort(group, kind="stable"), return_index=True, return_inverse=True)
-        del groups_of
-        s, r = self.plan_s[edges], self.plan_r[edges]
-        size = np.bincount(member)
-        # Rows of one group have equally many edges, sorted by receiver, then sender.
-        rows = np.array([len(np.unique(r[a : a + n])) for a, n in zip(start, size, strict=True)])
-        if len(np.unique(rows)) != 1 or (size % rows).any():
-            return  # a stage boundary cut through the groups: their synapses stay for the remainder
-        width, count = int(rows[0]), len(size)
-        degree = size // width
-        inside = np.arange(len(edges)) - np.repeat(start, size)
-        row, column = inside // degree[member], inside % degree[member]
-        shared = None
-        most = int(degree.max())
-        if self.sort[edges[0]] == 1:
-            # Senders of a convolution are lined up by the shared number that they meet in the first row.
-            top = row == 0
-            ids = np.unique(self.group[edges[top]])
-            if len(ids) <= 2 * most:
-                place = np.zeros((count, int(degree.max())), np.int64)
-                place[member[top], column[top]] = np.searchsorted(ids, self.group[edges[top]])
-                lined = place[member, column]
-                shared = np.full((width, len(ids)), -1, np.int32)
-                shared[row, lined] = self.group[edges]
-                unique = len(np.unique((member * width + row) * len(ids) + lined)) == len(edges)
-                if unique and (shared[row, lined] == self.group[edges]).all():
-                    column, most = lined, len(ids)
-                else:
-                    shared = None
-            if shared is None:
-                return
-        table = np.full((count, width, most), -1, np.int32)
-        table[member, row, column] = edges
-        senders = np.full((count, most), -1, np.int64)
-        senders[member, column] = s - self.offsets[source]
-        receivers = np.zeros((count, width), np.int64)
-        receivers[member, row] = r - self.offsets[target]
-        by = np.argsort(receivers[:, 0], kind="stable")
-        kind = "batched" if shared is None else "conv"
-        sort = _SORTS[self.sort[edges[0]]]
-        ends = senders[by].astype(np.int32), receivers[by].astype(np.int32)
-        self.blocks.append(Block(kind, sort, source, target, *ends, table[by], internal, shared=shared))
         self.left[edges] = False
 
 

@@ -58,14 +58,12 @@ def block_costs(plan: Plan, states: int = 2, itemsize: int = 4) -> list[BlockCos
         inputs = plan.stages[block.source_stage].kind == "input"
         passes = (2 if inputs else 3) - (block.sort == "fixed")
         gathered = block.kind in ("gather", "levels")
-        tables = 0 if block.kind in ("dense", "masked", "diagonal") else _TABLES * places
-        if gathered and plan.native:
-            tables = _TABLES_NATIVE * places
-        elif block.kind == "levels":
-            tables *= 2
+        tables = 0
+        if gathered:
+            tables = _TABLES_NATIVE if plan.native else 2 * _TABLES if block.kind == "levels" else _TABLES
         kind = f"native {'rows' if block.kind == 'gather' else 'levels'}" if gathered and plan.native else block.kind
         ends = end(block.source_stage), end(block.target_stage)
-        size = places * states * itemsize + tables
+        size = places * (states * itemsize + tables)
         operations = places * states * passes
         return BlockCost(level(block.target_stage), kind, *ends, block.synapses, operations, size, _why(plan, block))
 
@@ -79,9 +77,6 @@ def _why(plan: Plan, block: Block) -> str:
         return "{}x{}: every sender meets every receiver: one matrix product".format(*block.edges.shape)
     if block.kind == "diagonal":
         return "one to one: elementwise"
-    if block.kind in ("batched", "conv"):
-        also = " with shared numbers" if block.kind == "conv" else ""
-        return f"{len(block.edges)} equal complete groups{also}: one batched product"
     least = MIN_DENSITY_NATIVE if plan.native else MIN_DENSITY
     if block.kind == "masked":
         return f"{block.synapses / block.edges.size:.0%} filled, at least {least:.0%}: a product with zeros beats gathering"

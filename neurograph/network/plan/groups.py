@@ -1,14 +1,12 @@
-"""Finds complete bipartite groups: sets of receivers that have the same senders. NumPy only, one sort of the synapses."""
+"""Complete bipartite groups: sets of receivers that have the same senders. NumPy only, one sort of the synapses."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 
 from neurograph.topology.graph import Topology
 
-__all__ = ["MIN_DENSE", "Groups", "complete_groups", "hashes", "mix"]
+__all__ = ["MIN_DENSE", "complete_groups", "hashes", "mix"]
 
 IntArray = np.ndarray
 
@@ -16,25 +14,11 @@ IntArray = np.ndarray
 MIN_DENSE = 32
 # Single blocks above this number cost more compile time than they save: the smallest are gathered instead.
 MAX_BLOCKS = 64
-# Equal small blocks become one batched product from this many on, with this many receivers each: every gathered sender then
-# serves that many multiply-adds.
-MIN_BATCH, MIN_RECEIVERS = 4, 4
-# Padding of unequal numbers of senders in a batched product may cost this factor.
-MAX_PADDING = 1.5
-
-
-@dataclass(frozen=True)
-class Groups:
-    """`of_edge` [E]: the group of every synapse or -1; `batch` [groups]: the batch of equal groups it belongs to, or -1."""
-
-    of_edge: IntArray
-    batch: IntArray
-
-    @property
-    def unit_of_edge(self) -> IntArray:
-        """[E]: one id per single group and per batch, -1 elsewhere."""
-        unit = np.where(self.batch >= 0, self.batch, np.arange(len(self.batch)) + self.batch.max(initial=-1) + 1)
-        return np.where(self.of_edge >= 0, unit[self.of_edge], -1) if len(unit) else self.of_edge
+# Groups of this many receivers and more are a family if there are this many of them between the same two ends: the positions of
+# a convolution or of a locally connected map.
+MIN_FAMILY, MIN_RECEIVERS = 4, 4
+# The largest group of a family has at most this many times the senders of the mean one (borders cut windows).
+MAX_UNEQUAL = 1.5
 
 
 def hashes(count: int, seed: int) -> np.ndarray:
@@ -52,21 +36,24 @@ def mix(*columns: IntArray) -> np.ndarray:
     return total
 
 
-def complete_groups(topology: Topology, phase_of: IntArray, sort: IntArray, scanned: IntArray, *, batched: bool) -> Groups:
-    """Receivers with the same senders WITHIN one phase, population and sort.
+def complete_groups(
+    topology: Topology, phase_of: IntArray, sort: IntArray, scanned: IntArray, *, families: bool = False
+) -> IntArray:
+    """[E]: the group of every synapse, or -1: receivers with the same senders WITHIN one phase, population and sort.
 
-    A skip connection that gives every receiver one private sender elsewhere does not hide the block.
+    A skip connection that gives every receiver one private sender elsewhere does not hide the group. Many equal small groups
+    (convolutions, locally connected maps) are a family: gathering them was measured faster on a CPU than any product.
 
     Args:
       phase_of: [n] phase of every neuron.
       sort: [E] 0 own, 1 shared, 2 fixed.
       scanned: [E] bool: synapses inside a scanned stage, which stay out of groups.
-      batched: many equal small groups become one batched product; if not, they stay out of groups and are gathered.
+      families: a family counts as one group; if False, its synapses are in none.
     """
     edges = np.flatnonzero(~scanned)
-    none = Groups(np.full(len(topology.senders), -1), np.zeros(0, np.int64))
+    of_edge = np.full(len(topology.senders), -1)
     if not len(edges):
-        return none
+        return of_edge
     senders, receivers = topology.senders[edges].astype(np.int64), topology.receivers[edges].astype(np.int64)
     population = topology.population.astype(np.int64) + 1  # 0: in none
     classes = phase_of * (population.max(initial=0) + 1) + population
@@ -82,38 +69,37 @@ def complete_groups(topology: Topology, phase_of: IntArray, sort: IntArray, scan
         digest = np.add.reduceat(hashes(topology.num_neurons, 1)[senders[by]], starts)
     wanted = np.flatnonzero(count >= 2)  # a receiver with one sender is no matrix
     if not len(wanted):
-        return none
+        return of_edge
     bundle = mix(classes[receiver[wanted]], pair_key[wanted], count[wanted], digest[wanted])
     _, first, group_of_pair = np.unique(bundle, return_index=True, return_inverse=True)
     width, degree = np.bincount(group_of_pair), count[wanted][first]
     size = np.where(width >= 2, width * degree, 0)
     example = wanted[first]
-    batch = _batches(classes[receiver[example]], pair_key[example], width, degree)
-    single = np.where((batch < 0) & (size >= MIN_DENSE), size, 0)
+    family = _families(classes[receiver[example]], pair_key[example], width, degree)
+    single = np.where((family < 0) & (size >= MIN_DENSE), size, 0)
     if np.count_nonzero(single) > MAX_BLOCKS:
         # Strictly larger: of very many equal ones none is kept, or they would cut the stages to pieces.
         single[single <= np.sort(single)[-MAX_BLOCKS]] = 0
-    kept = (single > 0) | ((batch >= 0) & batched)
-    batch = np.where(batched, batch, -1)
-    number = np.cumsum(kept) - 1
+    number = np.where(single > 0, np.cumsum(single > 0) - 1, -1)
+    if families:
+        number = np.where(family >= 0, family + number.max(initial=-1) + 1, number)
     of_pair = np.full(len(count), -1)
-    of_pair[wanted] = np.where(kept, number, -1)[group_of_pair]
-    of_edge = np.full(len(topology.senders), -1)
+    of_pair[wanted] = number[group_of_pair]
     of_edge[edges[by]] = np.repeat(of_pair, count)
-    return Groups(of_edge, batch[kept])
+    return of_edge
 
 
-def _batches(target: IntArray, source: IntArray, width: IntArray, degree: IntArray) -> IntArray:
-    """[groups]: id of the batched product that a group joins (same ends, same number of receivers), or -1."""
+def _families(target: IntArray, source: IntArray, width: IntArray, degree: IntArray) -> IntArray:
+    """[groups]: id of the family that a group belongs to (same ends, same number of receivers), or -1."""
     fits = np.flatnonzero(width >= MIN_RECEIVERS)
     out = np.full(len(width), -1)
-    if len(fits) < MIN_BATCH:
+    if len(fits) < MIN_FAMILY:
         return out
     _, kind = np.unique(mix(target[fits], source[fits], width[fits]), return_inverse=True)
     number = np.bincount(kind)
     most, total = np.zeros(len(number), np.int64), np.bincount(kind, degree[fits])
     np.maximum.at(most, kind, degree[fits])
-    good = (number >= MIN_BATCH) & (most * number <= MAX_PADDING * total)
+    good = (number >= MIN_FAMILY) & (most * number <= MAX_UNEQUAL * total)
     # Groups that are large on their own are better off alone unless there are very many.
     mean = np.bincount(kind, width[fits] * degree[fits]) / number
     good &= (mean < 4096) | (number > 8)

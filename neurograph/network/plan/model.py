@@ -51,8 +51,6 @@ class Block:
 
     `dense`, `masked`: `edges` is [receivers, senders]; `source`, `target` are positions within the stage, slice or array.
     `diagonal`: `edges` is [m], sender i of `source` meets receiver i of `target`.
-    `batched`: `edges` is [groups, receivers, senders], `source` [groups, senders], `target` [groups, receivers].
-    `conv`: the same, but receiver i and sender j share one number in all groups: `shared` [receivers, senders] is its id.
     `gather`, `levels`: `edges`, `source`, `target` are [m], own numbers first, then shared, then fixed: `counts` of each.
     `levels`: both ends in one scanned stage, whose tiles (rows updated at once) start at `tiles` [number + 1].
     `internal`: both stages share a cyclic phase.
@@ -67,7 +65,6 @@ class Block:
     edges: IntArray
     internal: bool = False
     counts: tuple[int, int, int] = (0, 0, 0)
-    shared: IntArray | None = None
     tiles: IntArray | None = None
     levels: int = 1
 
@@ -79,7 +76,18 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """See the package. `order[p]` is the topology index of the neuron at plan position p, `rank` its inverse."""
+    """How a topology runs: stages, phases and blocks (see the package).
+
+    `order[p]` is the topology index of the neuron at plan position p, `rank` its inverse.
+
+    Example:
+      >>> import neurograph as ng
+      >>> plan = ng.compile_plan(ng.load_topology("mlp"))
+      >>> [stage.size for stage in plan.stages]
+      [64, 64, 64, 10]
+      >>> plan.dense_share  # of all synapses, those in matrix products
+      1.0
+    """
 
     topology: Topology
     stages: tuple[Stage, ...]
@@ -90,7 +98,7 @@ class Plan:
     offsets: IntArray  # [stages + 1] plan position at which each stage starts
     stage_of: IntArray = field(repr=False)  # [n] stage of the neuron at plan position p
     group: IntArray = field(repr=False)  # [E] in topology order: dense id of the shared number, -1 for own and fixed
-    options: tuple[bool, str, bool, bool] = (True, "auto", False, False)
+    options: tuple[bool, str, bool] = (True, "auto", False)
 
     @property
     def digest(self) -> str:
@@ -99,7 +107,7 @@ class Plan:
     @property
     def native(self) -> bool:
         """Whether irregular synapses are to run by native code."""
-        return self.options[3]
+        return self.options[2]
 
     @property
     def dense_share(self) -> float:

@@ -72,16 +72,15 @@ def find_segments(
 
 
 def _grouped_share(topology: Topology, phase_of: IntArray, count: int) -> IntArray:
-    """[phases]: share of arriving synapses that lie in large complete groups or in batches of equal ones."""
+    """[phases]: share of arriving synapses that lie in large complete groups or families of equal ones."""
     from neurograph.network.plan.groups import complete_groups
 
     sort = np.where(topology.fixed, 2, np.where(topology.group >= 0, 1, 0))
-    groups = complete_groups(topology, phase_of, sort, np.zeros(topology.num_synapses, bool), batched=True)
+    unit = complete_groups(topology, phase_of, sort, np.zeros(topology.num_synapses, bool), families=True)
     target = phase_of[topology.receivers]
     total = np.maximum(np.bincount(target, minlength=count), 1)
-    if not len(groups.batch):
+    if unit.max(initial=-1) < 0:
         return np.zeros(count)
-    unit = groups.unit_of_edge
     large = np.bincount(unit[unit >= 0]) >= MIN_LEVEL
     good = (unit >= 0) & large[np.maximum(unit, 0)]
     return np.bincount(target, good, count) / total
