@@ -38,7 +38,7 @@ MEASURED = (
 CHOSEN = (
     "Ours: the inputs are the 64 of the 83 sensory neurons with synapses onto the most neurons; {outputs} Inputs are clamped, so "
     "the {lost} pairs that lead into them are left out. Numbers and signs of synapses and all gap junctions are not used: weights"
-    " are learned. After {ticks} ticks every input has reached every output."
+    " are learned. After {reach} ticks every input has reached every output."
 )
 MOTOR = "the outputs are the 10 of the 115 motor neurons that hear the most neurons."
 READOUT = (
@@ -93,12 +93,13 @@ def celegans(worm: nx.DiGraph, readout: bool = False) -> Topology:
     inputs = most("sensory", dict(worm.out_degree), INPUTS)
     outputs = set() if readout else most("motor", dict(worm.in_degree), OUTPUTS)
     lost = sum(target in inputs for _, target in worm.edges)
-    chosen = CHOSEN.format(outputs=READOUT if readout else MOTOR, lost=lost, ticks=TICKS)
+    chosen = CHOSEN.format(outputs=READOUT if readout else MOTOR, lost=lost, reach=REACH)
     graph = nx.DiGraph(
         title=f"The nervous system of C. elegans{', read from all motor neurons' if readout else ''}",
         description=f"{MEASURED} {chosen}",
         schedule="mixed",
         ticks=TICKS,
+        damping=0.5,
         outputs_may_project=not readout,
     )
     for kind in KINDS:  # by kind, as the tables of connectomes stand

@@ -34,7 +34,8 @@ def connectome(seed: int = 31) -> Topology:
             "reciprocal pairs, a few reflexes straight from sensory to motor neurons."
         ),
         schedule="mixed",
-        ticks=5,
+        ticks=12,
+        damping=0.5,
         populations='{"sensory": [64], "inter": [140], "motor": [10]}',
     )
     for i in range(n):

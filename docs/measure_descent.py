@@ -1,0 +1,129 @@
+"""Gradient descent's own genome, untrained, on every shipped graph of 64 inputs: one setting for all beside the best for each.
+
+`python docs/measure_descent.py run FILE [--graphs NAME,NAME] [--variants NAME,NAME]` appends a line of JSON for every graph,
+variant, rate and step count to FILE (what FILE holds already is not run again); `python docs/measure_descent.py table FILE` prints
+the tables of docs/results.md. All is judged on validation rows of scikit-learn's digits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import neurograph as ng
+from neurograph.experiments.transfer import genome_curves
+from neurograph.topology import mlp
+from neurograph.topology.shipped import shipped_names
+
+AT = (10, 50, 200)
+SEEDS = 2
+RATES = (0.1, 0.3, 1.0)
+CHANCE = 0.15  # the commonest digit is 0.106 of the rows; below this nothing was learned
+
+PLAIN = {"normalization": "batch", "normalize_outputs": True, "batch_reduction": "mean", "initial_deviation": "fan_in"}
+SIZED = PLAIN | {"update_normalization": "neuron"}
+# name: options of the rule, arrays of the genome, rates
+VARIANTS: dict[str, tuple[dict[str, Any], dict[str, float], tuple[float, ...]]] = {
+    "plain, no derivative": (PLAIN | {"backward_normalization": "none"}, {}, (0.03, *RATES)),
+    "plain": (PLAIN, {}, (*RATES, 3.0)),
+    "sized": (SIZED, {}, RATES),
+    "sized, no derivative": (SIZED | {"backward_normalization": "none"}, {}, RATES),
+    "sized, depth 0.5": (SIZED, {"depth_power": 0.5}, (0.3, 0.5, 0.8)),
+    "sized, depth 1": (SIZED, {"depth_power": 1.0}, (0.5, 0.9, 1.5)),
+    "sized, trace 0.5": (SIZED | {"synapse_trace": True}, {"trace_keep": 0.5}, RATES),
+    "sized, trace 0.9": (SIZED | {"synapse_trace": True}, {"trace_keep": 0.9}, RATES),
+    "sized, trace 0.5, depth 0.5": (SIZED | {"synapse_trace": True}, {"trace_keep": 0.5, "depth_power": 0.5}, (0.3, 0.5, 0.8)),
+    "sized, swish": (SIZED | {"forward_activation": "swish"}, {}, RATES),
+}
+
+
+def graphs() -> dict[str, ng.Topology]:
+    """Every shipped topology of 64 inputs and 10 outputs."""
+    found = {name: ng.load_topology(name) for name in shipped_names()}
+    return {name: t for name, t in found.items() if (len(t.inputs), len(t.outputs)) == (64, 10)}
+
+
+def rows(name: str, topology: ng.Topology, task: ng.Task, variant: str) -> list[dict[str, Any]]:
+    options, arrays, rates = VARIANTS[variant]
+    activation = options.get("forward_activation", "tanh")
+    options = {key: value for key, value in options.items() if key != "forward_activation"}
+    genome, rule = ng.backprop_genome(1.0, loss="softmax_cross_entropy", activation=activation, normalization="batch")
+    problem = ng.Problem(ng.Network(topology, rule.replace(**options)), task)
+    keys = jax.random.split(jax.random.key(2027), SEEDS)
+    found = []
+    for rate in rates:
+        tried = genome.replace(synapse_update=-rate, **arrays)
+        loss, hits = genome_curves(problem, tried, keys=keys, at=AT, batch_size=128, judged_on="validation", query_size=360)
+        for index, step in enumerate(AT):
+            row = {"graph": name, "task": task.name, "variant": variant, "rate": rate, "step": step}
+            finite = np.isfinite(loss[:, index])
+            accuracy = float(np.where(finite, hits[:, index], 0).mean())
+            found.append(row | {"accuracy": accuracy, "failed": int((~finite).sum()), "seeds": SEEDS})
+    return found
+
+
+def run(path: Path, names: list[str], variants: list[str]) -> None:
+    known = set()
+    if path.exists():
+        known = {(r["graph"], r["variant"]) for r in map(json.loads, path.read_text().splitlines())}
+    digits = ng.get_task("digits")
+    places = {name: (topology, digits) for name, topology in graphs().items()}
+    if any(name.startswith("mnist") for name in names):
+        mnist = ng.get_task("mnist/10x10")
+        places |= {f"mnist depth {d}": (mlp(100, *[64] * d, 10), mnist) for d in (1, 2, 4, 6, 8, 10)}
+    chosen = [n for n in places if not names or n in names or ("mnist" in names and n.startswith("mnist"))]
+    for variant in variants or VARIANTS:
+        for name in chosen:
+            if (name, variant) in known:
+                continue
+            begun = time.perf_counter()
+            found = rows(name, *places[name], variant)
+            with path.open("a") as stream:
+                stream.writelines(json.dumps(row) + "\n" for row in found)
+            best = {step: max(r["accuracy"] for r in found if r["step"] == step) for step in AT}
+            print(f"{variant}: {name}: {best} in {time.perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
+            jax.clear_caches()
+
+
+def table(path: Path) -> None:
+    data = [json.loads(line) for line in path.read_text().splitlines()]
+    for task in dict.fromkeys(row["task"] for row in data):
+        print(f"\n{task}\n| variant | graphs |" + "".join(f" {s}: one rate | worst | best for each |" for s in AT) + " at chance |")
+        print("|---" * (3 + 3 * len(AT)) + "|")
+        for variant in VARIANTS:
+            mine = [row for row in data if row["variant"] == variant and row["task"] == task]
+            names = list(dict.fromkeys(row["graph"] for row in mine))
+            if not names:
+                continue
+            scores = {(r["graph"], r["rate"], r["step"]): r["accuracy"] for r in mine}
+            rates = sorted({row["rate"] for row in mine})
+            # One rate for all graphs and step counts: the best on average over both.
+            rate = max(rates, key=lambda r: np.mean([scores[n, r, s] for n in names for s in AT]))
+            cells, lost = "", 0
+            for step in AT:
+                one = [scores[name, rate, step] for name in names]
+                best = np.mean([max(scores[name, r, step] for r in rates) for name in names])
+                worst = int(np.argmin(one))
+                lost += sum(a < CHANCE for a in one)
+                cells += f" {np.mean(one):.3f} | {one[worst]:.3f} {names[worst]} | {best:.3f} |"
+            print(f"| {variant}, {rate:g} | {len(names)} |{cells} {lost} |")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["run", "table"])
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--graphs", default="")
+    parser.add_argument("--variants", default="")
+    given = parser.parse_args()
+    if given.what == "table":
+        table(given.file)
+    else:
+        run(given.file, *([v for v in text.split(";") if v] for text in (given.graphs, given.variants)))
