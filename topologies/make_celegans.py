@@ -24,7 +24,7 @@ import networkx as nx
 from neurograph.topology import Topology, from_networkx, save_topology
 
 HERE = Path(__file__).parent
-INPUTS, OUTPUTS, TICKS = 64, 10, 4
+INPUTS, OUTPUTS, TICKS, REACH = 64, 10, 12, 4  # REACH: ticks after which every input has reached every output
 KINDS = ("sensory", "inter", "motor")
 SENSORY = ("amphid", "cephalic", "mechanosensory", "o2, co2", "phasmid", "touch")
 
