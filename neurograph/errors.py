@@ -27,6 +27,7 @@ __all__ = [
     "NeurographError",
     "PlanError",
     "RuleError",
+    "SettlingWarning",
     "ShapeError",
     "SpecError",
     "TaskError",
@@ -140,6 +141,10 @@ class ExperimentError(NeurographError, ValueError):
       ...     print(error)
       no-such-run: no such folder; expected the folder of a run
     """
+
+
+class SettlingWarning(UserWarning):
+    """The ticks of a graph with cycles end before its states have settled: a step is not at the fixed point."""
 
 
 class MissingExtraError(NeurographError, ImportError):

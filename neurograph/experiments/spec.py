@@ -148,7 +148,9 @@ class _SearchSpec(_TrainingSpec):
         """Fields and their scales."""
         from neurograph.genome import effective_fields
 
-        fields = effective_fields(rule) if self.fields is None else tuple(self.fields)
+        # A product's gate does what its matrices can do as well, and runs of older versions had none.
+        known = tuple(name for name in effective_fields(rule) if name != "backward_keep")
+        fields = known if self.fields is None else tuple(self.fields)
         return fields, tuple(self.scales.items())
 
 

@@ -6,6 +6,7 @@ stage of the plan.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,8 +14,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
-from neurograph.errors import PlanError, ShapeError
+from neurograph.errors import PlanError, SettlingWarning, ShapeError
 from neurograph.genome import AnyGenome, LayeredGenome, genome_of_neurons
 from neurograph.genome.rule import Rule
 from neurograph.network.kernels import FORWARD
@@ -29,6 +31,7 @@ from neurograph.topology.graph import Topology
 
 __all__ = ["Network"]
 
+UNSETTLED = 0.1  # a last tick that moves a state by more has not settled
 PRECISIONS = ("float32", "float64", "bfloat16", "float16")
 
 
@@ -64,6 +67,8 @@ class Network(Wiring):
       >>> float((prediction.argmax(1) == query.y.argmax(1)).mean()) > 0.8
       True
     """
+
+    _warned = False  # about ticks that have not settled
 
     def __init__(self, topology: Topology, rule: Rule, kernel: str = "auto", *, precision: str | None = None):
         self.topology, self.rule, self.precision = topology, rule, precision
@@ -261,7 +266,9 @@ class Network(Wiring):
         x, y = self._check_batch(x, y)
         self._check_call(genome, synapses, x)
         self._check_key(key)
-        return _jit_step(self, genome, synapses, x, y, index, key)
+        learned, outputs, settling = _jit_step(self, genome, synapses, x, y, index, key, self._watches(genome, synapses, x))
+        self._warn(settling)
+        return learned, outputs
 
     def trace(
         self, genome: AnyGenome, synapses: Synapses, x: Any, y: Any, *, index: Any = 0, key: jax.Array | None = None
@@ -296,7 +303,30 @@ class Network(Wiring):
         xs, ys = self._check_batch(xs, ys, lead=1)
         self._check_call(genome, synapses, xs)
         self._check_key(key)
-        return _jit_unroll(self, genome, synapses, xs, ys, index, key, checkpoint)
+        watch = self._watches(genome, synapses, xs)
+        learned, outputs, settling = _jit_unroll(self, genome, synapses, xs, ys, index, key, checkpoint, watch)
+        self._warn(settling)
+        return learned, outputs
+
+    def _watches(self, *arguments: Any) -> bool:
+        """Whether to find out how ticks settle: of a graph with cycles, where no other program is being traced."""
+        cyclic = any(phase.cyclic for phase in self.plan.phases)
+        return cyclic and not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(arguments))
+
+    def _warn(self, settling: list[tuple[jax.Array, jax.Array]]) -> None:
+        """Warn, once, where the last forward tick still moved a state far."""
+        if self._warned or not settling:
+            return
+        self._warned = True  # looked at once: later calls do not wait for their results
+        moved = max(float(np.max(moved)) for moved, _ in settling)
+        if moved > UNSETTLED:
+            ticks = max(int(np.max(count)) for _, count in settling)
+            warnings.warn(
+                f"after {ticks} ticks the states of this graph's cycles have not settled: the last tick moved one by {moved:.2g},"
+                " so a learning step is not at the fixed point; more ticks, damping (with_schedule), or smaller synapses help",
+                SettlingWarning,
+                stacklevel=3,
+            )
 
     def predict(self, genome: AnyGenome, synapses: Synapses, x: Any, *, statistics: Moments = None) -> jax.Array:
         """Forward pass only, without noise: state 0 of the outputs, [B, n_out].
@@ -357,9 +387,10 @@ def _jit_unpack(kernel, weights):
     return kernel.unpack(weights)
 
 
-@jax.jit
-def _jit_step(network, genome, synapses, x, y, index, key):
-    return learning_step(network, genome, synapses, x, y, index, key, False)
+@partial(jax.jit, static_argnums=(7,))
+def _jit_step(network, genome, synapses, x, y, index, key, watch):
+    found = learning_step(network, genome, synapses, x, y, index, key, False, watch)
+    return found if watch else (*found, [])
 
 
 @jax.jit
@@ -367,15 +398,17 @@ def _jit_trace(network, genome, synapses, x, y, index, key):
     return learning_step(network, genome, synapses, x, y, index, key, True)
 
 
-@partial(jax.jit, static_argnums=(7,))
-def _jit_unroll(network: Any, genome: Any, synapses: Any, xs: Any, ys: Any, index: Any, key: Any, checkpoint: bool):
+@partial(jax.jit, static_argnums=(7, 8))
+def _jit_unroll(network: Any, genome: Any, synapses: Any, xs: Any, ys: Any, index: Any, key: Any, checkpoint: bool, watch: bool):
     def body(synapses: Any, inputs: Any) -> Any:
         index, x, y = inputs
         step_key = None if key is None else jax.random.fold_in(key, index)
-        return learning_step(network, genome, synapses, x, y, index, step_key, False)
+        learned, *rest = learning_step(network, genome, synapses, x, y, index, step_key, False, watch)
+        return learned, rest
 
     body = jax.checkpoint(body) if checkpoint else body
-    return jax.lax.scan(body, with_states(network, synapses, xs[0]), (index + jnp.arange(xs.shape[0]), xs, ys))
+    learned, rest = jax.lax.scan(body, with_states(network, synapses, xs[0]), (index + jnp.arange(xs.shape[0]), xs, ys))
+    return (learned, rest[0], jax.tree.map(lambda leaf: leaf[-1:], rest[1]) if watch else [])
 
 
 @jax.jit

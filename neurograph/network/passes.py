@@ -194,12 +194,18 @@ def _ticks(
     records = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     rest = [{name: value for name, value in record.items() if name != "moments"} for record in records]
     far = jnp.asarray(jnp.inf, start[0].dtype)
-    compare = watch or tolerance > 0
+
+    def distance(out: list[jax.Array], current: list[jax.Array]) -> jax.Array:
+        return jnp.stack([jnp.max(jnp.abs(a - b)) for a, b in zip(out, current, strict=True)]).max()
 
     def run(carry: Any, index: Any, known: Any) -> Any:
         current, _, _, _, count = carry
         out, made = tick(index, current, known)
-        moved = jnp.stack([jnp.max(jnp.abs(a - b)) for a, b in zip(out, current, strict=True)]).max() if compare else far
+        moved = far
+        if tolerance > 0:
+            moved = distance(out, current)
+        elif watch:  # the last tick alone is looked at
+            moved = jax.lax.cond(index == phase.ticks - 1, distance, lambda *_: far, out, current)
         made, used = [{**record} for record in made], []
         for record in made:
             used.append(record.pop("moments", None))

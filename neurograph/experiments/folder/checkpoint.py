@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,12 @@ def save_checkpoint(path: Path, state: Any, *, config: dict[str, Any], extra: di
 
 
 def load_checkpoint(
-    path: Path, like: Any, *, config: dict[str, Any], upgrade: Callable[[dict[str, Any]], dict[str, Any]] = lambda then: then
+    path: Path,
+    like: Any,
+    *,
+    config: dict[str, Any],
+    upgrade: Callable[[dict[str, Any]], dict[str, Any]] = lambda then: then,
+    added: Mapping[str, str | None] | None = None,
 ) -> tuple[Any, dict[str, Any]]:
     """Reads a file of `save_checkpoint`.
 
@@ -48,6 +53,8 @@ def load_checkpoint(
       like: a pytree of the same structure, whose leaves are replaced; NumPy leaves stay NumPy arrays.
       config: must equal the configuration that the checkpoint was written under.
       upgrade: completes the configuration of an older version before the two are compared.
+      added: fields that an older version did not have: the field beside it that each takes its value from, or None where it
+        stays as it is in `like`.
 
     Returns:
       `(state, extra)`.
@@ -71,6 +78,11 @@ def load_checkpoint(
     with np.load(io.BytesIO(body)) as arrays:
         stored = {name: arrays[name] for name in arrays.files}
     leaves = _leaves(like)
+    for place in set(leaves) - set(stored):
+        owner, _, field = place.rpartition(".")
+        if added and field in added:
+            source = added[field]
+            stored[place] = np.asarray(leaves[place]) if source is None else stored[f"{owner}.{source}"]
     if set(stored) != set(leaves):
         raise ExperimentError(f"{path}: holds other arrays than this version of neurograph writes")
     restored = [_like(leaf, stored[place]) for place, leaf in leaves.items()]

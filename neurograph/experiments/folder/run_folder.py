@@ -25,6 +25,9 @@ __all__ = ["RunFolder", "start_genome"]
 
 START = "start_genome.json"
 
+# Arrays of a genome that checkpoints of older versions lack.
+ADDED = {"backward_keep": "neuron_keep"} | dict.fromkeys(("update_power", "error_power", "depth_power", "trace_keep", "damping"))
+
 # Keys that may differ between a run and its continuation: the final test, the devices, event files.
 FREE = {"transfer", "devices", "tensorboard"}
 
@@ -57,7 +60,9 @@ class RunFolder:
             raise ExperimentError(f"{folder}: not empty; continue it with --resume, or choose another folder with --out")
         self.state, self.extra = like, {"step": 0, "seconds": 0.0, "lines": 0}
         if resume and self.checkpoint.exists():
-            self.state, self.extra = load_checkpoint(self.checkpoint, like, config=self.config, upgrade=partial(_upgraded, spec))
+            self.state, self.extra = load_checkpoint(
+                self.checkpoint, like, config=self.config, upgrade=partial(_upgraded, spec), added=ADDED
+            )
         self.writes = jax.process_index() == 0
         if jax.process_count() > 1:
             from jax.experimental import multihost_utils
