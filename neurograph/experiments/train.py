@@ -57,7 +57,7 @@ def meta_train(
     """
     experiment = Experiment(spec, base, folder if resume and (folder / "checkpoint").exists() else None)
     training, unroll, optimizer = spec.training, spec.unroll, experiment.optimizer
-    run = RunFolder(spec, folder, resume=resume, like=experiment.initial_state())
+    run = RunFolder(spec, folder, resume=resume, like=experiment.initial_state(), rule=experiment.rule)
     run.keep(experiment.files)
     if spec.start.genome and experiment.start_file:
         run.keep_start(spec.start.genome, experiment.start_file)

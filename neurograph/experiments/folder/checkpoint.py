@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,12 @@ def save_checkpoint(path: Path, state: Any, *, config: dict[str, Any], extra: di
 
 
 def load_checkpoint(
-    path: Path, like: Any, *, config: dict[str, Any], upgrade: Callable[[dict[str, Any]], dict[str, Any]] = lambda then: then
+    path: Path,
+    like: Any,
+    *,
+    config: dict[str, Any],
+    upgrade: Callable[[dict[str, Any]], dict[str, Any]] = lambda then: then,
+    optional: Collection[str] = (),
 ) -> tuple[Any, dict[str, Any]]:
     """Reads a file of `save_checkpoint`.
 
@@ -48,6 +53,7 @@ def load_checkpoint(
       like: a pytree of the same structure, whose leaves are replaced; NumPy leaves stay NumPy arrays.
       config: must equal the configuration that the checkpoint was written under.
       upgrade: completes the configuration of an older version before the two are compared.
+      optional: names of fields that an older version may not have written: they stay as in `like`.
 
     Returns:
       `(state, extra)`.
@@ -71,9 +77,10 @@ def load_checkpoint(
     with np.load(io.BytesIO(body)) as arrays:
         stored = {name: arrays[name] for name in arrays.files}
     leaves = _leaves(like)
-    if set(stored) != set(leaves):
-        raise ExperimentError(f"{path}: holds other arrays than this version of neurograph writes")
-    restored = [_like(leaf, stored[place]) for place, leaf in leaves.items()]
+    later = {place for place in leaves if place.rpartition(".")[2] in optional}
+    if wrong := sorted((set(leaves) ^ set(stored)) - later):
+        raise ExperimentError(f"{path}: holds other arrays than this version of neurograph writes; they differ in {wrong[0]}")
+    restored = [_like(leaf, stored[place]) if place in stored else leaf for place, leaf in leaves.items()]
     return jax.tree.unflatten(jax.tree.structure(like), restored), header["extra"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -18,8 +19,9 @@ from neurograph.experiments.folder.checkpoint import load_checkpoint, save_check
 from neurograph.experiments.folder.topologies import keep_topology
 from neurograph.experiments.spec import ExperimentSpec, dump_experiment
 from neurograph.files import write_atomically
-from neurograph.genome import GenomeFile, load_genome_file, save_genome
+from neurograph.genome import Genome, GenomeFile, effective_fields, load_genome_file, save_genome
 from neurograph.genome.files import genome_file
+from neurograph.genome.rule import Rule
 
 __all__ = ["RunFolder", "start_genome"]
 
@@ -38,7 +40,8 @@ class RunFolder:
       spec: the experiment.
       folder: made if missing.
       resume: whether to go on from the checkpoint, if there is one.
-      like: a state of the run, for its structure.
+      like: the first state of the run.
+      rule: rule of its genomes. Arrays without effect under it may be missing from a checkpoint of an older version.
 
     Attributes:
       state: as checkpointed, or `like`.
@@ -48,7 +51,7 @@ class RunFolder:
       ExperimentError: the folder holds another run, or its checkpoint is damaged or belongs to another configuration.
     """
 
-    def __init__(self, spec: ExperimentSpec, folder: Path, *, resume: bool, like: Any):
+    def __init__(self, spec: ExperimentSpec, folder: Path, *, resume: bool, like: Any, rule: Rule):
         self.folder, self.checkpoint, self.metrics = folder, folder / "checkpoint", folder / "metrics.jsonl"
         self.config = spec.model_dump(mode="json", exclude=FREE)
         if folder.exists() and not folder.is_dir():
@@ -57,7 +60,9 @@ class RunFolder:
             raise ExperimentError(f"{folder}: not empty; continue it with --resume, or choose another folder with --out")
         self.state, self.extra = like, {"step": 0, "seconds": 0.0, "lines": 0}
         if resume and self.checkpoint.exists():
-            self.state, self.extra = load_checkpoint(self.checkpoint, like, config=self.config, upgrade=partial(_upgraded, spec))
+            idle = {field.name for field in dataclasses.fields(Genome)} - {*effective_fields(rule)}
+            options = {"config": self.config, "upgrade": partial(_upgraded, spec), "optional": idle}
+            self.state, self.extra = load_checkpoint(self.checkpoint, like, **options)
         self.writes = jax.process_index() == 0
         if jax.process_count() > 1:
             from jax.experimental import multihost_utils
