@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from meta_runs import METHODS, genome_of, numbers, write_experiments
@@ -18,6 +22,7 @@ import neurograph as ng
 from neurograph.experiments.folder.tensorboard import EventWriter
 from neurograph.experiments.spec import load_experiment
 from neurograph.experiments.train import meta_train
+from neurograph.experiments.transfer.cells import LATER_OPTIONS, genome_key
 from neurograph.meta import gradient
 
 PROGRAM = Path(__file__).parents[1] / "meta_runs.py"
@@ -172,3 +177,49 @@ def test_without_tensorboardx_the_extra_is_named(tmp_path: Path, monkeypatch):
 def test_options_that_do_not_fit_are_named(name: str, override: str, message: str, folder: Path):
     with pytest.raises(ng.NeurographError, match=message):
         meta_train(load_experiment(folder / f"{name}.yaml", (override,)), folder / "run", base=folder)
+
+
+def _forget(checkpoint: Path, names: set[str]) -> None:
+    """Rewrites a checkpoint as a version without these arrays of a genome wrote it."""
+    header, _, body = checkpoint.read_bytes().partition(b"\n")
+    with np.load(io.BytesIO(body)) as arrays:
+        kept = {place: arrays[place] for place in arrays.files if place.rpartition(".")[2] not in names}
+        assert len(kept) < len(arrays.files)
+    buffer = io.BytesIO()
+    np.savez(buffer, **kept)
+    text = json.dumps(json.loads(header) | {"sha256": hashlib.sha256(buffer.getvalue()).hexdigest()})
+    checkpoint.write_bytes(text.encode() + b"\n" + buffer.getvalue())
+
+
+@pytest.mark.parametrize("name", ["gradient", "cma"])
+def test_a_run_begun_before_an_array_without_effect_came_goes_on_to_the_same_result(tmp_path: Path, name: str):
+    write_experiments(tmp_path)
+    spec = load_experiment(tmp_path / f"{name}.yaml", ("training.meta_steps=6", "training.validate_every=4"))
+
+    def stop(record):
+        if record["step"] == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        meta_train(spec, tmp_path / "run", base=tmp_path, progress=stop)
+    shutil.copytree(tmp_path / "run", tmp_path / "old")
+    _forget(tmp_path / "old/checkpoint", {"damping", "trace_keep"})
+    for folder in ("run", "old"):
+        meta_train(spec, tmp_path / folder, base=tmp_path, resume=True)
+    assert genome_of(tmp_path / "old") == genome_of(tmp_path / "run")
+    assert numbers(tmp_path / "old") == numbers(tmp_path / "run")
+    _forget(tmp_path / "old/checkpoint", {"synapse_keep"})
+    with pytest.raises(ng.ExperimentError, match=r"holds other arrays.*synapse_keep"):
+        meta_train(spec, tmp_path / "old", base=tmp_path, resume=True)
+
+
+def test_options_that_came_later_are_in_the_key_of_a_cell_where_they_have_an_effect():
+    rule = ng.Rule()
+    genome = ng.Genome.near_backprop(jax.random.key(0), rule)
+    key = genome_key(genome, rule)
+    assert key is not None
+    assert not {*key["rule"]} & {*LATER_OPTIONS}
+    assert genome_key(genome.replace(damping=0.5), rule) == key
+    damped = rule.replace(learned_damping=True)
+    assert genome_key(genome, damped) != key
+    assert genome_key(genome.replace(damping=0.5), damped) != genome_key(genome, damped)

@@ -83,8 +83,8 @@ def load_checkpoint(
         if added and field in added:
             source = added[field]
             stored[place] = np.asarray(leaves[place]) if source is None else stored[f"{owner}.{source}"]
-    if set(stored) != set(leaves):
-        raise ExperimentError(f"{path}: holds other arrays than this version of neurograph writes")
+    if wrong := sorted(set(leaves) ^ set(stored)):
+        raise ExperimentError(f"{path}: holds other arrays than this version of neurograph writes; they differ in {wrong[0]}")
     restored = [_like(leaf, stored[place]) for place, leaf in leaves.items()]
     return jax.tree.unflatten(jax.tree.structure(like), restored), header["extra"]
 

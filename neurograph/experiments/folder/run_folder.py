@@ -41,7 +41,7 @@ class RunFolder:
       spec: the experiment.
       folder: made if missing.
       resume: whether to go on from the checkpoint, if there is one.
-      like: a state of the run, for its structure.
+      like: the first state of the run.
 
     Attributes:
       state: as checkpointed, or `like`.

@@ -12,7 +12,7 @@ import numpy as np
 
 from neurograph.errors import RuleError
 from neurograph.files import write_atomically
-from neurograph.genome import AnyGenome
+from neurograph.genome import AnyGenome, effective_fields
 from neurograph.genome.rule import Rule
 from neurograph.tasks import Task
 
@@ -21,13 +21,26 @@ __all__ = ["FORMAT", "genome_key", "keep_cell", "stored_cell", "task_key"]
 
 FORMAT = "neurograph-transfer-cell"
 
+# Options and arrays that came after the first stored cells: those without effect stand in no key, so that these are found again.
+LATER_OPTIONS = ("backward_normalization", "synapse_derivative", "update_normalization", "synapse_trace", "learned_damping")
+LATER_ARRAYS = ("backward_keep", "update_power", "error_power", "depth_power", "trace_keep", "damping")
+
 
 def genome_key(genome: AnyGenome, rule: Rule) -> dict[str, Any] | None:
     """Returns the part of a key that stands for a genome; None, and no cell is kept, if an activation of its rule has no name."""
     try:
-        return {"rule": rule.to_dict(), "layers_by": getattr(genome, "by", None), "arrays": _digest(genome.to_dict())}
+        options, first = rule.to_dict(), Rule().to_dict()
     except RuleError:
         return None
+    options = {name: value for name, value in options.items() if name not in LATER_OPTIONS or value != first[name]}
+    idle = {*LATER_ARRAYS} - {*effective_fields(rule)}
+    arrays = _without(genome.to_dict(), idle)
+    return {"rule": options, "layers_by": getattr(genome, "by", None), "arrays": _digest(arrays)}
+
+
+def _without(arrays: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    """Returns the arrays, of a genome or of each layer, without those of these names."""
+    return {k: _without(v, names) if isinstance(v, dict) else v for k, v in arrays.items() if k not in names}
 
 
 def task_key(task: Task, name: str) -> dict[str, Any]:
