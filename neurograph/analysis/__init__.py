@@ -1,4 +1,4 @@
-"""What kind of rule is a genome? Tools after section 3.5 and appendices A and B; see docs/analysis.md."""
+"""Tools that find which kind of rule a genome is, after section 3.5 and appendices A and B; see docs/analysis.md."""
 
 from neurograph._lazy import attach
 

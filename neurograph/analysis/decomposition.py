@@ -37,7 +37,7 @@ class Decomposition:
     alignment: Float[np.ndarray, "k k"]
 
     def summary(self) -> str:
-        """Return the result in words."""
+        """Returns the result in words."""
         text = ", ".join(f"{name.split('_')[0]} {100 * s['backprop']:.0f} %" for name, s in self.shares.items())
         e, d = np.unravel_index(np.argmax(self.alignment), self.alignment.shape)
         return (
@@ -47,7 +47,7 @@ class Decomposition:
 
 
 def _shares(matrix: Float[np.ndarray, "k k"], template: Float[np.ndarray, "k k"]) -> tuple[dict[str, float], float]:
-    """Return the shares of one matrix, and the coefficient of the template in the first two states."""
+    """Returns the shares of one matrix, and the coefficient of the template in the first two states."""
     head, tail = np.zeros_like(template), template.copy()
     head[:2, :2] = template[:2, :2]
     tail[:2, :2] = 0
@@ -68,7 +68,7 @@ def _shares(matrix: Float[np.ndarray, "k k"], template: Float[np.ndarray, "k k"]
 
 
 def decompose(field: UpdateField, w: np.ndarray | None = None) -> Decomposition:
-    """Split the matrices, and the Hebbian update at w (default: the field's start), into parts.
+    """Splits the matrices, and the Hebbian update at w (default: the field's start), into parts.
 
     The update is linear in the products a_p^e a_q^d, so it is the sum of k^2 parts, one for each row e of nu~ and column d of
     mu~. Oja's term, saturation and decay are left out of it.
@@ -100,7 +100,7 @@ def decompose(field: UpdateField, w: np.ndarray | None = None) -> Decomposition:
 
 
 def _only(genome: Genome, e: int, d: int) -> Genome:
-    """Return the genome with only row e of nu~ and column d of mu~ left, and no decay."""
+    """Returns the genome with only row e of nu~ and column d of mu~ left, and no decay."""
     k = genome.states
     row, column = np.arange(k) == e, np.arange(k) == d
     kept: dict[str, Any] = {

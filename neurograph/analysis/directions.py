@@ -56,12 +56,12 @@ class Alignment:
         return bool(self.falls[-1] == 1.0)
 
     def mean_cosine(self, method: str = "genome") -> float:
-        """Over the steps where it is defined; NaN if nowhere."""
+        """Returns the mean over the steps where the cosine is defined; NaN if there are none."""
         row = self.overall[self.methods.index(method)]
         return float(np.nanmean(row)) if np.isfinite(row).any() else float("nan")
 
     def summary(self) -> str:
-        """In words."""
+        """Returns the result in words."""
         cosines = ", ".join(f"{name} {self.mean_cosine(name):.2f}" for name in self.methods)
         falls = ", ".join(f"{f:.0%} at {s:g}" for s, f in zip(self.scales, self.falls))
         word = (
@@ -79,7 +79,7 @@ class Alignment:
 def feedback_alignment_genome(
     learning_rate: float, *, activation: str = "tanh", loss: str = "softmax_cross_entropy"
 ) -> tuple[Genome, Rule]:
-    """The backprop genome with backward synapses of their own; with `feedback_alignment_step` they stay as they were drawn."""
+    """Returns the backprop genome with backward synapses of their own, which `feedback_alignment_step` leaves as drawn."""
     genome, rule = backprop_genome(learning_rate, activation=activation, loss=loss)
     return genome, rule.replace(symmetric=False, initial_deviation="fan_in")
 
@@ -109,12 +109,11 @@ def alignment(
     scales: Sequence[float] = SCALES,
     key: jax.Array | None = None,
 ) -> Alignment:
-    """Follow the genome, backprop and feedback alignment in full batch, each from fresh synapses, beside the gradient of its
-    own net.
+    """Follows the genome, backprop and feedback alignment in full batch, each beside the gradient of its own network.
 
-    The loss is `query_loss` (softmax cross-entropy; squared error of one output) of the network's own forward pass; its
-    gradient is
-    `jax.grad` with respect to the stored forward numbers and biases. Backprop and feedback alignment run tanh neurons.
+    Each starts from fresh synapses. The loss is `query_loss` (softmax cross-entropy; squared error of one output) of the
+    network's own forward pass; its gradient is `jax.grad` with respect to the stored forward numbers and biases. Backprop and
+    feedback alignment run tanh neurons.
 
     Args:
       field: topology, rule, genome and batch; its start is the genome's.
@@ -129,8 +128,8 @@ def alignment(
     scales = tuple(float(s) for s in scales)
     if steps < 1 or not baseline_rate > 0 or not scales or not all(0 < s <= 1 for s in scales):
         raise AnalysisError(
-            f"alignment: got steps {steps}, baseline_rate {baseline_rate}, scales {scales}; expected steps >= 1, a "
-            f"rate > 0, scales in (0, 1]"
+            f"alignment: got steps {steps}, baseline_rate {baseline_rate}, scales {scales}; expected steps >= 1,"
+            " a rate > 0, scales in (0, 1]"
         )
     topology, x, y = field.network.topology, field.x, field.y
     with float64():
@@ -161,12 +160,12 @@ def alignment(
 
 
 def _levels(places: Sequence[Any]) -> np.ndarray:
-    """Level of each stored forward number or bias, -1 for what does not count; in the order of the raveled `Synapses`."""
+    """Returns the level of each number of the raveled `Synapses`: of forward numbers and biases, -1 for all others."""
     return np.array([-1 if p is None or p.direction == "backward" else p.level for p in places])
 
 
 def _cosines(change: Any, slope: Any, levels: np.ndarray, wanted: Sequence[int]) -> np.ndarray:
-    """[T, levels + 1]: per level, and over all."""
+    """Returns the cosines [T, levels + 1] per level, and over all."""
     change, slope = np.asarray(change), np.asarray(slope)
     found = []
     for level in (*wanted, None):

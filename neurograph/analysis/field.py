@@ -1,8 +1,8 @@
 """`UpdateField`: one learning step in full batch as a vector field on the synapses, with its Jacobian.
 
 The vector holds STORED numbers: symmetric twins, the states of a single-state synapse and the members of a group count once;
-fixed
-synapses and absent biases do not count. Everything is float64 on the reference kernel, which differentiates in forward mode.
+fixed synapses and absent biases do not count. Everything is float64 on the reference kernel, which differentiates in forward
+mode.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
+from jaxtyping import Float, Int
 
 from neurograph.errors import NeurographError
 from neurograph.genome import Genome
@@ -29,15 +30,15 @@ from neurograph.topology.graph import Topology
 __all__ = ["MEMORY", "AnalysisError", "Place", "UpdateField", "as_float64", "float64", "places_of", "require_memory"]
 
 MEMORY = 2**30
-"""Bytes that a tool may use for its largest arrays, unless told otherwise."""
+"""Bytes that a tool may use for its largest arrays, by default."""
 
 
 class AnalysisError(NeurographError, ValueError):
-    """An analysis that cannot be made: says why, and what is allowed."""
+    """An analysis that cannot be made; the message says why, and what is allowed."""
 
 
 def float64() -> AbstractContextManager[Any]:
-    """64-bit numbers inside a `with` block."""
+    """Returns a context in which JAX computes with 64-bit numbers."""
     if not hasattr(jax, "enable_x64"):  # older JAX
         import jax.experimental as home
     else:
@@ -47,14 +48,22 @@ def float64() -> AbstractContextManager[Any]:
 
 
 def as_float64(tree: Any) -> Any:
-    """The same pytree with float64 leaves, inside `float64()`."""
+    """Returns the same pytree with float64 leaves, inside `float64()`."""
     return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf), jnp.float64), tree)
 
 
 @dataclass(frozen=True)
 class Place:
-    """One stored number: `direction` forward, backward or bias; the `level` of its receiving neuron; `name` as "sender->receiver"
-    (of a group's first member; "1" is the constant neuron); `receiver` neuron index; `channel`; `members` how many synapses."""
+    """One stored number.
+
+    Attributes:
+      direction: forward, backward or bias.
+      level: of its receiving neuron.
+      name: "sender->receiver", of a group's first member; "1" is the constant neuron.
+      receiver, sender: indices of neurons.
+      channel: of the synapse.
+      members: how many synapses share it.
+    """
 
     direction: str
     level: int
@@ -66,7 +75,7 @@ class Place:
 
 
 def places_of(network: Network) -> list[Place | None]:
-    """What each number of `ravel_pytree(Synapses(forward, backward))` is; None for storage that no synapse uses.
+    """Returns the place of each number of `ravel_pytree(Synapses(forward, backward))`; None for storage that no synapse uses.
 
     Found by packing the synapses' own numbers, so that it holds for any kernel's storage.
     """
@@ -107,7 +116,7 @@ def places_of(network: Network) -> list[Place | None]:
 
 
 def require_memory(what: str, size: int, cost: Any, limit: int, places: Sequence[Place] = ()) -> None:
-    """Refuse what would not fit, with the size that would.
+    """Refuses arrays that would not fit; the error names the size that would.
 
     Args:
       cost: `cost(size)` in bytes, growing with size.
@@ -143,10 +152,10 @@ class UpdateField:
 
     network: Network
     genome: Genome
-    x: np.ndarray
-    y: np.ndarray
+    x: Float[np.ndarray, "B n_in"]
+    y: Float[np.ndarray, "B n_out"]
     base: Synapses
-    index: np.ndarray  # [N] positions in the raveled base
+    index: Int[np.ndarray, " N"]  # positions in the raveled base
     places: tuple[Place, ...]
     exact: bool  # the step itself returns the update: no digits are lost in new minus old
 
@@ -164,7 +173,7 @@ class UpdateField:
         select: Sequence[str] = ("all",),
         bias: bool = True,
     ) -> UpdateField:
-        """The field at fresh synapses.
+        """Returns the field at fresh synapses.
 
         Args:
           x, y: the whole batch, [B, n_in] and [B, n_out].
@@ -187,7 +196,8 @@ class UpdateField:
             if synapses is None:
                 packed = network.init(genome, key=jax.random.key(0) if key is None else key)
             else:
-                packed = network.pack(**{name: np.asarray(value, np.float64) for name, value in synapses.items()})
+                given: dict[str, Any] = {name: np.asarray(value, np.float64) for name, value in synapses.items()}
+                packed = network.pack(**given)
             base = as_float64(Synapses(packed.forward, packed.backward))
             places = places_of(network)
             chosen = _chosen(places, select, bias)
@@ -205,33 +215,33 @@ class UpdateField:
 
     @property
     def size(self) -> int:
-        """N, the stored numbers of the vector."""
+        """Returns N, the stored numbers of the vector."""
         return len(self.index)
 
     @property
-    def start(self) -> np.ndarray:
-        """[N] float64: the chosen numbers of `base`."""
+    def start(self) -> Float[np.ndarray, " N"]:
+        """Returns the chosen numbers of `base`."""
         with float64():
             return np.asarray(ravel_pytree(self.base)[0])[self.index]
 
     def synapses(self, w: Any) -> Synapses:
-        """`base` with the chosen numbers replaced."""
+        """Returns `base` with the chosen numbers replaced."""
         with float64():
             flat, unravel = ravel_pytree(self.base)
             return unravel(flat.at[self.index].set(jnp.asarray(w, jnp.float64)))
 
     def moved(self, w: Any) -> UpdateField:
-        """The same field, starting at w."""
+        """Returns the same field, starting at w."""
         return replace(self, base=self.synapses(w))
 
-    def fresh(self, key: jax.Array) -> np.ndarray:
-        """[N] the chosen numbers of freshly drawn synapses: another random state."""
+    def fresh(self, key: jax.Array) -> Float[np.ndarray, " N"]:
+        """Returns the chosen numbers of freshly drawn synapses: another random state."""
         with float64():
             drawn = self.network.init(self.genome, key=key)
             return np.asarray(ravel_pytree(Synapses(drawn.forward, drawn.backward))[0])[self.index]
 
     def reordered(self, seed: int) -> UpdateField:
-        """The same field with the rows of the batch in another order: equal in exact arithmetic, not in rounding."""
+        """Returns the same field with the rows of the batch in another order: equal in exact arithmetic, not in rounding."""
         order = np.random.default_rng(seed).permutation(len(self.x))
         return replace(self, x=self.x[order], y=self.y[order])
 
@@ -241,21 +251,21 @@ class UpdateField:
             genome = replace(genome, synapse_keep=genome.synapse_keep - 1)
         return self.network, genome, self.x, self.y, self.base, self.index
 
-    def __call__(self, w: Any) -> np.ndarray:
-        """[N] update at w [N], or [M, N] at w [M, N]."""
+    def __call__(self, w: Any) -> Float[np.ndarray, "*M N"]:
+        """Returns the update at w [N], or at each of M rows of w [M, N]."""
         with float64():
             w = jnp.asarray(w, jnp.float64)
             found = _fields(self._arguments(), w if w.ndim > 1 else w[None], self.exact, self._chunk())
             return np.asarray(found if w.ndim > 1 else found[0])
 
-    def jacobian(self, w: Any = None) -> np.ndarray:
-        """[N, N] d g_i / d w_j at w (default: start), by forward mode, some columns at a time."""
+    def jacobian(self, w: Any = None) -> Float[np.ndarray, "N N"]:
+        """Returns d g_i / d w_j at w (default: start), by forward mode, some columns at a time."""
         with float64():
             w = self.start if w is None else w
             return np.asarray(_jacobian(self._arguments(), jnp.asarray(w, jnp.float64), self.exact, self._chunk())).T
 
     def _chunk(self) -> int:
-        """Columns at a time: what one pass keeps per column is about four copies of messages and states."""
+        """Returns how many columns are computed at a time; one column keeps about four copies of messages and states."""
         topology, rule = self.network.topology, self.network.rule
         one = 32 * len(self.x) * rule.states * (topology.num_synapses + topology.num_neurons)
         return int(np.clip(2**27 // max(one, 1), 1, 64))
@@ -316,7 +326,7 @@ def _fields(arguments: Any, ws: jax.Array, exact: bool, chunk: int) -> jax.Array
 
 @partial(jax.jit, static_argnums=(2, 3))
 def _jacobian(arguments: Any, w: jax.Array, exact: bool, chunk: int) -> jax.Array:
-    """[columns, N]: the transpose of the Jacobian."""
+    """Returns the transpose of the Jacobian."""
     update = _field(arguments, exact)
 
     def column(number: jax.Array) -> jax.Array:

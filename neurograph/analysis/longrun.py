@@ -43,12 +43,12 @@ class LongRun:
 
     @property
     def failed(self) -> int:
-        """Seeds whose numbers were not finite at the end."""
+        """Returns the number of seeds whose numbers were not finite at the end."""
         return int((~np.isfinite(self.norms[:, -1]).all(1)).sum())
 
     @property
     def growth(self) -> float:
-        """Exponent p of |w| ~ steps^p over the second half of the run (median seed and level): 0 is bounded, 1 is linear."""
+        """Returns the exponent p of |w| ~ steps^p over the second half (median seed and level): 0 is bounded, 1 is linear."""
         half = self.at >= max(self.at[-1] / 2, 1)
         with np.errstate(all="ignore"):
             end, middle = np.log(self.norms[:, -1]), np.log(self.norms[:, half][:, 0])
@@ -57,19 +57,19 @@ class LongRun:
         return float(np.median(finite)) if len(finite) else float("nan")
 
     def summary(self) -> str:
-        """In words."""
+        """Returns the result in words."""
         best = median(self.accuracy)
         power = "" if np.isnan(self.growth) else f" (|w| ~ steps^{self.growth:.2f} in the second half)"
         return (
             f"{len(self.norms)} runs of {self.at[-1]:,} steps, {self.failed} not finite at the end: median accuracy at most "
-            f"{best.max():.3f} (step {self.at[int(best.argmax())]:,}), {best[-1]:.3f} at the end; synapses grew "
-            f"{_growth(self.norms)}"
-            f"{power}; neurons above {self.limit}: {median(self.saturated)[-1]:.0%}, silent: {median(self.silent)[-1]:.0%}"
+            f"{best.max():.3f} (step {self.at[int(best.argmax())]:,}), {best[-1]:.3f} at the end; synapses grew"
+            f" {_growth(self.norms)}{power}; neurons above {self.limit}: {median(self.saturated)[-1]:.0%}, silent:"
+            f" {median(self.silent)[-1]:.0%}"
         )
 
 
 def median(values: np.ndarray) -> np.ndarray:
-    """Over the first axis, of what is finite; NaN where nothing is."""
+    """Returns the median over the first axis of the finite values; NaN where there are none."""
     masked = np.ma.masked_invalid(values)
     return np.ma.median(masked, axis=0).filled(np.nan) if masked.ndim > 1 else np.asarray(np.ma.median(masked))
 
@@ -91,7 +91,7 @@ def long_run(
     limit: float = 0.95,
     key: jax.Array | None = None,
 ) -> LongRun:
-    """Learn for long on fresh batches and watch synapses and neurons; the query is judged on the task's validation split.
+    """Learns for long on fresh batches and records synapses and neurons; the query is judged on the task's validation split.
 
     Args:
       problem: network (any kernel) and task.
@@ -152,7 +152,7 @@ def _runs(problem: Any, genome: Any, keys: Any, at: Any, batch_size: int, query_
     def run(key: jax.Array) -> dict[str, jax.Array]:
         data_key, init_key, noise_key, problem_key = jax.random.split(key, 4)
         own = task.instance(problem_key, "validation")
-        # A family's problem is one of validation throughout; of a data set only the query is.
+        # A family's problem belongs to validation altogether; a data set's query alone does.
         split = "validation" if task.is_family else "train"
         query = own.sample(jax.random.fold_in(data_key, 2**31 - 1), query_size, "validation")
 

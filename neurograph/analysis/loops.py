@@ -36,16 +36,16 @@ class Circulation:
 
     @property
     def relative(self) -> np.ndarray:
-        """[L] |integral| / scale, 0 to 1."""
+        """Returns |integral| / scale per loop, 0 to 1."""
         return np.abs(self.integral) / np.maximum(self.scale, np.finfo(float).tiny)
 
     @property
     def nonzero(self) -> int:
-        """Circles whose integral is more than five times its error: each one shows that g is no gradient."""
+        """Returns the number of circles whose integral exceeds five times its error: each shows that g is no gradient."""
         return int((np.abs(self.integral) > 5 * self.error).sum())
 
     def summary(self) -> str:
-        """In words."""
+        """Returns the result in words."""
         off = self.error / np.maximum(self.scale, np.finfo(float).tiny)
         verdict = (
             f"{self.nonzero} of {len(self.integral)} circles have work left over: not a gradient"
@@ -61,7 +61,7 @@ class Circulation:
 def circulation(
     field: UpdateField, *, loops: int = 8, radius: float = 0.5, max_points: int = 512, key: jax.Array | None = None
 ) -> Circulation:
-    """Line integral of the update around circles in random planes of synapse space, centred at the field's start.
+    """Integrates the update around circles in random planes of synapse space, centred at the field's start.
 
     Zero for every gradient (fundamental theorem of calculus), so one clear value refutes a loss, over a whole region and not
     at one state as the Jacobian does.
@@ -145,11 +145,11 @@ class ClosedCurves:
 
     @property
     def found(self) -> int:
-        """Closed integral curves found: one is enough to refute every loss in every metric."""
+        """Returns the number of closed integral curves found: one is enough to refute every loss in every metric."""
         return self.outcome.count("closed")
 
     def summary(self) -> str:
-        """In words."""
+        """Returns the result in words."""
         kinds = ", ".join(
             f"{self.outcome.count(kind)} {kind}" for kind in ("closed", "rest", "away", "open") if kind in self.outcome
         )
@@ -166,7 +166,7 @@ class ClosedCurves:
 
 
 def closed_curves(field: UpdateField, *, starts: int = 2, time: float = 100.0, key: jax.Array | None = None) -> ClosedCurves:
-    """Follow the flow dw/dt = g(w) (learning with small steps; time 1 is one full step) and look for curves that close.
+    """Follows the flow dw/dt = g(w) (learning with small steps; time 1 is one full step) and looks for curves that close.
 
     Args:
       starts: curves; the first from the field's start, others from fresh synapses.
@@ -193,7 +193,7 @@ def closed_curves_of(
     evaluations: int = 4000,
     jacobian: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> ClosedCurves:
-    """`closed_curves` of any field [N] -> [N] from given starts; a curve may take `evaluations` of the field."""
+    """Follows curves of any field [N] -> [N] from given starts; a curve may take `evaluations` of the field."""
     times = np.linspace(0, time, samples)
     rows: list[tuple[str, float, float, float, bool]] = []
     norms = np.full((len(starts), samples), np.nan)
@@ -223,7 +223,7 @@ def closed_curves_of(
 
 
 def _follow(field: Field, start: np.ndarray, times: np.ndarray, evaluations: int) -> tuple[np.ndarray, np.ndarray]:
-    """The curve at `times`, or up to where it blows up or the evaluations are spent: [T', N]; and g at the start."""
+    """Returns the curve at `times`, or up to where it blows up or the evaluations are spent: [T', N]; and g at the start."""
     used, first = 0, field(start)
 
     class Spent(Exception):
@@ -254,7 +254,7 @@ def _follow(field: Field, start: np.ndarray, times: np.ndarray, evaluations: int
 
 
 def _nearest_return(curve: np.ndarray) -> float:
-    """The nearest return to a point of the curve after leaving it, over the extent of the excursion; NaN if it never leaves.
+    """Returns how near a curve comes to a point that it left, over the extent of the excursion; NaN if it never leaves.
 
     Distances are to the segments between samples, so that a closed curve's is far below its sampling. Reference points lie in the
     second half, past transients.

@@ -15,9 +15,8 @@ from neurograph.analysis.field import MEMORY, AnalysisError, UpdateField, requir
 __all__ = ["PAPER", "MetricSearch", "metric_of_jacobians", "metric_search", "most_definite"]
 
 PAPER = {"null_dimension": 265, "surviving": 4, "positive_definite": 0}
-"""Appendix A: two states, a 2-input Boolean task, one hidden layer of 5; 4 of 265 basis vectors solve the 100 other systems,
-none of
-them positive definite ("actually had 0 eigenvalues")."""
+"""Appendix A: two states, a 2-input Boolean task, one hidden layer of 5; 4 of 265 basis vectors solve the 100 other systems, and
+none of them is positive definite ("actually had 0 eigenvalues")."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +60,12 @@ class MetricSearch:
 
     @property
     def surviving_definite(self) -> int:
-        """How many of the surviving basis vectors are definite (positive, or negative: then minus g is a metric)."""
+        """Returns how many of the surviving basis vectors are definite (positive, or negative: then minus g is a metric)."""
         e = self.surviving_eigenvalues
         return int(((e[:, :1] > 1e-6) | (e[:, -1:] < -1e-6)).sum()) if len(e) else 0
 
     def table(self) -> list[tuple[str, str, str]]:
-        """Rows (what, here, in the paper)."""
+        """Returns rows (what, here, in the paper)."""
         return [
             ("stored numbers N", str(self.size), "not stated"),
             ("basis vectors of the null space at one state", str(self.null_dimension), str(PAPER["null_dimension"])),
@@ -82,7 +81,7 @@ class MetricSearch:
         ]
 
     def summary(self) -> str:
-        """In words."""
+        """Returns the result in words."""
         verdict = {
             "yes": f"a positive definite metric exists (least eigenvalue {self.least_eigenvalue:.3g}): "
             "generalized gradient descent at these states",
@@ -90,9 +89,8 @@ class MetricSearch:
             "undecided": f"undecided: least eigenvalue {self.least_eigenvalue:.1e}, bound {self.bound:.1e}",
         }[self.positive_definite]
         return (
-            f"{self.size} stored numbers: {self.null_dimension} basis vectors at one state, {self.surviving} of them "
-            f"survive {self.checked} "
-            f"other states; joint null space of dimension {len(self.joint)}; {verdict}; "
+            f"{self.size} stored numbers: {self.null_dimension} basis vectors at one state, {self.surviving} of them"
+            f" survive {self.checked} other states; joint null space of dimension {len(self.joint)}; {verdict}; "
             f"complex eigenvalues at {self.complex_states} of {self.checked + 1} states"
         )
 
@@ -105,7 +103,7 @@ def metric_search(
     key: jax.Array | None = None,
     memory: int = MEMORY,
 ) -> MetricSearch:
-    """Search for a constant metric g with g Q(w) symmetric at the field's start and at `states` other random states.
+    """Searches for a constant metric g with g Q(w) symmetric at the field's start and at `states` other random states.
 
     Args:
       field: the update in full batch; N numbers. The system has N (N + 1) / 2 unknowns: up to about a hundred numbers.
@@ -178,21 +176,23 @@ def _scaled(q: np.ndarray) -> np.ndarray:
 
 
 def _is_complex(q: np.ndarray) -> bool:
-    """Eigenvalues off the real axis by more than 1e-4 of the largest: a nearly defective matrix splits real ones by about
-    1e-8."""
+    """Returns whether eigenvalues lie off the real axis by more than 1e-4 of the largest.
+
+    A nearly defective matrix splits real ones by about 1e-8.
+    """
     values = np.linalg.eigvals(q)
     return bool(np.abs(values.imag).max() > 1e-4 * np.abs(values).max())
 
 
 def _residuals(basis: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """[D, N (N - 1) / 2]: the upper triangle of g Q - (g Q)^T, scaled so that norms are Frobenius norms."""
+    """Returns [D, N (N - 1) / 2], the upper triangle of g Q - (g Q)^T, scaled so that norms are Frobenius norms."""
     product = basis @ q
     rows, columns = np.triu_indices(len(q), 1)
     return 2**0.5 * (product[:, rows, columns] - product[:, columns, rows])
 
 
 def _null_space(q: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    """Singular values of g -> g Q - (g Q)^T on symmetric g, and an orthonormal basis [D, N, N] of its null space."""
+    """Returns the singular values of g -> g Q - (g Q)^T on symmetric g, and an orthonormal basis [D, N, N] of its null space."""
     n = len(q)
     rows, columns = np.triu_indices(n)
     weight = np.where(rows == columns, 1.0, 0.5**0.5)
@@ -219,11 +219,10 @@ def _null_space(q: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray
 
 
 def most_definite(basis: np.ndarray, *, rounds: int = 200, tolerance: float = 1e-9) -> tuple[np.ndarray, float, float]:
-    """The combination of symmetric matrices with the largest least eigenvalue, coefficients in [-1, 1].
+    """Finds the combination of symmetric matrices with the largest least eigenvalue, coefficients in [-1, 1].
 
     A cutting-plane method: the least eigenvalue is the minimum of v^T g v over unit v, so every v gives a linear program that
-    bounds
-    it from above, and its eigenvectors give the next v. Both ends are certificates.
+    bounds it from above, and its eigenvectors give the next v. Both ends are certificates.
 
     Args:
       basis: [D, N, N].
@@ -270,5 +269,5 @@ def most_definite(basis: np.ndarray, *, rounds: int = 200, tolerance: float = 1e
 
 
 def _quadratic(basis: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """[V, D]: v^T g v for every vector (a column) and basis matrix."""
+    """Returns [V, D], v^T g v for every vector (a column) and basis matrix."""
     return np.einsum("iv,dij,jv->vd", vectors, basis, vectors, optimize=True)

@@ -1,4 +1,4 @@
-"""Oja's term (Eq. 8, appendix B): what is derived against the numerical limit of the normalised update."""
+"""Oja's term (Eq. 8, appendix B): the derived terms against the numerical limit of the normalised update."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 
 from neurograph.analysis.field import AnalysisError, as_float64, float64
 from neurograph.genome import Genome
@@ -43,7 +44,7 @@ class OjaLimit:
 
     @property
     def order(self) -> float:
-        """Slope of ln error over ln gamma where rounding is not felt: 1 if the limit is approached linearly."""
+        """Returns the slope of ln error over ln gamma where rounding is not felt: 1 if the limit is approached linearly."""
         use = self.error > 1e-9
         if use.sum() < 2:
             return float("nan")
@@ -51,36 +52,44 @@ class OjaLimit:
 
     @property
     def holds(self) -> bool:
-        """The limit is reached: the smallest error is below 1e-4."""
+        """Returns whether the limit is reached: the smallest error is below 1e-4."""
         return bool(self.error.min() < 1e-4)
 
     def summary(self) -> str:
-        """In words."""
+        """Returns the result in words."""
         ratio = f"{self.second / self.first:.3g} times the first" if self.first else "all there is: the first vanishes, as f~ = 1"
         return (
-            f"Eq. 8 is the limit of the normalised update to {self.error.min():.1e} (order {self.order:.2f} in "
-            f"gamma); its second term is "
-            f"{ratio}; the rule's own option equals the first term to {self.own:.1e}"
+            f"Eq. 8 is the limit of the normalised update to {self.error.min():.1e} (order {self.order:.2f} in"
+            f" gamma); its second term is {ratio}; the rule's own option equals the first term to {self.own:.1e}"
         )
 
 
 def derived_terms(
-    w: np.ndarray, hebbian: np.ndarray, keep: float, update: float, owner: np.ndarray, count: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The two terms of Eq. 8 for synapses w [M, k] arriving at neurons `owner` [M].
+    w: Float[np.ndarray, "M k"],
+    hebbian: Float[np.ndarray, "M k"],
+    keep: float,
+    update: float,
+    owner: Int[np.ndarray, " M"],
+    count: int,
+) -> tuple[Float[np.ndarray, "M k"], Float[np.ndarray, "M k"]]:
+    """Returns the two terms of Eq. 8 for synapses w [M, k] arriving at neurons `owner` [M].
 
     -(f~ - 1) w sum_r w_r^2, and -eta~ w sum_r w_r h_r, sums over the synapses (and bias) of the same neuron and channel.
 
     Args:
-      hebbian: [M, k] h, before the gate eta~ (`update`); keep: f~; count: neurons.
+      hebbian: h, before the gate eta~ (`update`).
+      keep: f~.
+      count: number of neurons.
     """
+    decay = -(keep - 1) * w * _per_neuron(w * w, owner, count)
+    return decay, -update * w * _per_neuron(w * hebbian, owner, count)
 
-    def total(values: np.ndarray) -> np.ndarray:
-        found = np.zeros((count, values.shape[1]))
-        np.add.at(found, owner, values)
-        return found[owner]
 
-    return -(keep - 1) * w * total(w * w), -update * w * total(w * hebbian)
+def _per_neuron(values: Float[np.ndarray, "M k"], owner: Int[np.ndarray, " M"], count: int) -> Float[np.ndarray, "M k"]:
+    """Returns at every synapse the sum over all synapses of the same neuron."""
+    found = np.zeros((count, values.shape[1]))
+    np.add.at(found, owner, values)
+    return found[owner]
 
 
 def oja_limit(
@@ -93,7 +102,7 @@ def oja_limit(
     key: jax.Array | None = None,
     gammas: Sequence[float] = GAMMAS,
 ) -> OjaLimit:
-    """Compare Eq. 8 with the limit gamma -> 0 of w* = (w + gamma D) / |w + gamma D|, D = eta~ h + (f~ - 1) w the plain update.
+    """Compares Eq. 8 with the limit gamma -> 0 of w* = (w + gamma D) / |w + gamma D|, D = eta~ h + (f~ - 1) w the plain update.
 
     The synapses arriving at a neuron (and its bias) have norm 1 in every channel, as the derivation supposes; h is the
     simulator's own Hebbian update on the batch, recomputed from nothing but its forward synapses.
@@ -113,36 +122,16 @@ def oja_limit(
         oja="none", oja_scale=1.0, saturation="none", saturation_eps=0.0, forward_synapse_update=False,
         synapse_normalization="none", rescale=False,
     )  # fmt: skip
-    count = topology.num_neurons
-    biased = np.flatnonzero(topology.bias)
-    owner = np.concatenate([topology.receivers, biased])
-    edges = topology.num_synapses
-    k = rule.states
+    count, owner = topology.num_neurons, np.concatenate([topology.receivers, np.flatnonzero(topology.bias)])
     with float64():
         genome = as_float64(genome)
-        network = Network(topology, plain, kernel="reference")
-        drawn = network.unpack(network.init(genome, key=jax.random.key(0) if key is None else key))
-        w = np.concatenate([np.asarray(drawn["forward"]), np.asarray(drawn["bias"])[biased]])
-        norms = np.zeros((count, k))
-        np.add.at(norms, owner, w * w)
-        w = w / np.sqrt(norms)[owner]
-        bias = np.zeros((count, k))
-        bias[biased] = w[edges:]
-        given = {"forward": w[:edges], "bias": bias}
-        if not plain.symmetric:
-            given["backward"] = np.asarray(drawn["backward"])
-
-        def learned(network: Network, genome: Genome) -> np.ndarray:
-            stepped: Any = network.step(genome, network.pack(**given), x, y)
-            new = network.unpack(stepped[0])
-            return np.concatenate([np.asarray(new["forward"]), np.asarray(new["bias"])[biased]])
-
-        zero, one = jnp.zeros(()), jnp.ones(())
-        hebbian = learned(network, genome.replace(synapse_keep=zero, synapse_update=one))
+        w, given = _unit_bundles(topology, plain, genome, owner, jax.random.key(0) if key is None else key)
         keep, update = float(genome.synapse_keep), float(genome.synapse_update)
+        zero, one = jnp.zeros(()), jnp.ones(())
+        hebbian = _learned(topology, plain, genome.replace(synapse_keep=zero, synapse_update=one), given, x, y)
         # The simulator's own term, by difference: h with and without it. Its multiplier 1 stands for |f~ - 1| = |eta~|.
         with_oja = genome.replace(synapse_keep=zero, oja_multiplier=one)
-        own = learned(Network(topology, plain.replace(oja="weights"), kernel="reference"), with_oja) - update * hebbian
+        own = _learned(topology, plain.replace(oja="weights"), with_oja, given, x, y) - update * hebbian
     first, second = derived_terms(w, hebbian, keep, update, owner, count)
     decay = derived_terms(w, hebbian, 1 + abs(update), update, owner, count)[0]
     scale = float(np.linalg.norm(decay))
@@ -151,9 +140,7 @@ def oja_limit(
     errors = []
     for gamma in gammas:
         moved = w + gamma * change
-        norms = np.zeros((count, k))
-        np.add.at(norms, owner, moved * moved)
-        limit = (moved / np.sqrt(norms)[owner] - w) / gamma
+        limit = (moved / np.sqrt(_per_neuron(moved * moved, owner, count)) - w) / gamma
         errors.append(float(np.linalg.norm(limit - (change + first + second))) / size)
     return OjaLimit(
         np.array(gammas, float),
@@ -163,3 +150,25 @@ def oja_limit(
         float(np.linalg.norm(own - decay)) / (scale or 1.0),
         float(abs(update) * np.linalg.norm(hebbian)),
     )
+
+
+def _unit_bundles(
+    topology: Topology, rule: Rule, genome: Genome, owner: np.ndarray, key: jax.Array
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Returns fresh synapses and biases [M, k] of norm 1 per neuron and channel, and the same as arguments of `Network.pack`."""
+    network, biased = Network(topology, rule, kernel="reference"), np.flatnonzero(topology.bias)
+    drawn = network.unpack(network.init(genome, key=key))
+    w = np.concatenate([np.asarray(drawn["forward"]), np.asarray(drawn["bias"])[biased]])
+    w = w / np.sqrt(_per_neuron(w * w, owner, topology.num_neurons))
+    bias = np.zeros((topology.num_neurons, rule.states))
+    bias[biased] = w[topology.num_synapses :]
+    given = {"forward": w[: topology.num_synapses], "bias": bias}
+    return w, given if rule.symmetric else given | {"backward": np.asarray(drawn["backward"])}
+
+
+def _learned(topology: Topology, rule: Rule, genome: Genome, given: dict[str, Any], x: Any, y: Any) -> np.ndarray:
+    """Returns the synapses and biases [M, k] after one step."""
+    network = Network(topology, rule, kernel="reference")
+    stepped: Any = network.step(genome, network.pack(**given), x, y)
+    new = network.unpack(stepped[0])
+    return np.concatenate([np.asarray(new["forward"]), np.asarray(new["bias"])[np.flatnonzero(topology.bias)]])

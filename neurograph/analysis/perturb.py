@@ -1,4 +1,4 @@
-"""How much each number of a genome matters: accuracy when it is moved or removed, and the slope of the query loss."""
+"""Sensitivity to each number of a genome: accuracy when it is moved or removed, and the slope of the query loss."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from neurograph.analysis.field import AnalysisError
 from neurograph.genome import Genome, effective_fields
@@ -34,29 +35,29 @@ class Sensitivity:
     """
 
     names: tuple[str, ...]
-    values: np.ndarray
+    values: Float[np.ndarray, " P"]
     accuracy: float
     loss: float
     deviation: float
-    lower: np.ndarray
-    higher: np.ndarray
-    without: np.ndarray
-    slope: np.ndarray
+    lower: Float[np.ndarray, " P"]
+    higher: Float[np.ndarray, " P"]
+    without: Float[np.ndarray, " P"]
+    slope: Float[np.ndarray, " P"]
     step: float
     seeds: int
 
     @property
-    def drop(self) -> np.ndarray:
-        """[P] the larger loss of accuracy of the two small moves."""
+    def drop(self) -> Float[np.ndarray, " P"]:
+        """Returns the larger loss of accuracy of the two small moves."""
         return self.accuracy - np.minimum(self.lower, self.higher)
 
     @property
-    def importance(self) -> np.ndarray:
-        """[P] loss of accuracy without the number."""
+    def importance(self) -> Float[np.ndarray, " P"]:
+        """Returns the loss of accuracy without the number."""
         return self.accuracy - self.without
 
     def summary(self) -> str:
-        """In words."""
+        """Returns the result in words."""
         order = np.argsort(-self.importance)[:3]
         first = ", ".join(f"{self.names[i]} ({self.importance[i]:+.3f})" for i in order)
         idle = int((np.abs(self.importance) <= 2 * self.deviation).sum())
@@ -79,7 +80,7 @@ def sensitivity(
     step: float = 0.1,
     key: jax.Array | None = None,
 ) -> Sensitivity:
-    """Query accuracy after `steps` of learning when one number of the genome is moved or removed, all else equal.
+    """Measures query accuracy after `steps` of learning when one number of the genome is moved or removed, all else equal.
 
     Every variant sees the same episodes, on the task's validation split, from the same synapses.
 
@@ -149,7 +150,7 @@ def _judge(problem: Any, genome: Any, key: jax.Array, sizes: tuple[int, int, int
 
 @partial(jax.jit, static_argnums=(4, 5))
 def _accuracies(problem: Any, genome: Any, table: Any, keys: Any, names: tuple[str, ...], sizes: tuple[int, int, int]) -> Any:
-    """[variants, seeds]."""
+    """Returns the accuracies [variants, seeds]."""
 
     def variant(flat: jax.Array) -> jax.Array:
         changed = _with(genome, flat, names)

@@ -11,11 +11,10 @@ from neurograph.analysis.field import MEMORY, Place, UpdateField, require_memory
 __all__ = ["Asymmetry", "asymmetry"]
 
 CAN = (
-    "An update that is minus the gradient of a loss has a symmetric Jacobian (Eqs. 9, 10), so asymmetry above the "
-    "numerical error shows "
-    "that no loss has this update as its gradient in these numbers. It does not show that the rule learns, nor that "
-    "it learned anything: "
-    "untrained random genomes are asymmetric too. Nor does it rule out gradient descent in another metric: see the metric search."
+    "An update that is minus the gradient of a loss has a symmetric Jacobian (Eqs. 9, 10), so asymmetry above the numerical error"
+    " shows that no loss has this update as its gradient in these numbers. It does not show that the rule learns, nor that it"
+    " learned anything: untrained random genomes are asymmetric too. Nor does it rule out gradient descent in another metric: see"
+    " the metric search."
 )
 
 
@@ -45,7 +44,7 @@ class Asymmetry:
 
     @property
     def share(self) -> float:
-        """Norm of the antisymmetric part (J - J^T) / 2 over |J|: 0 to 1."""
+        """Returns the norm of the antisymmetric part (J - J^T) / 2 over |J|: 0 to 1."""
         return self.relative / 2
 
     @property
@@ -60,12 +59,12 @@ class Asymmetry:
 
     @property
     def log_map(self) -> np.ndarray:
-        """[N, N] ln |J - J^T|; -inf where it is zero."""
+        """Returns ln |J - J^T|; -inf where it is zero."""
         with np.errstate(divide="ignore"):
             return np.log(np.abs(self.jacobian - self.jacobian.T))
 
     def between_levels(self) -> dict[tuple[int, int], float]:
-        """Share of |J - J^T|^2 in each pair of levels (low, high); they sum to 1 (all 0 if there is no asymmetry)."""
+        """Returns the share of |J - J^T|^2 in each pair of levels (low, high); they sum to 1 (all 0 if there is no asymmetry)."""
         levels = np.array([p.level for p in self.places])
         squares = (self.jacobian - self.jacobian.T) ** 2
         total = squares.sum() or 1.0
@@ -78,7 +77,7 @@ class Asymmetry:
         return found
 
     def summary(self) -> str:
-        """In words."""
+        """Returns the result in words."""
         times = self.difference / self.error if self.error else np.inf
         verdict = (
             "symmetric to rounding: a loss may exist"
@@ -86,14 +85,13 @@ class Asymmetry:
             else f"asymmetric, {times:.3g} times the numerical error: not a gradient of any loss"
         )
         return (
-            f"{len(self.places)} stored numbers: |J - J^T| / |J| = {self.relative:.3g} (numerical error below "
-            f"{self.relative_error:.1e}); "
-            f"{verdict}"
+            f"{len(self.places)} stored numbers: |J - J^T| / |J| = {self.relative:.3g} (numerical error below"
+            f" {self.relative_error:.1e}); {verdict}"
         )
 
 
 def asymmetry(field: UpdateField, w: np.ndarray | None = None, *, repeats: int = 3, memory: int = MEMORY) -> Asymmetry:
-    """Jacobian of the update and how far it is from symmetric.
+    """Returns the Jacobian of the update and how far it is from symmetric.
 
     The numerical error is measured: the Jacobian is computed again `repeats` times with the rows of the batch in another order
     and every number changed in its last bits. Ten times the largest difference, plus sqrt(N) eps |J|, bounds the error; in

@@ -38,7 +38,7 @@ METRIC_SIZE = 64
 
 
 def untrained(genome: Genome, rule: Rule, key: jax.Array) -> Genome:
-    """Return the control: the genome's gates and moments, its matrices drawn with each matrix's own root mean square."""
+    """Returns the control: the genome's gates and moments, its matrices drawn with each matrix's own root mean square."""
     keys = jax.random.split(key, len(MATRICES))
     drawn = {}
     for name, one in zip(MATRICES, keys):
@@ -95,7 +95,7 @@ class Setting:
         }
 
     def field(self, name: str = "", where: Topology | None = None, **options: Any) -> UpdateField:
-        """Return the field of one of `rules` (default: the genome in question) after `steps` steps.
+        """Returns the field of one of `rules` (default: the genome in question) after `steps` steps.
 
         Args:
           where: another topology than that of the setting.
@@ -111,13 +111,13 @@ class Setting:
         return found.moved(w) if self.steps else found
 
     def each(self, tool: Callable[[UpdateField], Any], where: Topology | None = None) -> dict[str, Any]:
-        """Return what a tool finds for every rule, on the synapses that were chosen."""
+        """Returns what a tool finds for every rule, on the synapses that were chosen."""
         return {name: tool(self.field(name, where, **self.chosen)) for name in self.rules}
 
 
 @dataclass(frozen=True)
 class Tool:
-    """What one tool asks, how it answers, and what its answer can and cannot show."""
+    """A question, the run that answers it, and what the answer can and cannot show."""
 
     question: str
     run: Callable[[Setting], Any]
@@ -125,7 +125,7 @@ class Tool:
 
 
 def _metric(at: Setting) -> dict[str, Any]:
-    """Search metrics on the topology, or on the paper's small one where that is too large.
+    """Searches metrics on the topology, or on the paper's small one where that is too large.
 
     Raises:
       AnalysisError: too many numbers, and the search was not asked for by name.
@@ -212,7 +212,7 @@ class Analysis:
     refused: dict[str, str] = field(default_factory=dict)
 
     def summaries(self) -> dict[str, dict[str, str]]:
-        """Return one sentence per tool and rule."""
+        """Returns one sentence per tool and rule."""
         found = {}
         for tool, result in self.results.items():
             by_rule = result if isinstance(result, dict) else {"genome": result}
@@ -220,7 +220,7 @@ class Analysis:
         return found
 
     def to_dict(self, largest: int = 512) -> dict[str, Any]:
-        """Return JSON data: sentences, and every field of the results but arrays of more than `largest` numbers."""
+        """Returns JSON data: sentences, and every field of the results but arrays of more than `largest` numbers."""
         data: dict[str, Any] = {"title": self.title, "facts": self.facts, "refused": self.refused, "tools": {}}
         for tool, result in self.results.items():
             by_rule = result if isinstance(result, dict) else {"genome": result}
@@ -267,7 +267,7 @@ def analyze(
     memory: int = MEMORY,
     say: Callable[[str], None] = lambda _: None,
 ) -> Analysis:
-    """Run the tools on a genome, beside backprop and an untrained genome where a comparison is meant.
+    """Runs the tools on a genome, some of them also on backprop and on an untrained genome.
 
     Args:
       only: names of `TOOLS`; default all.

@@ -20,7 +20,7 @@ __all__ = ["write_page"]
 
 
 def write_page(found: Analysis, folder: Path) -> Path:
-    """Write one page with everything (`report.html`, self-contained), its figures (`plots/`), `results.json` and `arrays.npz`.
+    """Writes one page with everything (`report.html`, self-contained), its figures (`plots/`), `results.json` and `arrays.npz`.
 
     Raises:
       AnalysisError: the folder cannot be written to.
@@ -40,7 +40,7 @@ def write_page(found: Analysis, folder: Path) -> Path:
 
 
 def _done(found: Analysis) -> list[str]:
-    """Return the tools that ran or refused, in the order of the page."""
+    """Returns the tools that ran or refused, in the order of the page."""
     return [tool for tool in TOOLS if tool in found.results or tool in found.refused]
 
 
@@ -59,7 +59,7 @@ def _section(found: Analysis, tool: str, plots: Path) -> str:
 
 
 def _arrays(found: Analysis) -> dict[str, Any]:
-    """Return the arrays of all results as TOOL.RULE.FIELD."""
+    """Returns the arrays of all results as TOOL.RULE.FIELD."""
     arrays = {}
     for tool, result in found.results.items():
         for name, one in (result if isinstance(result, dict) else {"genome": result}).items():

@@ -22,7 +22,7 @@ ABSENT = "-"
 
 
 def write_comparison(first: Path | str, second: Path | str, path: Path | str | None = None) -> Path:
-    """Write a self-contained page about the runs of two folders and return its path; nothing is run again.
+    """Writes a self-contained page about the runs of two folders and returns its path; nothing is run again.
 
     Args:
       first, second: run folders.
@@ -61,7 +61,7 @@ def write_comparison(first: Path | str, second: Path | str, path: Path | str | N
 
 
 def _names(runs: list[Run]) -> list[str]:
-    """What the runs are called: their folders, with as many parents as it takes to tell them apart."""
+    """Returns the names of the runs: their folders, with as many parents as make them differ."""
     parts = [run.folder.resolve().parts for run in runs]
     for count in range(1, max(map(len, parts)) + 1):
         names = ["/".join(one[-count:]) for one in parts]
@@ -77,7 +77,7 @@ def _facts(runs: list[Run], names: list[str]) -> str:
 
 
 def _differences(values: list[dict[str, Any]], names: list[str], file: str) -> str:
-    """By key: what is not the same in both."""
+    """Returns a table of the entries that are not the same in both."""
     for one, name in zip(values, names):
         if not one:
             return paragraph(f"{name} has no {file}.")
@@ -110,7 +110,7 @@ def _training(runs: list[Run], names: list[str]) -> str:
     if len(methods) > 1:
         body += paragraph("The methods differ: a meta-step costs differently in each, so compare over time as well.")
     if all("seconds" in record for _, records, _, _ in known for record in records):
-        text = "The same over the time of meta-training, on whatever machine each ran."
+        text = "The same over the time of meta-training, each on the machine on which it ran."
         body += details("Over time", drawing(None, "time", comparison_figure(known, over="seconds"), text))
     return body
 
@@ -167,7 +167,7 @@ def _several_tasks(places: list[tuple[str, str]]) -> bool:
 
 
 def _unlike_tests(runs: list[Run]) -> list[str]:
-    """What makes the batches of two transfer tests differ."""
+    """Returns the settings by which the batches of two transfer tests differ."""
     notes = [run.transfer.notes if run.transfer else {} for run in runs]
     found = [name.replace("_", " ") for name in ("seeds", "batch_size", "query_size") if notes[0].get(name) != notes[1].get(name)]
     sizes = [mapping(one.get("topologies")) for one in notes]
@@ -178,7 +178,7 @@ def _unlike_tests(runs: list[Run]) -> list[str]:
 def _side_by_side(
     runs: list[Run], tables: list[dict[tuple[Any, ...], Row]], common: list[tuple[str, str]], *, paired: bool
 ) -> tuple[list[list[str]], list[Row]]:
-    """Rows of the table, and the same as rows for `difference_map`: the second run's genome against the first's."""
+    """Returns the rows of the table, and the same for `difference_map`: the second run's genome against the first's."""
     several, rows, cells = _several_tasks(common), [], []
     for place, first in tables[0].items():
         second = tables[1].get(place)
@@ -194,7 +194,7 @@ def _side_by_side(
 
 
 def _ahead(runs: list[Run], place: tuple[Any, ...]) -> str:
-    """In how many of the common seeds the second run's genome has the higher accuracy."""
+    """Returns in how many of the common seeds the second run's genome has the higher accuracy."""
     scores = []
     for run in runs:
         rows = run.transfer.rows if run.transfer else ()
@@ -238,7 +238,7 @@ def _distances(found: Comparison, names: list[str], like: Any, rule: Any) -> str
 
     renamed = found.permutation != tuple(range(len(found.permutation)))
     free = (
-        "what no behaviour under their rule can tell apart"
+        "changes that alter no behaviour under their rule"
         if rule and not isinstance(like, LayeredGenome)
         else "the names of states (without a common rule, or with a genome per layer, nothing else is free)"
     )

@@ -1,6 +1,6 @@
 """The HTML of a report: small pieces, escaped, one self-contained page that a phone can show.
 
-The page forbids itself whatever is not in it: its content security policy allows styles and `data:` pictures, nothing else.
+The page loads nothing from outside: its content security policy allows only its own styles and `data:` pictures.
 """
 
 from __future__ import annotations
@@ -54,17 +54,17 @@ a { color: #005a93; }
 
 
 def visible(text: str) -> str:
-    """Return the text with a replacement character for each control character, and for each that changes the direction."""
+    """Returns the text with a replacement character for each control character, and for each that changes the direction."""
     return _UNSEEN.sub("\ufffd", text)
 
 
 def escape(text: str) -> str:
-    """Return the text for an element or attribute of a page."""
+    """Returns the text for an element or attribute of a page."""
     return _escape(visible(text))
 
 
 def document(title: str, body: str) -> str:
-    """The whole page; nothing in it refers to anything outside."""
+    """Returns the whole page; nothing in it refers to anything outside."""
     policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -76,14 +76,14 @@ def document(title: str, body: str) -> str:
 
 
 def block(heading: str, body: str) -> str:
-    """A section, without a heading if that is empty."""
+    """Returns a section, without a heading if that is empty."""
     if not heading:
         return f"<section>{body}</section>\n"
     return f'<section id="{_anchor(heading)}"><h2>{escape(heading)}</h2>{body}</section>\n'
 
 
 def contents(headings: Sequence[str]) -> str:
-    """Links to the sections with these headings."""
+    """Returns links to the sections with these headings."""
     links = "".join(f'<a href="#{_anchor(heading)}">{escape(heading)}</a> ' for heading in headings)
     return f"<nav>{links}</nav>"
 
@@ -93,21 +93,22 @@ def _anchor(heading: str) -> str:
 
 
 def paragraph(text: str) -> str:
+    """Returns a paragraph of plain text."""
     return f"<p>{escape(text)}</p>"
 
 
 def details(summary: str, body: str) -> str:
-    """A part that is folded until it is asked for."""
+    """Returns a part that is folded until a reader opens it."""
     return f"<details><summary>{escape(summary)}</summary>{body}</details>"
 
 
 def commands(lines: Sequence[str]) -> str:
-    """Lines to copy into a terminal."""
+    """Returns lines to copy into a terminal."""
     return f'<pre class="commands">{escape(chr(10).join(lines))}</pre>'
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, head_row: bool = True, wrap: bool = False) -> str:
-    """A table that scrolls by itself where the page is narrow; without a head row, pairs of a name and a value.
+    """Returns a table that scrolls by itself where the page is narrow; without a head row, pairs of a name and a value.
 
     `wrap` breaks long cells instead: for free text and long names.
     """
@@ -118,7 +119,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, head_row: bool 
 
 
 def drawing(folder: Path | None, name: str, figure: Any, caption: str, *, natural: bool = False) -> str:
-    """A matplotlib figure with its caption, inline; also saved as `name`.svg and `name`.png in `folder`, if one is given.
+    """Returns a matplotlib figure with its caption, inline, and saves it as `name`.svg and `name`.png if a folder is given.
 
     Figures shrink to the width of the page. `natural` ones keep their size, and scroll: for drawings with small labels.
 
@@ -148,7 +149,7 @@ def drawing(folder: Path | None, name: str, figure: Any, caption: str, *, natura
 
 
 def _inline(svg: str, name: str, caption: str) -> str:
-    """An SVG file as an element of a page: no prologue, no metadata, ids of its own, a name for screen readers."""
+    """Returns an SVG file as an element of a page: no prologue, no metadata, ids of its own, a name for screen readers."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     # In tags only: a label may say `id="a"`.

@@ -1,7 +1,7 @@
 """`write_report`: one page about a run, made from its folder alone. `compare.write_comparison` puts two on one page.
 
 `report.html` holds everything (drawings, style, numbers) and loads nothing; the drawings also lie in `plots/` as SVG and PNG.
-What the folder lacks, the page says; what is broken in it, the page names, and shows the rest.
+The page says which parts the folder lacks and which are broken, and shows the rest.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_DRAWINGS, MAX_NEURONS, MAX_SYNAPSES = 12, 200_000, 5_000_000
 
 
 def write_report(folder: Path | str, *, base: Path | None = None) -> Path:
-    """Write a self-contained page about the run in `folder`, `report.html` in it, and return its path.
+    """Writes a self-contained page about the run in `folder`, `report.html` in it, and returns its path.
 
     Args:
       folder: the folder of the run.
@@ -61,6 +61,7 @@ def write_report(folder: Path | str, *, base: Path | None = None) -> Path:
 
 
 def overview(run: Run) -> str:
+    """Returns the description of a run and its facts."""
     description = run.config.get("description") or run.card.get("description")
     text = paragraph(str(description)) if description else ""
     found = facts(run)
@@ -68,6 +69,7 @@ def overview(run: Run) -> str:
 
 
 def training(run: Run, plots: Path | None) -> str:
+    """Returns the curves of meta-training."""
     if not run.records and not run.validations:
         return paragraph("No metrics.jsonl with meta-steps in this folder.")
     from neurograph.report.figures.runs import training_figure
@@ -83,11 +85,12 @@ def training(run: Run, plots: Path | None) -> str:
             "Every line is one genome, judged on query batches after learning on support batches; points are accuracies on"
             " validation data, by which the genome was chosen."
         )
-        caption += " Of each genome the lines tell the mean of its particles." if run.method == "pes" else ""
+        caption += " The lines of a genome are means over its particles." if run.method == "pes" else ""
     return drawing(plots, "training", figure, caption)
 
 
 def transfer_curves(run: Run, plots: Path | None) -> str:
+    """Returns the heat map and the learning curves of the transfer test."""
     transfer = run.transfer
     if transfer is None or not transfer.rows:
         return paragraph("No transfer test in this folder.")
@@ -127,8 +130,8 @@ def _baselines(run: Run) -> str:
         tried = f"{number(notes.get('configurations'))} pairs of setting and rate tried in {number(notes.get('runs'))} runs"
         text = (
             "Baselines are ordinary networks trained by gradient descent. For each of them and each step count the learning rate"
-            f" was chosen on validation data with {number(others)} other seed{'s' * (others != 1)} ({tried}, of which"
-            f" {number(notes.get('baseline_failures'))} ended in a loss that was not finite); test data was touched once."
+            f" was chosen on validation data with {number(others)} other seed{'s' * (others != 1)} ({tried};"
+            f" {number(notes.get('baseline_failures'))} ended in a loss that was not finite). Test data was used once."
         )
         parts.append(paragraph(text))
         parts.append(paragraph(_verdict(comparison)))
@@ -143,7 +146,7 @@ def _baselines(run: Run) -> str:
 
 
 def _verdict(comparison: list[Row]) -> str:
-    """Per step count, in how many places the genome is ahead of the best baseline."""
+    """Returns in how many places the genome is ahead of the best baseline, per step count."""
     steps: dict[int, list[float]] = {}
     for row in comparison:
         if row["difference"] is not None:
@@ -173,7 +176,7 @@ def _comparison_table(comparison: list[Row]) -> str:
 
 
 def _optimizer_table(transfer: Transfer) -> str:
-    """The genome beside each optimiser's setting with the highest accuracy on validation data at that step count."""
+    """Returns the genome beside each optimiser's setting with the highest accuracy on validation data at that step count."""
     entries = {(e["topology"], e["task"], e["step"], label(e)): e for e in aggregate(transfer.rows)}
     best: dict[tuple[Any, ...], Row] = {}
     for one in transfer.chosen:
@@ -204,7 +207,7 @@ def _full_table(transfer: Transfer) -> str:
 
 
 def genome(run: Run, plots: Path | None, name: str = "genome", *, limit: float | None = None) -> str:
-    """Return the picture of a run's genome and the options of its rule; `limit` ends the colour scale."""
+    """Returns the picture of a run's genome and the options of its rule; `limit` ends the colour scale."""
     if run.genome is None:
         return paragraph("No genome.json in this folder that can be shown.")
     from neurograph.report.figures.genome import genome_picture
@@ -220,7 +223,7 @@ def genome(run: Run, plots: Path | None, name: str = "genome", *, limit: float |
 
 
 def topologies(run: Run, plots: Path | None, base: Path | None = None) -> str:
-    """Return drawings of the topologies, from the copies that the run keeps, else from the files as they are now."""
+    """Returns drawings of the topologies, from the copies that the run keeps, else from the files as they are now."""
     from neurograph.report.figures.topology import draw_topology
 
     notes = mapping(run.transfer.notes.get("topologies")) if run.transfer else {}
@@ -246,7 +249,7 @@ def topologies(run: Run, plots: Path | None, base: Path | None = None) -> str:
 
 
 def _topology(run: Run, name: str, base: Path | None) -> Topology:
-    """Return a topology that a run names: its own copy, a file beside it, or a shipped one."""
+    """Returns a topology that a run names: its own copy, a file beside it, or a shipped one."""
     from neurograph.experiments.folder.topologies import kept_topology
     from neurograph.topology import load_topology
     from neurograph.topology.shipped import topology_file

@@ -15,17 +15,17 @@ from neurograph.report.words import environment_rows, finish, number
 __all__ = ["holds_matrix", "write_transfer_report"]
 
 MATRIX = "matrix.json"
-MAX_CURVES = 48  # places whose curves a page draws; of more it gives the numbers only
+MAX_CURVES = 48  # places whose curves a page draws; it gives only the numbers of the others
 
 
 def holds_matrix(folder: Path | str) -> bool:
-    """Is this the folder of a transfer matrix, and of no run?"""
+    """Returns whether this is the folder of a transfer matrix and of no run."""
     folder = Path(folder)
     return (folder / MATRIX).is_file() and not any((folder / name).is_file() for name in FILES)
 
 
 def write_transfer_report(folder: Path | str) -> Path:
-    """Draw and describe the matrix in `folder`; returns the path of its `report.html`, written beside what was read.
+    """Writes a self-contained page about the matrix in `folder`, `report.html` in it, and returns its path.
 
     Raises:
       ExperimentError: no `matrix.json` in it, one with another content, or the page cannot be written.
@@ -81,7 +81,7 @@ def _heat_maps(matrix: TransferMatrix) -> str:
 
 
 def _tables(matrix: TransferMatrix) -> str:
-    """Per task: topologies and step counts by genomes, beside the best baseline."""
+    """Returns a table per task: topologies and step counts by genomes, beside the best baseline."""
     cells = {step: matrix.cells(step) for step in matrix.steps}
     compared = bool(matrix.notes["baselines"])
     head = ["topology", "steps", *matrix.genomes]
@@ -109,7 +109,7 @@ def _tables(matrix: TransferMatrix) -> str:
 
 
 def _beside(cells: list[Row]) -> list[str]:
-    """The best baseline of a place, which it is, and how far each genome is ahead of it."""
+    """Returns the best baseline of a place, its name, and how far each genome is ahead of it."""
     first = cells[0]
     known = (
         [f"{first['baseline_median']:.3f}", f"{first['baseline']}, {first['learning_rate']:.3g}"]
@@ -148,7 +148,7 @@ def _problems(matrix: TransferMatrix) -> str:
 
 
 def _methods(matrix: TransferMatrix) -> str:
-    """Every genome and every baseline with its chosen rate, at every step count."""
+    """Returns a table of every genome and every baseline with its chosen rate, at every step count."""
     rows = []
     for name in (*matrix.genomes, None):
         for entry in aggregate(row for row in matrix.rows if row["genome"] == name):
@@ -176,13 +176,14 @@ def _environment(matrix: TransferMatrix) -> str:
     rows = environment_rows(known)
     cells = mapping(notes.get("cells"))
     if cells:
-        rows.append(("cells", f"{number(cells['all'])}, of which {number(cells['found'])} were known before"))
+        rows.append(("cells", f"{number(cells['all'])}, {number(cells['found'])} of them known before"))
         rows.append(("took", f"{number(cells['seconds'])} s"))
     return table(["", ""], rows, head_row=False)
 
 
 def _rerun(matrix: TransferMatrix) -> str:
-    text = "Finished cells are kept beside this page, in cells/: the same question computes nothing, a larger one what is new."
+    text = "Finished cells are kept beside this page, in cells/. The same command computes nothing"
+    text += " again; a larger one computes only new cells."
     command = matrix.notes.get("command")
     if isinstance(command, str):
         return paragraph(f"From where it was started. {text}") + commands([command])

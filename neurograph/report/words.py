@@ -15,10 +15,10 @@ __all__ = ["environment_rows", "facts", "faults", "finish", "number", "rerun", "
 
 
 def finish(path: Path, title: str, top: str, sections: dict[str, str]) -> Path:
-    """Write the page of these sections, less those that are empty.
+    """Writes the page of these sections without the empty ones, and returns its path.
 
     Raises:
-      ExperimentError: it cannot be written.
+      ExperimentError: the page cannot be written.
     """
     sections = {heading: body for heading, body in sections.items() if body}
     body = contents(list(sections)) + top + "".join(block(heading, body) for heading, body in sections.items())
@@ -30,14 +30,14 @@ def finish(path: Path, title: str, top: str, sections: dict[str, str]) -> Path:
 
 
 def faults(runs: list[Run]) -> str:
-    """What could not be read, if anything."""
+    """Returns the list of files and lines that could not be read; empty if there are none."""
     found = [f"{run.folder.name}: {fault}" if len(runs) > 1 else fault for run in runs for fault in run.faults]
     lines = "".join(f"<li>{escape(fault)}</li>" for fault in found)
     return block("What could not be read", f"<ul>{lines}</ul>") if found else ""
 
 
 def number(value: Any, digits: int = 3) -> str:
-    """A number for people; "-" for None."""
+    """Returns a number as pages show it; "-" for None."""
     if isinstance(value, bool) or value is None:
         return "-" if value is None else str(value).lower()
     if isinstance(value, int):
@@ -48,7 +48,7 @@ def number(value: Any, digits: int = 3) -> str:
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
-    """The run in a few lines: (name, value)."""
+    """Returns the run in a few lines (name, value)."""
     summary, card = run.summary, run.card
     found: list[tuple[str, Any]] = [("method", run.method)] if run.method else []
     tasks = summary.get("tasks") or card.get("tasks")
@@ -82,6 +82,7 @@ def _duration(seconds: float) -> str:
 
 
 def environment_rows(environment: dict[str, Any]) -> list[tuple[str, str]]:
+    """Returns an environment.json as lines (name, value), the packages one by one."""
     rows = []
     for name, value in environment.items():
         if isinstance(value, dict):
@@ -92,19 +93,19 @@ def environment_rows(environment: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def rerun_commands(run: Run) -> list[str]:
-    """Commands that do the run again."""
+    """Returns the commands that do the run again and compare the two."""
     folder = run.folder.name if run.folder.is_absolute() else str(run.folder)
     config, again, folder = (shlex.quote(text) for text in (f"{folder}/config.yaml", f"{folder}-again", folder))
     return [f"neurograph {run.command} {config} --out {again}", f"neurograph report {folder} {again}"]
 
 
 def rerun(run: Run) -> str:
-    """Return how the run is done again; empty without a configuration."""
+    """Returns how the run is done again; empty without a configuration."""
     if not run.config:
         return ""
     text = (
         "From where the run was started; the same versions on the same device give the same numbers. Topology files are taken"
-        " from topologies/, shipped ones from neurograph; an older version kept none: they are looked up from the current folder"
-        " and beside config.yaml. The second command compares both runs."
+        " from topologies/, shipped ones from neurograph; an older version kept none, and they are looked up in the current"
+        " folder and beside config.yaml. The second command compares both runs."
     )
     return paragraph(text) + commands(rerun_commands(run))

@@ -24,7 +24,7 @@ data were touched once per finished genome. "Lost" are meta-training runs in whi
 
 
 def load_results(out: Path, scale: str) -> list[Result]:
-    """What was reproduced at a scale, in the order of the registry.
+    """Returns the results at a scale, in the order of the registry.
 
     Raises:
       ExperimentError: nothing there, or a damaged file, which is named.
@@ -43,7 +43,7 @@ def load_results(out: Path, scale: str) -> list[Result]:
 
 
 def write_page(out: Path, scale: str, path: Path, figures: Path) -> Path:
-    """Write the page and copy its figures to the folder `figures`, which the page links to relatively.
+    """Writes the page and copy its figures to the folder `figures`, which the page links to relatively.
 
     Raises:
       ExperimentError: as `load_results`; an unknown scale.

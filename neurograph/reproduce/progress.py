@@ -15,8 +15,10 @@ __all__ = ["at_or_lost", "speeds", "trained", "validated"]
 
 
 def validated(run: Trained) -> list[Row]:
-    """Validation along a run: "label", "genome_seed", "step" (meta-steps), "seconds" and the "accuracy" of the genome that was
-    best then, mean over problems; where all diverged, 0 and "failed"."""
+    """Returns the validations along a run: "label", "genome_seed", "step" (meta-steps), "seconds" and "accuracy".
+
+    The accuracy is that of the genome that was best then, mean over problems; where all diverged, it is 0 and the row "failed".
+    """
     found, seconds = [], 0.0
     for record in run.records():
         seconds = record.get("seconds", seconds)
@@ -26,7 +28,7 @@ def validated(run: Trained) -> list[Row]:
 
 
 def trained(run: Trained) -> list[Row]:
-    """As `validated`, but on the query batches of the meta-steps themselves: finer, and without cost."""
+    """Returns the same as `validated`, but on the query batches of the meta-steps themselves: finer, and without cost."""
     return [_row(run, record["step"], record["seconds"], record) for record in run.records() if "loss" in record]
 
 
@@ -38,11 +40,11 @@ def _row(run: Trained, step: int, seconds: float, scores: Row) -> Row:
 
 
 def speeds(runs: Sequence[Trained]) -> list[float]:
-    """Per run the mean accuracy along meta-training (the area under its curve); 0 for a lost run."""
+    """Returns per run the mean accuracy along meta-training (the area under its curve); 0 for a lost run."""
     return [mean(row["accuracy"] for row in trained(run)) if run.genome is not None else 0.0 for run in runs]
 
 
 def at_or_lost(table: Iterable[Row], **keys: object) -> Row:
-    """The first entry of a summary with these keys; zeros and "lost" where there is none, since every run was lost."""
+    """Returns the first entry of a summary with these keys; zeros and "lost" where there is none, since every run was lost."""
     lost: Row = dict.fromkeys(("median", "low", "high", "minimum", "maximum"), 0.0) | {"runs": 0, "failures": 0, "lost": True}
     return next((row for row in table if all(row.get(key) == value for key, value in keys.items())), lost)

@@ -24,7 +24,7 @@ def reproduce(
     seeds: int | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Result:
-    """Run one of `REPRODUCTIONS`; its files are in OUT/SCALE/NAME. Arguments as of `Workbench`.
+    """Runs one of `REPRODUCTIONS`; its files are in OUT/SCALE/NAME. Arguments as of `Workbench`.
 
     Raises:
       ExperimentError: an unknown name or scale.

@@ -30,7 +30,7 @@ RECIPE = (
 
 
 def tested(matrix: TransferMatrix) -> list[Row]:
-    """The genomes' rows with "label" and "genome_seed" in place of "genome"."""
+    """Returns the genomes' rows with "label" and "genome_seed" in place of "genome"."""
     found = []
     for row in matrix.rows:
         if row["genome"] is not None:
@@ -41,7 +41,7 @@ def tested(matrix: TransferMatrix) -> list[Row]:
 
 
 def best_entries(matrix: TransferMatrix, batch_norm: bool | None = None, methods: Sequence[str] | None = None) -> list[Row]:
-    """Per topology, task and step the baseline that was best on validation data, an entry of `results.aggregate`.
+    """Returns per topology, task and step the baseline that was best on validation data, an entry of `results.aggregate`.
 
     `batch_norm`: only of those with, or without it; `methods`: only of these optimisers.
     """
@@ -55,7 +55,7 @@ def best_entries(matrix: TransferMatrix, batch_norm: bool | None = None, methods
 
 
 def baseline_rows(matrix: TransferMatrix, batch_norm: bool | None = None) -> list[Row]:
-    """`best_entries` as entries of `summarize`: the label is "best baseline", "which" says what it is."""
+    """Returns `best_entries` as entries of `summarize`: the label is "best baseline", "which" names it."""
     found = []
     for entry in best_entries(matrix, batch_norm):
         row: Row = {"label": "best baseline"} | {key: entry[key] for key in ("topology", "task", "step")}
@@ -65,7 +65,7 @@ def baseline_rows(matrix: TransferMatrix, batch_norm: bool | None = None) -> lis
 
 
 def by_genome(rows: Iterable[Row], of: str = "accuracy") -> dict[str, dict[int, float]]:
-    """{label: {genome seed: mean over its rows}}: what is compared where genomes, not runs of them, are the sample."""
+    """Returns {label: {genome seed: mean over its rows}}, for comparisons whose sample are genomes, not runs of them."""
     groups: dict[str, dict[int, list[float]]] = {}
     for row in rows:
         groups.setdefault(row["label"], {}).setdefault(row["genome_seed"], []).append(row[of])
@@ -73,7 +73,7 @@ def by_genome(rows: Iterable[Row], of: str = "accuracy") -> dict[str, dict[int, 
 
 
 def summarize(rows: Iterable[Row], by: Sequence[str] = ("label", "topology", "task", "step"), of: str = "accuracy") -> list[Row]:
-    """One entry per group: its keys and "median", "low", "high" (quartiles), "minimum", "maximum", "runs", "failures" and
+    """Returns one entry per group: its keys and "median", "low", "high" (quartiles), "minimum", "maximum", "runs", "failures" and
     "genomes" (distinct genome seeds). Failed runs count with the accuracy of the answers they gave."""
     groups: dict[tuple, list[Row]] = {}
     for row in rows:
@@ -88,23 +88,23 @@ def summarize(rows: Iterable[Row], by: Sequence[str] = ("label", "topology", "ta
 
 
 def ranged(row: Row, digits: int = 3) -> str:
-    """Return the median of an entry and its whole range, "0.850 (0.842 to 0.861)", or "lost"."""
+    """Returns the median of an entry and its whole range, "0.850 (0.842 to 0.861)", or "lost"."""
     return "lost" if row.get("lost") else interval(row, ("minimum", "maximum"), to=" to ", digits=digits)
 
 
 def range_of(numbers: Iterable[float], digits: int = 3) -> str:
-    """Return the median and the range of numbers as `ranged` writes them."""
+    """Returns the median and the range of numbers as `ranged` writes them."""
     return ranged(five_numbers(numbers), digits)
 
 
 def by_label(table: Iterable[Row], labels: Iterable[str]) -> dict[str, list[Row]]:
-    """The rows of every label, none where it has none: lines of a figure."""
+    """Returns the rows of every label, the lines of a figure; none where it has none."""
     rows = list(table)
     return {label: [row for row in rows if row["label"] == label] for label in labels}
 
 
 def at(table: Iterable[Row], **keys: object) -> Row:
-    """The one entry of a summary with these keys.
+    """Returns the one entry of a summary with these keys.
 
     Raises:
       KeyError: none, or several.

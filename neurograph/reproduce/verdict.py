@@ -1,4 +1,4 @@
-"""What came out: findings, one by one, and the paragraph made of them."""
+"""Findings of a reproduction, one by one, and the paragraph made of them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["Finding", "Result", "conclude"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One claim and what was seen.
+    """A claim and the numbers that were seen.
 
     Attributes:
       claim: the paper's, in our words ("beyond the paper": the question).
       seen: numbers, with how many runs they are over.
-      holds: whether what was seen bears the claim out; None where it is a figure without a claim.
-      reason: why probably not, where it does not hold (or falls short).
+      holds: whether the numbers support the claim; None for a figure without a claim.
+      reason: the likely reason where the claim does not hold or falls short.
     """
 
     claim: str
@@ -34,7 +34,7 @@ class Finding:
         return {True: "holds", False: "does not hold", None: "seen"}[self.holds]
 
     def text(self, form: str = "{claim}. {mark}: ") -> str:
-        """All of it in words; `form` says how claim and mark stand before what was seen."""
+        """Returns the finding in words; `form` is how claim and mark stand before the numbers."""
         before = form.format(claim=self.claim.rstrip("."), mark=self.mark.capitalize())
         why = f" Likely reason: {self.reason.rstrip('.')}." if self.reason and self.holds is False else ""
         return f"{before}{self.seen.rstrip('.')}.{why}"
@@ -42,7 +42,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Result:
-    """All that `result.json` says."""
+    """The content of `result.json`."""
 
     name: str
     scale: str
@@ -58,7 +58,7 @@ class Result:
 
     @property
     def paragraph(self) -> str:
-        """The verdict in words."""
+        """Returns the verdict in words."""
         parts = [f"{self.title} ({self.figure}), {self.scale} scale: {self.verdict}."]
         parts += [finding.text() for finding in self.findings]
         parts += [self.counting, self.settings]
@@ -66,7 +66,7 @@ class Result:
 
     @property
     def counting(self) -> str:
-        """How many runs, how many of them failed, how many configurations, as a sentence."""
+        """Returns the numbers of runs, failures and configurations as a sentence."""
         counts = self.counts
         text = f"{counts['runs']} meta-training runs ({counts['training_seconds']:,} s), {counts['lost']} lost;"
         text += f" {counts['tests']} tested networks, {counts['diverged']} diverged"
@@ -85,7 +85,7 @@ class Result:
 
 
 def conclude(bench: Workbench, findings: list[Finding], settings: str, seconds: float) -> Result:
-    """Write result.json and verdict.txt.
+    """Writes result.json and verdict.txt.
 
     The verdict is "reproduced" where all claims hold, "not reproduced" where none does, else "reproduced in part"; without a
     claim "seen". Questions that the paper does not ask are "answered", "not answered" or "answered in part". At smoke scale

@@ -1,7 +1,7 @@
-"""What a reproduction works with: meta-training by experiment files, tests by transfer matrices, files of results.
+"""The means of a reproduction: meta-training by experiment files, tests by transfer matrices, files of results.
 
 Everything lies under `OUT/SCALE`: `runs/` (ordinary run folders, shared by all reproductions), `cells/` (of transfer matrices),
-`topologies/` (graphs that are made on the way) and a folder per reproduction. What is there is not computed again.
+`topologies/` (graphs that are made on the way) and a folder per reproduction. Results that are there are not computed again.
 """
 
 from __future__ import annotations
@@ -80,12 +80,12 @@ class Trained:
 
     @property
     def accuracy(self) -> float:
-        """On validation data, mean over the experiment's problems; 0 for a lost run."""
+        """Returns the accuracy on validation data, mean over the experiment's problems; 0 for a lost run."""
         found = self.summary["validation"]["accuracy"] if self.genome is not None else [0.0]
         return sum(value or 0.0 for value in found) / len(found)
 
     def records(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl; none of a run that was lost at once."""
+        """Returns the lines of metrics.jsonl; none for a run that was lost at once."""
         path = self.folder / "metrics.jsonl"
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
@@ -99,7 +99,7 @@ class Workbench:
       out: folder of all reproductions.
       jobs: meta-training runs at the same time, in processes of their own; 1 runs them here, one after another.
       seeds: number of meta-training seeds, instead of the reproduction's own.
-      say: told a line about what runs now.
+      say: called with a line about the run that starts or ends.
 
     Raises:
       ExperimentError: an unknown scale.
@@ -129,15 +129,15 @@ class Workbench:
     # -- sizes ---------------------------------------------------------------------------------------------------------------
 
     def pick(self, smoke: T, laptop: T, paper: T) -> T:
-        """What is right for this scale."""
+        """Returns the value for this scale."""
         return {"smoke": smoke, "laptop": laptop, "paper": paper}[self.scale]
 
     def seeds(self, smoke: int, laptop: int, paper: int) -> int:
-        """Number of meta-training seeds: the user's, if there was one."""
+        """Returns the number of meta-training seeds: the user's, if there is one."""
         return self._seeds or self.pick(smoke, laptop, paper)
 
     def topology(self, name: str, document: Mapping[str, Any]) -> str:
-        """Path of a topology file with this content, kept beside the runs."""
+        """Returns the path of a topology file with this content, kept beside the runs."""
         folder = self.out / "topologies"
         folder.mkdir(parents=True, exist_ok=True)
         path, text = folder / f"{name}.yaml", yaml.safe_dump(dict(document), sort_keys=False)
@@ -146,31 +146,31 @@ class Workbench:
         return str(path)
 
     def variant(self, experiment: str, *overrides: str) -> Variant:
-        """An experiment with overrides; at smoke scale shrunk until it only shows that it runs."""
+        """Returns an experiment with overrides; at smoke scale it is so small that it only shows that it runs."""
         return Variant(experiment, (*overrides, *SMALL) if self.scale == "smoke" else overrides)
 
     def images(self, *overrides: str, experiment: str = "mnist") -> Variant:
-        """An experiment on MNIST at 10x10 pixels; at smoke scale on the embedded digits, so that nothing is downloaded."""
+        """Returns an experiment on MNIST at 10x10 pixels; at smoke scale on the embedded digits, without a download."""
         if self.scale != "smoke":
             return Variant(experiment, overrides)
         return self.variant("digits", *overrides, f"problems=[{{task: digits, topology: {self._digits()}}}]")
 
     @property
     def recipe_steps(self) -> int:
-        """Meta-steps of `recipe`."""
+        """Returns the meta-steps of `recipe`."""
         return self.pick(2, 300, 10_000)
 
     def recipe(self) -> tuple[str, ...]:
-        """Overrides of the plain genome for images that several reproductions test: trained once, with the seeds of `seeds`."""
+        """Returns overrides of the plain genome for images, which several reproductions test and which is trained once."""
         return (f"training.meta_steps={self.recipe_steps}", f"training.genomes={self.pick(1, 2, 8)}")
 
     def zoo(self, name: str) -> Trained:
-        """A genome of the zoo, to be tested beside those trained here; no run of this bench."""
+        """Returns a genome of the zoo, which is tested beside those trained here; it is no run of this bench."""
         file: Any = load_genome_file(name)
         return Trained(f"zoo's {name}", 0, Path(), file.genome, file.rule)
 
     def image_places(self) -> tuple[dict[str, str], dict[str, str]]:
-        """(topologies, tasks) by name, to test what `images` trained where it was trained."""
+        """Returns (topologies, tasks) by name, those on which `images` trains."""
         if self.scale == "smoke":
             return {"64-16-10": self._digits()}, {"digits": "digits"}
         return {"100-64-64-10": "mnist_10x10"}, {"mnist/10x10": "mnist/10x10"}
@@ -181,7 +181,7 @@ class Workbench:
     # -- meta-training -------------------------------------------------------------------------------------------------------
 
     def train(self, variants: Mapping[str, Variant], seeds: int | Sequence[int]) -> dict[str, list[Trained]]:
-        """Meta-train every variant with every seed; runs that are there are taken, runs that were stopped go on.
+        """Meta-trains every variant with every seed; finished runs are taken as they are, stopped runs go on.
 
         Args:
           variants: by label.
@@ -244,7 +244,7 @@ class Workbench:
                 os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
 
     def _run_folder(self, variant: Variant, spec: ExperimentSpec) -> Path:
-        """Named by what decides the run: two reproductions that want the same run share it."""
+        """Returns the folder named by the settings that decide the run: reproductions that need the same run share it."""
         decides = json.dumps(spec.model_dump(mode="json", exclude=FREE), sort_keys=True)
         digest = hashlib.sha256(decides.encode()).hexdigest()[:12]
         return self.out / "runs" / f"{Path(variant.experiment).stem}-{digest}"
@@ -261,14 +261,15 @@ class Workbench:
         seeds: int,
         **options: Any,
     ) -> TransferMatrix:
-        """All runs on all topologies and tasks, on test data, beside baselines: see `transfer_matrix`, whose options these are.
+        """Tests all runs on all topologies and tasks, on test data; `options` are those of `transfer_matrix`.
 
         Genomes are named `LABEL / SEED`; lost runs have no cells. Default: no baselines.
         """
         from neurograph.experiments.transfer.matrix import transfer_matrix
         from neurograph.topology import load_topology
 
-        genomes = {run.name: (run.genome, run.rule) for members in runs.values() for run in members if run.genome is not None}
+        tried = [run for members in runs.values() for run in members]
+        genomes = {run.name: (run.genome, run.rule) for run in tried if run.genome is not None and run.rule}
         graphs = {name: one if isinstance(one, Topology) else load_topology(one) for name, one in topologies.items()}
         data = {name: one if isinstance(one, Task) else get_task(one) for name, one in tasks.items()}
         if not genomes:
@@ -279,8 +280,12 @@ class Workbench:
         return matrix
 
     def count(self, tests: Iterable[Row], baselines: Mapping[str, Any]) -> None:
-        """What the verdict says of tests: one row per tested network, with "failed"; {"configurations", "runs",
-        "baseline_failures"} of baselines."""
+        """Adds tests to the counts of the verdict.
+
+        Args:
+          tests: one row per tested network, with "failed".
+          baselines: {"configurations", "runs", "baseline_failures"}.
+        """
         rows = list(tests)
         self.counts.update(tests=len(rows), diverged=sum(bool(row["failed"]) for row in rows))
         for name, key in (("configurations",) * 2, ("baseline_runs", "runs"), ("baseline_failures",) * 2):
@@ -289,16 +294,17 @@ class Workbench:
     # -- what is written -----------------------------------------------------------------------------------------------------
 
     def write(self, name: str, data: str | bytes) -> None:
+        """Writes a file into the folder of the reproduction."""
         write_atomically(self.folder / name, data)
         self.files = [*dict.fromkeys([*self.files, name])]
 
     def csv(self, name: str, rows: Iterable[Row]) -> None:
-        """Rows, as a table with the keys of all of them as columns."""
+        """Writes rows as a table with the keys of all of them as columns."""
         rows = list(rows)
         self.write(name, csv_text(list(dict.fromkeys(key for row in rows for key in row)), rows))
 
     def figure(self, name: str, figure: Any, *, dpi: int = 110, colours: int = 128) -> None:
-        """A PNG, small enough for a repository: of few colours."""
+        """Writes a PNG of few colours, small enough for a repository."""
         from PIL import Image  # matplotlib needs it anyway
 
         full, small = io.BytesIO(), io.BytesIO()
@@ -313,7 +319,7 @@ def _finished(folder: Path) -> bool:
 
 
 def _train(variant: Variant, seed: str, folder: Path) -> None:
-    """One run, as `neurograph meta-train EXPERIMENT --set ... --out FOLDER --no-transfer --resume` does it."""
+    """Does one run, as `neurograph meta-train EXPERIMENT --set ... --out FOLDER --no-transfer --resume` does it."""
     from neurograph.experiments.train import meta_train
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -330,7 +336,7 @@ def _train(variant: Variant, seed: str, folder: Path) -> None:
 def _read(label: str, seed: int, folder: Path) -> Trained:
     if (folder / LOST).exists():
         return Trained(label, seed, folder, reason=json.loads((folder / LOST).read_text(encoding="utf-8")))
-    file = load_genome_file(folder / "genome.json")
+    file: Any = load_genome_file(folder / "genome.json")
     return Trained(label, seed, folder, file.genome, file.rule)
 
 

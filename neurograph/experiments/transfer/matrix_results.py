@@ -57,10 +57,11 @@ class TransferMatrix:
         return sorted({10, self.steps[-1]} & {*self.steps}) or self.steps[-1:]
 
     def cells(self, step: int) -> list[Row]:
-        """Returns one entry per task, topology and genome: {"task", "topology", "genome", "step", "median", "low", "high",
-        "seeds", "failures", "baseline", "baseline_median", "learning_rate", "difference", "reason"}.
+        """Returns one entry per task, topology and genome.
 
-        The baseline is the one that was best on validation data after so many steps; `reason` says why a cell is empty.
+        An entry has "task", "topology", "genome", "step", "median", "low", "high", "seeds", "failures", "baseline",
+        "baseline_median", "learning_rate", "difference" and "reason". The baseline is the one that was best on validation data
+        after so many steps; `reason` says why a cell is empty.
 
         Raises:
           ExperimentError: the step count was not judged.
@@ -176,8 +177,8 @@ class TransferMatrix:
         if notes["baselines"]:
             parts.append(
                 f"Baselines ({', '.join(notes['baselines'])}): activation, batch norm and learning rate chosen on validation data"
-                f" for every graph and step count, {notes['configurations']:,} configurations in {notes['runs']:,} runs, of which"
-                f" {notes['baseline_failures']:,} diverged; test data touched once."
+                f" for every graph and step count, {notes['configurations']:,} configurations in {notes['runs']:,} runs;"
+                f" {notes['baseline_failures']:,} of them diverged; test data used once."
             )
         return " ".join(parts)
 
@@ -219,5 +220,5 @@ def load_transfer_matrix(path: Path | str) -> TransferMatrix:
 
 
 def _cell(cell: Row) -> str:
-    """Return the numbers of a cell, or why it is empty."""
+    """Returns the numbers of a cell, or why it is empty."""
     return spread(cell) + (f" ({cell['reason'].splitlines()[0]})" if cell["median"] is None else "")

@@ -123,13 +123,13 @@ class Transfer:
 
 
 def interval(entry: Row, ends: tuple[str, str] = ("low", "high"), *, to: str = "-", digits: int = 3) -> str:
-    """Return the median of an entry and the range between two of its other fields: "0.850 (0.842-0.861)"."""
+    """Returns the median of an entry and the range between two of its other fields: "0.850 (0.842-0.861)"."""
     low, high = (f"{entry[end]:.{digits}f}" for end in ends)
     return f"{entry['median']:.{digits}f} ({low}{to}{high})"
 
 
 def spread(entry: Row | None) -> str:
-    """Return the median and quartiles of an entry of `aggregate`, and how many of its runs failed; "-" for None."""
+    """Returns the median and quartiles of an entry of `aggregate`, and how many of its runs failed; "-" for None."""
     if entry is None or entry["median"] is None:
         return "-"
     return interval(entry) + (f" {entry['failures']} failed" if entry["failures"] else "")
@@ -195,7 +195,7 @@ def aggregate(rows: Iterable[Row]) -> list[Row]:
 
 
 def five_numbers(numbers: Iterable[float]) -> Row:
-    """Return {"median", "low", "high", "minimum", "maximum"}; low and high are quartiles; all are NaN without numbers."""
+    """Returns {"median", "low", "high", "minimum", "maximum"}; low and high are quartiles; all are NaN without numbers."""
     values = np.asarray(list(numbers), float)
     if not len(values):
         return dict.fromkeys(("median", "low", "high", "minimum", "maximum"), math.nan)

@@ -40,7 +40,7 @@ def _figure(width: float, height: float, rows: int, columns: int, **options: Any
 
 @styled({"axes.grid": False})
 def asymmetry_figure(results: Mapping[str, Asymmetry]) -> Picture:
-    """Figure 2 for several rules side by side: ln |J - J^T| relative to the largest |J|; grey is below the numerical error."""
+    """Draws figure 2 for several rules side by side: ln |J - J^T| relative to the largest |J|; grey is below the error."""
     figure, axes = _figure(3.1 * len(results) + 0.6, 3.7, 1, len(results))
     colours = matplotlib.colormaps["viridis"].with_extremes(bad="#dcdcdc")
     shown: Any = None
@@ -67,7 +67,7 @@ def asymmetry_figure(results: Mapping[str, Asymmetry]) -> Picture:
 
 @styled()
 def metric_figure(results: Mapping[str, MetricSearch]) -> Picture:
-    """How many metrics are left at one state and at all, and the eigenvalues of the best of them."""
+    """Draws how many metrics are left at one state and at all, and the eigenvalues of the best of them."""
     figure, axes = _figure(7.2, 3.3, 1, 2)
     at = np.arange(len(results))
     for shift, (label, values) in enumerate(
@@ -96,7 +96,7 @@ def metric_figure(results: Mapping[str, MetricSearch]) -> Picture:
 
 @styled()
 def circulation_figure(results: Mapping[str, Circulation]) -> Picture:
-    """Work round closed circles, with its error: zero for gradients."""
+    """Draws the work round closed circles, with its error: zero for gradients."""
     figure, axes = _figure(5.4, 3.2, 1, 1)
     axis = axes[0, 0]
     for number, result in enumerate(results.values()):
@@ -113,7 +113,7 @@ def circulation_figure(results: Mapping[str, Circulation]) -> Picture:
 
 @styled()
 def closed_figure(result: ClosedCurves) -> Picture:
-    """Norm of the synapses along each curve of the flow, and how near it came to closing."""
+    """Draws the norm of the synapses along each curve of the flow, and how near it came to closing."""
     figure, axes = _figure(5.4, 3.0, 1, 1)
     for number, (outcome, ratio, norms) in enumerate(zip(result.outcome, result.ratio, result.norms)):
         near = "never turns back" if np.isnan(ratio) else f"nearest return {ratio:.2g} of its extent"
@@ -126,7 +126,7 @@ def closed_figure(result: ClosedCurves) -> Picture:
 
 @styled({"axes.grid": False})
 def decomposition_figure(result: Decomposition) -> Picture:
-    """Shares of each matrix, and of the update by pair of states."""
+    """Draws the shares of each matrix, and of the update by pair of states."""
     figure, axes = _figure(7.2, 3.3, 1, 2, width_ratios=[1.4, 1])
     bottom = np.zeros(len(result.shares))
     for number, part in enumerate(next(iter(result.shares.values()))):
@@ -149,7 +149,7 @@ def decomposition_figure(result: Decomposition) -> Picture:
 
 @styled()
 def alignment_figure(result: Alignment) -> Picture:
-    """Cosine with minus the gradient along training, per level for the genome; the loss; how often small steps lower it."""
+    """Draws the cosine with minus the gradient along training, the loss, and how often small steps lower it."""
     figure, axes = _figure(9.6, 3.2, 1, 3)
     for number, name in enumerate(result.methods):
         axes[0, 0].plot(result.overall[number], color=COLOURS[number], linewidth=2, label=name)
@@ -176,7 +176,7 @@ def alignment_figure(result: Alignment) -> Picture:
 
 @styled()
 def long_run_figure(result: LongRun) -> Picture:
-    """Synapses per level, neurons and accuracy over a long run: medians over the seeds."""
+    """Draws synapses per level, neurons and accuracy over a long run: medians over the seeds."""
     figure, axes = _figure(9.6, 3.2, 1, 3)
     for column, level in enumerate(result.levels):
         axes[0, 0].plot(result.at + 1, median(result.norms[:, :, column]), color=COLOURS[column % 8], label=f"level {level}")
@@ -199,7 +199,7 @@ def long_run_figure(result: LongRun) -> Picture:
 
 @styled()
 def sensitivity_figure(result: Sensitivity, most: int = 24) -> Picture:
-    """The numbers that matter most: accuracy lost when each is moved or removed."""
+    """Draws the numbers that matter most: accuracy lost when each is moved or removed."""
     worst = np.maximum(result.importance, result.drop)
     order = np.argsort(-worst)[:most][::-1]
     figure, axes = _figure(5.8, 0.19 * len(order) + 1.4, 1, 1)
@@ -216,7 +216,7 @@ def sensitivity_figure(result: Sensitivity, most: int = 24) -> Picture:
 
 @styled()
 def oja_figure(result: OjaLimit) -> Picture:
-    """Error of Eq. 8 against the normalised update, over gamma."""
+    """Draws the error of Eq. 8 against the normalised update, over gamma."""
     figure, axes = _figure(4.6, 3.0, 1, 1)
     axes[0, 0].loglog(result.gammas, np.maximum(result.error, 1e-17), "o-", color=COLOURS[0], label="difference")
     axes[0, 0].loglog(

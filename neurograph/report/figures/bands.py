@@ -17,7 +17,7 @@ __all__ = ["accuracy_axis", "band", "chance_line", "curves", "median", "panels",
 
 @styled()
 def panels(count: int, *, columns: int = 2, width: float = 4.2, height: float = 3.1, **options: Any) -> tuple[Picture, list[Any]]:
-    """Return a figure and its axes, in rows of at most `columns`; unused places are empty. `options` go to `Figure.subplots`."""
+    """Returns a figure and its axes, in rows of at most `columns`; unused places are empty. `options` go to `Figure.subplots`."""
     columns = min(columns, count)
     rows = -(-count // columns)
     figure = picture(max(5.0, width * columns), height * rows + 0.5)
@@ -28,7 +28,7 @@ def panels(count: int, *, columns: int = 2, width: float = 4.2, height: float = 
 
 
 def band(axis: Any, places: Sequence[float], line: Sequence[Row], number: int, *, label: str = "", **options: Any) -> Any:
-    """Draw the medians of a line at `places` over a band between low and high; return the line.
+    """Draws the medians of a line at `places` over a band between low and high; return the line.
 
     Args:
       number: of the line, which chooses its colour and marker unless `options` do.
@@ -42,14 +42,14 @@ def band(axis: Any, places: Sequence[float], line: Sequence[Row], number: int, *
 
 
 def chance_line(axis: Any, chance: float | None) -> Any:
-    """Draw the accuracy of the commonest answer, if it is known; return the line or None."""
+    """Draws the accuracy of the commonest answer, if it is known; return the line or None."""
     if chance is None:
         return None
     return axis.axhline(chance, color=GREY, linestyle=":", linewidth=1.2, label="commonest answer")
 
 
 def accuracy_axis(axis: Any, steps: Sequence[float]) -> None:
-    """Scale an axis for accuracies at step counts that stand at equal distances (they often double)."""
+    """Scales an axis for accuracies at step counts that stand at equal distances (they often double)."""
     axis.set_xticks(range(len(steps)), [f"{step:g}" for step in steps])
     axis.set_ylim(0, 1.02)
 
@@ -67,7 +67,7 @@ def curves(
     chance: float | None = None,
     dashed: Sequence[str] = (),
 ) -> None:
-    """Draw medians with quartile bands over `x`, a line per key of `lines`.
+    """Draws medians with quartile bands over `x`, a line per key of `lines`.
 
     Args:
       axis: to draw on.
@@ -98,7 +98,7 @@ def curves(
 
 @styled()
 def ranges(axis: Any, entries: Mapping[str, Row], *, title: str = "", xlabel: str = "test accuracy") -> None:
-    """Draw a row per entry of `summarize`: median (dot), quartiles (thick line), lowest to highest (thin line)."""
+    """Draws a row per entry of `summarize`: median (dot), quartiles (thick line), lowest to highest (thin line)."""
     for place, row in enumerate(entries.values()):
         colour = COLOURS[place % len(COLOURS)]
         axis.plot([row["minimum"], row["maximum"]], [place, place], color=colour, lw=1.0)
@@ -112,7 +112,7 @@ def ranges(axis: Any, entries: Mapping[str, Row], *, title: str = "", xlabel: st
 
 
 def median(values: Float[np.ndarray, "records genomes"]) -> Float[np.ndarray, " records"]:
-    """Return the median over genomes of what is finite; NaN where no genome has a number."""
+    """Returns the median over genomes of what is finite; NaN where no genome has a number."""
     fine = np.isfinite(values).any(axis=1)
     middle = np.full(len(values), math.nan)
     middle[fine] = np.nanmedian(values[fine], axis=1)

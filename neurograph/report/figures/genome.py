@@ -30,7 +30,7 @@ SYMBOLS = {"neuron_keep": "f", "neuron_update": "η", "synapse_keep": "f~", "syn
 
 
 def draw_genome(genome: AnyGenome | GenomeFile, path: str | Path, rule: Rule | None = None, *, title: str = "") -> Path:
-    """Write the picture of `genome_picture` in the format that the ending says, and return the path.
+    """Writes the picture of `genome_picture` in the format that the ending says, and returns the path.
 
     Raises:
       GenomeError: an ending that is not .png, .pdf or .svg.
@@ -45,7 +45,7 @@ def draw_genome(genome: AnyGenome | GenomeFile, path: str | Path, rule: Rule | N
 
 
 def colour_limit(genome: AnyGenome, rule: Rule | None) -> float:
-    """Return the largest absolute value in the matrices and moments that are shown: the end of their colour scale."""
+    """Returns the largest absolute value in the matrices and moments that are shown: the end of their colour scale."""
     matrices, vectors, _ = _shown(rule)
     layers = genome.layers.values() if isinstance(genome, LayeredGenome) else [genome]
     return max(1e-6, *(float(np.abs(getattr(one, name)).max()) for one in layers for name in (*matrices, *vectors)))
@@ -55,7 +55,7 @@ def colour_limit(genome: AnyGenome, rule: Rule | None) -> float:
 def genome_picture(
     genome: AnyGenome | GenomeFile, rule: Rule | None = None, *, title: str = "", narrow: bool = False, limit: float | None = None
 ) -> Picture:
-    """Return a figure with a row of heat maps per layer, all on one colour scale (orange negative, purple positive).
+    """Returns a figure with a row of heat maps per layer, all on one colour scale (orange negative, purple positive).
 
     Args:
       genome: shared or per layer, or a file's content.
@@ -100,7 +100,7 @@ def genome_picture(
 
 
 def _shown(rule: Rule | None) -> tuple[list[str], list[str], list[str]]:
-    """Return the names of the matrices, moments and gates that have an effect under the rule."""
+    """Returns the names of the matrices, moments and gates that have an effect under the rule."""
     shown = effective_fields(rule) if rule else (*MATRICES, *VECTORS, *SYMBOLS)
     matrices = [name for name in (*MATRICES, *SECOND_MATRICES) if name in shown]
     vectors = [name for name in VECTORS if name in shown]
@@ -108,7 +108,7 @@ def _shown(rule: Rule | None) -> tuple[list[str], list[str], list[str]]:
 
 
 def _pale(name: str, k: int, rule: Rule | None) -> np.ndarray | None:
-    """Return which entries [k, k] have no effect under the rule; None for none."""
+    """Returns which entries [k, k] have no effect under the rule; None for none."""
     if rule is None:
         return None
     unused = np.arange(k) >= rule.synapse_channels

@@ -23,7 +23,7 @@ def annotated_cells(
     pale: Bool[np.ndarray, "rows columns"] | None = None,
     size: float = 8,
 ) -> Any:
-    """Draw a cell per value, the first row on top, and return what `Figure.colorbar` takes.
+    """Draws a cell per value, the first row on top, and returns what `Figure.colorbar` takes.
 
     Cells are shapes, not an image, so that they stay sharp. NaN has no colour.
 
@@ -59,14 +59,14 @@ def annotated_cells(
 
 
 def name_cells(axis: Any, rows: Sequence[str], columns: Sequence[str], *, slanted: bool = False) -> None:
-    """Write the names of rows and columns beside the cells; `slanted` leaves room for long names of columns."""
+    """Writes the names of rows and columns beside the cells; `slanted` leaves room for long names of columns."""
     axis.set_yticks(range(len(rows)), ["\n".join(map(short, name.split("\n"))) for name in rows])
     turned: dict[str, Any] = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if slanted else {}
     axis.set_xticks(range(len(columns)), [short(name) for name in columns], **turned)
 
 
 def colour_bar(figure: Picture, cells: Any, axes: Any, **options: Any) -> Any:
-    """Add the scale of the colours beside the axes; `options` go to `Figure.colorbar`."""
+    """Adds the scale of the colours beside the axes; `options` go to `Figure.colorbar`."""
     bar = figure.colorbar(cells, ax=axes, pad=0.02, **options)
     bar.outline.set_visible(False)  # type: ignore[operator]
     return bar

@@ -43,7 +43,7 @@ class Link:
 
 
 def neuron_positions(t: Topology) -> tuple[np.ndarray, dict[int, np.ndarray]]:
-    """Positions [n, 2] of the neurons, and the middle of the circle of every cyclic component."""
+    """Returns positions [n, 2] of the neurons, and the middle of the circle of every cyclic component."""
     sizes = np.bincount(t.components)
     level = t.levels.copy()
     isolated = (np.bincount(np.concatenate([t.senders, t.receivers]), minlength=t.num_neurons) == 0) & (sizes[t.components] == 1)
@@ -130,7 +130,7 @@ def _boxes(t: Topology) -> tuple[np.ndarray, list[Box]]:
 
 
 def population_layout(t: Topology) -> tuple[list[Box], list[Link]]:
-    """Boxes with their positions and the links between them."""
+    """Returns boxes with their positions and the links between them."""
     box_of, boxes = _boxes(t)
     n = len(boxes)
     pair = box_of[t.senders].astype(np.int64) * n + box_of[t.receivers]

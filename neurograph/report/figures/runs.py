@@ -17,12 +17,12 @@ __all__ = ["comparison_figure", "training_figure"]
 
 
 def _numbers(values: Any) -> np.ndarray:
-    """Return a list with None among its numbers as a float array with NaN."""
+    """Returns a list with None among its numbers as a float array with NaN."""
     return np.array([math.nan if v is None else v for v in values], float)
 
 
 def _column(records: Sequence[Row], name: str) -> np.ndarray:
-    """Return the lists called `name` as [records, genomes]; shorter rows are filled with NaN."""
+    """Returns the lists called `name` as [records, genomes]; shorter rows are filled with NaN."""
     rows = [_numbers(record[name]) for record in records]
     width = max(map(len, rows))
     return np.stack([np.pad(row, (0, width - len(row)), constant_values=math.nan) for row in rows])
@@ -37,7 +37,7 @@ def training_figure(
     chance: float | None = None,
     evolved: bool = False,
 ) -> Picture:
-    """Draw loss and accuracy of every genome over the meta-steps, and their median where there are several.
+    """Draws loss and accuracy of every genome over the meta-steps, and their median where there are several.
 
     Args:
       records: of metrics.jsonl, with "step", "loss" and "accuracy" (lists, one number or None per genome).
@@ -86,7 +86,7 @@ def _genome_lines(axis: Any, steps: Sequence[int], values: np.ndarray, selected:
 
 
 def _finish(figure: Picture, axes: Any, xlabel: str, *, columns: int) -> None:
-    """Scale and label the axes of loss and accuracy, and add the legend."""
+    """Scales and labels the axes of loss and accuracy, and adds the legend."""
     _log_if_wide(axes[0])
     axes[1].set_xlabel(xlabel)
     axes[1].set_ylim(top=min(1.02, axes[1].get_ylim()[1]))
@@ -95,7 +95,7 @@ def _finish(figure: Picture, axes: Any, xlabel: str, *, columns: int) -> None:
 
 
 def _genome_name(genome: int, chosen: bool, count: int) -> str | None:
-    """Return its entry in the legend; None where there are too many."""
+    """Returns its entry in the legend; None where there are too many."""
     return f"genome {genome}{' (chosen)' if chosen else ''}" if count <= 8 else None
 
 
@@ -111,7 +111,7 @@ def _log_if_wide(axis: Any) -> None:
 
 @styled()
 def comparison_figure(runs: Sequence[tuple[str, Sequence[Row], Sequence[Row], int | None]], *, over: str = "step") -> Picture:
-    """Draw the meta-training of several runs on the same axes, a colour each.
+    """Draws the meta-training of several runs on the same axes, a colour each.
 
     Args:
       runs: (label, records, validations, chosen genome) as for `training_figure`; the chosen genome is drawn strong, or the
@@ -140,5 +140,5 @@ def comparison_figure(runs: Sequence[tuple[str, Sequence[Row], Sequence[Row], in
 
 
 def _strong(values: np.ndarray, chosen: int | None) -> np.ndarray:
-    """Return the column of the chosen genome, or the median where none was chosen."""
+    """Returns the column of the chosen genome, or the median where none was chosen."""
     return values[:, chosen] if chosen is not None and chosen < values.shape[1] else median(values)

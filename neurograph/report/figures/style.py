@@ -19,7 +19,7 @@ from neurograph.report.html import visible
 
 __all__ = ["COLOURS", "GREY", "MARKERS", "WIDTH", "Picture", "legend_below", "picture", "rows_of_axes", "short", "styled"]
 
-# Okabe and Ito's, which colour-blind readers tell apart; markers differ as well.
+# Okabe and Ito's, which colour-blind readers distinguish; markers differ as well.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 GREY = "#595959"
@@ -52,7 +52,7 @@ def _settings() -> dict[str, Any]:
 
 @contextmanager
 def styled(changes: Mapping[str, Any] | None = None) -> Iterator[None]:
-    """Apply matplotlib's defaults, the style and `changes` instead of the user's settings; also a decorator."""
+    """Applies matplotlib's defaults, the style and `changes` instead of the user's settings; also a decorator."""
     settings: Any = _settings() | dict(changes or {})
     with matplotlib.rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # names in scripts that the font lacks
@@ -86,7 +86,7 @@ class Picture(Figure):
             super().draw(renderer)
 
     def savefig(self, fname: Any, **options: Any) -> None:  # type: ignore[override]
-        """Save the figure; the same figure gives the same bytes."""
+        """Saves the figure; the same figure gives the same bytes."""
         kind = str(options.get("format") or Path(str(fname)).suffix[1:] or "png").lower()
         options.setdefault("metadata", _METADATA.get(kind))
         salt = matplotlib.rcParams["svg.hashsalt"] or "neurograph"
@@ -95,19 +95,19 @@ class Picture(Figure):
 
 
 def picture(width: float, height: float, *, fitted: bool = True) -> Picture:
-    """Return an empty figure, in inches; `fitted` lays its axes out so that all labels have room."""
+    """Returns an empty figure, in inches; `fitted` lays its axes out so that all labels have room."""
     with styled():
         return Picture(figsize=(width, height), layout=_Layout() if fitted else None)
 
 
 def rows_of_axes(height: float, rows: int = 1, width: float = WIDTH, **options: Any) -> tuple[Picture, Any]:
-    """Return a figure and its axes [rows], one below the other; `options` go to `Figure.subplots`."""
+    """Returns a figure and its axes [rows], one below the other; `options` go to `Figure.subplots`."""
     figure = picture(width, height)
     return figure, figure.subplots(rows, 1, squeeze=False, **options)[:, 0]
 
 
 def short(name: str, most: int = 36) -> str:
-    """Return a name as one line of at most `most` characters, the middle left out: labels must leave room for the axes."""
+    """Returns a name as one line of at most `most` characters, the middle left out: labels must leave room for the axes."""
     name = " ".join(visible(name).split())
     if len(name) <= most:
         return name
@@ -115,12 +115,12 @@ def short(name: str, most: int = 36) -> str:
 
 
 def legend_below(figure: Picture, handles: Sequence[Any], labels: Sequence[str], columns: int = 2) -> None:
-    """Put a legend under the axes, in at most so many columns and in fewer where the labels are long."""
+    """Puts a legend under the axes, in at most so many columns and in fewer where the labels are long."""
     if not labels:
         return
 
     def points(count: int) -> float:
-        """Return about how wide the legend is in so many columns."""
+        """Returns about how wide the legend is in so many columns."""
         return sum(40 + 5.2 * max(map(len, some)) for some in np.array_split(labels, count) if len(some))
 
     room = 72 * figure.get_size_inches()[0]

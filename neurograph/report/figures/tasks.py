@@ -22,7 +22,7 @@ _POINTS = 1500
 
 @styled({"axes.grid": False})
 def draw_samples(task: Task, path: str | os.PathLike[str], key: jax.Array, split: str = "train") -> None:
-    """Write a PNG of samples: images in rows by class, functions of two variables as coloured points, six problems of a family.
+    """Writes a PNG of samples: images in rows by class, functions of two variables as coloured points, six problems of a family.
 
     Raises:
       TaskError: the file cannot be written.
@@ -42,7 +42,7 @@ def draw_samples(task: Task, path: str | os.PathLike[str], key: jax.Array, split
 
 
 def by_class(task: Task, key: jax.Array, split: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Some rows of each class: images [classes, examples, num_inputs] scaled to 0..1, how many of each are real, class titles."""
+    """Returns images [classes, examples, num_inputs] scaled to 0..1, how many of each class are real, and class titles."""
     task = task.instance(key, split)
     x, y = task.sample(key, max(512, 40 * task.num_classes), split)
     rows, labels = np.asarray(x), np.asarray(decode_labels(y))
@@ -125,7 +125,7 @@ def _curves(task: Task, key: jax.Array, split: str) -> Picture:
 
 
 def _columns(task: Task, key: jax.Array, split: str) -> Picture:
-    """Tables: samples in rows, sorted by class, inputs in columns."""
+    """Draws samples in rows, sorted by class, and inputs in columns."""
     x, y = task.sample(key, 200, split)
     labels = np.asarray(decode_labels(y))
     order = np.argsort(labels, kind="stable")
@@ -144,7 +144,7 @@ def _columns(task: Task, key: jax.Array, split: str) -> Picture:
 
 
 def sketch(task: Task, key: jax.Array, split: str = "train", width: int = 100) -> str:
-    """A few samples in plain characters, at most `width` columns; empty for tables."""
+    """Returns a few samples in plain characters, at most `width` columns; empty for tables."""
     if task.image_shape is not None:
         return _sketch_images(task, key, split, width)
     if task.num_inputs == 2 and task.num_classes:

@@ -17,7 +17,7 @@ __all__ = ["draw_topology"]
 
 MAX_NEURONS, MAX_SYNAPSES = 60, 300  # above that, dots and lines say less than boxes
 
-# Okabe and Ito's colours: told apart by colour-blind readers too
+# Okabe and Ito's colours: colour-blind readers distinguish them
 _FILL = {"input": "#56B4E9", "hidden": "#D9D9D9", "output": "#E69F00"}
 _INK = "#333333"
 _FIXED, _SHARED, _BACK = "#009E73", "#0072B2", "#CC3311"
@@ -27,7 +27,7 @@ _FIXED, _SHARED, _BACK = "#009E73", "#0072B2", "#CC3311"
 def draw_topology(
     topology: Topology, path: str | os.PathLike[str] | None = None, *, detail: Literal["auto", "neurons", "populations"] = "auto"
 ) -> Picture:
-    """Draw a topology, and save the picture if a path is given.
+    """Draws a topology, and saves the picture if a path is given.
 
     Args:
       path: ends in .svg, .png or .pdf.
@@ -66,7 +66,7 @@ def draw_topology(
 
 
 def _frame(axes: Any, figure: Any, title: str, low: np.ndarray, high: np.ndarray, inches: float) -> None:
-    """Sets the limits and a size of the figure in proportion to them, the title on top."""
+    """Sets the limits, a size of the figure in proportion to them, and the title on top."""
     wide, tall = np.maximum(high - low, 1e-3)
     scale = min(inches, 26 / wide, 26 / tall)
     room = 0.45 / scale if title else 0.0
@@ -166,13 +166,13 @@ def _neurons(axes: Any, figure: Any, t: Topology) -> None:
 
 
 def _arc(start: np.ndarray, stop: np.ndarray, bend: float, step: np.ndarray) -> np.ndarray:
-    """Points [len(step), 2] of the curve that matplotlib's arc3 draws; `step` is [len, 1] from 0 to 1."""
+    """Returns points [len(step), 2] of the curve that matplotlib's arc3 draws; `step` is [len, 1] from 0 to 1."""
     knot = (start + stop) / 2 + bend * np.array([stop[1] - start[1], start[0] - stop[0]])
     return (1 - step) ** 2 * start + 2 * step * (1 - step) * knot + step**2 * stop
 
 
 def _bend(spot: np.ndarray, i: int, j: int, room: float) -> float:
-    """The least bend of an arc from i to j that keeps clear of all other neurons, or the clearest one."""
+    """Returns the least bend of an arc from i to j that keeps clear of all other neurons, or the clearest one."""
     others = np.delete(spot, [i, j], axis=0)
     if not len(others):
         return 0.0
@@ -243,7 +243,7 @@ def _populations(axes: Any, figure: Any, t: Topology) -> None:
 
 
 def _arrow(axes: Any, boxes: list[Box], link: Link, loops: set[int]) -> list[tuple[float, float]]:
-    """One arrow with its label; returns the corners of the room that it takes."""
+    """Draws an arrow with its label and returns the corners of the room that it takes."""
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path as Curve
 

@@ -31,13 +31,13 @@ BEST = "best baseline"
 
 
 def difference_limit(entries: Iterable[Row]) -> float | None:
-    """Return the end of a colour scale on which the "difference" of all entries has a place; None without differences."""
+    """Returns the end of a colour scale on which the "difference" of all entries has a place; None without differences."""
     found = [abs(entry["difference"]) for entry in entries if entry["difference"] is not None]
     return max(0.05, *found) if found else None
 
 
 def _texts(accuracy: np.ndarray, difference: np.ndarray, missing: str | None) -> list[list[str | None]]:
-    """Return what stands in the cells: the accuracy, below it the difference; `missing` where there is no accuracy."""
+    """Returns what stands in the cells: the accuracy, below it the difference; `missing` where there is no accuracy."""
     words = [
         missing if not math.isfinite(value) else f"{value:.2f}" + (f"\n{against:+.2f}" if math.isfinite(against) else "")
         for value, against in zip(accuracy.flat, difference.flat)
@@ -52,7 +52,7 @@ def _number(value: float | None) -> float:
 
 @styled()
 def heat_map(matrix: TransferMatrix, step: int | None = None, *, limit: float | None = None) -> Picture:
-    """Draw genomes (and the best baseline) by topologies, one panel per task, after `step` learning steps.
+    """Draws genomes (and the best baseline) by topologies, one panel per task, after `step` learning steps.
 
     The number is the median test accuracy; below it, and as colour, its difference to the best baseline (without baselines the
     colour is the accuracy). Hatched: the widths do not fit, or the cell could not run.
@@ -93,7 +93,7 @@ def heat_map(matrix: TransferMatrix, step: int | None = None, *, limit: float | 
 def difference_map(
     comparison: Sequence[Row], *, task: str | None = None, who: str = "the genome", other: str = "the best baseline"
 ) -> Picture:
-    """Draw topologies by step counts: the genome's median test accuracy, coloured by its difference to the best baseline.
+    """Draws topologies by step counts: the genome's median test accuracy, coloured by its difference to the best baseline.
 
     Without baselines the colour is the accuracy itself. Several tasks are stacked, unless `task` names one. `who` and `other` are
     what the title calls them.
@@ -120,7 +120,7 @@ def difference_map(
 
 
 def _best_line(axis: Any, best: Mapping[Any, Row], place: tuple[str, str], steps: Sequence[int], **look: Any) -> Any:
-    """Join the medians of the baselines that were best at each step count, if there are any; return the line or None."""
+    """Joins the medians of the baselines that were best at each step count, if there are any; return the line or None."""
     points = [(i, best[*place, step]["median"]) for i, step in enumerate(steps) if (*place, step) in best]
     return axis.plot(*zip(*points), **({"color": GREY, "linestyle": "--", "linewidth": 1.3} | look))[0] if points else None
 
@@ -131,7 +131,7 @@ def _by_step(entries: Iterable[Row]) -> list[Row]:
 
 @styled()
 def curves_figure(matrix: TransferMatrix) -> Picture:
-    """Draw test accuracy over learning steps, a panel per task and topology.
+    """Draws test accuracy over learning steps, a panel per task and topology.
 
     Lines are medians with quartile bands of every genome, and the medians of the best baseline at each step count.
     """
@@ -166,7 +166,7 @@ def curves_figure(matrix: TransferMatrix) -> Picture:
 
 
 def save_figures(matrix: TransferMatrix, folder: Path | str, step: int | None = None) -> list[Path]:
-    """Write heat_map.png and curves.png into a folder and return their paths."""
+    """Writes heat_map.png and curves.png into a folder and returns their paths."""
     paths = []
     for name, figure in (("heat_map.png", heat_map(matrix, step)), ("curves.png", curves_figure(matrix))):
         stream = io.BytesIO()
@@ -177,7 +177,7 @@ def save_figures(matrix: TransferMatrix, folder: Path | str, step: int | None = 
 
 
 def _one_place(steps: Sequence[int]) -> tuple[Picture, Any]:
-    """Return a figure and its axis for accuracies over learning steps."""
+    """Returns a figure and its axis for accuracies over learning steps."""
     figure, (axis,) = rows_of_axes(3.9)
     accuracy_axis(axis, steps)
     axis.set_xlabel("learning steps")
@@ -189,7 +189,7 @@ def _one_place(steps: Sequence[int]) -> tuple[Picture, Any]:
 def learning_figure(
     rows: Sequence[Row], chosen: Sequence[Row], topology: str, task: str, *, chance: float | None = None
 ) -> Picture:
-    """Draw test accuracy over learning steps on one topology: the genome beside the best baselines.
+    """Draws test accuracy over learning steps on one topology: the genome beside the best baselines.
 
     Of every optimiser one setting is drawn, the one with the highest mean accuracy on validation data; at each step count its
     learning rate is the one chosen for so many steps. The dashed line may change its setting from point to point.
@@ -212,7 +212,7 @@ def learning_figure(
 
 
 def _best_settings(chosen: Sequence[Row], topology: str, task: str) -> list[str]:
-    """Return per optimiser the label of the setting with the highest mean validation accuracy over the step counts above 0."""
+    """Returns per optimiser the label of the setting with the highest mean validation accuracy over the step counts above 0."""
     scores: dict[str, dict[str, list[float]]] = {}
     for one in chosen:
         if (one["topology"], one["task"]) == (topology, task) and one["step"] > 0 and one.get("accuracy") is not None:
@@ -224,7 +224,7 @@ def _best_settings(chosen: Sequence[Row], topology: str, task: str) -> list[str]
 def rivals_figure(
     runs: Sequence[tuple[str, Sequence[Row], Sequence[Row]]], topology: str, task: str, *, chance: float | None = None
 ) -> Picture:
-    """Draw test accuracy over learning steps on one topology: the genomes of several runs, dashed the best baseline of each.
+    """Draws test accuracy over learning steps on one topology: the genomes of several runs, dashed the best baseline of each.
 
     Args:
       runs: (label, rows, chosen) of their transfer tests.

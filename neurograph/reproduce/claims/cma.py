@@ -91,7 +91,8 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
 
 
 def _variants(bench: Workbench, experiment: str, population: int, generations: int, meta_steps: int) -> tuple[Variant, Variant]:
-    (topology,), (task,) = (found.values() for found in _places(bench))
+    topologies, tasks = _places(bench)
+    (topology,), (task,) = topologies.values(), tasks.values()
     options = {name: value for name, value in task.items() if name != "name"}
     place = "problems=" + json.dumps([{"task": task["name"], "options": options, "topology": topology}])
     query = {"smoke": ("unroll.query_batches=1",), "laptop": ("unroll.query_size=1024", "unroll.query_batches=1"), "paper": ()}
@@ -109,7 +110,7 @@ def _variants(bench: Workbench, experiment: str, population: int, generations: i
 
 
 def _places(bench: Workbench) -> tuple[dict[str, str], dict[str, dict]]:
-    """(topologies, tasks) as `Workbench.test` takes them, one each."""
+    """Returns (topologies, tasks) as `Workbench.test` takes them, one each."""
     if bench.scale == "smoke":
         topologies, tasks = bench.image_places()
         return topologies, {name: {"name": task} for name, task in tasks.items()}
@@ -122,7 +123,7 @@ def _places(bench: Workbench) -> tuple[dict[str, str], dict[str, dict]]:
 def _rivals(
     setting: str, runs: Mapping[str, Sequence[Trained]], along: Sequence[Row], start: float, table: Sequence[Row], judged: int
 ) -> Finding:
-    """Episodes until validation accuracy reaches what both methods reach."""
+    """Returns the episodes until validation accuracy reaches the value that both methods reach."""
     labels = [f"{method}, {setting}" for method in METHODS]
     level = min(median(one.accuracy for one in runs[label]) for label in labels) - 0.01
     needed, seconds = {}, {}

@@ -75,7 +75,7 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
 
 
 def _plans(bench: Workbench) -> dict[str, tuple[Topology, list[Phase], dict[str, Any]]]:
-    """Per scenario: topology, phases, and what `learn_sequence` is told."""
+    """Returns per scenario the topology, the phases, and the options of `learn_sequence`."""
     graphs, tasks = bench.image_places()
     graph, first = load_topology(next(iter(graphs.values()))), get_task(next(iter(tasks.values())))
     steps = bench.pick(2, 100, 500)
@@ -134,7 +134,7 @@ def _learned(
     at: Any,
     **sizes: Any,
 ) -> tuple[list[Row], Row]:
-    """Rows of all genomes and SGD, synapses kept and, if phases are several, fresh in each; and what was chosen for SGD."""
+    """Returns the rows of all genomes and SGD, synapses kept and, with several phases, fresh in each; and SGD's settings."""
     key, choice = jax.random.split(jax.random.key(23))
     rates = bench.pick((0.1, 1.0), LEARNING_RATES, LEARNING_RATES)
     tried = bench.pick(SETTINGS[:1], SETTINGS, SETTINGS)

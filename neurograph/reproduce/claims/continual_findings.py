@@ -1,4 +1,4 @@
-"""What sequences of tasks show: the panels and findings of the reproduction `continual`."""
+"""Panels and findings of the reproduction `continual`, on sequences of tasks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LABELS = "labels change"
 
 
 def draw(axis: Any, name: str, phases: Sequence[Phase], table: Sequence[Row], labels: Sequence[str]) -> None:
-    """One scenario: accuracy on the labels of the moment, on both tasks all along, or over the steps on few examples."""
+    """Draws one scenario: accuracy on the labels of the moment, on both tasks all along, or over the steps on few examples."""
     if len(phases) == 1:
         curves(axis, by_label(table, labels), title=name)
     else:
@@ -40,12 +40,12 @@ def draw(axis: Any, name: str, phases: Sequence[Phase], table: Sequence[Row], la
 
 
 def shown(row: Row) -> str:
-    """Return the median and quartiles of an entry."""
+    """Returns the median and quartiles of an entry."""
     return interval(row, to="..")
 
 
 def labels_finding(table: Any, label: str, phases: list[Phase], early: int, name: str, keep: float) -> Finding:
-    """Are permuted labels learned as fast, and as far, with the synapses of those before?"""
+    """Judges whether permuted labels are learned as fast, and as far, with the synapses of those before."""
     del name
     parts, good = [], []
     for number, phase in enumerate(phases[1:], 1):
@@ -69,7 +69,7 @@ def labels_finding(table: Any, label: str, phases: list[Phase], early: int, name
 
 
 def tasks_finding(table: Any, label: str, phases: list[Phase], early: int, name: str) -> Finding:
-    """What the second task costs the first, and the first the second."""
+    """Judges the cost of the second task for the first, and of the first for the second."""
     del name
     first, second = phases[0].task.name, phases[1].task.name
     parts = []

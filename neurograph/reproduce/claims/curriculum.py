@@ -56,7 +56,7 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
 
 
 def _trajectory(runs: dict[str, list[Trained]]) -> list[Row]:
-    """Accuracy during meta-training, the best genome of every record, without the runs that were stopped."""
+    """Returns the accuracy during meta-training, the best genome of every record, without the runs that were stopped."""
     found = []
     for label, members in runs.items():
         for run in members:

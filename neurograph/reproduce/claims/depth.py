@@ -58,7 +58,7 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
 
 
 def _plain(bench: Workbench, depth: int) -> str:
-    """Path of 100-64-...-64-10 with so many hidden layers."""
+    """Returns the path of 100-64-...-64-10 with so many hidden layers."""
     if depth == bench.pick(1, 2, 2):
         return next(iter(bench.image_places()[0].values()))
     side, width = bench.pick(8, 10, 10), bench.pick(16, 64, 64)

@@ -74,7 +74,7 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
 
 
 def _finding(name: str, judged: int, table: list[Row], best: list[Row], chance: float, labels: list[str]) -> Finding:
-    """On one data set: does every kind of genome gain nearly what SGD gains over the commonest answer?"""
+    """Judges whether on one data set every kind of genome gains nearly as much as SGD over the commonest answer."""
     mine = {r["label"]: r for r in table if r["task"] == name and r["step"] == judged}
     sgd = at(best, task=name, step=judged)
     gain = max(sgd["median"] - chance, 0)

@@ -1,4 +1,4 @@
-"""Variants of a rule far beyond the unroll they were meta-trained for: what `oja` and `synapse_normalization` share."""
+"""Variants of a rule far beyond the unroll they were meta-trained for: the common part of `oja` and `synapse_normalization`."""
 
 from __future__ import annotations
 
@@ -71,11 +71,11 @@ def far_beyond(bench: Workbench, variants: Mapping[str, Variant]) -> Longer:
 def lengths(
     runs: Mapping[str, Sequence[Trained]], topology: str, task: str, *, steps: int, records: int, seeds: int
 ) -> list[Row]:
-    """How synapses grow over learning steps, by `analysis.longrun`: {"label", "genome_seed", "seed", "step", "length", "power",
-    "failed"}.
+    """Returns the growth of synapses over learning steps, by `analysis.longrun`.
 
-    "length": root mean square of the synapses that arrive at a layer over that at the start, median over layers; "power": p of
-    length ~ steps^p over the second half, of all runs of the genome, infinite if a run's synapses overflowed ("failed").
+    A row has "label", "genome_seed", "seed", "step", "length", "power" and "failed". "length" is the root mean square of the
+    synapses that arrive at a layer over that at the start, median over layers; "power" is p of length ~ steps^p over the second
+    half, of all runs of the genome, infinite if a run's synapses overflowed ("failed").
     """
     from neurograph.analysis.longrun import long_run
     from neurograph.learning.inner_loop import Problem

@@ -29,7 +29,7 @@ LEARNED = 0.7  # accuracy from which on a genome counts as one that learned to l
 
 
 def run(bench: Workbench) -> tuple[list[Finding], str]:
-    """Three settings; without normalization the start's update rate is chosen on validation data."""
+    """Compares three settings; without normalization the start's update rate is chosen on validation data."""
     settings = dict(list(SETTINGS.items())[: bench.pick(1, 3, 3)])
     rates = bench.pick((0.03,), (0.3, 0.03), (0.3, 0.1, 0.03, 0.01))
     meta_steps, genomes = bench.pick(2, 200, 10_000), bench.pick(1, 1, 8)
@@ -118,7 +118,7 @@ def _judge(
         f"test accuracy after {judged} and {last} steps: normalized {now[0]['median']:.3f} and {whole[0]},"
         f" not normalized {now[1]['median']:.3f} and {whole[1]}, {then[1]['failures']} of {then[1]['runs']} diverged",
         then[0]["median"] >= now[0]["median"] - 0.02 and then[0]["low"] > then[1]["high"],
-        "the meta-loss looks at the last trained step only, and nothing tells a rule to stop there",
+        "the meta-loss looks at the last trained step only, and nothing makes a rule stop there",
     )
     return [dependable, stable]
 

@@ -1,4 +1,4 @@
-"""What graphs are like, as numbers, and how far that goes with how genomes learn on graphs that they never saw."""
+"""Properties of graphs as numbers, and their relation to how genomes learn on graphs that they never saw."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ PROPERTIES = {
     "skips": "synapses that skip levels",
     "cyclic": "cycles",
 }
-"""Of one graph; key: in words."""
+"""Properties of one graph: key and words."""
 
 
 def walk_lengths(topology: Topology) -> np.ndarray:
-    """[L + 1] float64: share of the walks from inputs to outputs that have length 0, 1, ... L.
+    """Returns [L + 1] float64, the share of the walks from inputs to outputs that have length 0, 1, ... L.
 
     L is as many synapses as a signal can pass in one forward pass: levels, ticks, or both.
     """
@@ -65,7 +65,7 @@ def properties(topology: Topology) -> dict[str, float]:
 
 
 def predictors(sets: Mapping[str, Sequence[str]], of: Mapping[str, Mapping[str, float]]) -> dict[str, np.ndarray]:
-    """What might say how well a genome trained on a set of graphs does on another graph: {in words: [sets, graphs] float64}.
+    """Returns possible predictors of how well a genome of a set of graphs does on a graph: {in words: [sets, graphs] float64}.
 
     "more: P" is the mean of property P over the training graphs, the same for every graph. "near in P" is minus the distance of
     the graph's P to that of the training graph nearest in P, in standard deviations of P over all graphs. "near in all" is minus
@@ -90,14 +90,14 @@ def predictors(sets: Mapping[str, Sequence[str]], of: Mapping[str, Mapping[str, 
 
 
 def relate(outcome: np.ndarray, by: Mapping[str, np.ndarray], *, shuffles: int = 5000, seed: int = 0) -> list[Row]:
-    """How each predictor goes with the outcome; the training set is the unit.
+    """Relates each predictor to the outcome; the training set is the unit.
 
     Args:
       outcome: [sets, graphs] float; NaN where a graph was trained on.
       by: predictors, [sets, graphs], by name.
 
     Returns:
-      A row per predictor that tells sets apart, strongest first: "predictor"; "rho", the rank correlation over sets (Spearman's)
+      A row per predictor that differs between sets, strongest first: "predictor"; "rho", Spearman's rank correlation over sets
       on one graph, mean over graphs; "lowest", "highest": rho with one set left out; "p": share with |rho| as large, of the sets'
       predictors as they are and `shuffles` random exchanges; "corrected": p times the number of predictors, at most 1
       (Bonferroni); "predicted": 1 - squared error of a line through the OTHER sets, at the set left out, over that of their mean
@@ -126,7 +126,7 @@ def relate(outcome: np.ndarray, by: Mapping[str, np.ndarray], *, shuffles: int =
 
 
 def _rho(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """[many]: Spearman's correlation over sets on every graph, mean over the graphs where neither is the same for all sets.
+    """Returns [many], Spearman's correlation over sets: the mean over the graphs where neither is the same for all sets.
 
     `x` is [many, sets, graphs], `y` [sets, graphs] with NaN.
     """
@@ -135,28 +135,28 @@ def _rho(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         seen = np.isfinite(y[:, graph])
         mine, theirs = _ranks(x[:, seen, graph]), _ranks(y[None, seen, graph])
         found = (mine * theirs).sum(axis=1)
-        told = mine.any(axis=1) & theirs.any()
-        total, count = total + np.where(told, found, 0), count + told
+        differs = mine.any(axis=1) & theirs.any()
+        total, count = total + np.where(differs, found, 0), count + differs
     return np.divide(total, count, out=np.full(len(x), np.nan), where=count > 0)
 
 
 def _ranks(x: np.ndarray) -> np.ndarray:
-    """Rows [many, n], centred and of length 1, so that a product is a rank correlation; zeros where all are equal."""
+    """Returns the rows [many, n], centred and of length 1, so that a product is a rank correlation; zeros where all are equal."""
     ranks = stats.rankdata(x, axis=1) - (x.shape[1] + 1) / 2
     length = np.linalg.norm(ranks, axis=1, keepdims=True)
     return ranks / np.where(length > 0, length, 1)
 
 
 def _errors(x: np.ndarray, y: np.ndarray, keep: np.ndarray) -> tuple[float, float]:
-    """Squared errors at the set that is not kept: of the line through the others, and of their means."""
-    told = np.isfinite(y[~keep][0]) & np.isfinite(y[keep]).any(axis=0)
-    means = np.nanmean(y[keep][:, told], axis=0)
-    known = np.isfinite(y[keep][:, told])
-    centre = np.where(known, x[keep][:, told], 0).sum(axis=0) / known.sum(axis=0)
-    right = np.where(known, x[keep][:, told] - centre, 0)
-    slope = np.nansum(right * (y[keep][:, told] - means)) / ((right**2).sum() or 1.0)
-    off = y[~keep][0, told] - means
-    return float(((off - slope * (x[~keep][0, told] - centre)) ** 2).sum()), float((off**2).sum())
+    """Returns squared errors at the set that is not kept: of the line through the others, and of their means."""
+    differs = np.isfinite(y[~keep][0]) & np.isfinite(y[keep]).any(axis=0)
+    means = np.nanmean(y[keep][:, differs], axis=0)
+    known = np.isfinite(y[keep][:, differs])
+    centre = np.where(known, x[keep][:, differs], 0).sum(axis=0) / known.sum(axis=0)
+    right = np.where(known, x[keep][:, differs] - centre, 0)
+    slope = np.nansum(right * (y[keep][:, differs] - means)) / ((right**2).sum() or 1.0)
+    off = y[~keep][0, differs] - means
+    return float(((off - slope * (x[~keep][0, differs] - centre)) ** 2).sum()), float((off**2).sum())
 
 
 @styled()

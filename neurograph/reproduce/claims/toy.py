@@ -1,15 +1,17 @@
-"""Figures 3 and 4: genomes for functions of two variables, their spread, and what the networks decide beyond the square."""
+"""Figures 3 and 4: genomes for functions of two variables, their spread, and the networks' decisions beyond the square."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from neurograph.experiments.transfer.results import Row
 from neurograph.report.figures.bands import curves, panels
-from neurograph.report.figures.style import COLOURS, GREY
+from neurograph.report.figures.style import COLOURS, GREY, Picture
 from neurograph.reproduce.claims.toy_parts import GRAPH, maps, spreads_of
-from neurograph.reproduce.summaries import at, summarize, tested
+from neurograph.reproduce.summaries import summarize, tested
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Workbench
 from neurograph.topology.layered import mlp
@@ -28,7 +30,7 @@ RANDOM = (
 
 
 def run(bench: Workbench) -> tuple[list[Finding], str]:
-    """Two-state genomes from two starts, on functions they were trained on and on others."""
+    """Judges two-state genomes from two starts, on functions they were trained on and on others."""
     seeds = bench.seeds(1, 5, 8)
     paper = bench.pick((), (), ("training.meta_steps=10000",))
     runs = bench.train(
@@ -56,13 +58,35 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
     spreads = spreads_of(members, (*trained, *held_out[:7]), judged, bench.pick(3, 20, 50))
     bench.csv("spread.csv", spreads)
 
-    figure, (*axes, last) = panels(len(runs) + 1, columns=3, width=3.6)
-    for axis, label in zip(axes, runs):
+    bench.figure("figure.png", _figure(per_genome, spreads, list(runs), judged))
+    # By the genome that was best on validation data.
+    best = max(members, key=lambda one: one.accuracy)
+    bench.figure("maps.png", maps(best, judged, bench.pick(12, 80, 120), bench.pick(1, 4, 4)))
+
+    findings = []
+    for label, trials in runs.items():
+        count = sum(trial.genome is not None for trial in trials)
+        mine = [row for row in table if row["label"] == label]
+        here = {row["task"]: row for row in mine if row["step"] == judged and row["task"] in held_out}
+        findings.append(_never_seen(label, count, {task: here[task] for task in held_out if task in here}, chance, judged))
+        findings.append(_variation(label, [row for row in spreads if row["label"] == label], judged))
+    settings = (
+        f"{seeds} seeds of meta-training per start; `near backprop` is the shipped experiment (labels as feedback, single-state"
+        f" synapses); `random start` draws matrices N(0, 1) and has two states per synapse, as the paper, but batch normalization"
+        f" and larger steps; {draws} draws of data and synapses per genome."
+    )
+    return findings, settings
+
+
+def _figure(per_genome: Sequence[Row], spreads: Sequence[Row], labels: Sequence[str], judged: int) -> Picture:
+    """Draws the learning curves of every start, and how accuracy varies over genomes and over first synapses."""
+    figure, (*axes, last) = panels(len(labels) + 1, columns=3, width=3.6)
+    for axis, label in zip(axes, labels):
         lines = {s: [r for r in per_genome if (r["label"], r["set"]) == (label, s)] for s in ("trained on", "never seen")}
         curves(axis, {s: summarize(line, ("step",)) for s, line in lines.items()}, title=f"{label}: mean over functions")
         axis.set_ylim(None, 1)
     axes[0].legend(fontsize=8)
-    for number, label in enumerate(runs):
+    for number, label in enumerate(labels):
         mine = [row for row in spreads if row["label"] == label]
         last.scatter([r["genomes"] for r in mine], [r["synapses"] for r in mine], s=22, color=COLOURS[number], label=label)
     limit = 1.1 * max(max(row["genomes"], row["synapses"]) for row in spreads) + 1e-3
@@ -71,47 +95,35 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
     last.set_ylabel("over first synapses")
     last.set_title(f"accuracy after {judged} steps, a dot per function", fontsize=10, loc="left")
     last.legend(fontsize=8)
-    bench.figure("figure.png", figure)
-    # By the genome that was best on validation data.
-    best = max(members, key=lambda one: one.accuracy)
-    bench.figure("maps.png", maps(best, judged, bench.pick(12, 80, 120), bench.pick(1, 4, 4)))
+    return figure
 
-    findings = []
-    for label in runs:
-        judged_here = {row["task"] for row in table if row["label"] == label}
-        here = {task: at(table, label=label, task=task, step=judged) for task in held_out if task in judged_here}
-        learned = [task for task, row in here.items() if 1 - row["median"] <= (1 - chance[task]) / 2]
-        seen = ", ".join(f"{task} {row['median']:.3f} ({chance[task]:.2f})" for task, row in here.items())
-        findings.append(
-            Finding(
-                f"Genomes meta-trained on a few functions ({label}) learn functions they never saw within {judged} steps",
-                f"median test accuracy over {len([r for r in runs[label] if r.genome is not None])} genomes (in brackets: the"
-                f" commonest answer's): {seen}; at least half of the commonest answer's errors are gone in {len(learned)} of"
-                f" {len(here)}, all being the criterion",
-                bool(here) and len(learned) == len(here),
-                "a few hundred meta-steps do not take every random genome to a rule that learns"
-                if label == "random start"
-                else "the functions in question need more than ten steps of 64 points",
-            )
-        )
-        mine = [row for row in spreads if row["label"] == label]
-        by = {name: float(np.median([row[name] for row in mine])) if mine else float("nan") for name in ("synapses", "genomes")}
-        less = [row["task"] for row in mine if row["synapses"] < row["genomes"]]
-        findings.append(
-            Finding(
-                f"Accuracy varies less over the first synapses than over genomes ({label})",
-                f"standard deviation after {judged} steps on the same batches, median over functions: {by['synapses']:.3f} over"
-                f" first synapses, {by['genomes']:.3f} over genomes; less over synapses in {len(less)} of {len(mine)} functions"
-                " (the criterion: three quarters)",
-                bool(mine) and len(less) >= 0.75 * len(mine),
-                "where random starts end alike, ten steps of 64 points leave the first synapses their weight"
-                if label == "random start"
-                else "genomes that start near the same one end alike: little is left to differ but the synapses",
-            )
-        )
-    settings = (
-        f"{seeds} seeds of meta-training per start; `near backprop` is the shipped experiment (labels as feedback, single-state"
-        f" synapses); `random start` draws matrices N(0, 1) and has two states per synapse, as the paper, but batch normalization"
-        f" and larger steps; {draws} draws of data and synapses per genome."
+
+def _never_seen(label: str, count: int, here: Mapping[str, Row], chance: Mapping[str, float], judged: int) -> Finding:
+    """Judges whether `count` genomes learn the functions `here` that they were not trained on."""
+    learned = [task for task, row in here.items() if 1 - row["median"] <= (1 - chance[task]) / 2]
+    seen = ", ".join(f"{task} {row['median']:.3f} ({chance[task]:.2f})" for task, row in here.items())
+    return Finding(
+        f"Genomes meta-trained on a few functions ({label}) learn functions they never saw within {judged} steps",
+        f"median test accuracy over {count} genomes (in brackets: the commonest answer's): {seen}; at least half of the commonest"
+        f" answer's errors are gone in {len(learned)} of {len(here)}, all being the criterion",
+        bool(here) and len(learned) == len(here),
+        "a few hundred meta-steps do not take every random genome to a rule that learns"
+        if label == "random start"
+        else "the functions in question need more than ten steps of 64 points",
     )
-    return findings, settings
+
+
+def _variation(label: str, mine: Sequence[Row], judged: int) -> Finding:
+    """Judges whether accuracy varies less over first synapses than over genomes."""
+    by = {name: float(np.median([row[name] for row in mine])) if mine else float("nan") for name in ("synapses", "genomes")}
+    less = [row["task"] for row in mine if row["synapses"] < row["genomes"]]
+    return Finding(
+        f"Accuracy varies less over the first synapses than over genomes ({label})",
+        f"standard deviation after {judged} steps on the same batches, median over functions: {by['synapses']:.3f} over"
+        f" first synapses, {by['genomes']:.3f} over genomes; less over synapses in {len(less)} of {len(mine)} functions"
+        " (the criterion: three quarters)",
+        bool(mine) and len(less) >= 0.75 * len(mine),
+        "where random starts end alike, ten steps of 64 points leave the first synapses their weight"
+        if label == "random start"
+        else "genomes that start near the same one end alike: little is left to differ but the synapses",
+    )

@@ -1,4 +1,4 @@
-"""How genomes for functions of two variables vary, and what their networks decide: parts of the reproduction `toy`."""
+"""Variation of genomes for functions of two variables, and decisions of their networks: parts of the reproduction `toy`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHOWN = (("xor", "moons", "circle", "square"), ("nxor", "rotated_moons", "cross"
 
 @jax.jit
 def _accuracies(network: Network, genome: Any, episode: Any, keys: jax.Array) -> jax.Array:
-    """[keys]: accuracy on the query after learning the support from synapses drawn by every key."""
+    """Returns [keys], the accuracy on the query after learning the support from synapses drawn by every key."""
 
     def one(key: jax.Array) -> jax.Array:
         synapses, _ = network.unroll(genome, network.init(genome, key=key), *episode.support)
@@ -34,7 +34,7 @@ def _accuracies(network: Network, genome: Any, episode: Any, keys: jax.Array) ->
 
 
 def spreads_of(members: list[Trained], tasks: tuple[str, ...], steps: int, draws: int) -> list[Row]:
-    """Per start and function the deviation of the accuracy over first synapses and over genomes, on one draw of batches.
+    """Returns per start and function the deviation of the accuracy over first synapses and over genomes, on one draw of batches.
 
     Over genomes: of their means over the synapses, less what the synapses alone would make of it.
     """
@@ -54,7 +54,7 @@ def spreads_of(members: list[Trained], tasks: tuple[str, ...], steps: int, draws
 
 
 def maps(best: Trained, steps: int, side: int, columns: int = 4) -> Picture:
-    """What networks answer on [-2, 2]^2 after `steps` steps, as shares of the softmax."""
+    """Draws the answers of networks on [-2, 2]^2 after `steps` steps, as shares of the softmax."""
     genome: Any = best.genome
     network = Network(load_topology(GRAPH), best.rule)  # type: ignore[arg-type]
     ticks = np.linspace(-2, 2, side)

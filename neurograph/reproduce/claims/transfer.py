@@ -42,7 +42,7 @@ TRAINING: dict[str, tuple[str, ...]] = {
 """Shipped topologies that genomes are trained on together, by the name of the set."""
 START = "start: gradient descent"
 EPISODES = 4
-"""Per meta-step, whatever the number of graphs."""
+"""Episodes per meta-step, for any number of graphs."""
 
 
 def run(bench: Workbench) -> tuple[list[Finding], str]:
@@ -77,7 +77,8 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
         bench.csv("relations.csv", [{"where": where} | row for where, found in related.items() for row in found])
         bench.figure("relations.png", relation_figure(related), dpi=90)
     picture = heat_map(_by_set(matrix, list(runs)), judged)
-    picture.set_size_inches(np.array(picture.get_size_inches()) * (0.72, 0.8))
+    width, height = picture.get_size_inches()
+    picture.set_size_inches(0.72 * width, 0.8 * height)
     bench.figure("heat_map.png", picture, dpi=90, colours=200)
     settings = (
         f"Two states, from the genome of gradient descent under batch normalization on (experiment digits-descent), {meta_steps}"
@@ -93,7 +94,7 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
 
 
 def _fitting(bench: Workbench) -> dict[str, str]:
-    """All shipped graphs for the digits, where to find them by name; at smoke scale the one trained on and another."""
+    """Returns all shipped graphs for the digits by name; at smoke scale the one trained on and another."""
     if bench.scale == "smoke":
         return bench.image_places()[0] | {"two_towers": "two_towers"}
     found = {name: load_topology(name) for name in shipped_names()}
@@ -109,7 +110,7 @@ def _variant(bench: Workbench, topologies: tuple[str, ...], meta_steps: int) -> 
 
 
 def _held_out(rows: Sequence[Row], sets: Mapping[str, Sequence[str]], graphs: list[str], task: str, step: int) -> np.ndarray:
-    """[seeds, sets, graphs]: mean accuracy of a genome; NaN where it was trained on the graph, or was lost."""
+    """Returns [seeds, sets, graphs], the mean accuracy of a genome; NaN where it was trained on the graph, or was lost."""
     names, seeds = list(sets), 1 + max(row["genome_seed"] for row in rows)
     cells: dict[tuple[int, int, int], list[float]] = {}
     for row in rows:
@@ -123,7 +124,7 @@ def _held_out(rows: Sequence[Row], sets: Mapping[str, Sequence[str]], graphs: li
 
 
 def _mean(found: np.ndarray, axis: int) -> np.ndarray:
-    """Of what is finite; NaN where nothing is."""
+    """Returns the mean of the finite values; NaN where there are none."""
     return np.ma.masked_invalid(found).mean(axis=axis).filled(np.nan)
 
 
@@ -143,7 +144,7 @@ def _acyclic(outcome: np.ndarray, sets: Mapping[str, Sequence[str]], of: Mapping
 
 
 def _answers(related: Mapping[str, Sequence[Row]]) -> list[Finding]:
-    """What goes with transfer on the task trained on; whether it does on the other, and without cycles."""
+    """Judges which properties go with transfer on the task trained on, on the other task, and without cycles."""
     (_, first), *others = related.items()
     if not first:
         return []
@@ -205,7 +206,7 @@ def _beside(
     graphs: list[str],
     judged: int,
 ) -> list[Finding]:
-    """How well they do at all: beside the genome that they began as, and gradient descent at its best rate on every graph."""
+    """Judges the genomes beside their start, and beside gradient descent at its best rate on every graph."""
     findings = []
     for task, found in outcome.items():
         begun: dict[str, list[float]] = {}

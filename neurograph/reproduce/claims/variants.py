@@ -23,7 +23,7 @@ Key = tuple[str, ...]
 
 
 def run(bench: Workbench) -> tuple[list[Finding], str]:
-    """All variants from near backprop, those of four states from random genomes as well; four on Omniglot."""
+    """Returns all variants from near backprop, those of four states from random genomes as well; four on Omniglot."""
     near, four = STARTS[0], "4 states"
     keys = [("MNIST", *rest, near) for rest in product(SYNAPSES, CHANNELS, ("2 states", four))]
     keys += [("MNIST", *rest, four, STARTS[1]) for rest in product(SYNAPSES, CHANNELS)]
@@ -78,12 +78,13 @@ def _variant(bench: Workbench, key: Key, meta_steps: int, genomes: int) -> Varia
 
 
 def _omniglot(bench: Workbench) -> tuple[dict[str, str], dict[str, dict]]:
-    name, size, topology = bench.pick(*[("omniglot/small", 10, "mnist_10x10")] * 2, ("omniglot", 28, "mnist_28x28"))
+    small = ("omniglot/small", 10, "mnist_10x10")
+    name, size, topology = bench.pick(small, small, ("omniglot", 28, "mnist_28x28"))
     return {topology: topology}, {name: {"name": name, "size": size}}
 
 
 def _learned(claim: str, keys: Sequence[Key], final: Mapping[Key, Row], need: int | None = None) -> Finding:
-    """Whether at least `need` (default: all) of the variants have a median test accuracy of LEARNED."""
+    """Judges whether at least `need` (default: all) of the variants have a median test accuracy of LEARNED."""
     passed = sum(final[key]["median"] >= LEARNED for key in keys)
     words = [f"{', '.join(key[1:4])} {ranged(final[key])}" for key in keys]
     return Finding(
@@ -97,7 +98,7 @@ def _learned(claim: str, keys: Sequence[Key], final: Mapping[Key, Row], need: in
 def _compared(
     claim: str, pairs: Sequence[tuple[Key, Key]], values: Mapping[Key, Row], place: int, level: bool = False
 ) -> Finding:
-    """Whether the first of most pairs is ahead of the second by more than AHEAD and the spread (`level`: not AHEAD behind)."""
+    """Judges whether the first of most pairs is ahead by more than AHEAD and the spread (`level`: not AHEAD behind)."""
     both = [(values[one], values[other]) for one, other in pairs]
     if level:
         held = sum(one["median"] >= other["median"] - AHEAD for one, other in both)
@@ -119,7 +120,7 @@ def _compared(
 
 
 def _pairs(keys: Sequence[Key], place: int, one: str, other: str) -> list[tuple[Key, Key]]:
-    """Variants that differ in one place only."""
+    """Returns the pairs of variants that differ in one place only."""
     twins = [(key, (*key[:place], other, *key[place + 1 :])) for key in keys if key[place] == one]
     return [pair for pair in twins if pair[1] in keys]
 
