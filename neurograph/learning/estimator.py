@@ -7,8 +7,9 @@ once per topology and batch size, and no more.
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import jax
@@ -19,7 +20,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from neurograph.errors import GenomeError, NeurographError, ShapeError
+from neurograph.errors import GenomeError, NeurographError, PlanError, RuleError, ShapeError, TopologyError
 from neurograph.genome import Genome, GenomeFile, load_genome_file
 from neurograph.genome.rule import Rule
 from neurograph.network.network import Network
@@ -31,6 +32,7 @@ from neurograph.topology.shipped import topology_file
 __all__ = ["NeurographClassifier"]
 
 CHUNK = 256  # rows per call of `predict`; the last chunk is filled up
+LARGE = 1e6  # inputs above this are why learning diverges
 SAMPLES = (1024, 4096)  # rows whose moments are frozen: the first for data up to that many rows, else the second
 
 
@@ -41,7 +43,8 @@ class NeurographClassifier(ClassifierMixin, BaseEstimator):
       genome: a name of the zoo, a file, a `GenomeFile`, or a `Genome` (which needs `rule`).
       topology: a `Topology`, a file, or the name of a shipped one, whose inputs and outputs are as many as the data's features
         and classes (two classes may share one output). Default: complete layers, as wide as the data needs.
-      hidden_layers: neurons per hidden layer of the default topology; without effect where a topology is given.
+      hidden_layers: neurons per hidden layer of the default topology, a number for a single one; without effect where a topology
+        is given.
       steps: learning steps of `fit`, one batch each.
       batch_size: rows per learning step. Smaller data are repeated until they fill a batch.
       standardize: subtract each feature's mean and divide by its standard deviation. Genomes expect inputs of about that size;
@@ -49,6 +52,8 @@ class NeurographClassifier(ClassifierMixin, BaseEstimator):
       rule: replaces the rule of the genome's file.
       kernel: how the graph is executed; see `Network`.
       random_state: seed of the synapses and batches. An integer makes results repeatable.
+
+    None stands for the default of every argument.
 
     Attributes:
       classes_: the labels, sorted, `[n_classes]`.
@@ -68,7 +73,7 @@ class NeurographClassifier(ClassifierMixin, BaseEstimator):
         self,
         genome: str | os.PathLike[str] | Genome | GenomeFile = "digits",
         topology: str | os.PathLike[str] | Topology | None = None,
-        hidden_layers: Sequence[int] = (64,),
+        hidden_layers: int | Sequence[int] = (64,),
         steps: int = 20,
         batch_size: int = 128,
         standardize: bool = True,
@@ -96,16 +101,19 @@ class NeurographClassifier(ClassifierMixin, BaseEstimator):
           y: `[n_samples]` labels, numbers or text, at least two different ones.
 
         Raises:
-          ValueError: malformed data, or one class only (scikit-learn's messages).
+          ValueError: malformed data, what is missing or masked, values too large for float32, one class only, or an argument of
+            the wrong kind.
           ShapeError: the topology's inputs or outputs do not fit the data.
           NeurographError: a genome, rule, topology or kernel that does not exist or does not fit, or learning that diverged.
         """
-        steps = self._count("steps", self.steps)
-        X, y = validate_data(self, X, y, dtype=(np.float64, np.float32), y_numeric=False)
+        steps = self._count("steps")
+        _refuse_masked(X, y)
+        X, y = validate_data(self, X, _plain_labels(y, "y"), dtype=(np.float64, np.float32), y_numeric=False)
         check_classification_targets(y)
         self._start(np.unique(y))
         if self.scaler_ is not None:
-            self.scaler_.fit(X)
+            with np.errstate(over="ignore", invalid="ignore"):
+                self.scaler_.fit(X)
         rows, targets = self._inputs(X), self._targets(y)
         self._learn(rows, targets, steps)
         self._freeze(rows)
@@ -124,32 +132,43 @@ class NeurographClassifier(ClassifierMixin, BaseEstimator):
         Raises:
           ValueError: as `fit`; also the first call without `classes`, or a label that is not among them.
         """
+        size = self._count("batch_size")
+        _refuse_masked(X, y)
         first = not hasattr(self, "classes_")
         if first and classes is None:
             raise ValueError("classes: the first call of partial_fit needs all labels that will ever come, as classes=[...]")
-        X, y = validate_data(self, X, y, dtype=(np.float64, np.float32), reset=first, y_numeric=False)
+        X, y = validate_data(self, X, _plain_labels(y, "y"), dtype=(np.float64, np.float32), reset=first, y_numeric=False)
         check_classification_targets(y)
         if first:
-            self._start(np.unique(np.asarray(classes)))
-        elif classes is not None and not np.array_equal(self.classes_, np.unique(np.asarray(classes))):
+            self._start(_all_classes(classes))
+        elif classes is not None and not np.array_equal(self.classes_, _all_classes(classes)):
             raise ValueError(f"classes: got {list(classes)}; the first call was given {self.classes_.tolist()}")
         targets = self._targets(y)
         if self.scaler_ is not None:
-            self.scaler_.partial_fit(X)
+            with np.errstate(over="ignore", invalid="ignore"):
+                self.scaler_.partial_fit(X)
         rows = self._inputs(X)
-        size = self._count("batch_size", self.batch_size)
         self._learn(rows, targets, -(-len(rows) // size), shuffle=False)
         self._freeze(np.concatenate([self._recent, rows]) if self._recent is not None else rows)
         return self
 
-    def _count(self, name: str, value: Any) -> int:
+    def _given(self, name: str) -> Any:
+        """An argument, or its default where it is None."""
+        value = getattr(self, name)
+        return inspect.signature(type(self).__init__).parameters[name].default if value is None else value
+
+    def _count(self, name: str) -> int:
+        value = self._given(name)
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
             raise ValueError(f"{name}: got {value!r}; expected an integer >= 1")
         return int(value)
 
     def _start(self, classes: np.ndarray) -> None:
         """Everything that does not depend on the rows: network, fresh synapses, random numbers."""
-        self._count("batch_size", self.batch_size)
+        self._count("batch_size")
+        standardize = self._given("standardize")
+        if not isinstance(standardize, (bool, np.bool_)):
+            raise ValueError(f"standardize: got {standardize!r}; expected True or False")
         if len(classes) < 2:
             raise ValueError(f"y: got 1 class ({classes.tolist()[0]!r}); a classifier needs at least 2 classes")
         self.classes_ = classes
@@ -160,11 +179,15 @@ class NeurographClassifier(ClassifierMixin, BaseEstimator):
         self._synapses = self._network.init(self.genome_, key=key)
         self._statistics: Any = None
         self._recent: np.ndarray | None = None
-        self.scaler_ = StandardScaler() if self.standardize else None
+        self.scaler_ = StandardScaler() if standardize else None
         self.n_steps_ = 0
 
     def _resolve(self) -> None:
-        given: Any = self.genome
+        given: Any = self._given("genome")
+        if self.rule is not None and not isinstance(self.rule, Rule):
+            raise RuleError(f"rule: got {type(self.rule).__name__}; expected a Rule, or None for the genome's")
+        if not isinstance(given, (Genome, GenomeFile, str, os.PathLike)):
+            raise GenomeError(f"genome: got {type(given).__name__}; expected a name, a file, a GenomeFile or a Genome")
         if isinstance(given, Genome):
             if self.rule is None:
                 raise GenomeError("rule: a Genome does not know its rule; expected rule=Rule(...), or a GenomeFile")
@@ -177,7 +200,9 @@ class NeurographClassifier(ClassifierMixin, BaseEstimator):
         self.genome_, self.rule_ = given.genome, rule
         features, classes = int(self.n_features_in_), len(self.classes_)
         if self.topology is None:
-            self.topology_ = mlp(features, *map(int, self.hidden_layers), classes)
+            self.topology_ = mlp(features, *self._widths(), classes)
+        elif not isinstance(self.topology, (Topology, str, os.PathLike)):
+            raise TopologyError(f"topology: got {type(self.topology).__name__}; expected a Topology, a file or a name")
         else:
             self.topology_ = self.topology if isinstance(self.topology, Topology) else load_topology(topology_file(self.topology))
             found = len(self.topology_.inputs), len(self.topology_.outputs)
@@ -186,16 +211,38 @@ class NeurographClassifier(ClassifierMixin, BaseEstimator):
                     f"topology {self.topology_.title or 'given'!r} has {found[0]} inputs and {found[1]} outputs; the data has"
                     f" {features} features and {classes} classes"
                 )
-        self._network_ = Network(self.topology_, self.rule_, self.kernel)
+        kernel = self._given("kernel")
+        if not isinstance(kernel, str):
+            raise PlanError(f"kernel: got {type(kernel).__name__}; expected the name of one")
+        self._network_ = Network(self.topology_, self.rule_, kernel)
+
+    def _widths(self) -> list[int]:
+        """Neurons of each hidden layer."""
+        given = self._given("hidden_layers")
+        widths = [given] if isinstance(given, (int, np.integer)) else given
+        if isinstance(widths, (str, bytes, Mapping, Set)) or not isinstance(widths, (Sequence, np.ndarray)):
+            widths = [None]
+        if any(isinstance(width, (bool, np.bool_)) or not isinstance(width, (int, np.integer)) for width in widths):
+            raise ValueError(f"hidden_layers: got {given!r:.80}; expected an integer >= 1, or a list of such")
+        return [int(width) for width in widths]
 
     @property
     def _network(self) -> Network:
         if not hasattr(self, "_network_"):  # after unpickling
-            self._network_ = Network(self.topology_, self.rule_, self.kernel)
+            self._network_ = Network(self.topology_, self.rule_, self._given("kernel"))
         return self._network_
 
     def _inputs(self, X: np.ndarray) -> np.ndarray:
-        return np.asarray(X if self.scaler_ is None else self.scaler_.transform(X), np.float32)
+        """The rows as the network takes them, standardised, float32."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            rows = np.asarray(X if self.scaler_ is None else self.scaler_.transform(X), np.float32)
+        bad = ~np.isfinite(rows)
+        if self.scaler_ is not None:  # squares that float64 cannot hold make a deviation of infinity
+            bad |= ~np.isfinite(self.scaler_.scale_)
+        if bad.any():
+            row, column = np.argwhere(bad)[0]
+            raise ValueError(f"X[{row}, {column}]: {X[row, column]:.3g} is too large for float32, or its square for float64")
+        return rows
 
     def _targets(self, y: np.ndarray) -> np.ndarray:
         """Labels as +1 and -1, `[n_samples, n_outputs]`; a single output is +1 for the second class."""
@@ -208,7 +255,7 @@ class NeurographClassifier(ClassifierMixin, BaseEstimator):
         return np.where(place[:, None] == np.arange(len(self.classes_)), 1.0, -1.0).astype(np.float32)
 
     def _learn(self, rows: np.ndarray, targets: np.ndarray, steps: int, shuffle: bool = True) -> None:
-        size = self.batch_size
+        size = self._count("batch_size")
         taken = _passes(len(rows), steps * size, self._order if shuffle else None).reshape(steps, size)
         noisy = self.rule_.noise > 0
         for batch in taken:
@@ -219,6 +266,11 @@ class NeurographClassifier(ClassifierMixin, BaseEstimator):
             )
             self.n_steps_ += 1
         if not all(bool(np.isfinite(leaf).all()) for leaf in jax.tree.leaves(self._synapses)):
+            largest = float(np.abs(rows).max())
+            if largest > LARGE:
+                raise ValueError(
+                    f"X: its values are too large to learn from, up to {largest:.3g}; standardize=True brings them to 1"
+                )
             raise NeurographError(
                 f"learning diverged: a synapse is not finite after {self.n_steps_} steps of batch_size {size}; try fewer steps,"
                 " fewer hidden layers, standardize=True or another genome"
@@ -263,6 +315,7 @@ class NeurographClassifier(ClassifierMixin, BaseEstimator):
 
     def _outputs(self, X: Any) -> np.ndarray:
         check_is_fitted(self, "classes_")
+        _refuse_masked(X)
         X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
         rows = self._inputs(X)
         padded = np.zeros((-(-len(rows) // CHUNK) * CHUNK, rows.shape[1]), np.float32)
@@ -272,7 +325,11 @@ class NeurographClassifier(ClassifierMixin, BaseEstimator):
             np.asarray(network.predict(genome, synapses, part, statistics=self._statistics), np.float64)
             for part in padded.reshape(-1, CHUNK, rows.shape[1])
         ]
-        return np.concatenate(chunks)[: len(rows)]
+        outputs = np.concatenate(chunks)[: len(rows)]
+        if not np.isfinite(outputs).all():
+            row = int(np.argwhere(~np.isfinite(outputs))[0, 0])
+            raise ValueError(f"X[{row}]: its values are too large, up to {np.abs(X[row]).max():.3g}: the outputs are not finite")
+        return outputs
 
     # -- housekeeping ------------------------------------------------------------------------------------------------------
 
@@ -291,6 +348,42 @@ class NeurographClassifier(ClassifierMixin, BaseEstimator):
         super().__setstate__(state)
         if "_noise_key" in state:
             self._noise_key = jax.random.wrap_key_data(np.asarray(state["_noise_key"]))
+
+
+def _refuse_masked(X: Any, y: Any = None) -> None:
+    """Raises ValueError for what scikit-learn would read as numbers: values under a mask, and times."""
+    for name, values in (("X", X), ("y", y)):
+        if np.ma.is_masked(values):
+            place = np.argwhere(np.ma.getmaskarray(np.ma.asarray(values)))[0].tolist()
+            raise ValueError(f"{name}{place}: is masked, so its value is missing")
+    types = list(X.dtypes) if hasattr(X, "dtypes") else [getattr(X, "dtype", None)]
+    if any(getattr(kind, "kind", "") in ("M", "m") for kind in types):
+        raise ValueError("X: got times; expected numbers")
+
+
+def _plain_labels(labels: Any, name: str) -> Any:
+    """Returns `labels`; ValueError if one is missing, or a number and a text would be one label to NumPy."""
+    if hasattr(labels, "isna") and np.asarray(labels.isna()).any():
+        raise ValueError(f"{name}: a label is missing")
+    if not isinstance(labels, (list, tuple)) and getattr(getattr(labels, "dtype", None), "kind", "") != "O":
+        return labels
+    kinds: dict[str, bool] = {}
+    for label in labels:
+        if label is None:
+            raise ValueError(f"{name}: a label is missing")
+        if kinds.setdefault(str(label), isinstance(label, str)) != isinstance(label, str):
+            raise ValueError(f"{name}: the label {label!r:.60} is text in one place and a number in another")
+    return labels
+
+
+def _all_classes(classes: Any) -> np.ndarray:
+    """The labels that will ever come, sorted, `[n_classes]`."""
+    found = np.asarray(list(classes) if isinstance(classes, Set) else _plain_labels(classes, "classes"))
+    if isinstance(classes, (str, bytes)) or found.ndim != 1 or not len(found):
+        raise ValueError(f"classes: got {classes!r:.80}; expected a list of labels")
+    if np.ma.is_masked(classes) or any(label is None or label != label for label in found.tolist()):
+        raise ValueError("classes: a label is missing")
+    return np.unique(found)
 
 
 def _passes(rows: int, count: int, order: np.random.Generator | None) -> np.ndarray:

@@ -73,18 +73,22 @@ class ArrayTask(Task):
         start, count = self.extent(split)
         size = steps * batch_size
         order_key, pass_key, query_key = jax.random.split(key, 3)
-        if query_split is None or query_split == split:
-            reserved = min(query_size, count // 2)
-            query_rows = start + permute(order_key, jnp.arange(query_size, dtype=jnp.int32) % max(reserved, 1), count)
-        else:
-            reserved = 0
-            query_start, query_count = self.extent(query_split)
-            query_rows = query_start + permute(query_key, jnp.arange(query_size, dtype=jnp.int32) % query_count, query_count)
-        support = jnp.arange(size, dtype=jnp.int32)
+        other = split if query_split is None else query_split
+        same = other == split
+        reserved = min(query_size, count // 2) if same else 0
+        support, query = jnp.arange(size, dtype=jnp.int32), jnp.arange(query_size, dtype=jnp.int32)
         left = count - reserved
         if size > left:
             support = permute(pass_key, support % left, left, stream=support // left)
-        x, y = self._rows(start + permute(order_key, reserved + support, count))
+        if same:  # one order of the rows: the query has its beginning, the support what follows
+            places = jnp.concatenate([query % max(reserved, 1), reserved + support])
+            rows = start + permute(order_key, places, count)
+            query_rows, support_rows = rows[:query_size], rows[query_size:]
+        else:
+            query_start, query_count = self.extent(other)
+            query_rows = query_start + permute(query_key, query % query_count, query_count)
+            support_rows = start + permute(order_key, support, count)
+        x, y = self._rows(support_rows)
         return Episode(Batch(x.reshape(steps, batch_size, -1), y.reshape(steps, batch_size, -1)), self._rows(query_rows))
 
     def arrays(self, split: str = "test") -> tuple[jax.Array, jax.Array]:
@@ -150,7 +154,7 @@ class WaysTask(ArrayTask):
         """One balanced batch of one draw of classes; see `Task.sample`."""
         size = self.check_size("batch_size", batch_size)
         class_key, key = jax.random.split(key)
-        return self.instance(class_key, split)._slots(key, jnp.arange(size, dtype=jnp.int32), split, 0, False)
+        return self.instance(class_key, split)._slots(key, size, split)
 
     def episode(
         self,
@@ -170,10 +174,13 @@ class WaysTask(ArrayTask):
         query_size = self.check_size("query_size", query_size)
         class_key, key = jax.random.split(key)
         task = self.instance(class_key, split)
-        same = query_split is None or query_split == split
-        share = -(-query_size // self.num_classes) if same else 0
-        x, y = task._slots(key, jnp.arange(steps * batch_size, dtype=jnp.int32), split, share, False)
-        query = task._slots(key, jnp.arange(query_size, dtype=jnp.int32), query_split or split, share, same)
+        size = steps * batch_size
+        if query_split is None or query_split == split:
+            rows = task._slots(key, size, split, query_size)
+            query, support = Batch(rows.x[:query_size], rows.y[:query_size]), Batch(rows.x[query_size:], rows.y[query_size:])
+        else:
+            support, query = task._slots(key, size, split), task._slots(key, query_size, query_split)
+        x, y = support
         return Episode(Batch(x.reshape(steps, batch_size, -1), y.reshape(steps, batch_size, -1)), query)
 
     def class_weights(self, split: str = "train") -> jax.Array:
@@ -181,8 +188,8 @@ class WaysTask(ArrayTask):
         self.extent(split)
         return jnp.ones(self.num_classes, jnp.float32)
 
-    def _slots(self, key: jax.Array, slots: jax.Array, split: str, share: int, query: bool) -> Batch:
-        """Rows of slots that go round the classes; the first `share` rows of each class's order belong to the query."""
+    def _slots(self, key: jax.Array, size: int, split: str, query_size: int = 0) -> Batch:
+        """Rows that go round the classes: `query_size` of a query, then `size` others; the query has the first of every class."""
         self.extent(split)
         if split != self.chosen_split and not self.shared:
             raise TaskError(
@@ -190,16 +197,16 @@ class WaysTask(ArrayTask):
                 "support and query must come from one split."
             )
         order_key, pass_key = jax.random.split(jax.random.fold_in(key, SPLITS.index(split)))
+        slots = jnp.concatenate([jnp.arange(query_size, dtype=jnp.int32), jnp.arange(size, dtype=jnp.int32)])
         way, turn = slots % self.num_classes, slots // self.num_classes
         entry = self.pools[SPLITS.index(split)][0] + jnp.asarray(self.chosen)[way]
         count = self.counts[entry]
-        reserved = jnp.minimum(share, count // 2)
-        if query:
-            place = turn % jnp.maximum(reserved, 1)
-        else:
-            left = count - reserved
-            place = reserved + permute(pass_key, turn % left, left, stream=way + self.num_classes * (turn // left))
-        rows = self.starts[entry] + permute(order_key, place, count, stream=way)
+        reserved = jnp.minimum(-(-query_size // self.num_classes), count // 2)
+        asked = turn[:query_size] % jnp.maximum(reserved[:query_size], 1)
+        turn, left = turn[query_size:], (count - reserved)[query_size:]
+        stream = way[query_size:] + self.num_classes * (turn // left)
+        others = reserved[query_size:] + permute(pass_key, turn % left, left, stream=stream)
+        rows = self.starts[entry] + permute(order_key, jnp.concatenate([asked, others]), count, stream=way)
         return Batch(self.normalize(self.data[rows]), self.encode(way))
 
     def __repr__(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import jax.numpy as jnp
@@ -59,35 +59,50 @@ def select_classes(classes: Classes, names: Sequence[str]) -> list[int]:
     Raises:
       TaskError: unknown class, the same class twice, or fewer than two.
     """
-    if classes is None:
+    if classes is None or (isinstance(classes, str) and not classes):
         return list(range(len(names)))
+    index = {name: number for number, name in reversed(list(enumerate(names)))}
     if isinstance(classes, str):
-        parts: list[int | str] = []
-        for part in classes.split(","):
-            span = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", part)
-            if span:
-                first, last = int(span[1]), int(span[2])
-                if last >= len(names):
-                    parts.append(last)
-                else:
-                    parts.extend(range(first, last + 1))
-            else:
-                parts.append(int(part) if part.strip().isdigit() else part.strip())
-        classes = parts
+        items = [item for part in classes.split(",") for item in _listed(part.strip(), index)]
+    elif isinstance(classes, (bytes, Mapping, Set)) or not isinstance(classes, Iterable):
+        raise TaskError(
+            f'classes: got {type(classes).__name__}; expected a list of class numbers or names, in order, or text such as "0-4".'
+        )
+    else:
+        items = list(classes)
     chosen = []
-    for item in classes:
+    for item in items:
         if isinstance(item, (int, np.integer)) and not isinstance(item, bool) and 0 <= item < len(names):
+            if index.get(str(item), item) != item:
+                raise TaskError(
+                    f"classes: {item} is the number of class {names[item]!r}, and the name of class number {index[str(item)]}; "
+                    f"say which by names, as a list of text such as [{str(item)!r}]."
+                )
             chosen.append(int(item))
-        elif isinstance(item, str) and item in names:
-            chosen.append(list(names).index(item))
+        elif isinstance(item, str) and item in index:
+            chosen.append(index[item])
         else:
             shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
             raise TaskError(f"classes: there is no class {item!r}; allowed: 0-{len(names) - 1} or the names {shown}.")
     if len(set(chosen)) < len(chosen):
-        raise TaskError(f"classes: a class is named twice in {list(classes)!r}.")
+        raise TaskError(f"classes: a class is named twice in {items!r}.")
     if len(chosen) < 2:
         raise TaskError(f"classes: got {len(chosen)}; a classification task needs at least 2.")
     return chosen
+
+
+def _listed(part: str, index: Mapping[str, int]) -> list[int | str]:
+    """The classes that a part of text such as "0-4,7,cat" means: a range, a number, or a name."""
+    count = len(index)
+    span = re.fullmatch(r"(\d{1,9})\s*-\s*(\d{1,9})", part)
+    if span and part in index:
+        raise TaskError(f"classes: {part!r} is a range of numbers, and the name of a class; give a list of numbers or of names.")
+    if span:
+        first, last = int(span[1]), int(span[2])
+        return [last] if last >= count else list(range(first, last + 1))
+    if re.fullmatch(r"[0-9]{1,9}", part) and (int(part) < count or part not in index):
+        return [int(part)]
+    return [part]
 
 
 def _affine(train: np.ndarray, normalize: str, limits: tuple[float, float] | None) -> tuple[Any, Any]:
@@ -181,6 +196,8 @@ def array_task(
         if len(names) < 2:
             raise TaskError(f"all rows are of one class, {', '.join(names) or 'none'}; a classification task needs at least 2.")
     scale, shift = _affine(parts["train"][0], normalize, limits)
+    if not (np.isfinite(np.float32(scale)).all() and np.isfinite(np.float32(shift)).all()):
+        raise TaskError(f"normalize: {normalize!r} would divide by a deviation or range that is too small for float32.")
     pools: list[tuple[int, int]] = []
     starts: list[np.ndarray] = []
     counts: list[np.ndarray] = []

@@ -195,17 +195,18 @@ def _task(name: str, points: Points, parameters: Any = None, draw: Any = None, n
 
 def _number(argument: str, value: Any, *, positive: bool = False) -> jax.Array:
     try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise TaskError(f"{argument}: got {value!r}; expected a number.") from None
-    if not np.isfinite(number) or (positive and number <= 0):
+        number = np.nan if isinstance(value, (bool, np.bool_, str)) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = np.nan
+    if not np.isfinite(number) or abs(number) > float(np.finfo(np.float32).max) or (positive and number <= 0):
         raise TaskError(f"{argument}: got {value!r}; expected a finite number{' > 0' if positive else ''}.")
     return jnp.float32(number)
 
 
 def _pairs(argument: str, value: Any, *, one: bool = False) -> jax.Array:
     try:
-        array = np.asarray(value, np.float32)
+        array = np.asarray(value)
+        array = array.astype(np.float32) if array.dtype.kind in "iuf" else np.zeros(0, np.float32)
     except (TypeError, ValueError):
         array = np.zeros(0, np.float32)
     good = array.shape == (2,) if one else array.ndim == 2 and array.shape[1:] == (2,) and len(array) > 0
@@ -259,7 +260,7 @@ def cross(width: float = 0.3) -> FunctionTask:
 def angular_slice(begin: float = -0.78, end: float = 0.78) -> FunctionTask:
     """begin <= angle of x <= end, radians in (-pi, pi]."""
     low, high = _number("begin", begin), _number("end", end)
-    if low >= high:
+    if float(begin) >= float(end):
         raise TaskError(f"begin, end: got {begin!r}, {end!r}; expected begin < end.")
     return _task("slice", _SLICE, {"begin": low, "end": high})
 
@@ -270,19 +271,30 @@ def concentric_circles(noise: float = 0.1, factor: float = 0.5) -> FunctionTask:
     return _task("concentric_circles", _concentric_circles, parameters, num_classes=4)
 
 
-def blobs(classes: int = 5, centers: Any = None, spread: float = 0.1, seed: int | None = None) -> FunctionTask:
-    """Gaussian blobs, deviation `spread`, centres uniform on [-1, 1]^2: fresh per episode, or fixed by `centers` or `seed`."""
+def blobs(classes: int | None = None, centers: Any = None, spread: float = 0.1, seed: int | None = None) -> FunctionTask:
+    """Gaussian blobs, deviation `spread`, centres uniform on [-1, 1]^2: fresh per episode, or fixed by `centers` or `seed`.
+
+    Without `centers` there are `classes` of them, 5 if that is not given.
+    """
+    if centers is not None:
+        return _centered_blobs(classes, centers, spread, seed)
+    classes = 5 if classes is None else classes
     if isinstance(classes, bool) or not isinstance(classes, int) or not 2 <= classes <= 1000:
         raise TaskError(f"classes: got {classes!r}; expected an integer from 2 to 1000.")
-    deviation = _number("spread", spread, positive=True)
-    if centers is not None:
-        place = _pairs("centers", centers)
-        if len(place) < 2:
-            raise TaskError(f"centers: got {len(place)}; a classification task needs at least 2.")
-        return _task("blobs", _blobs, {"centers": place, "spread": deviation}, num_classes=len(place))
-    parameters = {"centers": jnp.zeros((classes, 2), jnp.float32), "spread": deviation}
+    parameters = {"centers": jnp.zeros((classes, 2), jnp.float32), "spread": _number("spread", spread, positive=True)}
     task = _task(f"blobs{classes}", _blobs, parameters, _blobs_draw, num_classes=classes)
     return task if seed is None else task.instance(jax.random.key(_seed(seed)))
+
+
+def _centered_blobs(classes: int | None, centers: Any, spread: float, seed: int | None) -> FunctionTask:
+    place = _pairs("centers", centers)
+    if len(place) < 2:
+        raise TaskError(f"centers: got {len(place)}; a classification task needs at least 2.")
+    if classes is not None and classes != len(place):
+        raise TaskError(f"centers: got {len(place)} of them for {classes} classes.")
+    if seed is not None:
+        raise TaskError("seed: it would draw centers, and centers are given.")
+    return _task("blobs", _blobs, {"centers": place, "spread": _number("spread", spread, positive=True)}, num_classes=len(place))
 
 
 def sine(amplitude: float | None = None, noise: float = 0.0) -> FunctionTask:

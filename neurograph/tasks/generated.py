@@ -8,11 +8,14 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from neurograph.errors import TaskError
 from neurograph.tasks.base import SPLITS, Batch, Episode, Task, task_dataclass
 
 __all__ = ["Draw", "FunctionTask", "Points", "function_task"]
+
+_SIZES = {"num_inputs": "an integer >= 1", "num_classes": "an integer >= 2, or 0 for regression"}
 
 Points = Callable[[jax.Array, Any, int], tuple[jax.Array, jax.Array]]
 Draw = Callable[[jax.Array, Any], Any]
@@ -98,9 +101,22 @@ def function_task(
     Raises:
       TaskError: `points` returns other shapes than these (it is traced once, on 3 points, without running).
     """
+    for argument, value in (("points", points), ("draw", draw)):
+        if not callable(value) and not (argument == "draw" and value is None):
+            raise TaskError(f"{argument}: got {type(value).__name__}; expected a function.")
     name = str(name or getattr(points, "__name__", "function"))
+    for argument, value, least in (("num_inputs", num_inputs, 1), ("num_classes", num_classes, 0)):
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (int, np.integer))
+            or value < least
+            or (argument, value) == ("num_classes", 1)
+        ):
+            raise TaskError(f"{argument} of task {name!r}: got {value!r}; expected {_SIZES[argument]}.")
+    if isinstance(class_names, str) or (class_names and len(class_names) != num_classes):
+        raise TaskError(f"class_names of task {name!r}: got {class_names!r}; expected {num_classes} names, one per class.")
     plain = points if draw is not None or parameters is not None else _without_parameters(points)
-    names = class_names or tuple(f"class {index}" for index in range(num_classes))
+    names = tuple(class_names) or tuple(f"class {index}" for index in range(num_classes))
     task = FunctionTask(name, num_inputs, max(num_classes, 1), num_classes, names, None, parameters, plain, draw)
 
     def trial(key: jax.Array) -> tuple[Any, Any]:

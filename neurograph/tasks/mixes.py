@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import jax
@@ -98,10 +98,15 @@ def mix(
     elif isinstance(tasks, (str, Task, Mapping)):
         members = (get_task(tasks),)
     else:
+        if isinstance(tasks, (bytes, Set)) or not isinstance(tasks, Iterable):
+            raise TaskError(f"tasks: got {type(tasks).__name__}; expected a list of names, mappings or tasks.")
         members = tuple(get_task(task) for task in tasks)
     if not members:
         raise TaskError("a mix needs at least one task.")
-    shares = np.ones(len(members)) if weights is None else np.asarray(weights, np.float64)
+    try:
+        shares = np.ones(len(members)) if weights is None else np.asarray(weights, np.float64)
+    except (TypeError, ValueError):
+        shares = np.empty(0)
     if shares.shape != (len(members),) or not np.isfinite(shares).all() or (shares <= 0).any():
         raise TaskError(f"weights: got {weights!r}; expected {len(members)} positive numbers, one per task.")
     return TaskMix(members, tuple((shares / shares.sum()).tolist()))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import math
 import os
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,11 @@ import numpy as np
 from neurograph.errors import MissingExtraError, TaskError
 from neurograph.tasks.arrays import ArrayTask
 from neurograph.tasks.build import Classes, array_task, carve
+from neurograph.tasks.image_folder import image_files, read_folder
 from neurograph.tasks.images import pair
+from neurograph.tasks.rows import check_labels, check_rows, float32_column, read_cells, tidy_labels
 
 __all__ = ["from_arrays", "from_csv", "from_frame", "from_image_folder", "from_npz", "from_parquet"]
-
-_IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
-_MOST_BYTES = 4 << 30
 
 
 def from_arrays(
@@ -55,50 +55,73 @@ def from_arrays(
     Raises:
       TaskError: shapes that do not fit, NaN or infinite values, missing labels, fewer than two classes.
     """
-    rows: np.ndarray = _check_rows(x, "x")
-    targets: np.ndarray = _check_labels(labels, "labels")
+    targets = check_labels(labels, lambda row: f"labels[{row}]", "labels")
+    rows = check_rows(x, "x")
     if len(rows) != len(targets):
         raise TaskError(f"x has {len(rows)} rows and labels has {len(targets)}; they must agree.")
-    known: list[Any] = sorted(set(targets.tolist()), key=lambda label: (isinstance(label, str), label))
-    if names is not None:
-        if not np.issubdtype(targets.dtype, np.integer) or targets.min() < 0 or targets.max() >= len(names):
-            raise TaskError(f"names: with {len(names)} names the labels must be integers from 0 to {len(names) - 1}.")
-        known = list(range(len(names)))
-    if len(known) < 2:
-        raise TaskError(f"labels: all rows are of one class, {known[0]!r}; a classification task needs at least 2.")
+    if not isinstance(name, str) or not name:
+        raise TaskError(f"name: got {name!r}; expected text.")
+    known = _classes(targets, names)
     index = {label: number for number, label in enumerate(known)}
     numbers = np.array([index[label] for label in targets.tolist()], np.int64)
+    if (x_test is None) != (labels_test is None):
+        given = ("x_test", "labels_test") if labels_test is None else ("labels_test", "x_test")
+        raise TaskError(f"{given[0]} is given without {given[1]}.")
+    seed = 0 if split_seed is None else split_seed
     if x_test is not None:
-        if labels_test is None:
-            raise TaskError("x_test is given without labels_test.")
-        held_rows, held_labels = _check_rows(x_test, "x_test"), _check_labels(labels_test, "labels_test")
-        if held_rows.shape[1:] != rows.shape[1:] or len(held_rows) != len(held_labels):
-            raise TaskError(
-                f"x_test is {held_rows.shape} with {len(held_labels)} labels; expected rows of {rows.shape[1:]}, one label each."
-            )
-        strange = sorted({label for label in held_labels.tolist() if label not in index}, key=str)
-        if strange:
-            raise TaskError(f"labels_test: {strange[:5]} do not occur in labels.")
+        held_rows, held = _held_out(x_test, labels_test, rows, index)
         if held_rows.dtype != rows.dtype:
             rows, held_rows = rows.astype(np.float32), held_rows.astype(np.float32)
-        parts = {"test": (held_rows, np.array([index[label] for label in held_labels.tolist()], np.int64))}
+        parts = {"test": (held_rows, held)}
     else:
-        keep, cut = carve(numbers, test, split_seed, "test")
+        keep, cut = carve(numbers, 0.2 if test is None else test, seed, "test")
         parts = {"test": (rows[cut], numbers[cut])}
         rows, numbers = np.asarray(rows[keep]), np.asarray(numbers[keep])
-    keep, cut = carve(numbers, validation, split_seed, "validation")
+    keep, cut = carve(numbers, 0.2 if validation is None else validation, seed, "validation")
     parts |= {"train": (rows[keep], numbers[keep]), "validation": (rows[cut], numbers[cut])}
     shape = rows.shape[1:] if rows.ndim in (3, 4) else None
     flat = {split: (data.reshape(len(data), math.prod(rows.shape[1:])), labels) for split, (data, labels) in parts.items()}
     return array_task(
         name,
         flat,
-        [str(label) for label in names or known],
+        [str(label) for label in (known if names is None else names)],
         classes=classes,
         ways=ways,
         image_shape=shape,
         normalize=normalize or ("standard" if shape else "per_input"),
     )
+
+
+def _classes(targets: np.ndarray, names: Any) -> list[Any]:
+    """The different labels, sorted, numbers before text; with `names`, 0 to their number."""
+    if names is None:
+        known = sorted(set(targets.tolist()), key=lambda label: (isinstance(label, str), label))
+    else:
+        if isinstance(names, (str, bytes, Mapping, Set)) or not isinstance(names, Iterable):
+            raise TaskError(f"names: got {type(names).__name__}; expected a list of names.")
+        listed = [str(name) for name in names]
+        if len(set(listed)) < len(listed):
+            raise TaskError(f"names: two classes have one name: {', '.join(listed)[:200]}.")
+        if not np.issubdtype(targets.dtype, np.integer) or targets.min() < 0 or targets.max() >= len(listed):
+            raise TaskError(f"names: with {len(listed)} names the labels must be integers from 0 to {len(listed) - 1}.")
+        known = list(range(len(listed)))
+    if len(known) < 2:
+        raise TaskError(f"labels: all rows are of one class, {known[0]!r}; a classification task needs at least 2.")
+    return known
+
+
+def _held_out(x: Any, labels: Any, rows: np.ndarray, index: Mapping[Any, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The caller's own test rows, which must be like the training rows, and the numbers of their classes."""
+    held_labels = check_labels(labels, lambda row: f"labels_test[{row}]", "labels_test")
+    held_rows = check_rows(x, "x_test")
+    if held_rows.shape[1:] != rows.shape[1:] or len(held_rows) != len(held_labels):
+        raise TaskError(
+            f"x_test is {held_rows.shape} with {len(held_labels)} labels; expected rows of {rows.shape[1:]}, one label each."
+        )
+    strange = sorted({label for label in held_labels.tolist() if label not in index}, key=str)
+    if strange:
+        raise TaskError(f"labels_test: {strange[:5]} do not occur in labels.")
+    return held_rows, np.array([index[label] for label in held_labels.tolist()], np.int64)
 
 
 def from_npz(path: str | os.PathLike[str], x: str = "x", label: str = "labels", **options: Any) -> ArrayTask:
@@ -108,35 +131,44 @@ def from_npz(path: str | os.PathLike[str], x: str = "x", label: str = "labels", 
       TaskError: no such file or array, or what `from_arrays` says.
     """
     file = _existing(path)
+    names = {"x": _text("x", x), "labels": _text("label", label)}
+    names |= {"x_test": f"{x}_test", "labels_test": f"{label}_test"}
     try:
-        with np.load(file, allow_pickle=False) as stored:
-            arrays = {key: stored[key] for key in stored.files}
-    except (OSError, ValueError) as error:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+            arrays = {argument: stored[name] for argument, name in names.items() if name in stored.files}
+            there = ", ".join(stored.files) or "none"
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         raise TaskError(f"{file}: no readable .npz file ({error}).") from error
-    for key in (x, label):
-        if key not in arrays:
-            raise TaskError(f"{file}: it has no array {key!r}; it has: {', '.join(arrays) or 'none'}.")
-    if f"{x}_test" in arrays:
-        options = {"x_test": arrays[f"{x}_test"], "labels_test": arrays.get(f"{label}_test"), **options}
-    return _located(file, lambda: from_arrays(arrays[x], arrays[label], **{"name": file.stem, **options}))
+    for argument in ("x", "labels"):
+        if argument not in arrays:
+            raise TaskError(f"{file}: it has no array {names[argument]!r}; it has: {there}.")
+    rows, labels = arrays.pop("x"), arrays.pop("labels")
+    return _located(file, lambda: from_arrays(rows, labels, **{"name": file.stem, **arrays, **options}))
 
 
 def from_csv(path: str | os.PathLike[str], label: str = "label", delimiter: str = ",", **options: Any) -> ArrayTask:
     """A task from a CSV file with a header: column `label` holds the classes, all others hold numbers. Options: `from_arrays`.
 
+    Blanks at the ends of a cell do not count. Labels are integers if all are written as such (7, not 007), else names.
+
     Raises:
-      TaskError: with file, line and column: a cell that is no finite number, a row of another length, an empty label.
+      TaskError: with file, line and column: a cell that is no finite number or beyond float32, a row of another length, an empty
+        label.
     """
     file = _existing(path)
+    label, delimiter = _text("label", label or "label"), _text("delimiter", delimiter or ",")
+    if len(delimiter) != 1 or delimiter in '"\r\n':
+        raise TaskError(f"delimiter: got {delimiter!r}; expected one character.")
     rows, labels = [], []
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.reader(stream, delimiter=delimiter)
+            reader = csv.reader(stream, delimiter=delimiter, skipinitialspace=True, strict=True)
             header = [title.strip() for title in next(reader, [])]
             if not header:
                 raise TaskError(f"{file}: it is empty; expected a header and rows.")
             place = _label_column(header, label, file)
             inputs = [column for column in range(len(header)) if column != place]
+            names = [header[column] for column in inputs]
             for cells in reader:
                 if not cells:
                     continue
@@ -146,22 +178,18 @@ def from_csv(path: str | os.PathLike[str], label: str = "label", delimiter: str 
                 if not cells[place].strip():
                     raise TaskError(f"{where}: the label (column {label!r}) is missing.")
                 labels.append(cells[place].strip())
-                try:
-                    rows.append(np.array([cells[column] for column in inputs], np.float32))
-                except ValueError:
-                    rows.append(np.full(len(inputs), np.nan, np.float32))
-                if not np.isfinite(rows[-1]).all():
-                    bad = next(column for column in inputs if not _is_finite(cells[column]))
-                    raise TaskError(f"{where}: column {header[bad]!r}: got {cells[bad]!r}; expected a finite number.")
+                rows.append(read_cells([cells[column].strip() for column in inputs], names, where))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise TaskError(f"{file}: no readable CSV file ({error}).") from error
     if not rows:
         raise TaskError(f"{file}: it has a header and no rows.")
-    return _located(file, lambda: from_arrays(np.stack(rows), _tidy(labels), **{"name": file.stem, **options}))
+    return _located(file, lambda: from_arrays(np.stack(rows), tidy_labels(labels), **{"name": file.stem, **options}))
 
 
 def from_parquet(path: str | os.PathLike[str], label: str = "label", **options: Any) -> ArrayTask:
     """A task from a Parquet file with a label column, all other columns numbers. Options: `from_arrays`.
+
+    The index of a pandas frame that was written to the file is no column, as in `from_frame`.
 
     Raises:
       TaskError: as `from_frame`.
@@ -177,7 +205,10 @@ def from_parquet(path: str | os.PathLike[str], label: str = "label", **options: 
         table = pyarrow.parquet.read_table(file)
     except (OSError, pyarrow.ArrowException) as error:
         raise TaskError(f"{file}: no readable Parquet file ({error}).") from error
-    columns = {name: table.column(name).to_numpy() for name in table.column_names}
+    index = {name for name in (table.schema.pandas_metadata or {}).get("index_columns", []) if isinstance(name, str)}
+    columns = [
+        (name, table.column(i).to_numpy()) for i, name in enumerate(table.column_names) if name == label or name not in index
+    ]
     return _located(file, lambda: _from_columns(columns, label, {"name": file.stem, **options}))
 
 
@@ -185,12 +216,16 @@ def from_frame(frame: Any, label: str = "label", **options: Any) -> ArrayTask:
     """A task from a pandas frame (or anything with `columns` and `frame[column]`): column `label` and columns of numbers.
 
     Raises:
-      TaskError: no such column, a column that is not numbers, missing values (with row and column), and what `from_arrays` says.
+      TaskError: no such column, two of one name, a column that is not numbers, missing values (with row and column), and what
+        `from_arrays` says.
     """
-    if not hasattr(frame, "columns") or not hasattr(frame, "__getitem__"):
+    names = getattr(frame, "column_names", getattr(frame, "columns", None))  # the former in pyarrow
+    if names is None or not hasattr(frame, "__getitem__"):
         raise TaskError(f"from_frame: got {type(frame).__name__}; expected a data frame.")
-    columns = {str(column): np.asarray(frame[column]) for column in frame.columns}
-    return _from_columns(columns, label, {"name": "frame", **options})
+    names = list(names)
+    label = str(label) if type(label) is int else label
+    _check_columns([str(name) for name in names])
+    return _from_columns([(str(name), frame[name]) for name in names], label, {"name": "frame", **options})
 
 
 def from_image_folder(
@@ -206,123 +241,48 @@ def from_image_folder(
       options: of `from_arrays`.
 
     Raises:
-      TaskError: no images, fewer than two classes, a file that is no readable image (by name).
+      TaskError: no images, fewer than two classes, a class without images, images outside of the classes, a file that is no
+        readable image of 8 bits without transparency (by name).
       MissingExtraError: pillow is not installed.
     """
-    root = Path(path).expanduser()
+    root = _as_path(path)
     if not root.is_dir():
         raise TaskError(f"{root}: there is no such folder.")
     target = pair("size", size)
     if target is None:
         raise TaskError("size: a folder of images needs a size, an integer or [height, width].")
-    train = root / "train" if (root / "train").is_dir() else root
-    images, labels = _read_folder(train, target, gray)
+    if not isinstance(gray, (bool, np.bool_)):
+        raise TaskError(f"gray: got {gray!r}; expected True or False.")
+    train, test = root / "train", root / _text("test_folder", test_folder)
     given: dict[str, Any] = {"name": root.name, **options}
-    if train is not root and (root / test_folder).is_dir():
-        given["x_test"], given["labels_test"] = _read_folder(root / test_folder, target, gray)
+    if train.is_dir():
+        others = [folder for folder in root.iterdir() if folder.is_dir() and folder not in (train, test) and image_files(folder)]
+        if others:
+            raise TaskError(f"{min(others)}: would not be read: beside train, images are expected in {test_folder} alone.")
+        if test.is_dir():
+            given["x_test"], given["labels_test"] = read_folder(test, target, gray)
+        elif test_folder != "test":
+            raise TaskError(f"{test}: there is no such folder (option test_folder).")
+    elif test.is_dir() and any(folder.is_dir() for folder in test.iterdir()):
+        raise TaskError(f"{test}: a test folder with classes, but there is no folder train beside it.")
+    images, labels = read_folder(train if train.is_dir() else root, target, gray)
     return _located(root, lambda: from_arrays(images, labels, **given))
 
 
-def _read_folder(root: Path, size: tuple[int, int], gray: bool) -> tuple[np.ndarray, np.ndarray]:
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise MissingExtraError("pillow", "data", f"reading the images in {root}") from error
-    files = [
-        file
-        for folder in sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-        for file in sorted(folder.rglob("*"))
-        if file.suffix.lower() in _IMAGES
-    ]
-    if not files:
-        raise TaskError(
-            f"{root}: no images found; expected one subfolder per class with {', '.join(sorted(_IMAGES))} files in it."
-        )
-    channels = () if gray else (3,)
-    _check_bytes(len(files) * size[0] * size[1] * (1 if gray else 3), str(root))
-    images = np.empty((len(files), *size, *channels), np.uint8)
-    for row, file in enumerate(files):
-        try:
-            with Image.open(file) as picture:
-                picture = picture.convert("L" if gray else "RGB").resize((size[1], size[0]), Image.Resampling.BILINEAR)
-                images[row] = np.asarray(picture)
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
-            raise TaskError(f"{file}: no readable image ({error}).") from error
-    return images, np.array([file.relative_to(root).parts[0] for file in files])
+def _from_columns(columns: list[tuple[str, Any]], label: str, options: dict[str, Any]) -> ArrayTask:
+    label = _text("label", label or "label")
+    names = [name for name, _ in columns]
+    _check_columns(names)
+    place = _label_column(names, label, None)
+    labels = check_labels(columns[place][1], lambda row: f"column {label!r}, row {row}", f"column {label!r}")
+    inputs = [float32_column(values, name) for name, values in columns[:place] + columns[place + 1 :]]
+    return from_arrays(np.stack(inputs, axis=1), labels, **options)
 
 
-def _from_columns(columns: dict[str, np.ndarray], label: str, options: dict[str, Any]) -> ArrayTask:
-    place = _label_column(list(columns), label, None)
-    inputs = []
-    for name in (name for index, name in enumerate(columns) if index != place):
-        column = columns[name]
-        if column.dtype.kind == "O":
-            column = _numbers(column, name)
-        if column.dtype.kind not in "buif":
-            raise TaskError(f"column {name!r} holds {column.dtype}; expected numbers (drop it, or encode it).")
-        bad = np.flatnonzero(~np.isfinite(column.astype(np.float64)))
-        if len(bad):
-            raise TaskError(
-                f"column {name!r}, row {bad[0]}: missing or infinite ({len(bad)} such rows); expected finite numbers."
-            )
-        inputs.append(column.astype(np.float32))
-    if not inputs:
-        raise TaskError(f"there is no column besides the label {label!r}.")
-    return from_arrays(np.stack(inputs, axis=1), columns[label], **options)
-
-
-def _numbers(column: np.ndarray, name: str) -> np.ndarray:
-    try:
-        return np.array([np.nan if value is None else float(value) for value in column.tolist()])
-    except (TypeError, ValueError):
-        row, value = next((r, v) for r, v in enumerate(column.tolist()) if v is not None and not _is_number(v))
-        raise TaskError(f"column {name!r}, row {row}: got {value!r}; expected numbers (drop the column, or encode it).") from None
-
-
-def _check_rows(x: Any, argument: str) -> np.ndarray:
-    try:
-        rows = np.asarray(x)
-    except ValueError as error:
-        raise TaskError(f"{argument}: its rows differ in length; expected an array [rows, inputs].") from error
-    if rows.dtype.kind not in "buif":
-        raise TaskError(f"{argument}: got {rows.dtype} values; expected numbers.")
-    if rows.ndim < 2 or len(rows) == 0 or rows[0].size == 0:
-        raise TaskError(f"{argument}: got shape {rows.shape}; expected [rows, inputs] or [rows, height, width(, channels)].")
-    if rows.dtype == np.uint8:
-        return rows
-    _check_bytes(rows.size * 4, argument)
-    with np.errstate(over="ignore"):
-        rows = rows.astype(np.float32)
-    bad = ~np.isfinite(rows)
-    if bad.any():
-        place = [int(index) for index in np.argwhere(bad)[0]]
-        raise TaskError(f"{argument}{place}: got {rows[tuple(place)]}; expected finite numbers ({int(bad.sum())} are not).")
-    return rows
-
-
-def _check_labels(labels: Any, argument: str) -> np.ndarray:
-    values = np.asarray(labels)
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
-    if values.ndim != 1:
-        raise TaskError(f"{argument}: got shape {values.shape}; expected one label per row (a class number or name).")
-    gone = [row for row, value in enumerate(values.tolist()) if value is None or value == "" or value != value]
-    if gone:
-        raise TaskError(f"{argument}[{gone[0]}]: the label is missing ({len(gone)} are).")
-    if values.dtype.kind == "f":
-        whole = values.astype(np.int64)
-        if (whole != values).any():
-            row = int(np.flatnonzero(whole != values)[0])
-            raise TaskError(
-                f"{argument}[{row}]: got {values[row]}; expected class numbers or names (regression data is not read)."
-            )
-        return whole
-    return values.astype(str) if values.dtype.kind == "O" and any(isinstance(value, str) for value in values) else values
-
-
-def _tidy(labels: list[str]) -> np.ndarray:
-    """Text labels; integers if all are, so that class 10 comes after class 9."""
-    return np.array(labels, np.int64) if all(label.lstrip("-").isdecimal() for label in labels) else np.array(labels)
+def _check_columns(names: list[str]) -> None:
+    twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
+    if twice is not None:
+        raise TaskError(f"column {twice!r} occurs {names.count(twice)} times; expected one column of a name.")
 
 
 def _label_column(header: list[str], label: str, file: Path | None) -> int:
@@ -336,8 +296,21 @@ def _label_column(header: list[str], label: str, file: Path | None) -> int:
     return header.index(label)
 
 
-def _existing(path: str | os.PathLike[str]) -> Path:
-    file = Path(path).expanduser()
+def _text(argument: str, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise TaskError(f"{argument}: got {value!r}; expected text.")
+    return value
+
+
+def _as_path(path: Any) -> Path:
+    try:
+        return Path(path).expanduser()
+    except TypeError:
+        raise TaskError(f"path: got {type(path).__name__}; expected a path.") from None
+
+
+def _existing(path: Any) -> Path:
+    file = _as_path(path)
     if not file.is_file():
         raise TaskError(f"{file}: there is no such file.")
     return file
@@ -350,22 +323,3 @@ def _located(where: Path, make: Any) -> ArrayTask:
         raise TaskError(f"{where}: {error} (options: those of from_arrays).") from error
     except TaskError as error:
         raise TaskError(f"{where}: {error}") from error
-
-
-def _check_bytes(number: int, what: str) -> None:
-    if number > _MOST_BYTES:
-        raise TaskError(
-            f"{what}: {number / 1e9:.1f} GB; at most {_MOST_BYTES / 1e9:.1f} GB are kept resident. Use fewer or smaller rows."
-        )
-
-
-def _is_finite(text: str) -> bool:
-    return _is_number(text) and bool(np.isfinite(float(text)))
-
-
-def _is_number(value: Any) -> bool:
-    try:
-        float(value)
-    except (TypeError, ValueError):
-        return False
-    return True

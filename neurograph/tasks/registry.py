@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from neurograph.documents import shown, suggestion
 from neurograph.errors import TaskError
 
 if TYPE_CHECKING:
@@ -162,10 +162,9 @@ def task_entry(name: str) -> TaskEntry:
     if colon and scheme in _SCHEMES and rest:
         entry = _SCHEMES[scheme]
         return replace(entry, name=name, preset={**entry.preset, entry.fixed[0]: rest})
-    close = difflib.get_close_matches(name.lower(), _ENTRIES, n=3, cutoff=0.5)
-    hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
-    schemes = "".join(f", {scheme}:..." for scheme in _SCHEMES)
-    raise TaskError(f"no task is called {name!r}.{hint} Known: {', '.join(_ENTRIES)}{schemes}.")
+    schemes = ", ".join(f"{scheme}:..." for scheme in _SCHEMES)
+    hint = suggestion(name.lower(), _ENTRIES)
+    raise TaskError(f"no task is called {shown(name)}{hint} Your own data: {schemes}; all names: neurograph task list.")
 
 
 def get_task(name: str | Task | Mapping[str, Any], **options: Any) -> Task:
@@ -189,6 +188,8 @@ def get_task(name: str | Task | Mapping[str, Any], **options: Any) -> Task:
         return name.with_outputs(options.get("outputs"))
     if isinstance(name, Mapping):
         merged = {**name, **options}
+        if not all(isinstance(key, str) for key in merged):
+            raise TaskError(f"a task's options are named by text; got {sorted(map(repr, name))[:8]}.")
         if not isinstance(merged.get("name"), str):
             raise TaskError(f"a task given as a mapping needs its name as text, e.g. {{name: xor}}; got {dict(name)!r}.")
         return get_task(merged.pop("name"), **merged)
@@ -200,11 +201,10 @@ def get_task(name: str | Task | Mapping[str, Any], **options: Any) -> Task:
     takes_any = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(factory).parameters.values())
     unknown = [option for option in options if option not in allowed]
     if unknown and not takes_any:
-        close = difflib.get_close_matches(unknown[0], allowed, n=1)
-        hint = f" Did you mean {close[0]}?" if close else ""
-        raise TaskError(f"task {name!r} has no option {unknown[0]!r}.{hint} Allowed: {', '.join([*allowed, 'outputs'])}.")
+        raise TaskError(f"task {name!r} has no option {unknown[0]!r}{suggestion(unknown[0], [*allowed, 'outputs'])}")
+    given = {option: value for option, value in options.items() if value is not None or _takes_none(allowed.get(option))}
     try:
-        task = factory(**{**entry.preset, **options})
+        task = factory(**{**entry.preset, **given})
     except TaskError as error:
         if repr(name) in str(error):
             raise
@@ -212,6 +212,13 @@ def get_task(name: str | Task | Mapping[str, Any], **options: Any) -> Task:
     if not isinstance(task, Task):
         raise TaskError(f"the factory of task {name!r} returned a {type(task).__name__}; expected a Task (see function_task).")
     return replace(task, name=name).with_outputs(outputs)
+
+
+def _takes_none(parameter: inspect.Parameter | None) -> bool:
+    """Whether None means something to an option; to those that are annotated otherwise it is "not given", as in a file."""
+    return parameter is None or any(
+        word in str(parameter.annotation) for word in ("None", "Any", "Optional", "_empty", "Classes")
+    )
 
 
 def register_task(
@@ -227,6 +234,8 @@ def register_task(
     """
 
     def add(factory: F) -> F:
+        if not callable(factory):
+            raise TaskError(f"factory of task {name!r}: got {type(factory).__name__}; expected a function that returns a Task.")
         if not isinstance(name, str) or not name or ":" in name or any(letter.isspace() for letter in name):
             raise TaskError(f"a task's name is a word without spaces and colons; got {name!r}.")
         if name in _ENTRIES and not replace:

@@ -192,3 +192,78 @@ def test_fixed_random_numbers_of_others_are_left_alone():
     classifier(random_state=np.random.RandomState(0), steps=1).fit(*WINE)
     np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
     assert jax.config.jax_enable_x64 is False
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "message"),
+    [
+        ("hidden_layers", "64", "hidden_layers: got '64'"),
+        ("hidden_layers", (3, 2.5), "hidden_layers: got"),
+        ("hidden_layers", {3}, "hidden_layers: got"),
+        ("hidden_layers", 0, "hidden1: got 0"),
+        ("hidden_layers", True, "hidden_layers: got True"),
+        ("steps", "3", "steps: got '3'"),
+        ("batch_size", 1.5, r"batch_size: got 1\.5"),
+        ("standardize", "no", "standardize: got 'no'"),
+        ("genome", 5, "genome: got int"),
+        ("topology", 5, "topology: got int"),
+        ("rule", "xor", "rule: got str"),
+        ("kernel", 5, "kernel: got int"),
+    ],
+)
+def test_arguments_of_the_wrong_kind_are_refused_by_name(argument, value, message):
+    with pytest.raises(ValueError, match=message):
+        classifier(**{argument: value}).fit(*WINE)
+
+
+def test_none_is_the_default_and_a_number_one_hidden_layer():
+    X, y = load_iris(return_X_y=True)
+    names = ("genome", "topology", "hidden_layers", "steps", "batch_size", "standardize", "rule", "kernel")
+    model = classifier(**dict.fromkeys(names)).fit(X, y)
+    np.testing.assert_array_equal(model.predict_proba(X), classifier().fit(X, y).predict_proba(X))
+    assert model.topology_.num_neurons == 4 + 64 + 3
+    assert clone(model).get_params()["steps"] is None
+    for widths in (64, np.int64(64), [64], np.array([64])):
+        assert classifier(steps=1, hidden_layers=widths).fit(X, y).topology_ == model.topology_
+    assert classifier(steps=1, hidden_layers=()).fit(X, y).topology_.num_neurons == 4 + 3
+
+
+def test_values_too_large_for_float32_are_refused():
+    X, y = load_iris(return_X_y=True)
+    model = classifier(steps=2).fit(X, y)
+    for call in (
+        lambda: model.predict_proba(X * 1e40),
+        lambda: classifier(steps=2).fit(X * 1e300, y),
+        lambda: classifier(steps=2, standardize=False).fit(X * 1e40, y),
+        lambda: classifier(steps=2, standardize=False).fit(X * 1e37, y),
+    ):
+        with pytest.raises(ValueError, match="too large"):
+            call()
+    wide = classifier(steps=2).fit(X * 1e100, y)
+    assert np.isfinite(wide.predict_proba(X * 1e100)).all()
+
+
+def test_what_is_missing_or_masked_is_refused():
+    X, y = load_iris(return_X_y=True)
+    model = classifier(steps=1)
+    read = model.fit(np.ma.masked_array(X, np.zeros(X.shape, bool)), np.ma.masked_array(y))
+    with pytest.raises(ValueError, match=r"X\[102, 0\]: is masked"):
+        read.predict(np.ma.masked_array(X, X > 7))
+    for rows, labels, message in (
+        (np.ma.masked_array(X, X > 7), y, r"X\[102, 0\]: is masked"),
+        (X, np.ma.masked_array(y, np.arange(150) == 3), r"y\[3\]: is masked"),
+        (X, ["a", None, "b"] * 50, "y: a label is missing"),
+        (X, [1, "1", "a"] * 50, "y: the label '1' is text in one place and a number in another"),
+        (X.astype("datetime64[s]"), y, "X: got times"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.fit(rows, labels)
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(ValueError, match="y: a label is missing"):
+        model.fit(X, pandas.Series(["a", None, "b"] * 50, dtype="string"))
+
+
+@pytest.mark.parametrize("classes", ["abc", 5, [[0, 1], [2, 3]], [0, "0", 1, 2], [0, 1, None], [0, 1, 2, float("nan")]])
+def test_all_classes_are_a_list_of_labels(classes):
+    with pytest.raises(ValueError, match=r"^classes: "):
+        classifier().partial_fit(*load_iris(return_X_y=True), classes=classes)

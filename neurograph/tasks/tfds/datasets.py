@@ -74,6 +74,7 @@ def images(
 
     The images of EMNIST are turned upright (tensorflow-datasets has them transposed).
     """
+    _check_flags(gray=gray, antialias=antialias)
     stored = find(dataset, data_dir)
     chosen = _choose_splits(stored, splits)
     crop_size, target = pair("crop", crop), pair("size", size)
@@ -123,6 +124,7 @@ def omniglot(
     Raises:
       TaskError: as `images`.
     """
+    _check_flags(invert=invert)
     stored = find("omniglot", data_dir)
     chosen = _choose_splits(stored, splits)
     target = pair("size", size)
@@ -147,6 +149,12 @@ def omniglot(
     return array_task("omniglot", parts, stored.class_names, ways=ways, own_classes=True, image_shape=shape, normalize=normalize)
 
 
+def _check_flags(**flags: Any) -> None:
+    for name, value in flags.items():
+        if not isinstance(value, (bool, np.bool_)):
+            raise TaskError(f"{name}: got {value!r}; expected true or false.")
+
+
 def _move(
     parts: dict[str, tuple[np.ndarray, np.ndarray]], groups: dict[str, np.ndarray], split: str, share: float, seed: int
 ) -> None:
@@ -161,7 +169,9 @@ def _move(
 
 
 def _choose_splits(stored: Stored, splits: Mapping[str, str] | None) -> dict[str, str]:
-    given = {"train": "train", **({"test": "test"} if "test" in stored.splits else {})} if splits is None else dict(splits)
+    if splits is not None and not isinstance(splits, Mapping):
+        raise TaskError(f"splits: got {type(splits).__name__}; expected a mapping such as {{train: train, test: test}}.")
+    given = {"train": "train", **({"test": "test"} if "test" in stored.splits else {})} if not splits else dict(splits)
     there = ", ".join(f"{name} ({rows:,})" for name, rows in stored.splits.items())
     for split, own in given.items():
         if split not in ("train", "validation", "test"):
