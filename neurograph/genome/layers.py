@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Int
 
 from neurograph.errors import GenomeError
 from neurograph.genome.model import Genome
@@ -121,7 +122,7 @@ class LayeredGenome:
         """Nested lists by layer and field name."""
         return {name: genome.to_dict() for name, genome in self.layers.items()}
 
-    def layer_of(self, topology: Topology) -> np.ndarray:
+    def layer_of(self, topology: Topology) -> Int[np.ndarray, " neurons"]:
         """[n] int32: the number of every neuron's layer.
 
         Raises:

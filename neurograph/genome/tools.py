@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
 from neurograph.errors import GenomeError
 from neurograph.genome.activations import resolve_activation
@@ -37,7 +38,7 @@ def extend_genome(
     states: int | None = None,
     noise: float = 0.0,
     outgoing_noise: float = 0.0,
-    key: jax.Array | None = None,
+    key: PRNGKeyArray | None = None,
 ) -> tuple[AnyGenome, Rule]:
     """Add states to a trained genome so that it first behaves as before.
 

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from neurograph.errors import GenomeError
 from neurograph.genome.layers import AnyGenome, LayeredGenome
@@ -74,7 +75,7 @@ class GenomeVector:
         ]
 
     @property
-    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+    def bounds(self) -> tuple[Float[np.ndarray, " size"], Float[np.ndarray, " size"]]:
         """Lowest and highest vector, [size] each, infinite where unlimited: as scipy.optimize and cma take them."""
         limits, scales = {name: (low, high) for name, low, high in self.limits}, dict(self.scales)
         ends: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
@@ -84,7 +85,7 @@ class GenomeVector:
                 end.append((limit - start) / scales.get(name, 1.0))
         return np.concatenate(ends[0]), np.concatenate(ends[1])
 
-    def clip(self, vectors: np.ndarray) -> np.ndarray:
+    def clip(self, vectors: Float[np.ndarray, "*vectors size"]) -> Float[np.ndarray, "*vectors size"]:
         """Vectors [..., size] with every entry within `bounds`."""
         return np.clip(np.asarray(vectors, float), *self.bounds)
 
@@ -93,7 +94,7 @@ class GenomeVector:
         """Entries of the vector."""
         return sum(int(np.size(self._array(self.template, name))) for name in self.fields)
 
-    def to_vector(self, genome: AnyGenome) -> np.ndarray:
+    def to_vector(self, genome: AnyGenome) -> Float[np.ndarray, " size"]:
         """[size] float64."""
         scales, parts = dict(self.scales), []
         for name in self.fields:
