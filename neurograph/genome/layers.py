@@ -167,7 +167,7 @@ def _layer_of(topology: Topology, by: str, names: tuple[str, ...]) -> np.ndarray
 
 
 def genomes_of_stages(genome: AnyGenome, topology: Topology, stages: Sequence[np.ndarray]) -> list[Genome]:
-    """What holds at the neurons of every stage: one genome, or where they differ one whose leaves end with an axis of neurons.
+    """Returns the genome of every stage's neurons; where they differ, the leaves end with an axis of neurons.
 
     Args:
       stages: per stage the topology indices of its neurons.

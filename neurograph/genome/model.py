@@ -190,7 +190,7 @@ class Genome:
         return cls.from_arrays(**(drawn | arrays))
 
     def replace(self, **arrays: Any) -> Genome:
-        """A copy with some arrays changed, checked anew."""
+        """Returns a copy with some arrays changed, after the same checks."""
         return Genome.from_arrays(**({f.name: getattr(self, f.name) for f in dataclasses.fields(self)} | arrays))
 
     def astype(self, dtype: Any) -> Genome:

@@ -136,8 +136,8 @@ def _check_extensible(rule: Rule, new: int) -> None:
         key = jax.random.key(0)
         if not np.array_equal(jax.random.normal(key, (new, 3))[: rule.states], jax.random.normal(key, (rule.states, 3))):
             faults.append(
-                f"noise: {rule.noise} is drawn anew for another number of states under jax_threefry_partitionable=False; turn"
-                " that on"
+                f"noise: {rule.noise} is drawn differently for another number of states under jax_threefry_partitionable=False;"
+                " turn that on"
             )
     if faults:
         raise GenomeError("the genome cannot behave as before with more states:\n" + "\n".join(faults))

@@ -1,4 +1,4 @@
-"""Pytrees that pass between the floors. Shapes: k states (channels: 1 for single-state synapses), n neurons, E synapses."""
+"""Pytrees of the network. Shapes: k states (channels: 1 for single-state synapses), n neurons, E synapses."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Weights:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Synapses:
-    """What a network learns, packed in plan order: made by `Network.init` or `Network.pack`, read by `Network.unpack`.
+    """The learned numbers of a network, packed in plan order: made by `Network.init` or `Network.pack`, read by `Network.unpack`.
 
     `backward` is None where the rule is symmetric. `neurons` holds the states carried from step to step, one array
     [states, neurons, batch] per stage, where the rule says `reset_states: false`; else it is None. `traces` holds the decaying

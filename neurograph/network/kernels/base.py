@@ -1,4 +1,4 @@
-"""What every kernel offers, and what they share: biases, sums over groups of shared numbers."""
+"""The interface of kernels, and the parts that they share: biases, sums over groups of shared numbers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
     "reduce_groups",
 ]
 
-# Per stage what its neurons send, or None where nobody reads it; see bilinear.py for what stands for an array.
+# Per stage the signals that its neurons send, or None where no block reads them. `Mixture` and `Multiples`: see bilinear.py.
 Signals = Sequence[Float[jax.Array, "states _ batch"] | Mixture | Multiples | None]
 Update = Callable[[Any, Any, jax.Array], tuple[jax.Array, Any]]
 
@@ -39,7 +39,7 @@ ALL, INTERNAL, EXTERNAL, FINAL = "all", "internal", "external", "final"
 
 
 class Kernel:
-    """What every kernel offers. A pytree: `tables` (index arrays) are its leaves, the plan is static.
+    """The interface of a kernel. A pytree: `tables` (index arrays) are its leaves, the plan is static.
 
     Subclasses: `BlockKernel` in blocks.py, `ReferenceKernel` in reference.py; both are tested against each other.
     """
@@ -69,7 +69,7 @@ class Kernel:
     # -- primitives ------------------------------------------------------------------------------------------------------
 
     def mixed(self, matrix: jax.Array, state: jax.Array) -> Any:
-        """What neurons send or bring to a product (`mix_states`), in the form that this kernel's primitives take."""
+        """Returns the mixed states (`mix_states`) that neurons send, in the form that this kernel's primitives take."""
         return mix_states(matrix, state)
 
     def aggregate(

@@ -1,4 +1,4 @@
-"""What a plan is made of: frozen NumPy data."""
+"""The parts of a plan: frozen NumPy data."""
 
 from __future__ import annotations
 
