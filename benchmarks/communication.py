@@ -1,4 +1,4 @@
-"""What devices tell each other per meta-step: collectives of the compiled programs, counted, not timed.
+"""The communication of devices per meta-step: collectives of the compiled programs, counted, not timed.
 
 Usage: python -m benchmarks.communication
 

@@ -18,7 +18,7 @@ import numpy as np
 __all__ = ["TUNABLES", "gemm_rate", "interleave", "machine", "resident_bytes", "warn_if_unpinned"]
 
 # One heap keeps the pages of large arrays; else an array above 32 MB, or above 64 MB in a thread of its own, is mapped and zeroed
-# anew in every call. `Network` does the like for itself (network/kernels/allocator.py); here every peer has it.
+# again in every call. `Network` does the like for itself (network/kernels/allocator.py); here every peer has it.
 TUNABLES = "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184"
 
 # Seconds below which a call that follows others is much slower than one of a loop.
@@ -28,7 +28,7 @@ PACKAGES = ("jax", "jaxlib", "jraph", "torch", "torch_geometric", "scipy", "numb
 
 
 def interleave(runs: Mapping[str, Callable[[], Any]], *, seconds: float, most: int) -> dict[str, dict[str, Any]]:
-    """Time functions in turn, round after round, so that what else the machine does meets all of them.
+    """Time functions in turn, round after round, so that other load on the machine affects all of them.
 
     Whoever is short goes once untimed when its turn comes: learning is a loop, and one call alone would mostly measure how much
     of the caches the others took.

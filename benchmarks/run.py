@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small workloads, short curves, half a second each")
     parser.add_argument("--slow", action="store_true", help="meta-gradients of segment sums also where they take minutes")
     parser.add_argument("--out", type=Path, metavar="OUT", help="such as docs/performance")
-    parser.add_argument("--render", action="store_true", help="measure nothing: tables and pictures anew from OUT.json")
+    parser.add_argument("--render", action="store_true", help="measure nothing; make tables and pictures from OUT.json again")
     given = parser.parse_args()
     chosen = _chosen(parser, "only", given.only, SECTIONS)
     names = _chosen(parser, "workloads", given.workloads, tuple(WORKLOADS))

@@ -1,4 +1,4 @@
-"""What is measured: the table of steps, meta-gradients, scaling curves, populations, and precisions. Each gives plain data."""
+"""The measurements: the table of steps, meta-gradients, scaling curves, populations, and precisions. Each gives plain data."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def random_dag(neurons: int, synapses: int, *, inputs: int = 100, outputs: int =
     """Every non-input draws its senders uniformly from all earlier neurons that are not outputs."""
     random = np.random.default_rng(seed)
     receivers = np.sort(random.integers(inputs, neurons, synapses))
-    receivers = np.concatenate([receivers, np.arange(inputs, neurons)])  # nobody without a sender
+    receivers = np.concatenate([receivers, np.arange(inputs, neurons)])  # every neuron has a sender
     senders = (random.random(len(receivers)) * np.minimum(receivers, neurons - outputs)).astype(np.int64)
     return _topology(neurons, senders, receivers, inputs, outputs)
 

@@ -1,8 +1,8 @@
 """Gradient descent's own genome, untrained, on every shipped graph of 64 inputs: one setting for all beside the best for each.
 
 `python docs/measure_descent.py run FILE [--graphs NAME,NAME] [--variants NAME,NAME]` appends a line of JSON for every graph,
-variant, rate and step count to FILE (what FILE holds already is not run again); `python docs/measure_descent.py table FILE` prints
-the tables of docs/results.md. All is judged on validation rows of scikit-learn's digits.
+variant, rate and step count to FILE (what FILE holds already is not run again); `python docs/measure_descent.py table FILE`
+prints the tables of docs/results.md. All is judged on validation rows of scikit-learn's digits.
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ def run(path: Path, names: list[str], variants: list[str]) -> None:
 def table(path: Path) -> None:
     data = [json.loads(line) for line in path.read_text().splitlines()]
     for task in dict.fromkeys(row["task"] for row in data):
-        print(f"\n{task}\n| variant | graphs |" + "".join(f" {s}: one rate | worst | best for each |" for s in AT) + " at chance |")
+        columns = "".join(f" {s}: one rate | worst | best for each |" for s in AT)
+        print(f"\n{task}\n| variant | graphs |{columns} at chance |")
         print("|---" * (3 + 3 * len(AT)) + "|")
         for variant in VARIANTS:
             mine = [row for row in data if row["variant"] == variant and row["task"] == task]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any
 
-Face = tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]
+TYPE_CHECKING = False  # as in typing, whose import would take half of the package's
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    Face = tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]
 
 
 def attach(package: str, modules: Mapping[str, tuple[str, ...]]) -> Face:

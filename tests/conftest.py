@@ -6,7 +6,9 @@ import importlib.metadata
 import os
 import sys
 
+import jaxtyping
 import pytest
+import shapes
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Nearly all of the tests' time is compiling small programs that run once: leaving out XLA's and LLVM's optimisations makes that
@@ -15,6 +17,9 @@ FLAGS = ["--xla_backend_optimization_level=0", "--xla_cpu_parallel_codegen_split
 KNOWN = {(0, 8): [*FLAGS, "--xla_cpu_use_fusion_emitters=false"], (0, 12): FLAGS}
 KNOWN[0, 10] = KNOWN[0, 8]
 os.environ.setdefault("XLA_FLAGS", " ".join(KNOWN.get(tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2])), ())))
+
+# Array types of these modules are checked whenever a function is called: see shapes.py.
+HOOK = jaxtyping.install_import_hook(shapes.WATCHED, "shapes.checked")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

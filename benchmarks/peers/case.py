@@ -1,4 +1,4 @@
-"""What all peers are given: a graph cut into levels, and the same numbers for everyone."""
+"""The input of all peers: a graph cut into levels, and the same numbers for everyone."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Case:
 
     @property
     def multiply_adds(self) -> int:
-        """Of one step: every synapse once forward, once in the product of its ends, and backward where its sender is hidden."""
+        """Multiply-adds of a step: each synapse forward, in the product of its ends, and backward where its sender is hidden."""
         t = self.topology
         return int(t.num_synapses + self.inner[t.senders].sum() + (~t.fixed).sum()) * self.states * self.batch
 

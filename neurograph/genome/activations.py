@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from neurograph.documents import shown, suggestion
 from neurograph.errors import RuleError
@@ -27,12 +28,12 @@ __all__ = ["ACTIVATIONS", "WithDerivative", "derivative", "resolve_activation", 
 Activation = Callable[[jax.Array], jax.Array]
 
 
-def relu_tanh(x: jax.Array) -> jax.Array:
+def relu_tanh(x: Float[jax.Array, "*shape"]) -> Float[jax.Array, "*shape"]:
     """max(tanh x, 0): the authors' default for hidden neurons."""
     return jax.nn.relu(jnp.tanh(x))
 
 
-def identity(x: jax.Array) -> jax.Array:
+def identity(x: Float[jax.Array, "*shape"]) -> Float[jax.Array, "*shape"]:
     """x itself."""
     return x
 
@@ -63,7 +64,7 @@ def resolve_activation(activation: str | Activation, option: str = "activation")
     raise RuleError(f"{option}: got {shown(activation)}; expected a name or a callable{hint}")
 
 
-def derivative(activation: Activation, x: jax.Array) -> jax.Array:
+def derivative(activation: Activation, x: Float[jax.Array, "*shape"]) -> Float[jax.Array, "*shape"]:
     """Elementwise derivative of an elementwise activation at `x`, same shape."""
     return jax.jvp(activation, (x,), (jnp.ones_like(x),))[1]
 
@@ -77,7 +78,7 @@ class WithDerivative:
 
     activation: Activation
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[jax.Array, " states *rest"]) -> Float[jax.Array, " states *rest"]:
         return jnp.concatenate([self.activation(x[:1]), derivative(self.activation, x[1:])], axis=0)
 
 

@@ -1,8 +1,8 @@
-"""Genomes compared up to what cannot be told apart by any behaviour.
+"""Compares genomes, and ignores differences that change no behaviour.
 
 Freedoms that hold on every graph, because the genome alone decides them:
 
-- states 2, 3, ... may be renamed, together with the channels of the synapses: no rule tells them apart;
+- states 2, 3, ... may be renamed, together with the channels of the synapses: no rule distinguishes them;
 - the update gate eta of neurons only occurs in products eta nu and, where the backward update is additive, eta mu;
 - channel c of a Hebbian product is (column c of nu~) times (row c of mu~): one may grow by what the other shrinks, or both change
   sign; under `oja: activity` only the sign is free, since there mu~ counts by itself;
@@ -42,7 +42,7 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Comparison:
-    """How far apart two genomes are.
+    """The distance of two genomes.
 
     Attributes:
       distance: root of the summed squared differences of all arrays that count; relative: over the larger of both norms.

@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Int
 
 from neurograph.errors import GenomeError
 from neurograph.genome.model import Genome
@@ -121,7 +122,7 @@ class LayeredGenome:
         """Nested lists by layer and field name."""
         return {name: genome.to_dict() for name, genome in self.layers.items()}
 
-    def layer_of(self, topology: Topology) -> np.ndarray:
+    def layer_of(self, topology: Topology) -> Int[np.ndarray, " neurons"]:
         """[n] int32: the number of every neuron's layer.
 
         Raises:
@@ -166,7 +167,7 @@ def _layer_of(topology: Topology, by: str, names: tuple[str, ...]) -> np.ndarray
 
 
 def genomes_of_stages(genome: AnyGenome, topology: Topology, stages: Sequence[np.ndarray]) -> list[Genome]:
-    """What holds at the neurons of every stage: one genome, or where they differ one whose leaves end with an axis of neurons.
+    """Returns the genome of every stage's neurons; where they differ, the leaves end with an axis of neurons.
 
     Args:
       stages: per stage the topology indices of its neurons.

@@ -30,6 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jaxtyping import Float, PRNGKeyArray
 
 from neurograph.documents import suggestion
 from neurograph.errors import GenomeError
@@ -79,32 +80,32 @@ class Genome:
       0.5
     """
 
-    forward_transform: jax.Array
-    backward_transform: jax.Array
-    pre_transform: jax.Array
-    post_transform: jax.Array
-    forward_pre_transform: jax.Array
-    forward_post_transform: jax.Array
-    forward_scale: jax.Array
-    forward_shift: jax.Array
-    backward_scale: jax.Array
-    backward_shift: jax.Array
-    neuron_keep: jax.Array
-    neuron_update: jax.Array
-    synapse_keep: jax.Array
-    synapse_update: jax.Array
-    forward_synapse_keep: jax.Array
-    forward_synapse_update: jax.Array
-    oja_multiplier: jax.Array
-    rescale: jax.Array
-    saturation: jax.Array
-    initial_deviation: jax.Array
-    backward_keep: jax.Array
-    update_power: jax.Array
-    error_power: jax.Array
-    depth_power: jax.Array
-    trace_keep: jax.Array
-    damping: jax.Array
+    forward_transform: Float[jax.Array, "*genomes states states"]
+    backward_transform: Float[jax.Array, "*genomes states states"]
+    pre_transform: Float[jax.Array, "*genomes states states"]
+    post_transform: Float[jax.Array, "*genomes states states"]
+    forward_pre_transform: Float[jax.Array, "*genomes states states"]
+    forward_post_transform: Float[jax.Array, "*genomes states states"]
+    forward_scale: Float[jax.Array, "*genomes states"]
+    forward_shift: Float[jax.Array, "*genomes states"]
+    backward_scale: Float[jax.Array, "*genomes states"]
+    backward_shift: Float[jax.Array, "*genomes states"]
+    neuron_keep: Float[jax.Array, "*genomes"]
+    neuron_update: Float[jax.Array, "*genomes"]
+    synapse_keep: Float[jax.Array, "*genomes"]
+    synapse_update: Float[jax.Array, "*genomes"]
+    forward_synapse_keep: Float[jax.Array, "*genomes"]
+    forward_synapse_update: Float[jax.Array, "*genomes"]
+    oja_multiplier: Float[jax.Array, "*genomes"]
+    rescale: Float[jax.Array, "*genomes"]
+    saturation: Float[jax.Array, "*genomes"]
+    initial_deviation: Float[jax.Array, "*genomes"]
+    backward_keep: Float[jax.Array, "*genomes"]
+    update_power: Float[jax.Array, "*genomes"]
+    error_power: Float[jax.Array, "*genomes"]
+    depth_power: Float[jax.Array, "*genomes"]
+    trace_keep: Float[jax.Array, "*genomes"]
+    damping: Float[jax.Array, "*genomes"]
 
     @property
     def states(self) -> int:
@@ -162,7 +163,7 @@ class Genome:
         return cls(**full)
 
     @classmethod
-    def random(cls, key: jax.Array, rule: Rule, *, scale: float = 1.0, **arrays: Any) -> Genome:
+    def random(cls, key: PRNGKeyArray, rule: Rule, *, scale: float = 1.0, **arrays: Any) -> Genome:
         """A genome whose matrices are drawn from N(0, scale^2); everything else at its start value or as given."""
         k = rule.states
         keys = jax.random.split(key, len(MATRICES) + len(SECOND_MATRICES))
@@ -170,7 +171,7 @@ class Genome:
         return cls.from_arrays(**(drawn | arrays))
 
     @classmethod
-    def near_backprop(cls, key: jax.Array, rule: Rule, *, noise: float = 0.05, **arrays: Any) -> Genome:
+    def near_backprop(cls, key: PRNGKeyArray, rule: Rule, *, noise: float = 0.05, **arrays: Any) -> Genome:
         """The start of section 4.5: nu = mu = nu~ = 1, mu~ = 1 with its first two rows swapped, plus N(0, noise^2).
 
         Raises:
@@ -189,7 +190,7 @@ class Genome:
         return cls.from_arrays(**(drawn | arrays))
 
     def replace(self, **arrays: Any) -> Genome:
-        """A copy with some arrays changed, checked anew."""
+        """Returns a copy with some arrays changed, after the same checks."""
         return Genome.from_arrays(**({f.name: getattr(self, f.name) for f in dataclasses.fields(self)} | arrays))
 
     def astype(self, dtype: Any) -> Genome:

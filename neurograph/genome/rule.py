@@ -175,7 +175,7 @@ class Rule:
         return faults
 
     def replace(self, **changes: Any) -> Rule:
-        """A copy with some options changed, checked anew."""
+        """Returns a copy with some options changed, after the same checks."""
         return dataclasses.replace(self, **changes)
 
     @property

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
 from neurograph.errors import GenomeError
 from neurograph.genome.activations import resolve_activation
@@ -37,7 +38,7 @@ def extend_genome(
     states: int | None = None,
     noise: float = 0.0,
     outgoing_noise: float = 0.0,
-    key: jax.Array | None = None,
+    key: PRNGKeyArray | None = None,
 ) -> tuple[AnyGenome, Rule]:
     """Add states to a trained genome so that it first behaves as before.
 
@@ -135,8 +136,8 @@ def _check_extensible(rule: Rule, new: int) -> None:
         key = jax.random.key(0)
         if not np.array_equal(jax.random.normal(key, (new, 3))[: rule.states], jax.random.normal(key, (rule.states, 3))):
             faults.append(
-                f"noise: {rule.noise} is drawn anew for another number of states under jax_threefry_partitionable=False; turn"
-                " that on"
+                f"noise: {rule.noise} is drawn differently for another number of states under jax_threefry_partitionable=False;"
+                " turn that on"
             )
     if faults:
         raise GenomeError("the genome cannot behave as before with more states:\n" + "\n".join(faults))

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from neurograph.errors import GenomeError
 from neurograph.genome.layers import AnyGenome, LayeredGenome
@@ -66,7 +67,7 @@ class GenomeVector:
 
     @property
     def names(self) -> list[str]:
-        """What every entry of the vector is: "forward_transform[0, 1]", of a layer "forward_transform[2, 0, 1]"."""
+        """Returns the name of every entry of the vector: "forward_transform[0, 1]", of a layer "forward_transform[2, 0, 1]"."""
         return [
             f"{name}[{', '.join(map(str, place))}]" if place else name
             for name in self.fields
@@ -74,7 +75,7 @@ class GenomeVector:
         ]
 
     @property
-    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+    def bounds(self) -> tuple[Float[np.ndarray, " size"], Float[np.ndarray, " size"]]:
         """Lowest and highest vector, [size] each, infinite where unlimited: as scipy.optimize and cma take them."""
         limits, scales = {name: (low, high) for name, low, high in self.limits}, dict(self.scales)
         ends: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
@@ -84,17 +85,17 @@ class GenomeVector:
                 end.append((limit - start) / scales.get(name, 1.0))
         return np.concatenate(ends[0]), np.concatenate(ends[1])
 
-    def clip(self, vectors: np.ndarray) -> np.ndarray:
-        """Vectors [..., size] with every entry within `bounds`."""
+    def clip(self, vectors: Float[np.ndarray, "*vectors size"] | Sequence[Any]) -> Float[np.ndarray, "*vectors size"]:
+        """Returns vectors [..., size] with every entry within `bounds`."""
         return np.clip(np.asarray(vectors, float), *self.bounds)
 
     @property
     def size(self) -> int:
-        """Entries of the vector."""
+        """Number of entries of the vector."""
         return sum(int(np.size(self._array(self.template, name))) for name in self.fields)
 
-    def to_vector(self, genome: AnyGenome) -> np.ndarray:
-        """[size] float64."""
+    def to_vector(self, genome: AnyGenome) -> Float[np.ndarray, " size"]:
+        """Returns the genome as a vector [size] of float64."""
         scales, parts = dict(self.scales), []
         for name in self.fields:
             difference = np.asarray(self._array(genome, name), float) - np.asarray(self._array(self.template, name), float)
@@ -102,7 +103,7 @@ class GenomeVector:
         return np.concatenate(parts)
 
     def to_genomes(self, vectors: np.ndarray | Sequence[np.ndarray]) -> Any:
-        """[P, size] to a population of P genomes (leaves [P, ...])."""
+        """Returns the population (leaves [P, ...]) of vectors [P, size]."""
         array = np.atleast_2d(np.asarray(vectors, float))
         if array.shape[1] != self.size:
             raise GenomeError(f"vectors: got {array.shape[1]} entries; expected {self.size} for {', '.join(self.fields)}")
@@ -119,5 +120,5 @@ class GenomeVector:
         return dataclasses.replace(population, **changed)
 
     def to_genome(self, vector: np.ndarray) -> Any:
-        """[size] to one genome."""
+        """Returns the genome of a vector [size]."""
         return jax.tree.map(lambda leaf: leaf[0], self.to_genomes(vector))

@@ -1,6 +1,6 @@
-"""How many bytes a run takes: predicted from the plan before it is compiled, read from the compiled program after.
+"""The memory of a run in bytes: predicted from the plan before it is compiled, read from the compiled program after.
 
-A device's budget is what is free on it, less a reserve.
+The budget of a device is its free memory less a reserve.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SYNAPSE_COPIES, GRADIENT_SYNAPSE_COPIES = 2.0, 5.0
 
 
 def readable_bytes(count: float) -> str:
-    """Such as "1.5 GB"."""
+    """Returns a text such as "1.5 GB"."""
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if abs(count) >= size:
             return f"{count / size:.3g} {unit}"
@@ -116,7 +116,7 @@ def compiled_bytes(compiled: Any) -> int:
 
 
 def measured_bytes(function: Callable[..., Any], *examples: Any) -> int:
-    """What `function(*examples)` takes, by compiling it for their shapes; nothing runs. Works while tracing, too."""
+    """Returns the bytes that `function(*examples)` takes: it is compiled for their shapes, not run. Works while tracing, too."""
     leaves, tree = jax.tree.flatten(examples)
     closed = jax.make_jaxpr(lambda *flat: function(*jax.tree.unflatten(tree, flat)))(*leaves)
     shapes = [jax.ShapeDtypeStruct(np.shape(value), value.dtype) for value in (*closed.consts, *leaves)]

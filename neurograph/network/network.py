@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jaxtyping import Float, PRNGKeyArray
 
 from neurograph.errors import PlanError, SettlingWarning, ShapeError
 from neurograph.genome import AnyGenome, LayeredGenome, genome_of_neurons
@@ -107,7 +108,7 @@ class Network(Wiring):
 
     # -- synapses ----------------------------------------------------------------------------------------------------------
 
-    def init(self, genome: AnyGenome, *, key: jax.Array) -> Synapses:
+    def init(self, genome: AnyGenome, *, key: PRNGKeyArray) -> Synapses:
         """Draw fresh synapses; values that the topology gives stay as given. The same key gives the same on every kernel."""
         self._check_genome(genome)
         topology, rule = self.topology, self.rule
@@ -202,7 +203,7 @@ class Network(Wiring):
             raise ShapeError(f"{name}: got shape {list(value.shape)}; expected {list(shape)}")
         return value[:, :1] if self.rule.single_state_synapses else value
 
-    def unpack(self, synapses: Synapses) -> dict[str, jax.Array | None]:
+    def unpack(self, synapses: Synapses) -> dict[str, Float[jax.Array, "_ states"]]:
         """Packed synapses to arrays in topology order: forward [E, k], backward [E, k] and bias [n, k] (0 where none).
 
         Symmetric rules give the forward array as `backward`; single-state synapses are repeated over the states. Rules with
@@ -247,7 +248,9 @@ class Network(Wiring):
 
     # -- the door ----------------------------------------------------------------------------------------------------------
 
-    def step(self, genome: AnyGenome, synapses: Synapses, x: Any, y: Any, *, index: Any = 0, key: jax.Array | None = None):
+    def step(
+        self, genome: AnyGenome, synapses: Synapses, x: Any, y: Any, *, index: Any = 0, key: PRNGKeyArray | None = None
+    ) -> tuple[Synapses, Float[jax.Array, "batch outputs"]]:
         """One learning step on a batch.
 
         Args:
@@ -271,7 +274,7 @@ class Network(Wiring):
         return learned, outputs
 
     def trace(
-        self, genome: AnyGenome, synapses: Synapses, x: Any, y: Any, *, index: Any = 0, key: jax.Array | None = None
+        self, genome: AnyGenome, synapses: Synapses, x: Any, y: Any, *, index: Any = 0, key: PRNGKeyArray | None = None
     ) -> Trace:
         """The same step, with the states of all neurons after each phase: see `Trace`."""
         x, y = self._check_batch(x, y)
@@ -287,9 +290,9 @@ class Network(Wiring):
         ys: Any,
         *,
         index: Any = 0,
-        key: jax.Array | None = None,
+        key: PRNGKeyArray | None = None,
         checkpoint: bool = True,
-    ):
+    ) -> tuple[Synapses, Float[jax.Array, "steps batch outputs"]]:
         """Steps on xs [U, B, n_in], ys [U, B, n_out] in turn (`lax.scan`).
 
         Args:
@@ -328,7 +331,9 @@ class Network(Wiring):
                 stacklevel=3,
             )
 
-    def predict(self, genome: AnyGenome, synapses: Synapses, x: Any, *, statistics: Moments = None) -> jax.Array:
+    def predict(
+        self, genome: AnyGenome, synapses: Synapses, x: Any, *, statistics: Moments = None
+    ) -> Float[jax.Array, "batch outputs"]:
         """Forward pass only, without noise: state 0 of the outputs, [B, n_out].
 
         Args:

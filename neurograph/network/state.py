@@ -1,10 +1,11 @@
-"""Pytrees that pass between the floors. Shapes: k states (channels: 1 for single-state synapses), n neurons, E synapses."""
+"""Pytrees of the network. Shapes: k states (channels: 1 for single-state synapses), n neurons, E synapses."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import jax
+from jaxtyping import Float, Int
 
 __all__ = ["Synapses", "Trace", "Weights"]
 
@@ -29,17 +30,17 @@ class Weights:
       (True, True)
     """
 
-    blocks: tuple[jax.Array | None, ...] = ()
-    sparse: jax.Array | None = None
-    shared: jax.Array | None = None
-    bias: tuple[jax.Array | None, ...] = ()
-    shared_bias: jax.Array | None = None
+    blocks: tuple[Float[jax.Array, "channels ..."] | None, ...] = ()
+    sparse: Float[jax.Array, "channels synapses"] | None = None
+    shared: Float[jax.Array, "channels groups"] | None = None
+    bias: tuple[Float[jax.Array, "channels _"] | None, ...] = ()
+    shared_bias: Float[jax.Array, "channels bias_groups"] | None = None
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Synapses:
-    """What a network learns, packed in plan order: made by `Network.init` or `Network.pack`, read by `Network.unpack`.
+    """The learned numbers of a network, packed in plan order: made by `Network.init` or `Network.pack`, read by `Network.unpack`.
 
     `backward` is None where the rule is symmetric. `neurons` holds the states carried from step to step, one array
     [states, neurons, batch] per stage, where the rule says `reset_states: false`; else it is None. `traces` holds the decaying
@@ -59,7 +60,7 @@ class Synapses:
 
     forward: Weights
     backward: Weights | None = None
-    neurons: tuple[jax.Array, ...] | None = None
+    neurons: tuple[Float[jax.Array, "states _ batch"], ...] | None = None
     traces: dict[str, Weights] | None = None
 
 
@@ -86,9 +87,9 @@ class Trace:
       (8, 2)
     """
 
-    forward: jax.Array
-    feedback: jax.Array
-    backward: jax.Array
+    forward: Float[jax.Array, "batch neurons states"]
+    feedback: Float[jax.Array, "batch neurons states"]
+    backward: Float[jax.Array, "batch neurons states"]
     synapses: Synapses
-    outputs: jax.Array
-    settling: dict[str, list[tuple[jax.Array, jax.Array]]]
+    outputs: Float[jax.Array, "batch outputs"]
+    settling: dict[str, list[tuple[Float[jax.Array, ""], Int[jax.Array, ""]]]]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import PRNGKeyArray
 
 from neurograph.errors import GenomeError
 from neurograph.genome.layers import AnyGenome
@@ -15,7 +15,7 @@ from neurograph.network.state import Synapses
 __all__ = ["extend_synapses"]
 
 
-def extend_synapses(narrow: Network, wide: Network, synapses: Synapses, genome: AnyGenome, *, key: jax.Array) -> Synapses:
+def extend_synapses(narrow: Network, wide: Network, synapses: Synapses, genome: AnyGenome, *, key: PRNGKeyArray) -> Synapses:
     """Synapses of a network for the same network under an extended genome: old channels as they are, new ones drawn.
 
     Args:

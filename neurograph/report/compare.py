@@ -34,6 +34,7 @@ def write_comparison(first: Path | str, second: Path | str, path: Path | str | N
 
     Example:
       >>> import json, tempfile
+      >>> from pathlib import Path
       >>> folders = [Path(tempfile.mkdtemp()) for _ in range(2)]
       >>> for folder, rate in zip(folders, (0.1, 0.2)):
       ...     _ = (folder / "config.yaml").write_text(json.dumps({"training": {"learning_rate": rate}}))

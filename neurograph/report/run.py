@@ -36,6 +36,7 @@ def write_report(folder: Path | str, *, base: Path | None = None) -> Path:
 
     Example:
       >>> import json, tempfile
+      >>> from pathlib import Path
       >>> folder = Path(tempfile.mkdtemp())
       >>> record = {"step": 1, "loss": [2.3], "accuracy": [0.1]}  # meta-training writes such lines
       >>> _ = (folder / "metrics.jsonl").write_text(json.dumps(record))

@@ -145,16 +145,6 @@ def test_the_reference_has_every_public_name_in_its_room():
     assert sorted(listed) == sorted(f"neurograph.{room}.{name}" for room, names in neurograph._NAMES.items() for name in names)
 
 
-@pytest.mark.parametrize("module", ["neurograph.learning.estimator", "neurograph.topology.language.build"])
-def test_examples_of_docstrings_run(module: str):
-    import doctest
-    import importlib
-
-    result = doctest.testmod(importlib.import_module(module))
-    assert result.attempted
-    assert not result.failed
-
-
 @pytest.mark.slow
 def test_the_site_builds_without_warnings(tmp_path: Path):
     pytest.importorskip("mkdocs")

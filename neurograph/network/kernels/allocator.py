@@ -1,7 +1,7 @@
-"""Large arrays of a CPU from memory that the process has already.
+"""Keeps freed memory of the process, so that large arrays on a CPU come from it.
 
-glibc maps an array of more than 32 MB anew for every call of a program and gives it back after; the kernel then zeroes it page by
-page. On a graph of 20,000 neurons that is half of a learning step (docs/performance.md).
+glibc maps every array of more than 32 MB again in every call of a program and returns it afterwards; the operating system then
+zeroes it page by page. On a graph of 20,000 neurons that is half of a learning step (docs/performance.md).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ __all__ = ["keep_freed_memory"]
 
 # Freed memory, in bytes, that is not given back to the system.
 KEPT = 1 << 30
-# glibc's malloc.h, parameters of mallopt: M_MMAP_MAX, no array is mapped for itself; M_ARENA_MAX, threads that are yet to come
-# share one heap (one of their own ends at 64 MB, and is given back whole); M_TRIM_THRESHOLD.
+# Parameters of mallopt in glibc's malloc.h: M_MMAP_MAX, no array gets a mapping of its own; M_ARENA_MAX, threads started later
+# share one heap (a thread's own heap ends at 64 MB, and is returned as a whole); M_TRIM_THRESHOLD.
 SETTINGS = ((-4, 0), (-8, 1), (-1, KEPT))
 
 
@@ -26,11 +26,11 @@ SETTINGS = ((-4, 0), (-8, 1), (-1, KEPT))
 def keep_freed_memory() -> bool:
     """Let malloc serve arrays of every size from its heap, and keep up to 1 GiB of what is freed.
 
-    It is the whole process's malloc that is set, once; the earlier, the more threads follow it. Nothing is set where the user has
-    (`GLIBC_TUNABLES`, `MALLOC_*`), with `NEUROGRAPH_MALLOC=0`, or where malloc is not glibc's.
+    The setting holds for the whole process, and is made once. Threads that started before it keep heaps of their own. Nothing is
+    set where the user has set malloc (`GLIBC_TUNABLES`, `MALLOC_*`), with `NEUROGRAPH_MALLOC=0`, or where malloc is not glibc's.
 
     Returns:
-      Whether it was set.
+      True if malloc was set.
     """
     if not sys.platform.startswith("linux") or switched_off("NEUROGRAPH_MALLOC"):
         return False

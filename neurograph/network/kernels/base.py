@@ -1,4 +1,4 @@
-"""What every kernel offers, and what they share: biases, sums over groups of shared numbers."""
+"""The interface of kernels, and the parts that they share: biases, sums over groups of shared numbers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
-from neurograph.network.kernels.bilinear import mix_states
+from neurograph.network.kernels.bilinear import Mixture, Multiples, mix_states
 from neurograph.network.kernels.rows import Ends
 from neurograph.network.plan import Plan
 from neurograph.network.state import Weights
@@ -29,7 +30,8 @@ __all__ = [
     "reduce_groups",
 ]
 
-Signals = Sequence[Any]  # one array [states, neurons, batch] per stage (or what stands for it, see bilinear.py), or None
+# Per stage the signals that its neurons send, or None where no block reads them. `Mixture` and `Multiples`: see bilinear.py.
+Signals = Sequence[Float[jax.Array, "states _ batch"] | Mixture | Multiples | None]
 Update = Callable[[Any, Any, jax.Array], tuple[jax.Array, Any]]
 
 FORWARD, BACKWARD = "forward", "backward"
@@ -37,7 +39,7 @@ ALL, INTERNAL, EXTERNAL, FINAL = "all", "internal", "external", "final"
 
 
 class Kernel:
-    """What every kernel offers. A pytree: `tables` (index arrays) are its leaves, the plan is static.
+    """The interface of a kernel. A pytree: `tables` (index arrays) are its leaves, the plan is static.
 
     Subclasses: `BlockKernel` in blocks.py, `ReferenceKernel` in reference.py; both are tested against each other.
     """
@@ -56,18 +58,18 @@ class Kernel:
 
     # -- storage ---------------------------------------------------------------------------------------------------------
 
-    def pack(self, edges: jax.Array, bias: jax.Array | None) -> Weights:
+    def pack(self, edges: Float[jax.Array, "synapses states"], bias: Float[jax.Array, "neurons states"] | None) -> Weights:
         """[E, channels] in topology order (and bias [n, channels], forward direction only) to stored numbers."""
         raise NotImplementedError
 
-    def unpack(self, weights: Weights) -> tuple[jax.Array, jax.Array]:
+    def unpack(self, weights: Weights) -> tuple[Float[jax.Array, "synapses states"], Float[jax.Array, "neurons states"]]:
         """The inverse of `pack`: [E, channels] with fixed synapses at their value, and bias [n, channels], 0 where none."""
         raise NotImplementedError
 
     # -- primitives ------------------------------------------------------------------------------------------------------
 
     def mixed(self, matrix: jax.Array, state: jax.Array) -> Any:
-        """What neurons send or bring to a product (`mix_states`), in the form that this kernel's primitives take."""
+        """Returns the mixed states (`mix_states`) that neurons send, in the form that this kernel's primitives take."""
         return mix_states(matrix, state)
 
     def aggregate(
@@ -79,8 +81,8 @@ class Kernel:
         part: str = ALL,
         *,
         square: bool = False,
-        start: jax.Array | None = None,
-    ) -> jax.Array | None:
+        start: Float[jax.Array, "states neurons #batch"] | None = None,
+    ) -> Float[jax.Array, "states neurons #batch"] | None:
         """`start` plus the inflow into one stage [states, neurons, batch]; `start` alone where no synapse of that part arrives.
 
         Args:
@@ -95,7 +97,9 @@ class Kernel:
         """
         raise NotImplementedError
 
-    def correlate(self, at_senders: Signals, at_receivers: Signals, known: dict[int, jax.Array] | None = None) -> Weights:
+    def correlate(
+        self, at_senders: Signals, at_receivers: Signals, known: dict[int, Float[jax.Array, "states synapses"]] | None = None
+    ) -> Weights:
         """For each stored number, sum over its synapses and the batch of at_senders * at_receivers; no bias.
 
         Args:

@@ -93,7 +93,7 @@ class Multiples:
 
 @dataclass(frozen=True)
 class Mixture:
-    """`mix_states(matrix, state)` of which nobody has asked for all neurons yet: [k, d] and [d, neurons, batch]."""
+    """`mix_states(matrix, state)` that is not computed yet: a matrix [k, d] and states [d, neurons, batch]."""
 
     matrix: jax.Array
     state: jax.Array

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from neurograph.errors import PlanError
 from neurograph.network.kernels.base import (
@@ -107,7 +108,7 @@ class BlockKernel(Kernel):
 
     # -- storage ---------------------------------------------------------------------------------------------------------
 
-    def pack(self, edges: jax.Array, bias: jax.Array | None) -> Weights:
+    def pack(self, edges: Float[jax.Array, "synapses states"], bias: Float[jax.Array, "neurons states"] | None) -> Weights:
         plan, values = self.plan, edges.T
         blocks = []
         for block in plan.blocks:
@@ -123,7 +124,7 @@ class BlockKernel(Kernel):
         own_bias, shared_bias = self.bias_pack(bias) if bias is not None else ((None,) * len(plan.stages), None)
         return Weights(tuple(blocks), values[:, :0], shared, own_bias, shared_bias)
 
-    def unpack(self, weights: Weights) -> tuple[jax.Array, jax.Array]:
+    def unpack(self, weights: Weights) -> tuple[Float[jax.Array, "synapses states"], Float[jax.Array, "neurons states"]]:
         plan = self.plan
         some = jax.tree.leaves(weights)[0]
         out = jnp.zeros((some.shape[0], plan.topology.num_synapses), some.dtype)
@@ -172,8 +173,8 @@ class BlockKernel(Kernel):
         part: str = ALL,
         *,
         square: bool = False,
-        start: jax.Array | None = None,
-    ) -> jax.Array | None:
+        start: Float[jax.Array, "states neurons #batch"] | None = None,
+    ) -> Float[jax.Array, "states neurons #batch"] | None:
         numbers = self._arriving(direction, stage, part)
         if (square or part == FINAL) and stage in self._parts.scanned:
             numbers = [*numbers, self._parts.scanned[stage]]
@@ -203,7 +204,7 @@ class BlockKernel(Kernel):
             source, here, there = (
                 (block.target_stage, block.source, block.target) if against else (block.source_stage, block.target, block.source)
             )
-            signal = signals[source]
+            signal: Any = signals[source]
             values = self._values(number, weights, signal.dtype)
             values = values * values if square else values
             if block.kind in _MATRICES:
@@ -284,7 +285,9 @@ class BlockKernel(Kernel):
         states, sent, _ = sweep_rows(rows, tables, given)
         return states, Mixture(matrix, states) if sent is None else sent, {}
 
-    def correlate(self, at_senders: Signals, at_receivers: Signals, known: dict[int, jax.Array] | None = None) -> Weights:
+    def correlate(
+        self, at_senders: Signals, at_receivers: Signals, known: dict[int, Float[jax.Array, "states synapses"]] | None = None
+    ) -> Weights:
         plan, blocks = self.plan, []
         shared: list[tuple[jax.Array, np.ndarray]] = []
         for number, block in enumerate(plan.blocks):
@@ -311,7 +314,8 @@ class BlockKernel(Kernel):
         reduced = None
         if shared:
             reduced = reduce_groups(jnp.concatenate([p for p, _ in shared], axis=1), np.concatenate([g for _, g in shared]))
-        nothing = jnp.zeros((at_receivers[-1].shape[0], 0), at_receivers[-1].dtype)
+        some: Any = at_receivers[-1]
+        nothing = jnp.zeros((some.shape[0], 0), some.dtype)
         return Weights(tuple(blocks), nothing, reduced, (None,) * len(plan.stages))
 
     def _product(self, number: int, block: Block, pre: Any, post: Any) -> jax.Array:

@@ -63,9 +63,9 @@ def materialise(array: jax.Array, never: jax.Array) -> jax.Array:
 def pieces_sum(
     table: dict[str, Any], values: jax.Array, signal: jax.Array, rows: int, never: jax.Array | None = None
 ) -> jax.Array:
-    """Inflow [states, rows, batch] of one tile; `values` [channels, m + 1] ends with the zero that holes read.
+    """Inflow [states, rows, batch] of one tile; `values` [channels, m + 1] ends with a zero for empty slots.
 
-    `never`: see `materialise`; None where the compiler does well by itself.
+    `never`: see `materialise`; None where the compiler needs no help.
     """
     dtype = accumulator(signal.dtype)
     parts = [

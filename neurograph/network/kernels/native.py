@@ -107,7 +107,7 @@ def _last_line(text: str | None) -> str:
 
 
 def _processor() -> str:
-    """What -march=native depends on."""
+    """Returns the description of the processor that -march=native depends on."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith(("flags", "Features")):
@@ -128,7 +128,7 @@ def _library(compiler: list[str], version: str) -> ctypes.CDLL:
         try:
             return ctypes.CDLL(str(place))
         except OSError:
-            pass  # damaged: made anew
+            pass  # damaged: compiled again
     logging.getLogger(__name__).info("compiling native code with %s, once on this machine: some ten seconds", compiler[0])
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "neurograph.so"
@@ -195,11 +195,11 @@ def flow(table: dict[str, jax.Array], values: jax.Array, signal: jax.Array, star
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype, number: int, after: jax.Array) -> jax.Array:
-    """An array of whatever is in memory, all of which will be written.
+    """Returns an array without initial values, for callers that write all of it.
 
     Args:
       number: the compiler makes equal calls one.
-      after: anything that is made anew in every round of the loops around; it is not read. Else the compiler makes the array
+      after: any array that is computed in every round of the loops around; it is not read. Else the compiler makes the array
         once, before the loops, and copies it in every round.
     """
     return _call("empty", shape, dtype, after, number=number)
@@ -219,7 +219,7 @@ def tile(
 
 @dataclass(frozen=True)
 class Run:
-    """What calls that go over rows one after another have in common.
+    """The operands that all calls over rows share.
 
     `bounds` [tiles + 1]: where tiles start; rows of one tile do not depend on each other. `table`: senders of a row lie in tiles
     before its own, or after it if `descending`; `values`: its numbers. `others`: further tables of the same rows, their numbers

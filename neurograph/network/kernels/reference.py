@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import jraph
 import numpy as np
+from jaxtyping import Float, Shaped
 
 from neurograph.network.kernels import ALL, FINAL, FORWARD, INTERNAL, Kernel, Signals
 from neurograph.network.plan import Plan
@@ -21,7 +22,11 @@ from neurograph.topology.graph import Topology
 __all__ = ["ReferenceKernel", "from_graphs_tuple", "to_graphs_tuple"]
 
 
-def to_graphs_tuple(topology: Topology, nodes: Any = None, edges: Any = None) -> jraph.GraphsTuple:
+def to_graphs_tuple(
+    topology: Topology,
+    nodes: Shaped[jax.Array, "neurons ..."] | None = None,
+    edges: Shaped[jax.Array, "synapses ..."] | None = None,
+) -> jraph.GraphsTuple:
     """Returns the topology as one jraph graph: nodes [n, ...] and edges [E, ...] are yours, senders and receivers the topology's.
 
     Example:
@@ -79,7 +84,7 @@ class ReferenceKernel(Kernel):
         own, shared, fixed = (np.flatnonzero(m).astype(np.int32) for m in (~shared & ~t.fixed, shared, t.fixed))
         return own, shared, fixed
 
-    def pack(self, edges: jax.Array, bias: jax.Array | None) -> Weights:
+    def pack(self, edges: Float[jax.Array, "synapses states"], bias: Float[jax.Array, "neurons states"] | None) -> Weights:
         own, shared, _ = self._sorts()
         group = self.plan.group[shared]
         first = shared[np.unique(group, return_index=True)[1]].astype(np.int32)
@@ -97,14 +102,14 @@ class ReferenceKernel(Kernel):
             out = out.at[shared].set(weights.shared.T[self.plan.group[shared]])
         return out.at[fixed].set(jnp.asarray(t.weight[fixed], some.dtype)[:, None]) if len(fixed) else out
 
-    def unpack(self, weights: Weights) -> tuple[jax.Array, jax.Array]:
+    def unpack(self, weights: Weights) -> tuple[Float[jax.Array, "synapses states"], Float[jax.Array, "neurons states"]]:
         return self._edges(weights), self.bias_unpack(weights)
 
     def _nodes(self, signals: Signals) -> jax.Array:
         """[n, batch, channels] in topology order; stages that have no signal yet are zero."""
-        present = [s for s in signals if s is not None]
+        present: list[Any] = [s for s in signals if s is not None]
         shape, dtype = present[0].shape, present[0].dtype
-        filled = [
+        filled: list[Any] = [
             jnp.zeros((shape[0], info.size, shape[2]), dtype) if s is None else s
             for s, info in zip(signals, self.plan.stages, strict=True)
         ]
@@ -119,8 +124,8 @@ class ReferenceKernel(Kernel):
         part: str = ALL,
         *,
         square: bool = False,
-        start: jax.Array | None = None,
-    ) -> jax.Array | None:
+        start: Float[jax.Array, "states neurons #batch"] | None = None,
+    ) -> Float[jax.Array, "states neurons #batch"] | None:
         plan, t = self.plan, self.plan.topology
         sources, targets = (t.senders, t.receivers) if direction == FORWARD else (t.receivers, t.senders)
         arriving = plan.stage_of[plan.rank[targets]] == stage
@@ -139,7 +144,9 @@ class ReferenceKernel(Kernel):
         inflow = inflow[plan.stages[stage].neurons].transpose(2, 0, 1)
         return inflow if start is None else inflow + start
 
-    def correlate(self, at_senders: Signals, at_receivers: Signals, known: dict[int, jax.Array] | None = None) -> Weights:
+    def correlate(
+        self, at_senders: Signals, at_receivers: Signals, known: dict[int, Float[jax.Array, "states synapses"]] | None = None
+    ) -> Weights:
         own, shared, _ = self._sorts()
         graph = self.tables
         product = jnp.sum(self._nodes(at_senders)[graph.senders] * self._nodes(at_receivers)[graph.receivers], axis=1)  # [E, k]

@@ -45,8 +45,11 @@ class Affine:
 
 @dataclass(frozen=True)
 class Ends:
-    """What a sweep against the synapses may take products of, on its way: `here` [k, k] times the states `before` [k, neurons,
-    batch] (None: the sweep's own) at the senders of forward synapses, and `there` [k, k] times its own at their receivers."""
+    """The ends of the synapses' products, which a sweep against the synapses may take on its way.
+
+    `here` [k, k] mixes the states `before` [k, neurons, batch] (None: the sweep's own) at the senders of forward synapses;
+    `there` [k, k] mixes the sweep's states at their receivers.
+    """
 
     before: jax.Array | None
     here: jax.Array
@@ -107,7 +110,7 @@ def _total(array: jax.Array) -> jax.Array:
 
 
 def _ends(against: bool, signal: jax.Array, inflow: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """What stands at senders and at receivers, as `product` takes them."""
+    """Returns the arrays at senders and at receivers, as `product` takes them."""
     return (inflow, signal) if against else (signal, inflow)
 
 
@@ -215,7 +218,7 @@ def learns_on_the_way(static: Rows, ends: Ends, dtype: Any) -> bool:
 def learn_rows(static: Rows, tables: Any, operands: Operands, ends: Ends) -> tuple[jax.Array, jax.Array]:
     """States of `sweep_rows`, and the product [2, m] of the `ends` of its synapses, in one pass.
 
-    Of two states, against the synapses, without inner, shift, signals and inflows.
+    It runs for two states, against the synapses, without inner, shift, signals and inflows.
     """
 
     def run(tables: Any, given: Operands, before: jax.Array | None, here: jax.Array, there: jax.Array) -> Any:

@@ -1,4 +1,4 @@
-"""Turns groups, dense remainders and what is left of the synapses into blocks."""
+"""Cuts the synapses into blocks: complete groups, dense remainders, and gathers for the rest."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_BLOCKS = 64
 
 @dataclass(frozen=True)
 class Positions:
-    """Where neurons stand in a plan: one stage after another.
+    """The positions of neurons in a plan: one stage after another.
 
     `neurons`, `kinds`, `phases`: of every stage, its topology indices, its kind and its phase. `tiles`: of scanned stages, where
     tiles start, and the number of levels.

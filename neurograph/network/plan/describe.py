@@ -1,4 +1,4 @@
-"""What a plan costs, in words and numbers."""
+"""The cost of a plan, in words and numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a plan is made of: frozen NumPy data."""
+"""The parts of a plan: frozen NumPy data."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+from jaxtyping import Int
 
 from neurograph.topology.graph import Topology
 
@@ -93,11 +94,11 @@ class Plan:
     stages: tuple[Stage, ...]
     phases: tuple[Phase, ...]
     blocks: tuple[Block, ...]
-    order: IntArray
-    rank: IntArray
-    offsets: IntArray  # [stages + 1] plan position at which each stage starts
-    stage_of: IntArray = field(repr=False)  # [n] stage of the neuron at plan position p
-    group: IntArray = field(repr=False)  # [E] in topology order: dense id of the shared number, -1 for own and fixed
+    order: Int[np.ndarray, " neurons"]
+    rank: Int[np.ndarray, " neurons"]
+    offsets: Int[np.ndarray, " stages_and_end"]  # plan position at which each stage starts
+    stage_of: Int[np.ndarray, " neurons"] = field(repr=False)  # stage of the neuron at plan position p
+    group: Int[np.ndarray, " synapses"] = field(repr=False)  # in topology order: dense id of the shared number, -1: own, fixed
     options: tuple[bool, str, bool] = (True, "auto", False)
 
     @property
