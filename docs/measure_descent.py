@@ -35,7 +35,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, float], tuple[float, ...]]] 
     "plain": (PLAIN, {}, (*RATES, 3.0)),
     "sized": (SIZED, {}, RATES),
     "sized, no derivative": (SIZED | {"backward_normalization": "none"}, {}, RATES),
-    "sized, depth 0.5": (SIZED, {"depth_power": 0.5}, (0.3, 0.5, 0.8)),
+    "sized, depth 0.5": (SIZED, {"depth_power": 0.5}, (0.4, 0.6, 0.9)),
     "sized, depth 1": (SIZED, {"depth_power": 1.0}, (0.5, 0.9, 1.5)),
     "sized, trace 0.5": (SIZED | {"synapse_trace": True}, {"trace_keep": 0.5}, RATES),
     "sized, trace 0.9": (SIZED | {"synapse_trace": True}, {"trace_keep": 0.9}, RATES),

@@ -22,10 +22,11 @@ from neurograph.errors import ExperimentError
 from neurograph.genome.activations import resolve_activation
 from neurograph.genome.rule import Rule
 from neurograph.learning.inner_loop import Problem, accuracy, query_loss
-from neurograph.network.kernels import ALL, EXTERNAL, FORWARD, INTERNAL
+from neurograph.network.kernels import FORWARD
 from neurograph.network.network import Network
 from neurograph.network.passes import EPSILON, output_values
 from neurograph.network.state import Weights
+from neurograph.network.walk import Walk
 from neurograph.tasks import Task
 from neurograph.topology.graph import Topology
 
@@ -174,39 +175,15 @@ def predict(network: Network, parameters: Parameters, x: jax.Array, activation: 
         # Stored numbers of neurons without a bias must stay out of the gradient.
         return None if bias is None else jnp.where(info.bias[None, :, None], bias[:, :, None], 0)
 
-    def inflow(stage: int, part: str, signals: Sequence[jax.Array]) -> jax.Array:
-        z = kernel.aggregate(FORWARD, stage, weights, signals, part, start=None if part == INTERNAL else drive(stage))
-        shape = 1, plan.stages[stage].size, x.shape[1]
-        return jnp.zeros(shape, x.dtype) if z is None else jnp.broadcast_to(z, shape)
+    def prepare(stage: int, *_: Any) -> tuple[_Update, dict[str, jax.Array]]:
+        update = _Update(plan.stages[stage].kind, activation)
+        normed = bool(parameters.scale) and update.kind == "hidden"
+        return update, {"scale": parameters.scale[stage], "shift": parameters.shift[stage]} if normed else {}
 
-    def update(stage: int, z: jax.Array | None) -> jax.Array:
-        rule = _Update(plan.stages[stage].kind, activation)
-        normed = bool(parameters.scale) and rule.kind == "hidden"
-        rows = {"scale": parameters.scale[stage], "shift": parameters.shift[stage]} if normed else {}
-        if z is None:  # an irregular part of the graph, one level after another
-            one, shape = jnp.ones((1, 1), x.dtype), states[stage].shape
-            return kernel.sweep_levels(FORWARD, stage, weights, states, rule, one, (), drive(stage), shape, rows)[0]
-        return rule((), rows, z)[0]
-
-    for phase in plan.phases:
-        members = [s for s in phase.stages if plan.stages[s].kind != "input"]
-        if not members:
-            continue
-        if not phase.cyclic:
-            new = [update(s, None if phase.scanned else inflow(s, ALL, states)) for s in members]
-        else:
-            external = [inflow(s, EXTERNAL, states) for s in members]
-
-            def tick(carry, _, members=members, external=external):
-                now = list(states)
-                for s, value in zip(members, carry, strict=True):
-                    now[s] = value
-                return [update(s, z + inflow(s, INTERNAL, now)) for s, z in zip(members, external, strict=True)], None
-
-            new = jax.lax.scan(tick, [states[s] for s in members], None, length=phase.ticks)[0]
-        for s, value in zip(members, new, strict=True):
-            states[s] = value
-    return output_values(network, states)
+    damping = network.topology.damping
+    damped = [jnp.asarray(damping, x.dtype)] * len(plan.stages) if damping else None
+    walk = Walk(network, FORWARD, weights, prepare, drive, None, [()] * len(plan.stages), damping=damped)
+    return output_values(network, walk(states).states)
 
 
 def train_step(

@@ -24,9 +24,10 @@ from neurograph.network.kernels import FORWARD
 from neurograph.network.kernels.allocator import keep_freed_memory
 from neurograph.network.kernels.choice import make_kernel
 from neurograph.network.norms import frozen_norms
-from neurograph.network.passes import Moments, clamped, output_values, sweep, with_states
+from neurograph.network.passes import clamped, output_values, sweep, with_states
 from neurograph.network.state import Synapses, Trace, Weights
 from neurograph.network.step import learning_step
+from neurograph.network.walk import Moments
 from neurograph.network.wiring import Wiring
 from neurograph.topology.graph import Topology
 

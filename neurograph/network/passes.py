@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -14,18 +13,15 @@ import numpy as np
 from neurograph.genome import AnyGenome
 from neurograph.genome.activations import resolve_activation
 from neurograph.genome.rule import Rule
-from neurograph.network.kernels import ALL, EXTERNAL, FORWARD, INTERNAL, native
-from neurograph.network.kernels.bilinear import mix_states
+from neurograph.network.kernels import FORWARD, native
 from neurograph.network.kernels.rows import Affine, Ends
 from neurograph.network.norms import column_norms
-from neurograph.network.plan import Phase
 from neurograph.network.state import Synapses, Weights
+from neurograph.network.walk import Pass, Walk
 from neurograph.network.wiring import States, Wiring, cast, gate, genomes_at_stages
 
 __all__ = [
     "EPSILON",
-    "Moments",
-    "Pass",
     "carried_states",
     "clamped",
     "output_values",
@@ -37,31 +33,6 @@ __all__ = [
 
 
 EPSILON = 1e-5  # under the root of a batch variance
-
-
-Moments = Any
-
-
-@dataclass
-class Pass:
-    """States after one sweep, and what the rest of the step needs of it.
-
-    Attributes:
-      states: per stage [states, neurons, batch].
-      moments: per phase, a list per stage of (mean, variance) or None.
-      outer: state 0 of the outputs' pre-activations, per stage, for feedbacks that need h'.
-      units: per stage, the normalised pre-activation u^ and its slope s / sqrt(v + eps) by the pre-activation, where the backward
-        pass takes the derivative of batch normalization.
-      changes: per scanned stage, the products of its synapses' update, where the pass has found them on the way.
-      settling: per cyclic phase, how far its last tick moved a state, and how many ticks ran; only where asked for.
-    """
-
-    states: States
-    moments: list[Any]
-    outer: dict[int, jax.Array]
-    units: dict[int, tuple[jax.Array, jax.Array]]
-    changes: dict[int, jax.Array]
-    settling: list[tuple[jax.Array, jax.Array]]
 
 
 def _normalised(u: jax.Array, moments: Any) -> tuple[jax.Array, jax.Array, Any]:
@@ -180,50 +151,6 @@ def _damping(wiring: Wiring, genome: AnyGenome) -> list[jax.Array] | None:
     return [1 - (1 - given) * (1 - d) if rule.learned_damping else jnp.asarray(given) for d in own]
 
 
-def _ticks(
-    tick: Callable[..., Any], start: list[jax.Array], phase: Phase, known: list[Any], tolerance: float, watch: bool
-) -> tuple[list[jax.Array], list[dict[str, Any]], list[Any], list[tuple[jax.Array, jax.Array]]]:
-    """The ticks of a cyclic phase: all of them, or with a tolerance until no state moves by more than that.
-
-    Returns:
-      States and records after the last tick, the moments of every tick (leaves [ticks, ...]), and with `watch` how far the last
-      tick moved a state and how many ticks ran.
-    """
-    some = jax.tree.map(lambda leaf: leaf[0], known)
-    shapes = jax.eval_shape(lambda a, known: tick(0, a, known)[1], start, some)
-    records = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    rest = [{name: value for name, value in record.items() if name != "moments"} for record in records]
-    far = jnp.asarray(jnp.inf, start[0].dtype)
-
-    def distance(out: list[jax.Array], current: list[jax.Array]) -> jax.Array:
-        return jnp.stack([jnp.max(jnp.abs(a - b)) for a, b in zip(out, current, strict=True)]).max()
-
-    def run(carry: Any, index: Any, known: Any) -> Any:
-        current, _, _, _, count = carry
-        out, made = tick(index, current, known)
-        moved = far
-        if tolerance > 0:
-            moved = distance(out, current)
-        elif watch:  # the last tick alone is looked at
-            moved = jax.lax.cond(index == phase.ticks - 1, distance, lambda *_: far, out, current)
-        made, used = [{**record} for record in made], []
-        for record in made:
-            used.append(record.pop("moments", None))
-        return out, made, used, moved, count + 1
-
-    def body(carry: Any, xs: Any) -> Any:
-        index, known = xs
-        if tolerance > 0:
-            carry = jax.lax.cond(carry[3] > tolerance, lambda c: run(c, index, known), lambda c: c, carry)
-        else:
-            carry = run(carry, index, known)
-        return carry, carry[2]
-
-    first = (start, rest, [record.get("moments") for record in records], far, jnp.zeros((), jnp.int32))
-    (final, made, _, moved, count), used = jax.lax.scan(body, first, (jnp.arange(phase.ticks), known))
-    return final, made, used, [(moved, count)] if watch else []
-
-
 def sweep(
     wiring: Wiring,
     genome: AnyGenome,
@@ -248,32 +175,21 @@ def sweep(
       ends: per stage, see `Kernel.sweep_levels`.
       watch: find out how cyclic phases settle (`Pass.settling`).
     """
-    rule, plan, kernel = wiring.rule, wiring.plan, wiring.kernel
-    forward = direction == FORWARD
+    rule, kernel, forward = wiring.rule, wiring.kernel, direction == FORWARD
     matrices, params = [], []
     for own in genomes_at_stages(wiring, genome):
         matrices.append(own.forward_transform if forward else own.backward_transform)
         scale, shift = (own.forward_scale, own.forward_shift) if forward else (own.backward_scale, own.backward_shift)
         keep = own.neuron_keep if forward or rule.backward_update == "additive" else own.backward_keep
         params.append((gate(keep), gate(own.neuron_update), _moment(scale), _moment(shift)))
-    moving = ("hidden", "output") if forward else ("hidden",)
     norms = None
     if rule.synapse_normalization == "in_pass":
         norms = column_norms(wiring, genome, weights, FORWARD if rule.synapse_derivative else direction)
         if rule.synapse_derivative and not forward:  # w_ij / |w_j|: as the forward pass used it, divided at the sender j
             matrices = [m if norm is None else _divided(m, norm) for m, norm in zip(matrices, norms, strict=True)]
             norms = None
-    damping = _damping(wiring, genome)
-    states = list(states)
     # States of another type than the synapses (Network's `precision`): a pass sees the synapses in the states' type.
     weights, norms = cast((weights, norms), states[0].dtype)
-    signals: States = [None if s is None else kernel.mixed(m, s) for m, s in zip(matrices, states, strict=True)]
-    fresh = forward and rule.reset_states  # states are zero: f a vanishes on the first tick
-    moments: list[Any] = [None] * len(plan.phases)
-    outer: dict[int, jax.Array] = {}
-    found: dict[int, tuple[jax.Array, jax.Array]] = {}
-    changes: dict[int, jax.Array] = {}
-    settling: list[tuple[jax.Array, jax.Array]] = []
 
     def drive(stage: int) -> jax.Array | None:
         """What the bias adds, [states, neurons, 1]."""
@@ -284,92 +200,36 @@ def sweep(
         constant = constant[:, None] if constant.ndim == 1 else constant
         return (bias * constant.astype(bias.dtype))[:, :, None]
 
-    def inflow(stage: int, part: str, sent: States | None = None) -> jax.Array | None:
-        start = None if part == INTERNAL else drive(stage)
-        return kernel.aggregate(direction, stage, weights, signals if sent is None else sent, part, start=start)
-
-    def full(z: jax.Array | None, a: jax.Array) -> jax.Array:
-        return jnp.zeros_like(a) if z is None else jnp.broadcast_to(z, a.shape)
-
     def prepare(stage: int, a: jax.Array, zero: bool, known: Any, *path: Any) -> tuple[_Update, dict[str, Any]]:
         rows = {
             "a": None if zero else a,
             "norm": None if norms is None else norms[stage],
-            "noise": _noise(rule, key, plan.stages[stage].neurons, a, 0 if forward else 1, *path),
+            "noise": _noise(rule, key, wiring.plan.stages[stage].neurons, a, 0 if forward else 1, *path),
             "known": known,
             "unit": None if units is None or stage not in units else units[stage][0],
             "slope": None if units is None or stage not in units else units[stage][1],
             "params": params[stage] if params[stage][0].ndim else None,
         }
         present = {name: value for name, value in rows.items() if value is not None}
-        return _Update(rule, plan.stages[stage].kind, forward, zero), present
+        return _Update(rule, wiring.plan.stages[stage].kind, forward, zero), present
 
-    def note(stage: int, record: dict[str, Any]) -> None:
-        if "change" in record:
-            changes[stage] = record["change"]
-        if "outer" in record:
-            outer[stage] = record["outer"]
-        if "unit" in record:
-            found[stage] = record["unit"], record["slope"]
-
-    order = range(len(plan.phases)) if forward else range(len(plan.phases) - 1, -1, -1)
-    for number in order:
-        phase = plan.phases[number]
-        members = [s for s in phase.stages if plan.stages[s].kind in moving]
-        if not members:
-            continue
-        known = [None] * len(members) if frozen is None else frozen[number]
-        if not phase.cyclic:
-            used = []
-            for stage, fixed in zip(members, known, strict=True):
-                a = states[stage]
-                update, rows = prepare(stage, a, fresh, fixed)
-                if phase.scanned:
-                    matrix, common = matrices[stage], () if "params" in rows else params[stage]
-                    if matrix.ndim == 3:
-                        rows["matrix"], matrix = matrix.reshape(-1, a.shape[1], 1), None
-                    given = weights, signals, update, matrix, common, drive(stage), a.shape, rows, ends and ends[stage]
-                    states[stage], signals[stage], record = kernel.sweep_levels(direction, stage, *given)
-                else:
-                    states[stage], record = update(params[stage], rows, full(inflow(stage, ALL), a))
-                used.append(record.get("moments"))
-                note(stage, record)
-            moments[number] = used
-            if phase.scanned:
-                continue
-        else:
-            external = [inflow(stage, EXTERNAL) for stage in members]
-            product = not forward and rule.backward_update != "additive"
-            start = [states[s] for s in members]
-
-            def tick(index, current, known, members=members, external=external, start=start, product=product):
-                """States after one more tick, and what the updates recorded."""
-                now = dict(zip(members, current, strict=True))
-                sent, out, records = list(signals), [], []
-                for stage in members:
-                    sent[stage] = mix_states(matrices[stage], now[stage])
-                for stage, outside, fixed, first in zip(members, external, known, start, strict=True):
-                    z = inflow(stage, INTERNAL, sent)
-                    z = outside if z is None else z if outside is None else z + outside
-                    # A product is taken of what the forward pass left: of its own result, slopes would compound.
-                    update, rows = prepare(stage, first if product else now[stage], False, fixed, index)
-                    a, record = update(params[stage], rows, full(z, now[stage]))
-                    if damping is not None:  # the first tick is taken whole
-                        kept = jnp.where(index == 0, 0, damping[stage]).astype(a.dtype)
-                        a = kept * now[stage] + (1 - kept) * a
-                    out.append(a)
-                    records.append(record)
-                return out, records
-
-            final, records, used, settled = _ticks(tick, start, phase, known, wiring.topology.tolerance, watch)
-            settling += settled
-            for stage, a, record in zip(members, final, records, strict=True):
-                states[stage] = a
-                note(stage, record)
-            moments[number] = used
-        for stage in members:
-            signals[stage] = kernel.mixed(matrices[stage], states[stage])
-    return Pass(states, moments, outer, found, changes, settling)
+    walk = Walk(
+        wiring,
+        direction,
+        weights,
+        prepare,
+        drive,
+        matrices,
+        params,
+        fresh=forward and rule.reset_states,  # states are zero: f a vanishes on the first tick
+        # A product is taken of what the forward pass left: of its own result, slopes would compound from tick to tick.
+        product=not forward and rule.backward_update != "additive",
+        damping=_damping(wiring, genome),
+        frozen=frozen,
+        ends=ends,
+        watch=watch,
+    )
+    return walk(states)
 
 
 def clamped(wiring: Wiring, synapses: Synapses, x: jax.Array) -> States:

@@ -19,8 +19,9 @@ from neurograph.genome.activations import derivative, resolve_activation, value_
 from neurograph.network.hebbian import learning_ends, update_synapses
 from neurograph.network.kernels import BACKWARD, FORWARD
 from neurograph.network.norms import frozen_norms
-from neurograph.network.passes import Pass, carried_states, clamped, output_values, places, sweep, through_normalization
+from neurograph.network.passes import carried_states, clamped, output_values, places, sweep, through_normalization
 from neurograph.network.state import Synapses, Trace
+from neurograph.network.walk import Pass
 from neurograph.network.wiring import States, Wiring
 
 __all__ = ["learning_step"]
