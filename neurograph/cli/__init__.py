@@ -28,7 +28,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "evolve": ("neurograph.cli.train", "evolve", "Meta-learn without gradients: an experiment of method cma, es or pes."),
     "transfer": ("neurograph.cli.transfer", "transfer", "Test genomes on topologies and tasks, beside gradient descent."),
     "reproduce": ("neurograph.cli.reproduce", "reproduce", "Run the paper's experiments: data, figures, verdicts."),
-    "analyze": ("neurograph.cli.analyze", "analyze", "Analyze a genome: is its rule gradient descent or not?"),
+    "analyze": ("neurograph.cli.analyze", "analyze", "Analyze whether the rule of a genome is gradient descent."),
     "report": ("neurograph.cli.report", "report", "Write the page about a run, or a transfer test, again."),
     "bench": ("neurograph.cli.bench", "bench", "Measure time and memory of a topology on this machine."),
     "completion": ("neurograph.cli.completion", "completion", "Print the completion script of a shell."),
