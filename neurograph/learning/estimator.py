@@ -62,7 +62,7 @@ class NeurographClassifier(ClassifierMixin, BaseEstimator):
       scaler_: the fitted `StandardScaler`, or None.
       n_steps_: learning steps taken so far.
 
-    Example:
+    Examples:
       >>> from sklearn.datasets import load_wine
       >>> X, y = load_wine(return_X_y=True)
       >>> NeurographClassifier(random_state=0).fit(X, y).score(X, y) > 0.9

@@ -49,7 +49,7 @@ def from_networkx(
     Raises:
       TopologyError: the graph is undirected or has faults, all of them listed.
 
-    Example:
+    Examples:
       >>> import networkx as nx
       >>> from_networkx(nx.DiGraph([("a", "b"), ("b", "c")]), inputs="sources", outputs=["c"])
       Topology(3 neurons, 2 synapses, 1 in, 1 out, levels)
