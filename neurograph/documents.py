@@ -175,7 +175,7 @@ class _Builder:
                 self.anchors[anchor] = None  # until it is complete
         elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
             node, self.key, self.key_place, anchor = self.stack.pop()
-            self.count -= node.size - 1  # its parts were counted as they came
+            self.count -= node.size - 1  # its parts were counted before
             if anchor:
                 self.anchors[anchor] = node
             self.add(node, mark)

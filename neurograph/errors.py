@@ -38,7 +38,7 @@ __all__ = [
 class NeurographError(Exception):
     """Base of all errors raised on purpose; its text is fit to show to a user as it is.
 
-    Example:
+    Examples:
       >>> import neurograph as ng
       >>> try:
       ...     ng.Rule(states=0)
@@ -51,7 +51,7 @@ class NeurographError(Exception):
 class TopologyError(NeurographError, ValueError):
     """A graph that cannot be a network: says which neuron or synapse, and what is allowed.
 
-    Example:
+    Examples:
       >>> import networkx as nx
       >>> import neurograph as ng
       >>> try:
@@ -65,7 +65,7 @@ class TopologyError(NeurographError, ValueError):
 class RuleError(NeurographError, ValueError):
     """An option of a rule has a wrong value, or two options contradict each other (both are named).
 
-    Example:
+    Examples:
       >>> import neurograph as ng
       >>> try:
       ...     ng.Rule(states=0)
@@ -78,7 +78,7 @@ class RuleError(NeurographError, ValueError):
 class GenomeError(NeurographError, ValueError):
     """Genome arrays or a genome file do not fit the rule.
 
-    Example:
+    Examples:
       >>> import neurograph as ng
       >>> try:
       ...     ng.average_genomes([])
@@ -91,7 +91,7 @@ class GenomeError(NeurographError, ValueError):
 class PlanError(NeurographError, ValueError):
     """A topology cannot run under the asked schedule or kernel.
 
-    Example:
+    Examples:
       >>> import neurograph as ng
       >>> try:
       ...     ng.compile_plan(ng.load_topology("tiny"), levels="some")
@@ -104,7 +104,7 @@ class PlanError(NeurographError, ValueError):
 class ShapeError(NeurographError, ValueError):
     """An array has the wrong shape or dtype.
 
-    Example:
+    Examples:
       >>> import jax, neurograph as ng
       >>> file = ng.load_genome_file("digits")
       >>> network = ng.Network(ng.load_topology("mlp"), file.rule)
@@ -120,7 +120,7 @@ class ShapeError(NeurographError, ValueError):
 class TaskError(NeurographError, ValueError):
     """Data that is missing, malformed or unknown.
 
-    Example:
+    Examples:
       >>> import neurograph as ng
       >>> try:
       ...     ng.mix([])
@@ -133,7 +133,7 @@ class TaskError(NeurographError, ValueError):
 class ExperimentError(NeurographError, ValueError):
     """A configuration, run folder or checkpoint that cannot be used.
 
-    Example:
+    Examples:
       >>> import neurograph as ng
       >>> try:
       ...     ng.write_report("no-such-run")
@@ -150,7 +150,7 @@ class SettlingWarning(UserWarning):
 class MissingExtraError(NeurographError, ImportError):
     """An optional dependency is missing; the text says what to install.
 
-    Example:
+    Examples:
       >>> import neurograph as ng
       >>> print(ng.MissingExtraError("pandas", "tables", "from_frame"))
       from_frame needs pandas, which is not installed: pip install 'neurograph[tables]'
@@ -183,7 +183,7 @@ class SpecError(TopologyError):
     Attributes:
       faults: every `Fault` found, in the order of the file.
 
-    Example:
+    Examples:
       >>> import neurograph as ng
       >>> try:
       ...     ng.build_topology({"populations": {"in": 2, "out": 0}, "inputs": "in", "outputs": "out", "connections": []})

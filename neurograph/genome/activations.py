@@ -3,7 +3,7 @@
 An activation is a callable on pre-activations of any shape, applied elementwise. `WithDerivative` is the one exception: it
 treats the leading (states) axis, so inside the simulator every activation is called with the states axis first.
 
-Example:
+Examples:
   >>> import neurograph as ng
   >>> sorted(ng.ACTIVATIONS)
   ['gelu', 'identity', 'leaky_relu', 'relu', 'relu_tanh', 'sigmoid', 'swish', 'tanh']
@@ -85,7 +85,7 @@ class WithDerivative:
 def with_derivative(activation: str | Activation) -> WithDerivative:
     """Returns the pair (sigma, sigma'), by which the backprop genome carries sigma' in its second state (section 3.1).
 
-    Example:
+    Examples:
       >>> import jax.numpy as jnp
       >>> import neurograph as ng
       >>> pair = ng.with_derivative("relu")

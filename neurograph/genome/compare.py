@@ -80,7 +80,7 @@ def compare_genomes(first: AnyGenome, second: AnyGenome, rule: Rule | None = Non
     Raises:
       GenomeError: different k or layers, or a rule of another k.
 
-    Example:
+    Examples:
       >>> import neurograph as ng
       >>> genome, rule = ng.backprop_genome(0.1)
       >>> found = ng.compare_genomes(genome, genome.replace(synapse_keep=0.5), rule)

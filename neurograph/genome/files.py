@@ -29,7 +29,7 @@ ZOO = Path(__file__).parent / "zoo"
 class GenomeFile:
     """The content of a genome file: the genome, the rule it was learned under (or None) and its card (free JSON data).
 
-    Example:
+    Examples:
       >>> import neurograph as ng
       >>> file = ng.load_genome_file("functions")
       >>> isinstance(file, ng.GenomeFile), file.genome.states, file.rule.states
@@ -46,7 +46,7 @@ def save_genome(
 ) -> Path:
     """Write a genome as readable JSON, atomically; returns the path.
 
-    Example:
+    Examples:
       >>> import neurograph as ng
       >>> genome, rule = ng.backprop_genome(0.1)
       >>> path = ng.save_genome("mine.json", genome, rule, {"description": "gradient descent"})
@@ -69,7 +69,7 @@ def save_genome(
 def zoo_names() -> list[str]:
     """Returns the names of the genomes shipped with the package.
 
-    Example:
+    Examples:
       >>> import neurograph as ng
       >>> "digits" in ng.zoo_names()
       True
@@ -92,7 +92,7 @@ def load_genome_file(source: str | os.PathLike[str]) -> GenomeFile:
     Raises:
       GenomeError: no such file or name, not JSON, another format or version, wrong arrays.
 
-    Example:
+    Examples:
       >>> import neurograph as ng
       >>> ng.load_genome_file("digits").rule.states
       4
@@ -154,7 +154,7 @@ def _layered(layers: Any) -> LayeredGenome:
 def load_genome(source: str | os.PathLike[str]) -> AnyGenome:
     """Returns the genome of a file or of the zoo; `load_genome_file` also gives its rule and card.
 
-    Example:
+    Examples:
       >>> import neurograph as ng
       >>> ng.load_genome("digits").states
       4

@@ -46,7 +46,7 @@ class LayeredGenome:
     Raises:
       GenomeError: an unknown `by`, or names that it does not allow.
 
-    Example:
+    Examples:
       >>> import neurograph as ng
       >>> genome = ng.LayeredGenome.repeat(ng.load_genome("digits"), "role")
       >>> genome.names

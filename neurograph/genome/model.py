@@ -70,7 +70,7 @@ class Genome:
     Build it with `random`, `near_backprop`, `from_arrays`, `backprop_genome` or `load_genome`; a leading axis on every leaf
     makes a population for `jax.vmap`.
 
-    Example:
+    Examples:
       >>> import jax
       >>> import neurograph as ng
       >>> genome = ng.Genome.random(jax.random.key(0), ng.Rule(states=3), scale=0.3)
@@ -231,7 +231,7 @@ def backprop_genome(
       GenomeError: the learning rate is not a finite number.
       RuleError: an unknown activation or loss.
 
-    Example:
+    Examples:
       >>> import neurograph as ng
       >>> genome, rule = ng.backprop_genome(0.01, activation="relu", loss="softmax_cross_entropy")
       >>> genome.backward_transform.tolist()

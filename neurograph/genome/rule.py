@@ -70,7 +70,7 @@ class Rule:
     Raises:
       RuleError: a wrong value, or options that make each other meaningless (both are named).
 
-    Example:
+    Examples:
       >>> import neurograph as ng
       >>> rule = ng.Rule(states=3, normalization="batch", forward_activation="tanh")
       >>> rule.replace(states=4).normalization

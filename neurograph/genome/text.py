@@ -42,7 +42,7 @@ def format_genome(
       digits: after the point.
       width: columns of text; matrices stand side by side where they fit.
 
-    Example:
+    Examples:
       >>> import neurograph as ng
       >>> print(ng.format_genome(ng.load_genome_file("backprop")))
       states 2

@@ -65,7 +65,7 @@ def extend_genome(
 
     Source: Sandler et al. 2021, section 4.2 ("extend existing genomes").
 
-    Example:
+    Examples:
       >>> import neurograph as ng
       >>> genome, rule = ng.extend_genome("functions", states=3)
       >>> genome.states, rule.states
@@ -155,7 +155,7 @@ def average_genomes(genomes: Sequence[G], rule: Rule | None = None, *, weights: 
     Raises:
       GenomeError: none given, different states or layers, wrong weights.
 
-    Example:
+    Examples:
       >>> import neurograph as ng
       >>> slow, fast = ng.backprop_genome(0.1)[0], ng.backprop_genome(0.3)[0]
       >>> mean = ng.average_genomes([slow, fast], weights=[1, 3])

@@ -34,7 +34,7 @@ class GenomeVector:
     Raises:
       GenomeError: an unknown field or one named twice, a scale that is not positive, or limits that are not low < high.
 
-    Example:
+    Examples:
       >>> import neurograph as ng
       >>> genome, _ = ng.backprop_genome(0.1)
       >>> vector = ng.GenomeVector(genome, ("neuron_keep", "post_transform"))

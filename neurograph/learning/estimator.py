@@ -10,10 +10,11 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Mapping, Sequence, Set
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
+from jaxtyping import Float, Float32, Float64, Shaped
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
@@ -62,12 +63,15 @@ class NeurographClassifier(ClassifierMixin, BaseEstimator):
       scaler_: the fitted `StandardScaler`, or None.
       n_steps_: learning steps taken so far.
 
-    Example:
+    Examples:
       >>> from sklearn.datasets import load_wine
+      >>> import neurograph as ng
       >>> X, y = load_wine(return_X_y=True)
-      >>> NeurographClassifier(random_state=0).fit(X, y).score(X, y) > 0.9
+      >>> ng.NeurographClassifier(random_state=0).fit(X, y).score(X, y) > 0.9
       True
     """
+
+    n_features_in_: int  # set by scikit-learn
 
     def __init__(
         self,
@@ -198,7 +202,7 @@ class NeurographClassifier(ClassifierMixin, BaseEstimator):
         if rule is None:
             raise GenomeError(f"rule: the genome file {self.genome} holds none; expected rule=Rule(...)")
         self.genome_, self.rule_ = given.genome, rule
-        features, classes = int(self.n_features_in_), len(self.classes_)
+        features, classes = self.n_features_in_, len(self.classes_)
         if self.topology is None:
             self.topology_ = mlp(features, *self._widths(), classes)
         elif not isinstance(self.topology, (Topology, str, os.PathLike)):
@@ -218,8 +222,8 @@ class NeurographClassifier(ClassifierMixin, BaseEstimator):
 
     def _widths(self) -> list[int]:
         """Neurons of each hidden layer."""
-        given = self._given("hidden_layers")
-        widths = [given] if isinstance(given, (int, np.integer)) else given
+        given: Any = self._given("hidden_layers")
+        widths: Any = [given] if isinstance(given, (int, np.integer)) else given
         if isinstance(widths, (str, bytes, Mapping, Set)) or not isinstance(widths, (Sequence, np.ndarray)):
             widths = [None]
         if any(isinstance(width, (bool, np.bool_)) or not isinstance(width, (int, np.integer)) for width in widths):
@@ -232,19 +236,19 @@ class NeurographClassifier(ClassifierMixin, BaseEstimator):
             self._network_ = Network(self.topology_, self.rule_, self._given("kernel"))
         return self._network_
 
-    def _inputs(self, X: np.ndarray) -> np.ndarray:
+    def _inputs(self, X: Float[np.ndarray, "rows features"]) -> Float32[np.ndarray, "rows features"]:
         """The rows as the network takes them, standardised, float32."""
         with np.errstate(over="ignore", invalid="ignore"):
             rows = np.asarray(X if self.scaler_ is None else self.scaler_.transform(X), np.float32)
         bad = ~np.isfinite(rows)
         if self.scaler_ is not None:  # squares that float64 cannot hold make a deviation of infinity
-            bad |= ~np.isfinite(self.scaler_.scale_)
+            bad |= ~np.isfinite(np.asarray(self.scaler_.scale_, np.float64))
         if bad.any():
             row, column = np.argwhere(bad)[0]
             raise ValueError(f"X[{row}, {column}]: {X[row, column]:.3g} is too large for float32, or its square for float64")
         return rows
 
-    def _targets(self, y: np.ndarray) -> np.ndarray:
+    def _targets(self, y: Shaped[np.ndarray, " rows"]) -> Float32[np.ndarray, "rows outputs"]:
         """Labels as +1 and -1, `[n_samples, n_outputs]`; a single output is +1 for the second class."""
         place = np.searchsorted(self.classes_, y)
         place = np.minimum(place, len(self.classes_) - 1)
@@ -291,14 +295,14 @@ class NeurographClassifier(ClassifierMixin, BaseEstimator):
 
     # -- predicting --------------------------------------------------------------------------------------------------------
 
-    def decision_function(self, X: Any) -> np.ndarray:
+    def decision_function(self, X: Any) -> Float64[np.ndarray, " rows *classes"]:
         """State 0 of the outputs: `[n_samples, n_classes]`; for two classes `[n_samples]`, above 0 for `classes_[1]`."""
         outputs = self._outputs(X)
         if outputs.shape[1] == 1:
             return outputs[:, 0]
         return outputs[:, 1] - outputs[:, 0] if outputs.shape[1] == 2 else outputs
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: Any) -> Float64[np.ndarray, "rows classes"]:
         """`[n_samples, n_classes]`, rows sum to 1: the softmax of the outputs, which is what genomes are meta-learned to make
         good; of a single output h, (1 + h) / 2 within 0 and 1. The values are not calibrated."""
         outputs = self._outputs(X)
@@ -308,7 +312,7 @@ class NeurographClassifier(ClassifierMixin, BaseEstimator):
         shifted = np.exp(outputs - outputs.max(axis=1, keepdims=True))
         return shifted / shifted.sum(axis=1, keepdims=True)
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any) -> Shaped[np.ndarray, " rows"]:
         """Labels, `[n_samples]`, each row by itself: the largest output, or the sign of a single one."""
         scores = self.decision_function(X)
         return self.classes_[(scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)]
@@ -335,7 +339,7 @@ class NeurographClassifier(ClassifierMixin, BaseEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         """Plain arrays instead of a device's; the network is built again when it is needed."""
-        state = dict(super().__getstate__())
+        state: dict[str, Any] = {**cast(Any, super().__getstate__())}
         state.pop("_network_", None)
         for name in ("_synapses", "_statistics"):
             if name in state:
@@ -347,7 +351,7 @@ class NeurographClassifier(ClassifierMixin, BaseEstimator):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if "_noise_key" in state:
-            self._noise_key = jax.random.wrap_key_data(np.asarray(state["_noise_key"]))
+            self._noise_key = jax.random.wrap_key_data(jax.numpy.asarray(state["_noise_key"]))
 
 
 def _refuse_masked(X: Any, y: Any = None) -> None:

@@ -41,7 +41,7 @@ class Problem:
     Raises:
       ShapeError: the network's inputs or outputs are not as many as the task's.
 
-    Example:
+    Examples:
       >>> import neurograph as ng
       >>> network = ng.Network(ng.load_topology("mlp_2d_classes"), ng.Rule())
       >>> ng.Problem(network, ng.get_task("xor")).task.num_outputs
@@ -69,7 +69,7 @@ def query_loss(outputs: Float[Array, "*batch outputs"], y: Num[Array, "*batch ou
       outputs: state 0 of the output neurons.
       y: labels, +1 for the class and -1 for all others.
 
-    Example:
+    Examples:
       >>> import jax.numpy as jnp
       >>> import neurograph as ng
       >>> labels = jnp.array([[1.0, -1.0], [-1.0, 1.0]])
@@ -84,7 +84,7 @@ def query_loss(outputs: Float[Array, "*batch outputs"], y: Num[Array, "*batch ou
 def accuracy(outputs: Float[Array, "*batch outputs"], y: Num[Array, "*batch outputs"]) -> Float[Array, ""]:
     """Returns the share of rows whose largest output is the label's; with one output, the share with the label's sign.
 
-    Example:
+    Examples:
       >>> import jax.numpy as jnp
       >>> import neurograph as ng
       >>> labels = jnp.array([[1.0, -1.0], [-1.0, 1.0]])
@@ -205,7 +205,7 @@ def meta_loss(
     Returns:
       `(loss, {"loss", "accuracy"})`, scalars, means over the query.
 
-    Example:
+    Examples:
       >>> import jax
       >>> import neurograph as ng
       >>> file, key = ng.load_genome_file("functions"), jax.random.key(0)
@@ -263,7 +263,7 @@ def learning_curve(
     Raises:
       ShapeError: `at` is empty, negative or not ascending.
 
-    Example:
+    Examples:
       >>> import jax
       >>> import neurograph as ng
       >>> file = ng.load_genome_file("functions")

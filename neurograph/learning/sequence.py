@@ -60,7 +60,7 @@ __all__ = [
 class GenomeLearner:
     """A genome on a network, which keeps synapses (and neurons' states, where the rule carries them) from step to step.
 
-    Example:
+    Examples:
       >>> import jax
       >>> import neurograph as ng
       >>> file, key = ng.load_genome_file("functions"), jax.random.key(0)
@@ -148,7 +148,7 @@ def descent_learner(
     Raises:
       ExperimentError: the rate is not positive and finite.
 
-    Example:
+    Examples:
       >>> import jax
       >>> import neurograph as ng
       >>> from neurograph.learning import Setting
@@ -175,7 +175,7 @@ class Phase:
     Raises:
       ExperimentError: a number is no integer, or below 1.
 
-    Example:
+    Examples:
       >>> import neurograph as ng
       >>> ng.Phase(ng.get_task("xor"), steps=20, batches=5).steps
       20
@@ -226,7 +226,7 @@ def permuted(task: Task, seed: int) -> Relabelled:
     Raises:
       TaskError: the task does not have one output per class.
 
-    Example:
+    Examples:
       >>> import neurograph as ng
       >>> task = ng.permuted(ng.get_task("digits"), seed=1)
       >>> task.name, sorted(task.order.tolist()) == list(range(10))
@@ -308,7 +308,7 @@ def learn_sequence(
       ExperimentError: there are no phases or no keys, a step count is below 0, or two tasks have one name.
       ShapeError: a task does not fit the network.
 
-    Example:
+    Examples:
       >>> import jax
       >>> import neurograph as ng
       >>> file, task = ng.load_genome_file("digits"), ng.get_task("digits")
@@ -416,7 +416,7 @@ def best_descent(
       ExperimentError: there are no settings or no rates, or as in `learn_sequence`.
       ShapeError: a task does not fit the network.
 
-    Example:
+    Examples:
       >>> import jax
       >>> import neurograph as ng
       >>> from neurograph.learning import Setting

@@ -56,7 +56,7 @@ def population_map(
       ShapeError: leaves or keys that do not lead with one common G.
       PlanError: not even one member fits the budget, or the given chunk does not.
 
-    Example:
+    Examples:
       >>> import jax
       >>> import neurograph as ng
       >>> rule, keys = ng.Rule(), jax.random.split(jax.random.key(0), 3)

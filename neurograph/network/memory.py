@@ -78,7 +78,7 @@ def predicted_bytes(network: Network, batch_size: int, steps: int = 1, *, gradie
     Raises:
       PlanError: sizes below 1.
 
-    Example:
+    Examples:
       >>> import neurograph as ng
       >>> network = ng.Network(ng.load_topology("mlp"), ng.load_genome_file("digits").rule)
       >>> step = ng.predicted_bytes(network, batch_size=128)

@@ -55,7 +55,7 @@ class Network(Wiring):
     Raises:
       PlanError: an unknown kernel, or options of the rule that this topology makes meaningless (both are named).
 
-    Example:
+    Examples:
       >>> import jax
       >>> import neurograph as ng
       >>> file = ng.load_genome_file("functions")

@@ -19,7 +19,7 @@ class Weights:
     [channels, edges] (there even if empty, so that channels and type are never lost), `shared` one number per group
     [channels, groups], `bias` one array per stage, `shared_bias` one number per bias group.
 
-    Example:
+    Examples:
       >>> import jax
       >>> import neurograph as ng
       >>> file = ng.load_genome_file("functions")
@@ -46,7 +46,7 @@ class Synapses:
     [states, neurons, batch] per stage, where the rule says `reset_states: false`; else it is None. `traces` holds the decaying
     sums of Hebbian products, "forward" and, of asymmetric rules, "backward", where the rule says `synapse_trace: true`.
 
-    Example:
+    Examples:
       >>> import jax
       >>> import neurograph as ng
       >>> file = ng.load_genome_file("functions")
@@ -73,7 +73,7 @@ class Trace:
     `synapses`: packed, after the update; `outputs`: state 0 of the outputs after the forward pass, [batch, outputs];
     `settling`: "forward" and "backward", per cyclic phase how far its last tick moved a state, and how many ticks ran.
 
-    Example:
+    Examples:
       >>> import jax
       >>> import neurograph as ng
       >>> file = ng.load_genome_file("functions")

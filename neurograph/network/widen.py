@@ -30,7 +30,7 @@ def extend_synapses(narrow: Network, wide: Network, synapses: Synapses, genome: 
     Raises:
       GenomeError: the networks differ in more than the number of states.
 
-    Example:
+    Examples:
       >>> import jax
       >>> import neurograph as ng
       >>> file, topology = ng.load_genome_file("functions"), ng.load_topology("mlp_2d_classes")

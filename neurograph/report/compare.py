@@ -32,7 +32,7 @@ def write_comparison(first: Path | str, second: Path | str, path: Path | str | N
       ExperimentError: a folder that is missing or holds nothing of a run, the same folder twice, or a page that cannot
         be written.
 
-    Example:
+    Examples:
       >>> import json, tempfile
       >>> from pathlib import Path
       >>> folders = [Path(tempfile.mkdtemp()) for _ in range(2)]

@@ -34,7 +34,7 @@ def write_report(folder: Path | str, *, base: Path | None = None) -> Path:
     Raises:
       ExperimentError: no such folder, nothing of a run in it, or it cannot be written to.
 
-    Example:
+    Examples:
       >>> import json, tempfile
       >>> from pathlib import Path
       >>> folder = Path(tempfile.mkdtemp())

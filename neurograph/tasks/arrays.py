@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float32, Int32, PRNGKeyArray
 
 from neurograph.errors import TaskError
 from neurograph.tasks.base import SPLITS, Batch, Episode, Task, task_dataclass
@@ -48,7 +49,7 @@ class ArrayTask(Task):
             raise TaskError(f"task {self.name!r} has no {split} split; it has: {full}.")
         return start, count
 
-    def sample(self, key: jax.Array, batch_size: int, split: str = "train") -> Batch:
+    def sample(self, key: PRNGKeyArray, batch_size: int, split: str = "train") -> Batch:
         """One batch, rows drawn with replacement; see `Task.sample`."""
         start, count = self.extent(split)
         rows = start + jax.random.randint(key, (self.check_size("batch_size", batch_size),), 0, count, jnp.int32)
@@ -56,7 +57,7 @@ class ArrayTask(Task):
 
     def episode(
         self,
-        key: jax.Array,
+        key: PRNGKeyArray,
         steps: int,
         batch_size: int,
         query_size: int,
@@ -91,30 +92,31 @@ class ArrayTask(Task):
         x, y = self._rows(support_rows)
         return Episode(Batch(x.reshape(steps, batch_size, -1), y.reshape(steps, batch_size, -1)), self._rows(query_rows))
 
-    def arrays(self, split: str = "test") -> tuple[jax.Array, jax.Array]:
+    def arrays(self, split: str = "test") -> tuple[Float32[Array, "rows inputs"], Int32[Array, " rows"]]:
+        """All rows of a split; see `Task.arrays`."""
         start, count = self.extent(split)
         return self.normalize(self.data[start : start + count]), self.labels[start : start + count]
 
-    def class_weights(self, split: str = "train") -> jax.Array:
+    def class_weights(self, split: str = "train") -> Float32[Array, " classes"]:
         """[num_classes] float32 under which all classes count the same: N / (C N_c), mean 1 over rows; 0 for an absent class."""
         start, count = self.extent(split)
         labels = self.labels[start : start + count]
         counts = jnp.zeros(self.num_classes, jnp.float32).at[labels].add(1.0)
         return jnp.where(counts > 0, count / (self.num_classes * jnp.maximum(counts, 1.0)), 0.0)
 
-    def normalize(self, rows: Any) -> jax.Array:
+    def normalize(self, rows: Any) -> Float32[Array, "*batch inputs"]:
         """Rows in the units of `data`, [..., num_inputs], to float32 inputs."""
         rows = jnp.asarray(rows).astype(jnp.float32)
         leading = (1,) * (rows.ndim - 1)
         return rows * self.scale.reshape(*leading, -1) + self.shift.reshape(*leading, -1)
 
-    def _rows(self, rows: jax.Array) -> Batch:
+    def _rows(self, rows: Int32[Array, " rows"]) -> Batch:
         return Batch(self.normalize(self.data[rows]), self.encode(self.labels[rows]))
 
 
 @task_dataclass(data=("data", "labels", "scale", "shift", "starts", "counts", "chosen"))
 class WaysTask(ArrayTask):
-    """N-way classification: every episode draws `num_classes` classes of its split and numbers them anew.
+    """N-way classification: every episode draws `num_classes` classes of its split and numbers them from 0.
 
     Batches are balanced: they go round the classes in turn. `arrays` returns the rows with the classes' own numbers.
 
@@ -142,7 +144,7 @@ class WaysTask(ArrayTask):
     def splits_apart(self) -> bool:
         return not self.shared
 
-    def instance(self, key: jax.Array, split: str = "train") -> WaysTask:
+    def instance(self, key: PRNGKeyArray, split: str = "train") -> WaysTask:
         """The task with its classes drawn once, from those of `split`, and held."""
         self.extent(split)
         if self.chosen is not None:
@@ -150,7 +152,7 @@ class WaysTask(ArrayTask):
         chosen = permute(key, jnp.arange(self.num_classes, dtype=jnp.int32), self.pools[SPLITS.index(split)][1])
         return dataclasses.replace(self, chosen=chosen, chosen_split=split)
 
-    def sample(self, key: jax.Array, batch_size: int, split: str = "train") -> Batch:
+    def sample(self, key: PRNGKeyArray, batch_size: int, split: str = "train") -> Batch:
         """One balanced batch of one draw of classes; see `Task.sample`."""
         size = self.check_size("batch_size", batch_size)
         class_key, key = jax.random.split(key)
@@ -158,7 +160,7 @@ class WaysTask(ArrayTask):
 
     def episode(
         self,
-        key: jax.Array,
+        key: PRNGKeyArray,
         steps: int,
         batch_size: int,
         query_size: int,
@@ -183,12 +185,12 @@ class WaysTask(ArrayTask):
         x, y = support
         return Episode(Batch(x.reshape(steps, batch_size, -1), y.reshape(steps, batch_size, -1)), query)
 
-    def class_weights(self, split: str = "train") -> jax.Array:
+    def class_weights(self, split: str = "train") -> Float32[Array, " classes"]:
         """[num_classes] ones: batches are balanced already."""
         self.extent(split)
         return jnp.ones(self.num_classes, jnp.float32)
 
-    def _slots(self, key: jax.Array, size: int, split: str, query_size: int = 0) -> Batch:
+    def _slots(self, key: PRNGKeyArray, size: int, split: str, query_size: int = 0) -> Batch:
         """Rows that go round the classes: `query_size` of a query, then `size` others; the query has the first of every class."""
         self.extent(split)
         if split != self.chosen_split and not self.shared:

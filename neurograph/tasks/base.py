@@ -1,4 +1,4 @@
-"""What a task is: batches and episodes from a key, pure JAX.
+"""The base of tasks: batches and episodes from a key, pure JAX.
 
 A task is a pytree. Its arrays (the resident data, the fixed parameters of a function) are leaves, so a task passed to a jitted
 function as an argument is not baked into the program; everything else (name, sizes, functions) is static.
@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple, Self, TypeVar, dataclass_transform
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float32, Int32, Num, PRNGKeyArray
 
 from neurograph.errors import TaskError
 
@@ -28,14 +29,23 @@ T = TypeVar("T", bound=type)
 class Batch(NamedTuple):
     """Inputs and labels that belong together: `x` [..., num_inputs], `y` [..., num_outputs], both float32."""
 
-    x: jax.Array
-    y: jax.Array
+    x: Float32[Array, "*batch inputs"]
+    y: Float32[Array, "*batch outputs"]
 
 
 class Episode(NamedTuple):
-    """What one inner loop sees: `support` leads with the steps ([U, B, n]), `query` is one batch ([Q, n]).
+    """The data of one inner loop: `support` leads with the steps ([U, B, n]), `query` is one batch ([Q, n]).
 
-    `xs, ys = episode.support` and `x, y = episode.query`.
+    Examples:
+      >>> import jax
+      >>> import neurograph as ng
+      >>> episode = ng.get_task("xor").episode(jax.random.key(0), steps=2, batch_size=4, query_size=8)
+      >>> isinstance(episode, ng.Episode)
+      True
+      >>> xs, ys = episode.support
+      >>> x, y = episode.query
+      >>> xs.shape, y.shape
+      ((2, 4, 2), (8, 2))
     """
 
     support: Batch
@@ -65,6 +75,16 @@ class Task(ABC):
       num_classes: number of classes; 0 for regression.
       class_names: one per class; empty for regression and where the classes change from episode to episode.
       image_shape: (height, width) or (height, width, channels) if an input is an image, else None.
+
+    Examples:
+      >>> import jax
+      >>> import neurograph as ng
+      >>> task = ng.get_task("digits")
+      >>> isinstance(task, ng.Task), task.num_inputs, task.num_classes
+      (True, 64, 10)
+      >>> x, y = task.sample(jax.random.key(0), batch_size=3)
+      >>> x.shape, y.shape
+      ((3, 64), (3, 10))
     """
 
     name: str
@@ -88,7 +108,7 @@ class Task(ABC):
     @abstractmethod
     def episode(
         self,
-        key: jax.Array,
+        key: PRNGKeyArray,
         steps: int,
         batch_size: int,
         query_size: int,
@@ -113,22 +133,22 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def sample(self, key: jax.Array, batch_size: int, split: str = "train") -> Batch:
+    def sample(self, key: PRNGKeyArray, batch_size: int, split: str = "train") -> Batch:
         """One batch: x [B, num_inputs] float32, y [B, num_outputs] float32 in {-1, +1}.
 
-        Of a family every call draws a new problem; `task.instance(key)` holds one.
+        For a family, every call draws a new problem; `task.instance(key)` holds one.
 
         Raises:
           TaskError: `batch_size` below 1 or an unknown split.
         """
 
-    def instance(self, key: jax.Array, split: str = "train") -> Task:
+    def instance(self, key: PRNGKeyArray, split: str = "train") -> Task:
         """The task with its problem drawn once and held; itself if it is no family."""
         del key
         self.check_split(split)
         return self
 
-    def arrays(self, split: str = "test") -> tuple[jax.Array, jax.Array]:
+    def arrays(self, split: str = "test") -> tuple[Float32[Array, "rows inputs"], Int32[Array, " rows"]]:
         """All rows of a split, for evaluation: x [N, num_inputs] float32, labels [N] int32.
 
         Raises:
@@ -147,7 +167,7 @@ class Task(ABC):
             raise TaskError(f"outputs of task {self.name!r}: got {outputs!r}; allowed: {text} ({self.num_classes} classes).")
         return dataclasses.replace(self, num_outputs=int(outputs))
 
-    def encode(self, labels: jax.Array) -> jax.Array:
+    def encode(self, labels: Num[Array, " ..."] | Num[np.ndarray, " ..."]) -> Float32[Array, " ..."]:
         """Labels [...] int to y [..., num_outputs] float32 in {-1, +1}; regression targets [..., num_outputs] pass through."""
         if self.num_classes == 0:
             return jnp.asarray(labels, jnp.float32)
@@ -168,7 +188,7 @@ class Task(ABC):
         return f"<{type(self).__name__} {self.name}: {self.num_inputs} inputs, {self.num_outputs} outputs, {classes}>"
 
 
-def encode_labels(labels: Any, num_classes: int, num_outputs: int | None = None) -> jax.Array:
+def encode_labels(labels: Any, num_classes: int, num_outputs: int | None = None) -> Float32[Array, "*batch outputs"]:
     """Labels [...] to one-hot [..., num_classes] of +-1, float32; with `num_outputs=1` (two classes) [..., 1], class 1 is +1."""
     labels = jnp.asarray(labels)
     if num_outputs == 1:
@@ -176,7 +196,7 @@ def encode_labels(labels: Any, num_classes: int, num_outputs: int | None = None)
     return 2 * jax.nn.one_hot(labels, num_classes, dtype=jnp.float32) - 1
 
 
-def decode_labels(y: Any) -> jax.Array:
+def decode_labels(y: Any) -> Int32[Array, "*batch"]:
     """The class of outputs or labels y [..., num_outputs]: the argmax, of a single output its sign. Returns [...] int32."""
     y = jnp.asarray(y)
     if y.shape[-1] == 1:
@@ -184,7 +204,7 @@ def decode_labels(y: Any) -> jax.Array:
     return jnp.argmax(y, axis=-1).astype(jnp.int32)
 
 
-def balance_weights(y: Any, axis: int = -1) -> jax.Array:
+def balance_weights(y: Any, axis: int = -1) -> Float32[Array, "*batch outputs"]:
     """Weights under which +1 and -1 labels count the same: a +1 weighs the share of -1, a -1 the share of +1.
 
     Args:

@@ -164,7 +164,7 @@ def array_task(
       parts: split -> (rows [N, num_inputs] uint8 or float32, labels [N] int indices into `class_names`); "train" is required.
       class_names: names of the labels.
       classes: subset of classes, in the order in which they become outputs.
-      ways: draw this many classes anew for every episode.
+      ways: draw this many classes for every episode.
       own_classes: with `ways`: the splits hold different classes (Omniglot's alphabets), not other rows of the same.
       image_shape: of one row.
       normalize: see `NORMALIZATIONS`.

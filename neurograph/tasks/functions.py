@@ -1,7 +1,7 @@
 """The functions of two variables of section 4.1, pure JAX.
 
 Every sampler takes (key, parameters, count) and returns inputs [count, 2] and labels [count]; the points of most are uniform on
-[-1, 1]^2. Domains and constants are those of the authors' released code where it has the function; where we differ it is said.
+[-1, 1]^2. Domains and constants are those of the authors' released code where it has the function; a docstring names differences.
 Families (`random_xor`, `circle`, `rotated_moons`, `blobs`, `sine`) draw their parameters once per episode; an option fixes them.
 """
 
@@ -253,7 +253,7 @@ def squares(centers: Any = ((0.0, 0.0),), size: float = 0.2, angle: float = 0.0)
 
 
 def cross(width: float = 0.3) -> FunctionTask:
-    """|x0| < width or |x1| < width. The authors' function says 0/1, ours -1/+1 as everywhere."""
+    """|x0| < width or |x1| < width. The authors' labels are 0 and 1, ours -1 and +1 as everywhere."""
     return _task("cross", _CROSS, {"width": _number("width", width, positive=True)})
 
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
 from neurograph.errors import TaskError
 from neurograph.tasks.base import SPLITS, Batch, Episode, Task, task_dataclass
@@ -26,7 +27,7 @@ class FunctionTask(Task):
     """A task whose inputs are generated.
 
     Attributes:
-      parameters: arrays of the function; entries that are None are drawn anew for every episode.
+      parameters: arrays of the function; entries that are None are drawn for every episode.
       points: (key, parameters, count) -> (x [count, num_inputs], labels [count]).
       draw: (key, parameters) -> parameters without None; None if there is nothing to draw.
     """
@@ -40,20 +41,20 @@ class FunctionTask(Task):
     def is_family(self) -> bool:
         return self.draw is not None
 
-    def instance(self, key: jax.Array, split: str = "train") -> FunctionTask:
+    def instance(self, key: PRNGKeyArray, split: str = "train") -> FunctionTask:
         self.check_split(split)
         if self.draw is None:
             return self
         return dataclasses.replace(self, parameters=self.draw(key, self.parameters), draw=None)
 
-    def sample(self, key: jax.Array, batch_size: int, split: str = "train") -> Batch:
+    def sample(self, key: PRNGKeyArray, batch_size: int, split: str = "train") -> Batch:
         count = self.check_size("batch_size", batch_size)
         problem_key, key = jax.random.split(jax.random.fold_in(key, SPLITS.index(self.check_split(split))))
         return self.instance(problem_key)._batch(key, count)
 
     def episode(
         self,
-        key: jax.Array,
+        key: PRNGKeyArray,
         steps: int,
         batch_size: int,
         query_size: int,
@@ -70,7 +71,7 @@ class FunctionTask(Task):
         support = Batch(x[:size].reshape(steps, batch_size, -1), y[:size].reshape(steps, batch_size, -1))
         return Episode(support, Batch(x[size:], y[size:]))
 
-    def _batch(self, key: jax.Array, count: int) -> Batch:
+    def _batch(self, key: PRNGKeyArray, count: int) -> Batch:
         assert self.points is not None
         x, labels = self.points(key, self.parameters, count)
         return Batch(jnp.asarray(x, jnp.float32), self.encode(labels))
@@ -119,7 +120,7 @@ def function_task(
     names = tuple(class_names) or tuple(f"class {index}" for index in range(num_classes))
     task = FunctionTask(name, num_inputs, max(num_classes, 1), num_classes, names, None, parameters, plain, draw)
 
-    def trial(key: jax.Array) -> tuple[Any, Any]:
+    def trial(key: PRNGKeyArray) -> tuple[Any, Any]:
         return plain(key, task.instance(key).parameters, 3)
 
     try:

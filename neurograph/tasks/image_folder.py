@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped, UInt8
 
 from neurograph.errors import MissingExtraError, TaskError
 from neurograph.tasks.rows import check_bytes
@@ -17,7 +18,7 @@ _IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".
 
 
 def _is_image(file: Path) -> bool:
-    # also images of other kinds: that they cannot be read is said, and they are not left out
+    # images of other kinds are listed as well, so that they are refused and not left out
     image = file.suffix.lower() in _IMAGES or (mimetypes.guess_type(file.name)[0] or "").startswith("image/")
     return image and not file.name.startswith(".") and file.is_file()
 
@@ -27,7 +28,9 @@ def image_files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.rglob("*") if _is_image(file))
 
 
-def read_folder(root: Path, size: tuple[int, int], gray: bool) -> tuple[np.ndarray, np.ndarray]:
+def read_folder(
+    root: Path, size: tuple[int, int], gray: bool
+) -> tuple[UInt8[np.ndarray, "images height width *channels"], Shaped[np.ndarray, " images"]]:
     """Returns the images below a folder, [N, height, width] or [N, height, width, 3] uint8, and their classes, [N] text.
 
     Raises:

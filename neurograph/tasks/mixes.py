@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
 from neurograph.errors import TaskError
 from neurograph.tasks.base import Episode, Task, task_dataclass
@@ -49,7 +50,7 @@ class TaskMix:
 
     def episodes(
         self,
-        key: jax.Array,
+        key: PRNGKeyArray,
         steps: int,
         batch_size: int,
         query_size: int,
@@ -90,7 +91,13 @@ def mix(
       weights: share of each in the meta-loss, any positive scale; default equal.
 
     Raises:
-      TaskError: no task, or weights that do not fit; and what `get_task` says.
+      TaskError: no task, weights that do not fit, or any fault that `get_task` finds.
+
+    Examples:
+      >>> import neurograph as ng
+      >>> both = ng.mix(["xor", {"name": "circle", "radius": 0.5}], weights=[3, 1])
+      >>> both.names, both.weights
+      (('xor', 'circle'), (0.75, 0.25))
     """
     if isinstance(tasks, TaskMix):
         members = tasks.tasks

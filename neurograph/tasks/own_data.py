@@ -1,4 +1,4 @@
-"""Tasks from your own data: arrays, tables, folders of images. Whatever is wrong with them is said before anything is trained."""
+"""Tasks from your own data: arrays, tables, folders of images; every fault is found before anything is trained."""
 
 from __future__ import annotations
 
@@ -53,7 +53,15 @@ def from_arrays(
       names: of the classes, if `labels` are integers 0..len(names)-1.
 
     Raises:
-      TaskError: shapes that do not fit, NaN or infinite values, missing labels, fewer than two classes.
+      TaskError: shapes that do not fit, values that are missing, masked, infinite or beyond float32, labels that are missing or
+        could be two, fewer than two classes, or an option of the wrong kind.
+
+    Examples:
+      >>> import numpy as np
+      >>> import neurograph as ng
+      >>> x = np.random.default_rng(0).normal(size=(60, 3))
+      >>> ng.from_arrays(x, np.where(x[:, 0] > 0, "up", "down"))
+      <ArrayTask arrays: 3 inputs, 2 outputs, 2 classes>
     """
     targets = check_labels(labels, lambda row: f"labels[{row}]", "labels")
     rows = check_rows(x, "x")
@@ -128,7 +136,7 @@ def from_npz(path: str | os.PathLike[str], x: str = "x", label: str = "labels", 
     """A task from the arrays `x` and `label` of an .npz file, also `x_test` and `<label>_test`. Options: `from_arrays`.
 
     Raises:
-      TaskError: no such file or array, or what `from_arrays` says.
+      TaskError: no such file or array, or any fault that `from_arrays` finds.
     """
     file = _existing(path)
     names = {"x": _text("x", x), "labels": _text("label", label)}
@@ -154,6 +162,13 @@ def from_csv(path: str | os.PathLike[str], label: str = "label", delimiter: str 
     Raises:
       TaskError: with file, line and column: a cell that is no finite number or beyond float32, a row of another length, an empty
         label.
+
+    Examples:
+      >>> from pathlib import Path
+      >>> import neurograph as ng
+      >>> _ = Path("flowers.csv").write_text("width,kind\\n" + "0.1,iris\\n0.9,rose\\n" * 10)
+      >>> ng.from_csv("flowers.csv", label="kind").class_names
+      ('iris', 'rose')
     """
     file = _existing(path)
     label, delimiter = _text("label", label or "label"), _text("delimiter", delimiter or ",")
@@ -216,8 +231,15 @@ def from_frame(frame: Any, label: str = "label", **options: Any) -> ArrayTask:
     """A task from a pandas frame (or anything with `columns` and `frame[column]`): column `label` and columns of numbers.
 
     Raises:
-      TaskError: no such column, two of one name, a column that is not numbers, missing values (with row and column), and what
-        `from_arrays` says.
+      TaskError: no such column, two of one name, a column that is not numbers, missing values (with row and column), or any fault
+        that `from_arrays` finds.
+
+    Examples:
+      >>> import pandas
+      >>> import neurograph as ng
+      >>> frame = pandas.DataFrame({"width": [0.1, 0.9] * 10, "kind": ["iris", "rose"] * 10})
+      >>> ng.from_frame(frame, label="kind").class_names
+      ('iris', 'rose')
     """
     names = getattr(frame, "column_names", getattr(frame, "columns", None))  # the former in pyarrow
     if names is None or not hasattr(frame, "__getitem__"):
@@ -244,6 +266,17 @@ def from_image_folder(
       TaskError: no images, fewer than two classes, a class without images, images outside of the classes, a file that is no
         readable image of 8 bits without transparency (by name).
       MissingExtraError: pillow is not installed.
+
+    Examples:
+      >>> from pathlib import Path
+      >>> from PIL import Image
+      >>> import neurograph as ng
+      >>> for name, shade in [("dark", 10), ("light", 200)]:
+      ...     Path("shades", name).mkdir(parents=True)
+      ...     for number in range(4):
+      ...         Image.new("L", (6, 6), shade + number).save(Path("shades", name, f"{number}.png"))
+      >>> ng.from_image_folder("shades", size=4)
+      <ArrayTask shades: 16 inputs, 2 outputs, 2 classes>
     """
     root = _as_path(path)
     if not root.is_dir():

@@ -141,12 +141,18 @@ _SCHEMES = {
 
 
 def task_names() -> tuple[str, ...]:
-    """All registered names, in the order of `neurograph task list`."""
+    """All registered names, in the order of `neurograph task list`.
+
+    Examples:
+      >>> import neurograph as ng
+      >>> {"xor", "digits", "mnist"} <= set(ng.task_names())
+      True
+    """
     return tuple(_ENTRIES)
 
 
 def schemes() -> tuple[TaskEntry, ...]:
-    """What the words before a colon mean: "tfds:...", "csv:...", ..."""
+    """The entries of the words before a colon: "tfds:...", "csv:...", ..."""
     return tuple(_SCHEMES.values())
 
 
@@ -177,8 +183,13 @@ def get_task(name: str | Task | Mapping[str, Any], **options: Any) -> Task:
       options: of that task (`neurograph task show NAME` lists them), and for every task `outputs`: 1 for a single +-1 output.
 
     Raises:
-      TaskError: unknown name or option, or data that is missing or malformed; the text says what is allowed.
+      TaskError: unknown name or option, or data that is missing or malformed; the message lists what is allowed.
       MissingExtraError: the data needs a package that is not installed.
+
+    Examples:
+      >>> import neurograph as ng
+      >>> ng.get_task("digits", classes=[0, 1], outputs=1)
+      <ArrayTask digits: 64 inputs, 1 outputs, 2 classes>
     """
     from neurograph.tasks.base import Task
 
@@ -231,6 +242,19 @@ def register_task(
 
     Raises:
       TaskError: the name is taken (and not `replace`) or is no plain word.
+
+    Examples:
+      >>> import jax
+      >>> import neurograph as ng
+      >>> from neurograph.tasks.generated import function_task
+      >>> @ng.register_task("half_plane", replace=True)
+      ... def half_plane(offset: float = 0.0):
+      ...     def points(key, count):
+      ...         x = jax.random.normal(key, (count, 2))
+      ...         return x, (x[:, 0] > offset).astype(int)
+      ...     return function_task(points)
+      >>> ng.get_task("half_plane", offset=0.5)
+      <FunctionTask half_plane: 2 inputs, 2 outputs, 2 classes>
     """
 
     def add(factory: F) -> F:

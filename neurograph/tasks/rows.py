@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float32, Float64, Shaped, UInt8
 
 from neurograph.errors import TaskError
 
@@ -38,7 +39,7 @@ def is_missing(value: Any) -> bool:
 # ---- inputs
 
 
-def check_rows(x: Any, argument: str) -> np.ndarray:
+def check_rows(x: Any, argument: str) -> UInt8[np.ndarray, " rows *inputs"] | Float32[np.ndarray, " rows *inputs"]:
     """Returns `x` as an array [N, ...] of uint8 or finite float32.
 
     Raises:
@@ -90,7 +91,7 @@ def _fine(where: str) -> str:
     return f"{where}: float32 cannot tell its values apart; subtract an offset that they have in common."
 
 
-def float32_column(values: Any, name: str) -> np.ndarray:
+def float32_column(values: Any, name: str) -> Float32[np.ndarray, " rows"]:
     """Returns a column of a table as finite float32 [N].
 
     Raises:
@@ -136,7 +137,7 @@ def _is_plain(text: str) -> bool:
     return "_" not in text and text.isascii()
 
 
-def read_cells(cells: list[str], names: list[str], where: str) -> np.ndarray:
+def read_cells(cells: list[str], names: list[str], where: str) -> Float64[np.ndarray, " cells"]:
     """Returns the cells of one line of a file as float64 numbers that float32 can hold.
 
     Raises:
@@ -166,7 +167,7 @@ def read_cells(cells: list[str], names: list[str], where: str) -> np.ndarray:
 # ---- labels
 
 
-def check_labels(labels: Any, place: Callable[[int], str], argument: str) -> np.ndarray:
+def check_labels(labels: Any, place: Callable[[int], str], argument: str) -> Shaped[np.ndarray, " rows"]:
     """Returns labels as an array [N] of text, integers or bools.
 
     Args:
@@ -230,7 +231,7 @@ def _as_labels(values: list[Any], place: Callable[[int], str]) -> np.ndarray:
 _KINDS = {str: "text", bool: "true or false", int: "a number"}
 
 
-def tidy_labels(labels: Iterable[str]) -> np.ndarray:
+def tidy_labels(labels: Iterable[str]) -> Shaped[np.ndarray, " rows"]:
     """Text labels as integers if all are, so that class 10 comes after class 9; 01 and 10**20 are none: they stay names."""
     labels = list(labels)
     if all(len(label) < 20 and label.lstrip("-").isdecimal() and label.count("-") < 2 for label in labels):

@@ -23,7 +23,7 @@ def _mix(value: jax.Array) -> jax.Array:
     return value ^ (value >> 16)
 
 
-# Compiled by itself, so that calls outside of a jitted function do not compile the loop anew.
+# Compiled by itself, so that calls outside of a jitted function do not compile the loop again.
 @jax.jit
 def permute(key: jax.Array, positions: Any, size: Any, stream: Any = 0) -> jax.Array:
     """Where a random permutation of 0..size-1 sends `positions`: distinct positions give distinct results.

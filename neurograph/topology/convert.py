@@ -49,9 +49,10 @@ def from_networkx(
     Raises:
       TopologyError: the graph is undirected or has faults, all of them listed.
 
-    Example:
+    Examples:
       >>> import networkx as nx
-      >>> from_networkx(nx.DiGraph([("a", "b"), ("b", "c")]), inputs="sources", outputs=["c"])
+      >>> import neurograph as ng
+      >>> ng.from_networkx(nx.DiGraph([("a", "b"), ("b", "c")]), inputs="sources", outputs=["c"])
       Topology(3 neurons, 2 synapses, 1 in, 1 out, levels)
     """
     import networkx as nx  # a third of the time that a command on a YAML file would take

@@ -54,7 +54,7 @@ def load_topology(
     outputs_may_project: bool | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Topology:
-    """Reads a topology from a file, whose name's ending says how, or one that comes with neurograph.
+    """Returns the topology in a file, whose ending names the format, or one that comes with neurograph.
 
     Args:
       path: a shipped topology's name, such as "mlp" (`neurograph topology list`), or a file: .yaml or .yml (the topology
@@ -68,6 +68,11 @@ def load_topology(
     Raises:
       SpecError: with every fault of the file, each with its line where the format has lines.
       TopologyError: the file cannot be read at all, no topology of that name is shipped, or an argument is wrong.
+
+    Examples:
+      >>> import neurograph as ng
+      >>> ng.load_topology("tiny")
+      Topology('Eight neurons by hand', 8 neurons, 9 synapses, 2 in, 1 out, levels)
     """
     options = Options(inputs, outputs, weight, schedule, ticks, outputs_may_project, limits)
     path = _as_path(path)
@@ -116,12 +121,19 @@ def _load_yaml(content: str, path: str, options: Options) -> Topology:
 
 
 def save_topology(topology: Topology, path: str | os.PathLike[str]) -> None:
-    """Writes a topology; the ending of the name says how. Nothing is lost: `load_topology` gives an equal one.
+    """Writes a topology to a file, whole or not at all; the ending names the format.
 
-    The file appears whole or not at all.
+    Nothing is lost: `load_topology` returns an equal one.
 
     Raises:
       TopologyError: the ending is not known, or the file cannot be written.
+
+    Examples:
+      >>> import neurograph as ng
+      >>> graph = ng.load_topology("tiny")
+      >>> ng.save_topology(graph, "graph.graphml")
+      >>> ng.load_topology("graph.graphml") == graph
+      True
     """
     if not isinstance(topology, Topology):
         raise TopologyError(f"topology: got {type(topology).__name__}; expected a Topology.")

@@ -6,9 +6,10 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence, Set
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
+from jaxtyping import Bool, Float64, Int32
 
 from neurograph.errors import TopologyError
 from neurograph.topology import structure
@@ -64,19 +65,27 @@ class Topology:
     Raises:
       TopologyError: with one line per fault: wrong shapes or indices, parallel synapses, a cycle under "levels" (one is named), a
         synapse into an input, an output that no path from an input reaches, an output with outgoing synapses.
+
+    Examples:
+      >>> import neurograph as ng
+      >>> graph = ng.Topology(("a", "b", "c"), senders=[0, 1], receivers=[1, 2], inputs=[0], outputs=[2])
+      >>> graph
+      Topology(3 neurons, 2 synapses, 1 in, 1 out, levels)
+      >>> graph.levels.tolist()
+      [0, 1, 2]
     """
 
     names: tuple[str, ...]
-    senders: np.ndarray
-    receivers: np.ndarray
-    inputs: np.ndarray
-    outputs: np.ndarray
-    bias: np.ndarray = None  # type: ignore[assignment]
-    fixed: np.ndarray = None  # type: ignore[assignment]
-    weight: np.ndarray = None  # type: ignore[assignment]
-    group: np.ndarray = None  # type: ignore[assignment]
-    bias_group: np.ndarray = None  # type: ignore[assignment]
-    population: np.ndarray = None  # type: ignore[assignment]
+    senders: Int32[np.ndarray, " synapses"]
+    receivers: Int32[np.ndarray, " synapses"]
+    inputs: Int32[np.ndarray, " inputs"]
+    outputs: Int32[np.ndarray, " outputs"]
+    bias: Bool[np.ndarray, " neurons"] = None  # type: ignore[assignment]
+    fixed: Bool[np.ndarray, " synapses"] = None  # type: ignore[assignment]
+    weight: Float64[np.ndarray, " synapses"] = None  # type: ignore[assignment]
+    group: Int32[np.ndarray, " synapses"] = None  # type: ignore[assignment]
+    bias_group: Int32[np.ndarray, " neurons"] = None  # type: ignore[assignment]
+    population: Int32[np.ndarray, " neurons"] = None  # type: ignore[assignment]
     population_names: tuple[str, ...] = ()
     population_shapes: tuple[tuple[int, ...], ...] = ()
     schedule: Literal["levels", "synchronous", "mixed"] = "levels"
@@ -124,7 +133,7 @@ class Topology:
         put("outputs_may_project", as_switch("outputs_may_project", self.outputs_may_project))
         for name in _ARRAYS:
             getattr(self, name).flags.writeable = False
-        problems = find_problems(self)
+        problems = find_problems(cast(Any, self))  # to pyright, the fields of a frozen class are no attributes of a protocol
         if problems:
             raise InvalidGraph(problems)
 
@@ -147,7 +156,7 @@ class Topology:
         return count, component
 
     @property
-    def components(self) -> np.ndarray:
+    def components(self) -> Int32[np.ndarray, " neurons"]:
         """[n] int32: strongly connected component of every neuron, numbered by its first neuron."""
         return self._strong[1]
 
@@ -157,7 +166,7 @@ class Topology:
         return self._strong[0] == self.num_neurons and not bool((self.senders == self.receivers).any())
 
     @cached_property
-    def levels(self) -> np.ndarray:
+    def levels(self) -> Int32[np.ndarray, " neurons"]:
         """[n] int32: longest path from a neuron without incoming synapses (level 0); a component's neurons share one level."""
         count, component = self._strong
         level = structure.component_levels(count, component[self.senders], component[self.receivers])[component]
@@ -184,17 +193,17 @@ class Topology:
         return [self.names[i] for i in cycle]
 
     @cached_property
-    def unreachable(self) -> np.ndarray:
+    def unreachable(self) -> Bool[np.ndarray, " neurons"]:
         """[n] bool: no path from any input leads to the neuron. Such neurons still carry their bias."""
         return _frozen(~structure.reachable(self.num_neurons, self.senders, self.receivers, self.inputs))
 
     @cached_property
-    def dead_end(self) -> np.ndarray:
+    def dead_end(self) -> Bool[np.ndarray, " neurons"]:
         """[n] bool: no path leads from the neuron to any output."""
         return _frozen(~structure.reachable(self.num_neurons, self.receivers, self.senders, self.outputs))
 
     @property
-    def dead(self) -> np.ndarray:
+    def dead(self) -> Bool[np.ndarray, " neurons"]:
         """[n] bool: unreachable or dead-end; such a neuron passes nothing from the inputs to the outputs. Legal, and reported."""
         return self.unreachable | self.dead_end
 
@@ -347,7 +356,9 @@ def _as_array(name: str, value: Any, dtype: Any, length: int | None) -> np.ndarr
     if not isinstance(value, np.ndarray) and (isinstance(value, (str, bytes)) or not isinstance(value, Sequence)):
         value = _as_list(name, value, "numbers")
     if np.ma.is_masked(value):
-        raise TopologyError(f"{name}[{int(np.flatnonzero(np.ma.getmaskarray(value))[0])}]: is masked; a value is missing.")
+        raise TopologyError(
+            f"{name}[{int(np.flatnonzero(np.ma.getmaskarray(np.ma.asarray(value)))[0])}]: is masked; a value is missing."
+        )
     try:
         array = np.asarray(value) if len(value) else np.empty(0, dtype)
     except (ValueError, TypeError, OverflowError) as error:

@@ -13,7 +13,7 @@ __all__ = ["layered_document", "mlp"]
 
 
 def layered_document(*sizes: int | Sequence[int]) -> dict[str, Any]:
-    """What a topology file says of complete layers: `input`, `hidden1`, ..., `output`.
+    """Returns the content of a topology file with complete layers: `input`, `hidden1`, ..., `output`.
 
     Args:
       sizes: neurons of every layer, the inputs first; a shape, such as (8, 8), where they are laid out.

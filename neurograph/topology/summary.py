@@ -1,4 +1,4 @@
-"""What there is to say about a topology: `neurograph topology show` prints it."""
+"""Facts about a topology, which `neurograph topology show` prints."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def dense_share(topology: Topology) -> float:
 def summarize(
     topology: Topology, *, states: int = 2, batch: int = 128, cost: Callable[[Topology, int, int], dict[str, Any]] = estimate
 ) -> dict[str, Any]:
-    """Everything `show` tells, as plain data.
+    """Returns everything that `show` prints, as plain data.
 
     Args:
       states, batch: for the estimate of memory.

@@ -1,4 +1,4 @@
-"""What makes a graph a network: every fault found, each tied to the neuron or synapse it belongs to."""
+"""The conditions under which a graph is a network: every fault found, each with the neuron or synapse that it belongs to."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def check_limits(limits: Any) -> None:
 
 
 class Graph(Protocol):
-    """What the checks read of a topology."""
+    """The part of a topology that the checks read."""
 
     names: tuple[str, ...]
     senders: np.ndarray
@@ -107,8 +107,10 @@ class Graph(Protocol):
     def num_synapses(self) -> int: ...
     @property
     def is_acyclic(self) -> bool: ...
-    def find_cycle(self) -> list[int]: ...
-    def unreachable(self) -> Any: ...
+    @property
+    def unreachable(self) -> np.ndarray: ...
+    def find_cycle(self) -> list[str]: ...
+    def index(self, name: str) -> int: ...
 
 
 @dataclasses.dataclass(frozen=True)

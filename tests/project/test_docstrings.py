@@ -1,4 +1,4 @@
-"""The examples in the docstrings of public names are true."""
+"""Every public name has an example in its docstring, and the examples are true."""
 
 from __future__ import annotations
 
@@ -16,15 +16,13 @@ SHOWN_BY = {"ACTIVATIONS": "neurograph.genome.activations"}
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
-def examples(name: str) -> list[doctest.Example]:
-    shown = importlib.import_module(SHOWN_BY[name]) if name in SHOWN_BY else getattr(ng, name)
-    return doctest.DocTestParser().get_examples(inspect.getdoc(shown) or "")
-
-
-@pytest.mark.parametrize("name", [name for name in ng.__all__ if examples(name)])
+@pytest.mark.parametrize("name", ng.__all__)
 def test_the_example_of_a_public_name_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """In a fresh folder, with nothing imported but the name itself and `ng`."""
     monkeypatch.chdir(tmp_path)
-    found = examples(name)
+    shown = importlib.import_module(SHOWN_BY[name]) if name in SHOWN_BY else getattr(ng, name)
+    found = doctest.DocTestParser().get_examples(inspect.getdoc(shown) or "")
+    assert found, f"ng.{name}: its docstring has no example (>>>)"
     test = doctest.DocTest(found, {"ng": ng, name: getattr(ng, name)}, name, None, 0, None)
     report: list[str] = []
     doctest.DocTestRunner(optionflags=FLAGS).run(test, out=report.append)

@@ -29,7 +29,7 @@ def to_graphs_tuple(
 ) -> jraph.GraphsTuple:
     """Returns the topology as one jraph graph: nodes [n, ...] and edges [E, ...] are yours, senders and receivers the topology's.
 
-    Example:
+    Examples:
       >>> import jax.numpy as jnp
       >>> import neurograph as ng
       >>> topology = ng.load_topology("tiny")
@@ -54,7 +54,7 @@ def from_graphs_tuple(graph: jraph.GraphsTuple, *, inputs: Any, outputs: Any, na
     Raises:
       TopologyError: endpoints out of range, a cycle, and all that `Topology` refuses.
 
-    Example:
+    Examples:
       >>> import neurograph as ng
       >>> topology = ng.load_topology("tiny")
       >>> graph = ng.to_graphs_tuple(topology)

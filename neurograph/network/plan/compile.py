@@ -33,7 +33,7 @@ def compile_plan(topology: Topology, *, blocks: bool = True, levels: str = "auto
     Raises:
       PlanError: an unknown option, or the schedule cannot run on this graph.
 
-    Example:
+    Examples:
       >>> import neurograph as ng
       >>> plan = ng.compile_plan(ng.load_topology("mlp"))
       >>> [block.kind for block in plan.blocks]

@@ -81,7 +81,7 @@ class Plan:
 
     `order[p]` is the topology index of the neuron at plan position p, `rank` its inverse.
 
-    Example:
+    Examples:
       >>> import neurograph as ng
       >>> plan = ng.compile_plan(ng.load_topology("mlp"))
       >>> [stage.size for stage in plan.stages]

@@ -42,7 +42,7 @@ def cached(label: str, facts: Mapping[str, Any], make: Callable[[], dict[str, np
     except (OSError, ValueError, KeyError, TypeError):
         damaged = True
     if damaged:
-        warnings.warn(f"cache entry {place} is damaged; it is made anew.", RuntimeWarning, stacklevel=2)
+        warnings.warn(f"cache entry {place} is damaged; it is made again.", RuntimeWarning, stacklevel=2)
     arrays = make()
     try:
         _store(place, text, arrays)

@@ -57,7 +57,7 @@ def images(
       size: resize to this, an integer or [height, width], after the crop.
       crop: first take the centre.
       classes: only these, by number or name; "0-4" for a range.
-      ways: N-way episodes: this many classes, drawn anew for every episode.
+      ways: N-way episodes: this many classes, drawn for every episode.
       normalize: "standard" (default), "per_input", "symmetric", "unit" or "none".
       gray: one channel.
       antialias: of the resize; False is plain bilinear interpolation.

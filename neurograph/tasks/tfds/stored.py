@@ -103,7 +103,7 @@ def find(name: str, data_dir: str | os.PathLike[str] | None = None) -> Stored:
 
 
 def missing(name: str, root: Path) -> str:
-    """What to say of a data set that is not there."""
+    """The message about a data set that is not there."""
     found = ""
     if (root / name).is_dir():
         inside = sorted({p.parent.parent.relative_to(root).as_posix() for p in (root / name).glob("*/*/dataset_info.json")})

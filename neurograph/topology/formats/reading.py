@@ -208,7 +208,7 @@ class _Reading:
         """The topology; raises SpecError or TopologyError with every fault found."""
         table = self.table
         self.options.limits.check(neurons=self.n, synapses=len(table.sources), what=table.path or "the graph")
-        for flaw in name_flaws(table.names):  # first of all: other faults would be told by these names
+        for flaw in name_flaws(table.names):  # first, because other messages use these names
             self.fault(flaw.message, "node", flaw.index)
         self.stop()
         index = {name: i for i, name in enumerate(table.names)}
@@ -402,7 +402,7 @@ class _Reading:
         return np.flatnonzero(found)
 
     def marked(self, role: str) -> np.ndarray:
-        """Neuron indices of those whose attribute `role` says so, in the order of the attribute `position`."""
+        """Neuron indices of those whose attribute `role` is `role`, in the order of the attribute `position`."""
         column = self.given("node", "role")
         found = [i for i, value in zip(column.at, column.values) if isinstance(value, str) and value == role]
         strange = [

@@ -239,7 +239,7 @@ class _GraphML(_Document):
             self.listen()
 
     def stray(self, element: str, identifier: str) -> None:
-        """Refuses data whose key is not declared for its element, unless its name says that it does not matter."""
+        """Refuses data whose key is not declared for its element, unless an attribute of that name does not matter."""
         if identifier not in self.declared:
             self.fail(f"<data> of the key {shown(identifier)}, which is not declared before it.")
         name = self.declared[identifier]

@@ -34,9 +34,10 @@ def build_topology(
     Raises:
       SpecError: with every fault found.
 
-    Example:
-      >>> build_topology({"populations": {"in": 2, "out": 1}, "inputs": "in", "outputs": "out",
-      ...                 "connections": [{"kind": "dense", "from": "in", "to": "out"}]})
+    Examples:
+      >>> import neurograph as ng
+      >>> ng.build_topology({"populations": {"in": 2, "out": 1}, "inputs": "in", "outputs": "out",
+      ...                    "connections": [{"kind": "dense", "from": "in", "to": "out"}]})
       Topology(3 neurons, 2 synapses, 2 in, 1 out, levels)
     """
     source = source or Source()

@@ -200,7 +200,7 @@ def validate_spec(data: Any, source: Source) -> tuple[TopologySpec | None, dict[
     except ValidationError as error:
         spec = None
         faults += _faults(error, (), TopologySpec, source, data)
-    # connections are looked at even if something else is wrong: all faults are told at once
+    # connections are checked even if something else is wrong, so that all faults are listed at once
     lists: list[tuple[tuple[Any, ...], Any]] = [(("connections",), data.get("connections", []))]
     cells = data.get("cells", [])
     if isinstance(cells, (list, tuple)):

@@ -1,4 +1,4 @@
-"""What a builder is: a validated description of some synapses that turns into index arrays.
+"""The base of builders: validated descriptions of some synapses, which they turn into index arrays.
 
 A new kind takes ten lines:
 
@@ -29,6 +29,7 @@ from functools import cached_property
 from typing import Annotated, Any, TypeVar, get_args
 
 import numpy as np
+from jaxtyping import Bool, Float64, Int64, Integer
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from neurograph.errors import TopologyError
@@ -58,7 +59,7 @@ class Group:
         return int(np.prod(self.shape, dtype=np.int64))
 
     @property
-    def indices(self) -> np.ndarray:
+    def indices(self) -> Int64[np.ndarray, " size"]:
         """[size] int64 neuron indices."""
         return np.arange(self.start, self.start + self.size)
 
@@ -75,16 +76,16 @@ class Edges:
       shared_biases: a group of neurons and a number c: neuron i of the group shares its bias with all others of equal i modulo c.
     """
 
-    senders: np.ndarray
-    receivers: np.ndarray
-    weight: np.ndarray | float | None = None
-    fixed: np.ndarray | bool = False
-    group: np.ndarray | None = None
+    senders: Integer[np.ndarray, " synapses"]
+    receivers: Integer[np.ndarray, " synapses"]
+    weight: Float64[np.ndarray, " synapses"] | float | None = None
+    fixed: Bool[np.ndarray, " synapses"] | bool = False
+    group: Integer[np.ndarray, " synapses"] | None = None
     shared_biases: tuple[Group, int] | None = None
 
 
 class Canvas:
-    """What a builder sees of the graph: the groups by name, a random generator of its own, and the limit."""
+    """The graph as a builder sees it: the groups by name, a random generator of its own, and the limit."""
 
     def __init__(self, groups: Mapping[str, Group], seed: Sequence[int] = (0,), limits: Limits = DEFAULT_LIMITS, used: int = 0):
         self._groups, self._seed, self._limits, self.used = groups, seed, limits, used
@@ -98,7 +99,7 @@ class Canvas:
         """The population or explicit neuron called `name`.
 
         Raises:
-          TopologyError: there is none; says which there are.
+          TopologyError: there is none; the message lists those there are.
         """
         try:
             return self._groups[name]
@@ -199,6 +200,22 @@ def register_builder(cls: B) -> B:
     Raises:
       TopologyError: the class does not fix its kind by `kind: Literal["name"] = "name"`, has no docstring (its first line is the
         entry in the builder table), or the name is taken.
+
+    Examples:
+      >>> from typing import Literal
+      >>> import neurograph as ng
+      >>> from neurograph.topology import Projection
+      >>> @ng.register_builder
+      ... class Pairs(Projection):
+      ...     '''Each source to the target of its number.'''
+      ...     kind: Literal["pairs"] = "pairs"
+      ...     def build(self, canvas):
+      ...         source, target = self.ends(canvas)
+      ...         canvas.reserve(source.size)
+      ...         return self.edges(source.indices, target.indices[: source.size])
+      >>> ng.build_topology({"populations": {"x": 2, "y": 2}, "inputs": "x", "outputs": "y",
+      ...                    "connections": [{"kind": "pairs", "from": "x", "to": "y"}]}).num_synapses
+      2
     """
     info = cls.model_fields.get("kind")
     names = get_args(info.annotation) if info else ()
