@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import jax
@@ -15,7 +16,7 @@ from neurograph.network.kernels.base import Kernel
 from neurograph.network.plan.model import Plan
 from neurograph.topology.graph import Topology
 
-__all__ = ["States", "Wiring", "cast", "gate", "genomes_at_stages"]
+__all__ = ["StagedGenome", "States", "Wiring", "cast", "gate", "genomes_at_stages"]
 
 States = list[Any]  # one [states, neurons, batch] per stage
 
@@ -74,8 +75,18 @@ def gate(value: jax.Array) -> jax.Array:
     return value if value.ndim == 0 else value[None, :, None]
 
 
-def genomes_at_stages(wiring: Wiring, genome: AnyGenome) -> list[Genome]:
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class StagedGenome:
+    """Genomes laid out by stages already, as `genomes_at_stages` returns them: where a neuron's layer is data."""
+
+    stages: tuple[Genome, ...]
+
+
+def genomes_at_stages(wiring: Wiring, genome: AnyGenome | StagedGenome) -> list[Genome]:
     """The genome of every stage's neurons (see `genomes_of_stages`)."""
+    if isinstance(genome, StagedGenome):
+        return list(genome.stages)
     return genomes_of_stages(genome, wiring.topology, [stage.neurons for stage in wiring.plan.stages])
 
 

@@ -1,0 +1,608 @@
+"""`NetworkBatch`: many topologies under one rule, in as many compiled programs as there are size classes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from neurograph.errors import GenomeError, PlanError, ShapeError
+from neurograph.genome import AnyGenome, Genome, LayeredGenome
+from neurograph.genome.layers import OTHERS, ROLES
+from neurograph.genome.rule import Rule
+from neurograph.network.batch.dense import DenseKernel
+from neurograph.network.batch.layout import layout
+from neurograph.network.batch.sizes import SizeClass, class_plan, exact_sizes, join, padded
+from neurograph.network.kernels import FORWARD
+from neurograph.network.kernels.allocator import keep_freed_memory
+from neurograph.network.network import find_faults, numbers
+from neurograph.network.norms import frozen_norms
+from neurograph.network.passes import clamped, output_values, sweep, with_states
+from neurograph.network.state import Synapses, Trace
+from neurograph.network.step import learning_step
+from neurograph.network.wiring import StagedGenome, Wiring
+from neurograph.topology.graph import Topology
+
+__all__ = ["NetworkBatch"]
+
+PackedBatch = tuple[Synapses, ...]  # one per size class, leaves lead with its graphs
+
+
+@jax.tree_util.register_pytree_node_class
+class NetworkBatch:
+    """Topologies that run under one rule, as data of compiled programs: one for every size class, whatever the graphs.
+
+    What it computes for a graph is what `Network` computes. A pytree whose leaves are index tables: passed to a function under
+    `jax.jit`, other graphs of the same size classes (and as many of each) do not compile it again; inside, what names neurons
+    (`pack`, `unpack`) is not at hand.
+
+    Wherever a genome is taken, one whose leaves lead with the graphs, [G, ...], gives every graph its own. A `key` is split:
+    graph g of G has `jax.random.split(key, G)[g]`; an array of G typed keys is taken as it is.
+
+    Args:
+      topologies: G graphs. Those with fewer inputs or outputs than others leave the last columns of x and y unread, and theirs
+        of the results are zero.
+      rule: the options of the learning step.
+      sizes: the size classes to use, each graph in the first that holds it, so that graphs drawn later find a program there;
+        None: made for these graphs.
+      side_by_side: run graphs of a class in one vectorised program instead of one after another; None: on all but CPUs.
+
+    Raises:
+      PlanError: no topology, one that no given class holds, outputs with outgoing synapses under a schedule other than
+        synchronous, or options of the rule that a topology makes meaningless.
+    """
+
+    def __init__(
+        self,
+        topologies: Sequence[Topology],
+        rule: Rule,
+        *,
+        sizes: SizeClass | Sequence[SizeClass] | None = None,
+        side_by_side: bool | None = None,
+    ):
+        self.topologies: tuple[Topology, ...] | None = tuple(topologies)
+        self.rule = rule
+        exact = [exact_sizes(topology) for topology in self.topologies]
+        self._refuse(exact)
+        if jax.default_backend() == "cpu":
+            keep_freed_memory()
+        self.side_by_side = jax.default_backend() != "cpu" if side_by_side is None else side_by_side
+        chosen = _made_for(exact) if sizes is None else _given(exact, [sizes] if isinstance(sizes, SizeClass) else list(sizes))
+        self.classes: tuple[SizeClass, ...] = tuple(dict.fromkeys(chosen))
+        self.population_names = tuple(sorted({name for t in self.topologies for name in t.population_names}))
+        groups = [[g for g, size in enumerate(chosen) if size == own] for own in self.classes]
+        self.tables: tuple[dict[str, jax.Array], ...] = tuple(
+            _stacked([self._layout(self.topologies[g], size) for g in group])
+            for size, group in zip(self.classes, groups, strict=True)
+        )
+        # Which graphs each class has, and where each graph stands in their sequence; None where that is the given order.
+        self.index: tuple[jax.Array, ...] | None = None
+        self.order: jax.Array | None = None
+        if len(groups) > 1:
+            self.index = tuple(jnp.asarray(group, jnp.int32) for group in groups)
+            self.order = jnp.asarray(np.argsort(np.concatenate(groups)), jnp.int32)
+        self._fitting: set[Any] = set()
+
+    def _refuse(self, exact: list[SizeClass]) -> None:
+        assert self.topologies is not None
+        faults = [] if exact else ["topologies: got none; expected at least one"]
+        for g, (topology, size) in enumerate(zip(self.topologies, exact, strict=True)):
+            name = f"topology {g}" + (f" ({topology.title!r})" if topology.title else "")
+            faults += [f"{name}: {fault}" for fault in find_faults(topology, self.rule, None)]
+            if size.projecting and size.schedule != "synchronous":
+                faults.append(f"{name}: outputs have outgoing synapses, which needs schedule: synchronous here; use Network")
+        if faults:
+            raise PlanError("\n".join([*faults[:8], *([f"and {len(faults) - 8} more"] if len(faults) > 8 else [])]))
+
+    def _layout(self, topology: Topology, size: SizeClass) -> dict[str, np.ndarray]:
+        tables = layout(topology, size)
+        names = np.array([self.population_names.index(name) for name in topology.population_names] + [-1], np.int32)
+        return tables | {"population": names[tables["population"]]}
+
+    def __repr__(self) -> str:
+        return f"NetworkBatch({len(self)} graphs in {len(self.classes)} size classes, states={self.rule.states})"
+
+    def __len__(self) -> int:
+        """G, the number of graphs."""
+        return sum(len(tables["count"]) for tables in self.tables)
+
+    def tree_flatten(self):
+        return (self.tables, self.index, self.order), (self.rule, self.classes, self.side_by_side, self.population_names)
+
+    @classmethod
+    def tree_unflatten(cls, aux: Any, children: Any) -> Self:
+        batch = object.__new__(cls)
+        batch.rule, batch.classes, batch.side_by_side, batch.population_names = aux
+        batch.tables, batch.index, batch.order = children
+        batch.topologies, batch._fitting = None, set()
+        return batch
+
+    # -- what it is ------------------------------------------------------------------------------------------------------------
+
+    @property
+    def sizes(self) -> list[SizeClass]:
+        """The size class of every graph."""
+        sequence = [size for size, tables in zip(self.classes, self.tables, strict=True) for _ in range(len(tables["count"]))]
+        return sequence if self.order is None else [sequence[place] for place in np.asarray(self.order)]
+
+    @property
+    def padding(self) -> np.ndarray:
+        """[G] multiply-adds of a pass over those that the graph's own neurons would take: 1 is no padding."""
+        found = []
+        for topology, size in zip(self._known(), self.sizes, strict=True):
+            exact = exact_sizes(topology)
+            found.append(size.receivers * size.senders / (exact.receivers * exact.senders))
+        return np.array(found)
+
+    def describe(self) -> str:
+        """One line per size class: its graphs, its sizes, what padding costs, and the share of the matrix that is synapses."""
+        lines, sizes, padding = [], self.sizes, self.padding
+        for size in self.classes:
+            mine = [g for g, other in enumerate(sizes) if other == size]
+            filled = np.mean([self._known()[g].num_synapses for g in mine]) / (size.receivers * size.senders)
+            lines.append(
+                f"{len(mine)} graph{'s' if len(mine) > 1 else ''}: {size}; {padding[mine].mean():.2f} times the multiply-adds of"
+                f" unpadded rows, {100 * filled:.0f} % of the matrix are synapses"
+            )
+        return "\n".join(lines)
+
+    def _known(self) -> tuple[Topology, ...]:
+        if self.topologies is None:
+            raise PlanError("the topologies are not at hand inside a transformed function: call this on the NetworkBatch itself")
+        return self.topologies
+
+    # -- synapses --------------------------------------------------------------------------------------------------------------
+
+    def init(self, genome: AnyGenome, *, key: jax.Array) -> PackedBatch:
+        """Draw fresh synapses: for every graph those that `Network.init` draws with the graph's own key.
+
+        Raises:
+          PlanError: `jax_threefry_partitionable` is off: a draw would then depend on how many are drawn.
+        """
+        self._check_genome(genome)
+        if not jax.config.jax_threefry_partitionable:  # pyright: ignore[reportAttributeAccessIssue]
+            raise PlanError('init: needs jax.config.update("jax_threefry_partitionable", True), which is the default of JAX')
+        return _jit_init(self, genome, key)
+
+    def pack(self, arrays: Sequence[Mapping[str, Any]]) -> PackedBatch:
+        """Arrays of every graph in its topology's order to packed synapses.
+
+        Args:
+          arrays: per graph what `Network.pack` takes by name: `forward`, and where the rule says so `backward`, `bias`,
+            `neurons` (all graphs or none, of one batch size).
+
+        Raises:
+          ShapeError: a wrong number of graphs, wrong names or shapes, a backward array that the rule does not have (or lacks).
+        """
+        topologies, k = self._known(), self.rule.states
+        if len(arrays) != len(topologies):
+            raise ShapeError(f"arrays: got those of {len(arrays)} graphs; expected {len(topologies)}")
+        packed = []
+        for number, size in enumerate(self.classes):
+            mine = range(len(topologies)) if self.index is None else np.asarray(self.index[number])
+            rows = [_checked(f"graph {g}", arrays[g], topologies[g], self.rule) for g in mine]
+            counts = {"forward": size.synapses, "backward": size.synapses, "bias": size.neurons}
+            stacked: dict[str, Any] = {}
+            for name, count in counts.items():
+                if name in rows[0]:
+                    full = [jnp.pad(row[name], ((0, count - len(row[name])), (0, 0))) for row in rows]
+                    stacked[name] = jnp.stack(full)
+            if any("neurons" in row for row in rows):
+                shapes = {row["neurons"].shape[0] if "neurons" in row else None for row in rows}
+                if len(shapes) > 1:
+                    raise ShapeError(f"neurons: got batches of {shapes}; expected states of every graph, of one batch size")
+                pad = lambda a: jnp.pad(a, ((0, 0), (0, size.neurons - a.shape[1]), (0, 0)))  # noqa: E731
+                stacked["neurons"] = jnp.stack([pad(row["neurons"]) for row in rows])
+            packed.append(_jit_pack(self.rule, size, self.tables[number], stacked))
+        del k
+        return tuple(packed)
+
+    def unpack(self, synapses: PackedBatch) -> list[dict[str, jax.Array]]:
+        """Packed synapses to a list of what `Network.unpack` gives, one per graph."""
+        topologies, found = self._known(), []
+        for size, tables, own in zip(self.classes, self.tables, synapses, strict=True):
+            arrays = jax.device_get(_jit_unpack(self.rule, size, tables, own))
+            found += [jax.tree.map(lambda leaf, i=i: leaf[i], arrays) for i in range(len(tables["count"]))]
+        order = range(len(found)) if self.order is None else np.asarray(self.order)
+        out = []
+        for topology, place in zip(topologies, order, strict=True):
+            lengths = {"bias": topology.num_neurons}
+            out.append({name: value[: lengths.get(name, topology.num_synapses)] for name, value in found[place].items()})
+        return out
+
+    # -- the door --------------------------------------------------------------------------------------------------------------
+
+    def step(self, genome: AnyGenome, synapses: PackedBatch, x: Any, y: Any, *, index: Any = 0, key: jax.Array | None = None):
+        """One learning step of every graph on a batch of its own.
+
+        Args:
+          genome: the learned numbers.
+          synapses: packed.
+          x: [G, B, n_in]; y: [G, B, n_out], +1 / -1 (or targets, for feedback: mse).
+          index: number of the step, for `supervise_every`.
+          key: for `noise`.
+
+        Returns:
+          `(synapses, outputs)`: updated synapses and the predictions before the update, [G, B, n_out].
+
+        Raises:
+          ShapeError: x or y do not fit.
+        """
+        x, y = self._check_call(genome, synapses, x, y, key)
+        return _jit_step(self, genome, synapses, x, y, index, key)
+
+    def trace(
+        self, genome: AnyGenome, synapses: PackedBatch, x: Any, y: Any, *, index: Any = 0, key: jax.Array | None = None
+    ) -> Trace:
+        """The same step, with the states of all neurons after each phase, [G, B, n, k]: n of the largest graph, zero beyond a
+        graph's own. See `Trace`."""
+        x, y = self._check_call(genome, synapses, x, y, key)
+        return _jit_trace(self, genome, synapses, x, y, index, key)
+
+    def unroll(
+        self,
+        genome: AnyGenome,
+        synapses: PackedBatch,
+        xs: Any,
+        ys: Any,
+        *,
+        index: Any = 0,
+        key: jax.Array | None = None,
+        checkpoint: bool = True,
+    ):
+        """Steps on xs [G, U, B, n_in], ys [G, U, B, n_out] in turn.
+
+        Args:
+          index: number of the first step, for `supervise_every` and noise.
+          key: for `noise`.
+          checkpoint: recompute each step when differentiating instead of keeping its states.
+
+        Returns:
+          `(synapses, outputs)`: after the last step, and every step's prediction [G, U, B, n_out].
+        """
+        xs, ys = self._check_call(genome, synapses, xs, ys, key, lead="steps, ")
+        return _jit_unroll(self, genome, synapses, xs, ys, index, key, checkpoint)
+
+    def predict(self, genome: AnyGenome, synapses: PackedBatch, x: Any, *, statistics: Any = None) -> jax.Array:
+        """Forward pass only, without noise: state 0 of the outputs, [G, B, n_out].
+
+        Args:
+          statistics: frozen moments from `statistics`; default: this batch's.
+        """
+        x, _ = self._check_call(genome, synapses, x, None, None, noise=False)
+        return _jit_predict(self, genome, synapses, x, statistics)
+
+    def statistics(self, genome: AnyGenome, synapses: PackedBatch, x: Any) -> Any:
+        """Mean and variance of every pre-activation over a batch, to freeze for `predict` (normalization: batch)."""
+        x, _ = self._check_call(genome, synapses, x, None, None, noise=False)
+        return _jit_statistics(self, genome, synapses, x)
+
+    def _check_genome(self, genome: AnyGenome) -> None:
+        if genome.states != self.rule.states:
+            raise ShapeError(f"genome: has {genome.states} states; the rule says states: {self.rule.states}")
+        lead = _leads(genome)
+        if lead is not None and lead != len(self):
+            raise ShapeError(f"genome: its leaves lead with {lead} graphs; expected {len(self)}, or one genome for all")
+        if not isinstance(genome, LayeredGenome) or self.topologies is None or (genome.by, genome.names) in self._fitting:
+            return
+        for topology in self.topologies:
+            genome.layer_of(topology)  # raises before anything is compiled
+        self._fitting.add((genome.by, genome.names))
+
+    def _check_call(
+        self, genome: AnyGenome, synapses: PackedBatch, x: Any, y: Any, key: Any, *, lead: str = "", noise: bool = True
+    ) -> tuple[jax.Array, Any]:
+        self._check_genome(genome)
+        if noise and self.rule.noise and key is None:
+            raise ShapeError("key: the rule has noise, so every step needs a PRNG key; expected key=...")
+        widths = max(size.inputs for size in self.classes), max(size.outputs for size in self.classes)
+        arrays = []
+        for name, value, width in (("x", x, widths[0]), ("y", y, widths[1])):
+            if value is None:
+                continue
+            expected = f"[{len(self)} graphs, {lead}batch, {width}]"
+            value = numbers(name, value, expected)
+            if value.ndim != (4 if lead else 3) or value.shape[-1] != width or value.shape[0] != len(self) or not value.shape[-2]:
+                raise ShapeError(f"{name}: got shape {list(value.shape)}; expected {expected}, the batch not empty")
+            arrays.append(value)
+        if len(arrays) > 1 and arrays[0].shape[:-1] != arrays[1].shape[:-1]:
+            raise ShapeError(
+                f"x and y: got {list(arrays[0].shape[:-1])} and {list(arrays[1].shape[:-1])} graphs and rows; expected equal"
+            )
+        for own in synapses:
+            if not self.rule.reset_states and own.neurons is not None and own.neurons[0].shape[-1] != arrays[0].shape[-2]:
+                raise ShapeError(
+                    f"x: got {arrays[0].shape[-2]} rows, but the carried states have {own.neurons[0].shape[-1]}; start at rest"
+                    " from dataclasses.replace(synapses, neurons=None) of every size class"
+                )
+        return arrays[0], arrays[1] if len(arrays) > 1 else None
+
+
+def _made_for(exact: list[SizeClass]) -> list[SizeClass]:
+    """The padded class of every graph; graphs that differ in no more than synapses and their sorts share one."""
+    alike: dict[Any, list[SizeClass]] = {}
+    rounded = [padded(size) for size in exact]
+    shape = lambda size: (size.inputs, size.outputs, size.hidden, size.schedule, size.ticks)  # noqa: E731
+    for size in rounded:
+        alike.setdefault(shape(size), []).append(size)
+    joined = {key: join(sizes) for key, sizes in alike.items()}
+    return [joined[shape(size)] for size in rounded]
+
+
+def _given(exact: list[SizeClass], sizes: list[SizeClass]) -> list[SizeClass]:
+    chosen = []
+    for g, size in enumerate(exact):
+        found = next((given for given in sizes if given.holds(size)), None)
+        if found is None:
+            raise PlanError(
+                f"topology {g}: {size}, {size.synapses} synapses: none of the given size classes holds it:\n  "
+                + "\n  ".join(f"{given}, {given.synapses} synapses" for given in sizes[:8])
+            )
+        chosen.append(found)
+    return chosen
+
+
+def _stacked(tables: list[dict[str, np.ndarray]]) -> dict[str, jax.Array]:
+    return {name: jnp.asarray(np.stack([table[name] for table in tables])) for name in tables[0]}
+
+
+def _checked(where: str, arrays: Mapping[str, Any], topology: Topology, rule: Rule) -> dict[str, jax.Array]:
+    """One graph's arrays for `pack`, checked; single-state synapses keep channel 0."""
+    n, edges, k = topology.num_neurons, topology.num_synapses, rule.states
+    shapes = {"forward": (edges, k), "backward": (edges, k), "bias": (n, k)}
+    if unknown := [name for name in arrays if name not in (*shapes, "neurons")]:
+        raise ShapeError(f"{where}: {unknown[0]!r} is no array of synapses; allowed: {', '.join(shapes)}, neurons")
+    given = {name: value for name, value in arrays.items() if value is not None}
+    if rule.symmetric and "backward" in given:
+        raise ShapeError(f"{where}: backward: the rule is symmetric, so backward synapses are the forward ones; expected None")
+    if missing := [name for name in ("forward", *([] if rule.symmetric else ["backward"])) if name not in given]:
+        raise ShapeError(f"{where}: {missing[0]}: expected an array of shape [{edges}, {k}]")
+    found: dict[str, jax.Array] = {}
+    for name, shape in shapes.items():
+        if name == "backward" and rule.symmetric:
+            continue
+        value = numbers(name, given.get(name, np.zeros(shape)), str(list(shape)))
+        value = value.astype(found["forward"].dtype if found else jnp.result_type(value.dtype, jnp.float32))
+        allowed = (shape, (shape[0], 1)) if rule.single_state_synapses else (shape,)
+        if value.shape not in allowed:
+            raise ShapeError(f"{where}: {name}: got shape {list(value.shape)}; expected {list(shape)}")
+        found[name] = value[:, :1] if rule.single_state_synapses else value
+    if "neurons" in given:
+        if rule.reset_states:
+            raise ShapeError(f"{where}: neurons: the rule has reset_states: true, so no states are carried over; expected None")
+        value = numbers("neurons", given["neurons"], f"[batch, {n}, {k}]").astype(found["forward"].dtype)
+        if value.ndim != 3 or value.shape[1:] != (n, k):
+            raise ShapeError(f"{where}: neurons: got shape {list(value.shape)}; expected [batch, {n}, {k}]")
+        found["neurons"] = value
+    return found
+
+
+# -- one graph -----------------------------------------------------------------------------------------------------------------
+
+
+def _wiring(rule: Rule, size: SizeClass, tables: dict[str, jax.Array]) -> Wiring:
+    """What the mathematics read of one graph."""
+    wiring = Wiring()
+    wiring.topology, wiring.rule, wiring.kernel_name, wiring.precision = class_plan(size).topology, rule, "dense", None
+    wiring.kernel = DenseKernel.of(size, tables)
+    wiring.plan = wiring.kernel.plan
+    return wiring
+
+
+def _staged(batch: NetworkBatch, genome: AnyGenome, size: SizeClass, tables: dict[str, jax.Array]) -> Any:
+    """The genome; one of layers laid out by the stages of the class, where a neuron's layer is data."""
+    if isinstance(genome, Genome):
+        return genome
+    plan, stages = class_plan(size), []
+    if genome.by == "population":
+        number = {name: i for i, name in enumerate(genome.names)}
+        others = number.get(OTHERS, 0)
+        layers = jnp.asarray([*(number.get(name, others) for name in batch.population_names), others], jnp.int32)
+        layer = layers[tables["population"]]
+    else:
+        layer = jnp.minimum(tables["level"], len(genome.names) - 1)
+    for stage, info in enumerate(plan.stages):
+        if genome.by == "role":
+            one: Any = genome.names.index(info.kind)
+        else:
+            one = 0 if genome.by == "depth" and info.kind == "input" else None
+        if one is not None:
+            stages.append(jax.tree.map(lambda leaf, i=one: leaf[i], genome.genomes))
+        else:
+            mine = layer[plan.offsets[stage] : plan.offsets[stage + 1]]
+            stages.append(jax.tree.map(lambda leaf, mine=mine: jnp.moveaxis(leaf[mine], 0, -1), genome.genomes))
+    return StagedGenome(tuple(stages))
+
+
+def _drawn(rule: Rule, genome: Any, wiring: Wiring, key: jax.Array) -> Synapses:
+    """`Network.init`: a draw's numbers do not depend on how many are drawn after them."""
+    kernel = wiring.kernel
+    tables, size, k = kernel.tables, kernel.size, rule.synapse_channels
+    dtype = jax.tree.leaves(genome)[0].dtype
+    keys = jax.random.split(key, 3)
+
+    def draw(key: jax.Array, at: jax.Array, scale: jax.Array) -> jax.Array:
+        shape = (len(at), k)
+        if rule.initial_distribution == "normal":
+            values = jax.random.normal(key, shape, dtype)
+        else:
+            values = jax.random.uniform(key, shape, dtype, minval=-(3**0.5), maxval=3**0.5)
+        if rule.initial_deviation != "genome":
+            return values * scale.astype(dtype)[at][:, None]
+        if isinstance(genome, Genome):
+            return values * genome.initial_deviation.astype(dtype)
+        each = [
+            jnp.broadcast_to(own.initial_deviation, (info.size,)) for own, info in zip(genome.stages, class_plan(size).stages)
+        ]
+        return values * jnp.concatenate(each).astype(dtype)[at][:, None]
+
+    def given(values: jax.Array) -> jax.Array:
+        known = jnp.isfinite(tables["weight"])
+        return jnp.where(known[:, None], jnp.where(known, tables["weight"], 0).astype(dtype)[:, None], values)
+
+    forward = given(draw(keys[0], tables["receivers"], tables["arriving"]))
+    backward = None if rule.symmetric else given(draw(keys[1], tables["senders"], tables["leaving"]))
+    bias = draw(keys[2], tables["rank"], tables["arriving"])
+    return Synapses(kernel.pack(forward, bias), None if backward is None else kernel.pack(backward, None))
+
+
+# -- every graph ---------------------------------------------------------------------------------------------------------------
+
+
+def _leads(genome: AnyGenome) -> int | None:
+    """Over how many graphs a genome's leaves lead, or None where it is one for all."""
+    matrix = (genome.genomes if isinstance(genome, LayeredGenome) else genome).forward_transform
+    return matrix.shape[0] if matrix.ndim > (3 if isinstance(genome, LayeredGenome) else 2) else None
+
+
+def _each(batch: NetworkBatch, run: Callable[..., Any], genome: AnyGenome, key: Any, synapses: Any, x: Any = None, y: Any = None):
+    """Per size class `run(wiring, genome, key, synapses, x, y)` of its graphs, stacked.
+
+    `synapses`: per class, or None; x and y lead with all graphs.
+    """
+    lead = _leads(genome)
+    if key is not None and not (jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim):
+        key = jax.random.split(key, len(batch))
+    found = []
+    for number, (size, tables) in enumerate(zip(batch.classes, batch.tables, strict=True)):
+        pick = lambda leaf, number=number: leaf if batch.index is None else leaf[batch.index[number]]  # noqa: E731
+        tables = dict(tables)
+        counts = tables.pop("tile_count")
+        own = {
+            "tables": tables,
+            "synapses": None if synapses is None else synapses[number],
+            "genome": None if lead is None else jax.tree.map(pick, genome),
+            "key": None if key is None else pick(key),
+            "x": None if x is None else pick(x)[..., : size.inputs],
+            "y": None if y is None else pick(y)[..., : size.outputs],
+        }
+
+        def member(own: dict[str, Any], count: jax.Array, size: SizeClass = size):
+            tables = own["tables"] | {"tile_count": count}
+            local = _staged(batch, genome if own["genome"] is None else own["genome"], size, tables)
+            return run(_wiring(batch.rule, size, tables), local, own["key"], own["synapses"], own["x"], own["y"])
+
+        if len(counts) == 1:
+            alone = member(*jax.tree.map(lambda leaf: leaf[0], (own, counts)))
+            found.append(jax.tree.map(lambda leaf: leaf[None], alone))
+        elif batch.side_by_side:
+            # The longest decides, and is common to all: a loop over tiles must not ask every graph whether it is done.
+            found.append(jax.vmap(member, in_axes=(0, None))(own, jnp.max(counts, axis=0)))
+        else:
+            found.append(jax.lax.map(lambda both: member(*both), (own, counts)))
+    return found
+
+
+def _in_order(batch: NetworkBatch, arrays: list[jax.Array], axes: tuple[int, ...] = (-1,)) -> jax.Array:
+    """Classes' arrays as one that leads with the graphs in their order; `axes` are padded with zeros to the largest."""
+    largest = {axis: max(a.shape[axis] for a in arrays) for axis in axes}
+    full = []
+    for array in arrays:
+        widths = [(0, 0)] * array.ndim
+        for axis, size in largest.items():
+            widths[axis] = (0, size - array.shape[axis])
+        full.append(jnp.pad(array, widths))
+    together = jnp.concatenate(full) if len(full) > 1 else full[0]
+    return together if batch.order is None else together[batch.order]
+
+
+@jax.jit
+def _jit_init(batch, genome, key):
+    run = lambda wiring, genome, key, *_: _drawn(batch.rule, genome, wiring, key)  # noqa: E731
+    return tuple(_each(batch, run, genome, key, None))
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _jit_pack(rule, size, tables, arrays):
+    def pack(both):
+        tables, arrays = both
+        wiring = _wiring(rule, size, tables)
+        backward = wiring.kernel.pack(arrays["backward"], None) if "backward" in arrays else None
+        neurons = wiring.inside(arrays["neurons"]) if "neurons" in arrays else None
+        return Synapses(wiring.kernel.pack(arrays["forward"], arrays["bias"]), backward, neurons)
+
+    return jax.lax.map(pack, (tables, arrays))
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _jit_unpack(rule, size, tables, synapses):
+    def unpack(both):
+        tables, synapses = both
+        kernel = _wiring(rule, size, tables).kernel
+        forward, bias = kernel.unpack(synapses.forward)
+        backward = forward if synapses.backward is None else kernel.unpack(synapses.backward)[0]
+        bias = bias[: size.neurons]
+        arrays = {"forward": forward, "backward": backward, "bias": bias}
+        if rule.single_state_synapses:
+            arrays = {name: jnp.repeat(value, rule.states, axis=1) for name, value in arrays.items()}
+        return arrays
+
+    return jax.lax.map(unpack, (tables, synapses))
+
+
+@jax.jit
+def _jit_step(batch, genome, synapses, x, y, index, key):
+    def run(wiring, genome, key, synapses, x, y):
+        return learning_step(wiring, genome, synapses, x, y, index, key, False)
+
+    found = _each(batch, run, genome, key, synapses, x, y)
+    return tuple(learned for learned, _ in found), _in_order(batch, [outputs for _, outputs in found])
+
+
+@jax.jit
+def _jit_trace(batch, genome, synapses, x, y, index, key):
+    def run(wiring, genome, key, synapses, x, y):
+        found = learning_step(wiring, genome, synapses, x, y, index, key, True)
+        tables = wiring.kernel.tables
+        real = (jnp.arange(tables["rank"].shape[0]) < tables["count"])[None, :, None]
+        states = {name: jnp.where(real, getattr(found, name), 0) for name in ("forward", "feedback", "backward")}
+        return dataclasses.replace(found, **states)
+
+    found = _each(batch, run, genome, key, synapses, x, y)
+    states = [_in_order(batch, [getattr(t, name) for t in found], (-2,)) for name in ("forward", "feedback", "backward")]
+    return Trace(*states, tuple(t.synapses for t in found), _in_order(batch, [t.outputs for t in found]))
+
+
+@partial(jax.jit, static_argnums=(7,))
+def _jit_unroll(batch: Any, genome: Any, synapses: Any, xs: Any, ys: Any, index: Any, key: Any, checkpoint: bool):
+    def run(wiring, genome, key, synapses, xs, ys):
+        def body(synapses: Any, inputs: Any) -> Any:
+            index, x, y = inputs
+            step_key = None if key is None else jax.random.fold_in(key, index)
+            return learning_step(wiring, genome, synapses, x, y, index, step_key, False)
+
+        body = jax.checkpoint(body) if checkpoint else body
+        return jax.lax.scan(body, with_states(wiring, synapses, xs[0]), (index + jnp.arange(xs.shape[0]), xs, ys))
+
+    found = _each(batch, run, genome, key, synapses, xs, ys)
+    return tuple(learned for learned, _ in found), _in_order(batch, [outputs for _, outputs in found])
+
+
+def _normed(wiring: Wiring, genome: Any, synapses: Synapses) -> Synapses:
+    return frozen_norms(wiring, genome, synapses) if wiring.rule.synapse_normalization == "stored" else synapses
+
+
+@jax.jit
+def _jit_predict(batch, genome, synapses, x, statistics):
+    def run(wiring, genome, key, both, x, y):
+        synapses, frozen = both
+        synapses = _normed(wiring, genome, synapses)
+        states = clamped(wiring, synapses, x)
+        return output_values(wiring, sweep(wiring, genome, synapses.forward, states, FORWARD, frozen=frozen).states)
+
+    both = list(zip(synapses, [None] * len(batch.classes) if statistics is None else statistics, strict=True))
+    return _in_order(batch, _each(batch, run, genome, None, both, x))
+
+
+@jax.jit
+def _jit_statistics(batch, genome, synapses, x):
+    def run(wiring, genome, key, synapses, x, y):
+        synapses = _normed(wiring, genome, synapses)
+        return sweep(wiring, genome, synapses.forward, clamped(wiring, synapses, x), FORWARD).moments
+
+    return tuple(_each(batch, run, genome, None, synapses, x))
