@@ -17,7 +17,7 @@ from neurograph.genome.layers import OTHERS, ROLES
 from neurograph.genome.rule import Rule
 from neurograph.network.batch.dense import DenseKernel
 from neurograph.network.batch.layout import layout
-from neurograph.network.batch.sizes import SizeClass, class_plan, exact_sizes, join, padded
+from neurograph.network.batch.sizes import SizeClass, chunk_of, class_plan, exact_sizes, join, padded
 from neurograph.network.kernels import FORWARD
 from neurograph.network.kernels.allocator import keep_freed_memory
 from neurograph.network.network import find_faults, numbers
@@ -76,7 +76,7 @@ class NetworkBatch:
         self.classes: tuple[SizeClass, ...] = tuple(dict.fromkeys(chosen))
         self.population_names = tuple(sorted({name for t in self.topologies for name in t.population_names}))
         groups = [[g for g, size in enumerate(chosen) if size == own] for own in self.classes]
-        self.tables: tuple[dict[str, jax.Array], ...] = tuple(
+        self.tables: tuple[dict[str, Any], ...] = tuple(
             _stacked([self._layout(self.topologies[g], size) for g in group])
             for size, group in zip(self.classes, groups, strict=True)
         )
@@ -99,7 +99,7 @@ class NetworkBatch:
         if faults:
             raise PlanError("\n".join([*faults[:8], *([f"and {len(faults) - 8} more"] if len(faults) > 8 else [])]))
 
-    def _layout(self, topology: Topology, size: SizeClass) -> dict[str, np.ndarray]:
+    def _layout(self, topology: Topology, size: SizeClass) -> dict[str, Any]:
         tables = layout(topology, size)
         names = np.array([self.population_names.index(name) for name in topology.population_names] + [-1], np.int32)
         return tables | {"population": names[tables["population"]]}
@@ -136,7 +136,7 @@ class NetworkBatch:
         found = []
         for topology, size in zip(self._known(), self.sizes, strict=True):
             exact = exact_sizes(topology)
-            found.append(size.receivers * size.senders / (exact.receivers * exact.senders))
+            found.append(size.numbers / exact.numbers)
         return np.array(found)
 
     def describe(self) -> str:
@@ -144,7 +144,7 @@ class NetworkBatch:
         lines, sizes, padding = [], self.sizes, self.padding
         for size in self.classes:
             mine = [g for g, other in enumerate(sizes) if other == size]
-            filled = np.mean([self._known()[g].num_synapses for g in mine]) / (size.receivers * size.senders)
+            filled = np.mean([self._known()[g].num_synapses for g in mine]) / size.numbers
             lines.append(
                 f"{len(mine)} graph{'s' if len(mine) > 1 else ''}: {size}; {padding[mine].mean():.2f} times the multiply-adds of"
                 f" unpadded rows, {100 * filled:.0f} % of the matrix are synapses"
@@ -347,8 +347,8 @@ def _given(exact: list[SizeClass], sizes: list[SizeClass]) -> list[SizeClass]:
     return chosen
 
 
-def _stacked(tables: list[dict[str, np.ndarray]]) -> dict[str, jax.Array]:
-    return {name: jnp.asarray(np.stack([table[name] for table in tables])) for name in tables[0]}
+def _stacked(tables: list[dict[str, Any]]) -> dict[str, Any]:
+    return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *tables)
 
 
 def _checked(where: str, arrays: Mapping[str, Any], topology: Topology, rule: Rule) -> dict[str, jax.Array]:
@@ -385,7 +385,7 @@ def _checked(where: str, arrays: Mapping[str, Any], topology: Topology, rule: Ru
 # -- one graph -----------------------------------------------------------------------------------------------------------------
 
 
-def _wiring(rule: Rule, size: SizeClass, tables: dict[str, jax.Array]) -> Wiring:
+def _wiring(rule: Rule, size: SizeClass, tables: dict[str, Any]) -> Wiring:
     """What the mathematics read of one graph."""
     wiring = Wiring()
     wiring.topology, wiring.rule, wiring.kernel_name, wiring.precision = class_plan(size).topology, rule, "dense", None
@@ -394,7 +394,7 @@ def _wiring(rule: Rule, size: SizeClass, tables: dict[str, jax.Array]) -> Wiring
     return wiring
 
 
-def _staged(batch: NetworkBatch, genome: AnyGenome, size: SizeClass, tables: dict[str, jax.Array]) -> Any:
+def _staged(batch: NetworkBatch, genome: AnyGenome, size: SizeClass, tables: dict[str, Any]) -> Any:
     """The genome; one of layers laid out by the stages of the class, where a neuron's layer is data."""
     if isinstance(genome, Genome):
         return genome
@@ -471,8 +471,8 @@ def _each(batch: NetworkBatch, run: Callable[..., Any], genome: AnyGenome, key: 
     found = []
     for number, (size, tables) in enumerate(zip(batch.classes, batch.tables, strict=True)):
         pick = lambda leaf, number=number: leaf if batch.index is None else leaf[batch.index[number]]  # noqa: E731
-        tables = dict(tables)
-        counts = tables.pop("tile_count")
+        tables, tiles = dict(tables), tables["tiles"]
+        del tables["tiles"]
         own = {
             "tables": tables,
             "synapses": None if synapses is None else synapses[number],
@@ -482,20 +482,35 @@ def _each(batch: NetworkBatch, run: Callable[..., Any], genome: AnyGenome, key: 
             "y": None if y is None else pick(y)[..., : size.outputs],
         }
 
-        def member(own: dict[str, Any], count: jax.Array, size: SizeClass = size):
-            tables = own["tables"] | {"tile_count": count}
+        def member(own: dict[str, Any], tiles: Any, size: SizeClass = size):
+            tables = own["tables"] | {"tiles": tiles}
             local = _staged(batch, genome if own["genome"] is None else own["genome"], size, tables)
             return run(_wiring(batch.rule, size, tables), local, own["key"], own["synapses"], own["x"], own["y"])
 
-        if len(counts) == 1:
-            alone = member(*jax.tree.map(lambda leaf: leaf[0], (own, counts)))
+        if len(tables["count"]) == 1:
+            alone = member(*jax.tree.map(lambda leaf: leaf[0], (own, tiles)))
             found.append(jax.tree.map(lambda leaf: leaf[None], alone))
         elif batch.side_by_side:
-            # The longest decides, and is common to all: a loop over tiles must not ask every graph whether it is done.
-            found.append(jax.vmap(member, in_axes=(0, None))(own, jnp.max(counts, axis=0)))
+            tiles, axes = _common(tiles)
+            found.append(jax.vmap(member, in_axes=(0, axes))(own, tiles))
         else:
-            found.append(jax.lax.map(lambda both: member(*both), (own, counts)))
+            found.append(jax.lax.map(lambda both: member(*both), (own, tiles)))
     return found
+
+
+def _common(tiles: dict[str, Any]) -> tuple[Any, Any]:
+    """Tables of tiles for graphs that run side by side, and which of them lead with the graphs: how often a loop runs is the same
+    for all. Further tiles of a graph that has fewer are its first row's again, which changes nothing."""
+    shared, axes = {}, {}
+    for band, table in tiles.items():
+        shared[band] = {"count": jnp.max(table["count"])}
+        axes[band] = {"count": None}
+        for name in ("along", "against"):
+            rows = table[name]["start"].shape[1]
+            chunks = jnp.broadcast_to(jnp.array([0, rows // chunk_of(rows)], jnp.int32), (rows, 2))
+            shared[band][name] = {"start": table[name]["start"], "chunks": chunks}
+            axes[band][name] = {"start": 0, "chunks": None}
+    return shared, axes
 
 
 def _in_order(batch: NetworkBatch, arrays: list[jax.Array], axes: tuple[int, ...] = (-1,)) -> jax.Array:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from neurograph.network.batch.sizes import SizeClass, bands
+from neurograph.network.batch.sizes import SizeClass, bands, chunk_of, class_plan, pairs
 from neurograph.topology.graph import Topology
 
 __all__ = ["FIXED", "OWN", "SHARED", "TILE", "layout"]
@@ -17,18 +17,19 @@ OWN, SHARED, FIXED = 1, 2, 3
 TILE = 16
 
 
-def layout(topology: Topology, size: SizeClass) -> dict[str, np.ndarray]:
+def layout(topology: Topology, size: SizeClass) -> dict[str, Any]:
     """Tables of one graph; positions are those of the class: inputs, hidden neurons band by band, outputs.
 
     Returns:
       neurons, rank: [neurons] topology index of every position and its inverse; beyond the graph's own they pair what is left.
       count: [] the graph's own number of neurons.
-      at: [synapses] where a synapse lies in the flat matrix [receivers, senders]; beyond the graph's own, past its end.
+      at: [synapses] where a synapse lies among the numbers of all matrices, one after another; beyond the graph's own, past
+        their end.
       sort: [synapses] 0 (none), OWN, SHARED or FIXED; weight: [synapses] the topology's values, NaN where none.
       senders, receivers: [synapses] positions; arriving, leaving: [neurons] 1 / sqrt(number of synapses), at positions.
-      tiles: [bands, most, 2] first and one past the last row of every tile of an acyclic band; tile_count: [bands].
+      tiles: per acyclic band, see `_tile_tables`.
       bias: [neurons] bool, bias_group [neurons], level, population [neurons], at positions.
-      group: [synapses], members [groups, members] where in the flat matrix, first in topology order first.
+      group: [synapses], members [groups, members] as `at`, first in topology order first.
       bias_members [bias_groups, bias_members] positions.
     """
     n, edges = topology.num_neurons, topology.num_synapses
@@ -39,14 +40,12 @@ def layout(topology: Topology, size: SizeClass) -> dict[str, np.ndarray]:
     rank = np.full(size.neurons, -1)
     rank[topology.inputs] = np.arange(size.inputs)
     rank[topology.outputs] = np.arange(size.outputs) + offsets[-1]
-    most = max([*size.hidden, 1])
-    tiles, tile_count = np.zeros((len(size.hidden), most, 2), np.int32), np.zeros(len(size.hidden), np.int32)
+    tiles: dict[str, dict[str, Any]] = {}
     for band, offset in enumerate(offsets[1:-1]):
         mine = np.flatnonzero(hidden & (hidden_band == band))
-        if len(mine) and size.schedule != "synchronous" and band % 2 == 0:
+        if size.hidden[band] and size.schedule != "synchronous" and band % 2 == 0:
             mine, bounds = _in_tiles(topology, mine)
-            tile_count[band] = len(bounds) - 1
-            tiles[band, : tile_count[band], 0], tiles[band, : tile_count[band], 1] = bounds[:-1], bounds[1:]
+            tiles[str(band)] = _tile_tables(topology, mine, bounds, size.hidden[band])
         rank[mine] = offset + np.arange(len(mine))
     free = np.setdiff1d(np.arange(size.neurons), rank[:n])
     rank[n:] = free
@@ -55,8 +54,9 @@ def layout(topology: Topology, size: SizeClass) -> dict[str, np.ndarray]:
 
     position = rank[:n]
     senders, receivers = position[topology.senders], position[topology.receivers]
-    at = np.full(size.synapses, size.receivers * size.senders)
-    at[:edges] = (receivers - size.inputs) * size.senders + senders
+    beyond = size.numbers
+    at = np.full(size.synapses, beyond)
+    at[:edges] = _places(size, receivers, senders)
     sort = np.zeros(size.synapses, np.int8)
     sort[:edges] = np.where(topology.fixed, FIXED, np.where(topology.group >= 0, SHARED, OWN))
     weight = _filled(size.synapses, topology.weight, np.nan)
@@ -78,12 +78,11 @@ def layout(topology: Topology, size: SizeClass) -> dict[str, np.ndarray]:
         "arriving": np.where(real, 1 / np.sqrt(np.maximum(arriving, 1))[own], 1.0),
         "leaving": np.where(real, 1 / np.sqrt(np.maximum(leaving, 1))[own], 1.0),
         "tiles": tiles,
-        "tile_count": tile_count,
         "bias": real & topology.bias[own],
         "bias_group": np.where(real, _dense(bias_group)[own], -1).astype(np.int32),
         "bias_members": _members(bias_group, position, (size.bias_groups, size.bias_members), size.neurons),
         "group": _filled(size.synapses, _dense(group), -1).astype(np.int32),
-        "members": _members(group, at[:edges], (size.groups, size.members), size.receivers * size.senders),
+        "members": _members(group, at[:edges], (size.groups, size.members), beyond),
         "level": np.where(real, topology.levels[own], 0).astype(np.int32),
         "population": np.where(real, topology.population[own], -1).astype(np.int32),
     }
@@ -107,6 +106,57 @@ def _members(group: np.ndarray, place: np.ndarray, shape: tuple[int, int], beyon
         mine = place[group == number]
         table[row, : len(mine)] = mine
     return table
+
+
+def _places(size: SizeClass, receivers: np.ndarray, senders: np.ndarray) -> np.ndarray:
+    """Where synapses between positions lie among the numbers of all matrices."""
+    plan = class_plan(size)
+    start, first = 0, {}
+    for receiver, sender in pairs(size):
+        first[receiver, sender] = start
+        start += plan.stages[receiver].size * plan.stages[sender].size
+    of, offsets = plan.stage_of, plan.offsets
+    table = np.full((len(plan.stages), len(plan.stages)), -(1 << 40))
+    for pair, begin in first.items():
+        table[pair] = begin
+    width = np.array([stage.size for stage in plan.stages])
+    r, s = of[receivers], of[senders]
+    return table[r, s] + (receivers - offsets[r]) * width[s] + senders - offsets[s]
+
+
+def _tile_tables(topology: Topology, neurons: np.ndarray, bounds: np.ndarray, rows: int) -> dict[str, Any]:
+    """Tables of an acyclic band of so many padded rows, in the order in which a pass visits its tiles.
+
+    Returns:
+      count: [] of tiles.
+      along, against: of a forward and of a backward pass, `start` [rows], the first row of a tile's window of `TILE` rows, and
+        `chunks` [rows, 2], the first and one past the last chunk of senders (backward: of receivers) that those of the window's
+        rows need which are then final.
+    """
+    height, chunk = min(TILE, rows), chunk_of(rows)
+    place = np.full(topology.num_neurons, -1)
+    place[neurons] = np.arange(len(neurons))
+    s, r = place[topology.senders], place[topology.receivers]
+    both = (s >= 0) & (r >= 0)
+    s, r = s[both], r[both]
+    tables: dict[str, Any] = {"count": np.asarray(len(bounds) - 1, np.int32)}
+    first, last = bounds[:-1], bounds[1:]
+    for name, starts, here, there in (
+        ("along", np.minimum(first, rows - height), r, s),
+        ("against", np.maximum(last - height, 0), s, r),
+    ):
+        low, high = np.full(rows, rows), np.zeros(rows, int)
+        np.minimum.at(low, here, there)
+        np.maximum.at(high, here, there + 1)
+        start, chunks = np.zeros(rows, np.int32), np.zeros((rows, 2), np.int32)
+        for tile, at in enumerate(starts):
+            final = slice(at, last[tile]) if name == "along" else slice(first[tile], at + height)
+            number = tile if name == "along" else len(starts) - 1 - tile
+            start[number] = at
+            if high[final].any():
+                chunks[number] = low[final].min() // chunk, -(-high[final].max() // chunk)
+        tables[name] = {"start": start, "chunks": chunks}
+    return tables
 
 
 def _in_tiles(topology: Topology, neurons: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ import numpy as np
 from neurograph.network.plan.model import Phase, Plan, Stage
 from neurograph.topology.graph import Topology
 
-__all__ = ["SizeClass", "bands", "class_plan", "exact_sizes", "join", "padded"]
+__all__ = ["SizeClass", "bands", "chunk_of", "class_plan", "exact_sizes", "join", "padded", "pairs"]
 
 # Numbers of hidden neurons are padded to this, or 1.5 times this, and their doubles.
 SMALLEST = 16
@@ -52,14 +52,10 @@ class SizeClass:
         return self.inputs + sum(self.hidden) + self.outputs
 
     @property
-    def receivers(self) -> int:
-        """Rows of the matrix of synapses: hidden neurons, then outputs."""
-        return sum(self.hidden) + self.outputs
-
-    @property
-    def senders(self) -> int:
-        """Columns of the matrix of synapses: inputs, then hidden neurons, then outputs where they may project."""
-        return self.inputs + sum(self.hidden) + (self.outputs if self.projecting else 0)
+    def numbers(self) -> int:
+        """Padded number of pairs of neurons that might have a synapse: the length of all matrices together."""
+        sizes = [stage.size for stage in class_plan(self).stages]
+        return sum(sizes[receiver] * sizes[sender] for receiver, sender in pairs(self))
 
     def __str__(self) -> str:
         hidden = " + ".join(map(str, self.hidden)) or "0"
@@ -139,7 +135,7 @@ def join(sizes: Sequence[SizeClass]) -> SizeClass:
 def padded(exact: SizeClass) -> SizeClass:
     """The class that graphs of these sizes fall in unless one is given."""
     hidden = tuple(_step(size) for size in exact.hidden)
-    full = (sum(hidden) + exact.outputs) * (exact.inputs + sum(hidden))
+    full = (sum(hidden) + exact.outputs) * exact.neurons + sum(hidden) ** 2
     power = {
         name: _power(getattr(exact, name)) for name in ("synapses", "groups", "members", "bias_groups", "bias_members")
     }
@@ -155,6 +151,24 @@ def _step(size: int) -> int:
 
 def _power(size: int) -> int:
     return 1 << (size - 1).bit_length() if size else 0
+
+
+def chunk_of(rows: int) -> int:
+    """Senders per product of a sweep over an acyclic band, a divisor of its padded size: chunks without synapses are skipped."""
+    return next((chunk for chunk in (64, 48) if rows % chunk == 0), rows)
+
+
+@lru_cache(maxsize=256)
+def pairs(size: SizeClass) -> tuple[tuple[int, int], ...]:
+    """(receiving, sending) stage of the plan, of every matrix of synapses that graphs of a class may have."""
+    plan = class_plan(size)
+    phase, found = plan.phase_of_stage, []
+    for receiver, info in enumerate(plan.stages):
+        for sender, other in enumerate(plan.stages):
+            idle = info.kind == "input" or (other.kind == "output" and not size.projecting)
+            if not idle and phase[sender] <= phase[receiver]:
+                found.append((receiver, sender))
+    return tuple(found)
 
 
 @lru_cache(maxsize=256)
