@@ -181,9 +181,15 @@ def _damping(wiring: Wiring, genome: AnyGenome) -> list[jax.Array] | None:
 
 
 def _ticks(
-    tick: Callable[..., Any], start: list[jax.Array], phase: Phase, known: list[Any], tolerance: float, watch: bool
+    tick: Callable[..., Any],
+    start: list[jax.Array],
+    phase: Phase,
+    known: list[Any],
+    tolerance: float,
+    limit: Any,
+    watch: bool,
 ) -> tuple[list[jax.Array], list[dict[str, Any]], list[Any], list[tuple[jax.Array, jax.Array]]]:
-    """The ticks of a cyclic phase: all of them, or with a tolerance until no state moves by more than that.
+    """The ticks of a cyclic phase: all of them, or no more than a limit, or with a tolerance until no state moves by more.
 
     Returns:
       States and records after the last tick, the moments of every tick (leaves [ticks, ...]), and with `watch` how far the last
@@ -213,8 +219,9 @@ def _ticks(
 
     def body(carry: Any, xs: Any) -> Any:
         index, known = xs
-        if tolerance > 0:
-            carry = jax.lax.cond(carry[3] > tolerance, lambda c: run(c, index, known), lambda c: c, carry)
+        going = [*([carry[3] > tolerance] if tolerance > 0 else []), *([] if limit is None else [index < limit])]
+        if going:
+            carry = jax.lax.cond(jnp.stack(going).all(), lambda c: run(c, index, known), lambda c: c, carry)
         else:
             carry = run(carry, index, known)
         return carry, carry[2]
@@ -361,7 +368,7 @@ def sweep(
                     records.append(record)
                 return out, records
 
-            final, records, used, settled = _ticks(tick, start, phase, known, wiring.topology.tolerance, watch)
+            final, records, used, settled = _ticks(tick, start, phase, known, wiring.topology.tolerance, wiring.tick_limit, watch)
             settling += settled
             for stage, a, record in zip(members, final, records, strict=True):
                 states[stage] = a

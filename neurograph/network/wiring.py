@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from neurograph.genome.layers import AnyGenome, genomes_of_stages
 from neurograph.genome.model import Genome
@@ -47,6 +48,16 @@ class Wiring:
     def state_dtype(self) -> Any:
         """Type of neurons' states; None: that of the synapses."""
         return None if self.precision is None else jnp.dtype(self.precision)
+
+    @property
+    def log_walk_length(self) -> Any:
+        """log D, see `Topology.walk_length`."""
+        return float(np.log(self.topology.walk_length))
+
+    @property
+    def tick_limit(self) -> Any:
+        """How many of the plan's ticks run, where that is data; None: all."""
+        return None
 
     def inside(self, states: jax.Array) -> tuple[jax.Array, ...]:
         """[B, n, k] in topology order to one [k, neurons, B] per stage."""

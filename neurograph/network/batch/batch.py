@@ -11,19 +11,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neurograph.errors import GenomeError, PlanError, ShapeError
+from neurograph.errors import PlanError, ShapeError
 from neurograph.genome import AnyGenome, Genome, LayeredGenome
-from neurograph.genome.layers import OTHERS, ROLES
+from neurograph.genome.layers import OTHERS
 from neurograph.genome.rule import Rule
 from neurograph.network.batch.dense import DenseKernel
-from neurograph.network.batch.layout import layout
+from neurograph.network.batch.layout import FIXED, layout
 from neurograph.network.batch.sizes import SizeClass, chunk_of, class_plan, exact_sizes, join, padded
 from neurograph.network.kernels import FORWARD
 from neurograph.network.kernels.allocator import keep_freed_memory
 from neurograph.network.network import find_faults, numbers
 from neurograph.network.norms import frozen_norms
 from neurograph.network.passes import clamped, output_values, sweep, with_states
-from neurograph.network.state import Synapses, Trace
+from neurograph.network.state import Synapses, Trace, Weights
 from neurograph.network.step import learning_step
 from neurograph.network.wiring import StagedGenome, Wiring
 from neurograph.topology.graph import Topology
@@ -102,7 +102,8 @@ class NetworkBatch:
     def _layout(self, topology: Topology, size: SizeClass) -> dict[str, Any]:
         tables = layout(topology, size)
         names = np.array([self.population_names.index(name) for name in topology.population_names] + [-1], np.int32)
-        return tables | {"population": names[tables["population"]]}
+        walk = np.log(topology.walk_length) if self.rule.update_normalization == "neuron" else 0.0
+        return tables | {"population": names[tables["population"]], "log_walk_length": np.asarray(walk)}
 
     def __repr__(self) -> str:
         return f"NetworkBatch({len(self)} graphs in {len(self.classes)} size classes, states={self.rule.states})"
@@ -167,39 +168,30 @@ class NetworkBatch:
         self._check_genome(genome)
         if not jax.config.jax_threefry_partitionable:  # pyright: ignore[reportAttributeAccessIssue]
             raise PlanError('init: needs jax.config.update("jax_threefry_partitionable", True), which is the default of JAX')
-        return _jit_init(self, genome, key)
+        # Two programs: in one, the compiler would round the product with the deviation otherwise.
+        return _jit_init(self, genome, _jit_draw(self, jax.tree.leaves(genome)[0].dtype, key))
 
     def pack(self, arrays: Sequence[Mapping[str, Any]]) -> PackedBatch:
         """Arrays of every graph in its topology's order to packed synapses.
 
         Args:
           arrays: per graph what `Network.pack` takes by name: `forward`, and where the rule says so `backward`, `bias`,
-            `neurons` (all graphs or none, of one batch size).
+            `neurons` (all graphs or none, of one batch size), `traces`.
 
         Raises:
           ShapeError: a wrong number of graphs, wrong names or shapes, a backward array that the rule does not have (or lacks).
         """
-        topologies, k = self._known(), self.rule.states
+        topologies = self._known()
         if len(arrays) != len(topologies):
             raise ShapeError(f"arrays: got those of {len(arrays)} graphs; expected {len(topologies)}")
+        checked = [_checked(f"graph {g}", a, t, self.rule) for g, (a, t) in enumerate(zip(arrays, topologies, strict=True))]
+        if len(found := {row["neurons"].shape[0] if "neurons" in row else None for row in checked}) > 1:
+            raise ShapeError(f"neurons: got batches of {found}; expected states of every graph, of one batch size, or of none")
         packed = []
         for number, size in enumerate(self.classes):
             mine = range(len(topologies)) if self.index is None else np.asarray(self.index[number])
-            rows = [_checked(f"graph {g}", arrays[g], topologies[g], self.rule) for g in mine]
-            counts = {"forward": size.synapses, "backward": size.synapses, "bias": size.neurons}
-            stacked: dict[str, Any] = {}
-            for name, count in counts.items():
-                if name in rows[0]:
-                    full = [jnp.pad(row[name], ((0, count - len(row[name])), (0, 0))) for row in rows]
-                    stacked[name] = jnp.stack(full)
-            if any("neurons" in row for row in rows):
-                shapes = {row["neurons"].shape[0] if "neurons" in row else None for row in rows}
-                if len(shapes) > 1:
-                    raise ShapeError(f"neurons: got batches of {shapes}; expected states of every graph, of one batch size")
-                pad = lambda a: jnp.pad(a, ((0, 0), (0, size.neurons - a.shape[1]), (0, 0)))  # noqa: E731
-                stacked["neurons"] = jnp.stack([pad(row["neurons"]) for row in rows])
-            packed.append(_jit_pack(self.rule, size, self.tables[number], stacked))
-        del k
+            rows = [_padded_rows(checked[g], size) for g in mine]
+            packed.append(_jit_pack(self.rule, size, self.tables[number], jax.tree.map(lambda *each: jnp.stack(each), *rows)))
         return tuple(packed)
 
     def unpack(self, synapses: PackedBatch) -> list[dict[str, jax.Array]]:
@@ -211,8 +203,8 @@ class NetworkBatch:
         order = range(len(found)) if self.order is None else np.asarray(self.order)
         out = []
         for topology, place in zip(topologies, order, strict=True):
-            lengths = {"bias": topology.num_neurons}
-            out.append({name: value[: lengths.get(name, topology.num_synapses)] for name, value in found[place].items()})
+            length = lambda name, t=topology: t.num_neurons if name.startswith("bias") else t.num_synapses  # noqa: E731
+            out.append({name: value[: length(name)] for name, value in found[place].items()})
         return out
 
     # -- the door --------------------------------------------------------------------------------------------------------------
@@ -240,7 +232,7 @@ class NetworkBatch:
         self, genome: AnyGenome, synapses: PackedBatch, x: Any, y: Any, *, index: Any = 0, key: jax.Array | None = None
     ) -> Trace:
         """The same step, with the states of all neurons after each phase, [G, B, n, k]: n of the largest graph, zero beyond a
-        graph's own. See `Trace`."""
+        graph's own. See `Trace`; `settling` is one list per size class, whose leaves lead with its graphs."""
         x, y = self._check_call(genome, synapses, x, y, key)
         return _jit_trace(self, genome, synapses, x, y, index, key)
 
@@ -324,10 +316,10 @@ class NetworkBatch:
 
 
 def _made_for(exact: list[SizeClass]) -> list[SizeClass]:
-    """The padded class of every graph; graphs that differ in no more than synapses and their sorts share one."""
+    """The padded class of every graph; graphs that differ only in synapses, their sorts and the number of ticks share one."""
     alike: dict[Any, list[SizeClass]] = {}
     rounded = [padded(size) for size in exact]
-    shape = lambda size: (size.inputs, size.outputs, size.hidden, size.schedule, size.ticks)  # noqa: E731
+    shape = lambda s: (s.inputs, s.outputs, s.hidden, s.schedule, s.tolerance, s.damping)  # noqa: E731
     for size in rounded:
         alike.setdefault(shape(size), []).append(size)
     joined = {key: join(sizes) for key, sizes in alike.items()}
@@ -351,52 +343,88 @@ def _stacked(tables: list[dict[str, Any]]) -> dict[str, Any]:
     return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *tables)
 
 
-def _checked(where: str, arrays: Mapping[str, Any], topology: Topology, rule: Rule) -> dict[str, jax.Array]:
-    """One graph's arrays for `pack`, checked; single-state synapses keep channel 0."""
+def _checked(where: str, arrays: Mapping[str, Any], topology: Topology, rule: Rule) -> dict[str, Any]:
+    """One graph's arrays for `pack`, all there that the rule asks for, single-state synapses as one channel."""
     n, edges, k = topology.num_neurons, topology.num_synapses, rule.states
     shapes = {"forward": (edges, k), "backward": (edges, k), "bias": (n, k)}
-    if unknown := [name for name in arrays if name not in (*shapes, "neurons")]:
-        raise ShapeError(f"{where}: {unknown[0]!r} is no array of synapses; allowed: {', '.join(shapes)}, neurons")
     given = {name: value for name, value in arrays.items() if value is not None}
-    if rule.symmetric and "backward" in given:
-        raise ShapeError(f"{where}: backward: the rule is symmetric, so backward synapses are the forward ones; expected None")
+    allowed = (*shapes, "neurons", "traces")
+    if unknown := [name for name in given if name not in allowed]:
+        raise ShapeError(f"{where}: {unknown[0]!r} is no array of synapses; allowed: {', '.join(allowed)}")
+    for name, option, refused in (
+        ("backward", "symmetric: true, so backward synapses are the forward ones", rule.symmetric),
+        ("neurons", "reset_states: true, so no states are carried over", rule.reset_states),
+        ("traces", "synapse_trace: false, so synapses keep no traces", not rule.synapse_trace),
+    ):
+        if refused and name in given:
+            raise ShapeError(f"{where}: {name}: the rule has {option}; expected None")
     if missing := [name for name in ("forward", *([] if rule.symmetric else ["backward"])) if name not in given]:
         raise ShapeError(f"{where}: {missing[0]}: expected an array of shape [{edges}, {k}]")
-    found: dict[str, jax.Array] = {}
-    for name, shape in shapes.items():
-        if name == "backward" and rule.symmetric:
-            continue
-        value = numbers(name, given.get(name, np.zeros(shape)), str(list(shape)))
-        value = value.astype(found["forward"].dtype if found else jnp.result_type(value.dtype, jnp.float32))
-        allowed = (shape, (shape[0], 1)) if rule.single_state_synapses else (shape,)
-        if value.shape not in allowed:
-            raise ShapeError(f"{where}: {name}: got shape {list(value.shape)}; expected {list(shape)}")
-        found[name] = value[:, :1] if rule.single_state_synapses else value
+
+    def edge_arrays(prefix: str, given: Mapping[str, Any], dtype: Any) -> dict[str, jax.Array]:
+        found = {}
+        for name, shape in shapes.items():
+            if name == "backward" and rule.symmetric:
+                continue
+            value = numbers(prefix + name, given.get(name, np.zeros(shape)), str(list(shape)))
+            if value.shape != shape and not (rule.single_state_synapses and value.shape == (shape[0], 1)):
+                raise ShapeError(f"{where}: {prefix}{name}: got shape {list(value.shape)}; expected {list(shape)}")
+            dtype = jnp.result_type(value.dtype, jnp.float32) if dtype is None else dtype
+            found[name] = value.astype(dtype)[:, : rule.synapse_channels]
+        return found
+
+    found: dict[str, Any] = edge_arrays("", given, None)
+    dtype = found["forward"].dtype
+    if rule.synapse_trace:
+        found["traces"] = edge_arrays("traces: ", given.get("traces", {}), dtype)
     if "neurons" in given:
-        if rule.reset_states:
-            raise ShapeError(f"{where}: neurons: the rule has reset_states: true, so no states are carried over; expected None")
-        value = numbers("neurons", given["neurons"], f"[batch, {n}, {k}]").astype(found["forward"].dtype)
+        value = numbers("neurons", given["neurons"], f"[batch, {n}, {k}]").astype(dtype)
         if value.ndim != 3 or value.shape[1:] != (n, k):
             raise ShapeError(f"{where}: neurons: got shape {list(value.shape)}; expected [batch, {n}, {k}]")
         found["neurons"] = value
     return found
 
 
+def _padded_rows(arrays: dict[str, Any], size: SizeClass) -> dict[str, Any]:
+    """`_checked` arrays with as many synapses and neurons as the class has."""
+    found: dict[str, Any] = {}
+    for name, value in arrays.items():
+        if name == "traces":
+            found[name] = _padded_rows(value, size)
+        elif name == "neurons":
+            found[name] = jnp.pad(value, ((0, 0), (0, size.neurons - value.shape[1]), (0, 0)))
+        else:
+            found[name] = jnp.pad(value, ((0, (size.neurons if name == "bias" else size.synapses) - len(value)), (0, 0)))
+    return found
+
+
 # -- one graph -----------------------------------------------------------------------------------------------------------------
 
 
-def _wiring(rule: Rule, size: SizeClass, tables: dict[str, Any]) -> Wiring:
+class _Graph(Wiring):
+    """One graph of a class."""
+
+    @property
+    def log_walk_length(self) -> jax.Array:
+        return self.kernel.tables["log_walk_length"]
+
+    @property
+    def tick_limit(self) -> jax.Array:
+        return self.kernel.tables["ticks"]
+
+
+def _wiring(rule: Rule, size: SizeClass, tables: dict[str, Any]) -> _Graph:
     """What the mathematics read of one graph."""
-    wiring = Wiring()
+    wiring = _Graph()
     wiring.topology, wiring.rule, wiring.kernel_name, wiring.precision = class_plan(size).topology, rule, "dense", None
     wiring.kernel = DenseKernel.of(size, tables)
     wiring.plan = wiring.kernel.plan
     return wiring
 
 
-def _staged(batch: NetworkBatch, genome: AnyGenome, size: SizeClass, tables: dict[str, Any]) -> Any:
+def _staged(batch: NetworkBatch, genome: Any, size: SizeClass, tables: dict[str, Any]) -> Any:
     """The genome; one of layers laid out by the stages of the class, where a neuron's layer is data."""
-    if isinstance(genome, Genome):
+    if not isinstance(genome, LayeredGenome):
         return genome
     plan, stages = class_plan(size), []
     if genome.by == "population":
@@ -419,36 +447,43 @@ def _staged(batch: NetworkBatch, genome: AnyGenome, size: SizeClass, tables: dic
     return StagedGenome(tuple(stages))
 
 
-def _drawn(rule: Rule, genome: Any, wiring: Wiring, key: jax.Array) -> Synapses:
-    """`Network.init`: a draw's numbers do not depend on how many are drawn after them."""
-    kernel = wiring.kernel
-    tables, size, k = kernel.tables, kernel.size, rule.synapse_channels
-    dtype = jax.tree.leaves(genome)[0].dtype
-    keys = jax.random.split(key, 3)
-
-    def draw(key: jax.Array, at: jax.Array, scale: jax.Array) -> jax.Array:
-        shape = (len(at), k)
+def _draws(rule: Rule, size: SizeClass, dtype: Any, key: jax.Array) -> list[jax.Array]:
+    """The numbers that `Network.init` draws, before they are scaled: of a draw, the first do not depend on how many follow."""
+    counts = size.synapses, size.synapses, size.neurons
+    found = []
+    for own, count in zip(jax.random.split(key, 3), counts, strict=True):
+        shape = (count, rule.synapse_channels)
         if rule.initial_distribution == "normal":
-            values = jax.random.normal(key, shape, dtype)
+            found.append(jax.random.normal(own, shape, dtype))
         else:
-            values = jax.random.uniform(key, shape, dtype, minval=-(3**0.5), maxval=3**0.5)
+            found.append(jax.random.uniform(own, shape, dtype, minval=-(3**0.5), maxval=3**0.5))
+    return found
+
+
+def _initial(wiring: Wiring, genome: Any, drawn: list[jax.Array]) -> Synapses:
+    """`Network.init` from its draws."""
+    kernel, rule = wiring.kernel, wiring.rule
+    tables, dtype = kernel.tables, drawn[0].dtype
+
+    def scaled(values: jax.Array, at: jax.Array, scale: jax.Array) -> jax.Array:
         if rule.initial_deviation != "genome":
             return values * scale.astype(dtype)[at][:, None]
         if isinstance(genome, Genome):
             return values * genome.initial_deviation.astype(dtype)
-        each = [
-            jnp.broadcast_to(own.initial_deviation, (info.size,)) for own, info in zip(genome.stages, class_plan(size).stages)
-        ]
+        pairs = zip(genome.stages, wiring.plan.stages, strict=True)
+        each = [jnp.broadcast_to(own.initial_deviation, (info.size,)) for own, info in pairs]
         return values * jnp.concatenate(each).astype(dtype)[at][:, None]
 
     def given(values: jax.Array) -> jax.Array:
         known = jnp.isfinite(tables["weight"])
         return jnp.where(known[:, None], jnp.where(known, tables["weight"], 0).astype(dtype)[:, None], values)
 
-    forward = given(draw(keys[0], tables["receivers"], tables["arriving"]))
-    backward = None if rule.symmetric else given(draw(keys[1], tables["senders"], tables["leaving"]))
-    bias = draw(keys[2], tables["rank"], tables["arriving"])
-    return Synapses(kernel.pack(forward, bias), None if backward is None else kernel.pack(backward, None))
+    forward = given(scaled(drawn[0], tables["receivers"], tables["arriving"]))
+    bias = scaled(drawn[2], tables["rank"], tables["arriving"])
+    backward = None if rule.symmetric else kernel.pack(given(scaled(drawn[1], tables["senders"], tables["leaving"])), None)
+    packed = kernel.pack(forward, bias), backward
+    traces = jax.tree.map(jnp.zeros_like, _directions(*packed)) if rule.synapse_trace else None
+    return Synapses(*packed, None, traces)
 
 
 # -- every graph ---------------------------------------------------------------------------------------------------------------
@@ -460,12 +495,12 @@ def _leads(genome: AnyGenome) -> int | None:
     return matrix.shape[0] if matrix.ndim > (3 if isinstance(genome, LayeredGenome) else 2) else None
 
 
-def _each(batch: NetworkBatch, run: Callable[..., Any], genome: AnyGenome, key: Any, synapses: Any, x: Any = None, y: Any = None):
+def _each(batch: NetworkBatch, run: Callable[..., Any], genome: Any, key: Any, synapses: Any, x: Any = None, y: Any = None):
     """Per size class `run(wiring, genome, key, synapses, x, y)` of its graphs, stacked.
 
     `synapses`: per class, or None; x and y lead with all graphs.
     """
-    lead = _leads(genome)
+    lead = None if genome is None else _leads(genome)
     if key is not None and not (jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim):
         key = jax.random.split(key, len(batch))
     found = []
@@ -526,10 +561,24 @@ def _in_order(batch: NetworkBatch, arrays: list[jax.Array], axes: tuple[int, ...
     return together if batch.order is None else together[batch.order]
 
 
+@partial(jax.jit, static_argnums=(1,))
+def _jit_draw(batch, dtype, key):
+    run = lambda wiring, genome, key, *_: _draws(batch.rule, wiring.kernel.size, dtype, key)  # noqa: E731
+    return _each(batch, run, None, key, None)
+
+
 @jax.jit
-def _jit_init(batch, genome, key):
-    run = lambda wiring, genome, key, *_: _drawn(batch.rule, genome, wiring, key)  # noqa: E731
-    return tuple(_each(batch, run, genome, key, None))
+def _jit_init(batch, genome, drawn):
+    return tuple(_each(batch, lambda wiring, genome, key, drawn, *_: _initial(wiring, genome, drawn), genome, None, drawn))
+
+
+def _packed(kernel: Any, arrays: dict[str, jax.Array]) -> tuple[Weights, Weights | None]:
+    backward = kernel.pack(arrays["backward"], None) if "backward" in arrays else None
+    return kernel.pack(arrays["forward"], arrays["bias"]), backward
+
+
+def _directions(forward: Weights, backward: Weights | None) -> dict[str, Weights]:
+    return {"forward": forward} | ({} if backward is None else {"backward": backward})
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -537,9 +586,9 @@ def _jit_pack(rule, size, tables, arrays):
     def pack(both):
         tables, arrays = both
         wiring = _wiring(rule, size, tables)
-        backward = wiring.kernel.pack(arrays["backward"], None) if "backward" in arrays else None
         neurons = wiring.inside(arrays["neurons"]) if "neurons" in arrays else None
-        return Synapses(wiring.kernel.pack(arrays["forward"], arrays["bias"]), backward, neurons)
+        traces = _directions(*_packed(wiring.kernel, arrays["traces"])) if "traces" in arrays else None
+        return Synapses(*_packed(wiring.kernel, arrays), neurons, traces)
 
     return jax.lax.map(pack, (tables, arrays))
 
@@ -549,13 +598,19 @@ def _jit_unpack(rule, size, tables, synapses):
     def unpack(both):
         tables, synapses = both
         kernel = _wiring(rule, size, tables).kernel
-        forward, bias = kernel.unpack(synapses.forward)
-        backward = forward if synapses.backward is None else kernel.unpack(synapses.backward)[0]
-        bias = bias[: size.neurons]
-        arrays = {"forward": forward, "backward": backward, "bias": bias}
-        if rule.single_state_synapses:
-            arrays = {name: jnp.repeat(value, rule.states, axis=1) for name, value in arrays.items()}
-        return arrays
+
+        def arrays(forward: Weights, backward: Weights | None) -> dict[str, jax.Array]:
+            values, bias = kernel.unpack(forward)
+            return {"forward": values, "backward": values if backward is None else kernel.unpack(backward)[0], "bias": bias}
+
+        found = arrays(synapses.forward, synapses.backward)
+        if synapses.traces is not None:
+            free = (tables["sort"] != FIXED)[:, None]
+            traces = arrays(synapses.traces["forward"], synapses.traces.get("backward"))
+            found |= {f"{name}_trace": value if name == "bias" else value * free for name, value in traces.items()}
+        return {
+            name: jnp.repeat(value, rule.states, axis=1) if rule.single_state_synapses else value for name, value in found.items()
+        }
 
     return jax.lax.map(unpack, (tables, synapses))
 
@@ -580,7 +635,8 @@ def _jit_trace(batch, genome, synapses, x, y, index, key):
 
     found = _each(batch, run, genome, key, synapses, x, y)
     states = [_in_order(batch, [getattr(t, name) for t in found], (-2,)) for name in ("forward", "feedback", "backward")]
-    return Trace(*states, tuple(t.synapses for t in found), _in_order(batch, [t.outputs for t in found]))
+    settling = {name: [t.settling[name] for t in found] for name in ("forward", "backward")}
+    return Trace(*states, tuple(t.synapses for t in found), _in_order(batch, [t.outputs for t in found]), settling)
 
 
 @partial(jax.jit, static_argnums=(7,))

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from neurograph.network.batch.layout import FIXED, OWN, SHARED, TILE
 from neurograph.network.batch.sizes import SizeClass, chunk_of, class_plan, pairs
-from neurograph.network.kernels.base import ALL, BACKWARD, EXTERNAL, INTERNAL, Kernel, Signals, Update, own_matrix
+from neurograph.network.kernels.base import ALL, BACKWARD, EXTERNAL, FINAL, INTERNAL, Kernel, Signals, Update, own_matrix
 from neurograph.network.kernels.bilinear import Multiples, flow, mix_states, product, sum_states, whole
 from neurograph.network.kernels.rows import Ends
 from neurograph.network.plan.model import Plan
@@ -26,8 +26,8 @@ SLICE_COST = 2
 
 @jax.tree_util.register_pytree_node_class
 class DenseKernel(Kernel):
-    """Stored numbers: in `Weights.blocks` one matrix [channels, receivers, senders] per pair of stages, zero where there is no own
-    synapse; one number per group in `Weights.shared`."""
+    """Stored numbers: in `Weights.blocks` one matrix [channels, receivers, senders] per pair of stages, zero where there is no
+    own synapse; one number per group in `Weights.shared`."""
 
     name = "dense"
 
@@ -41,9 +41,7 @@ class DenseKernel(Kernel):
         if not isinstance(self.tables, dict):  # a transformation's stand-in
             return plan
         neurons, offsets = self.tables["neurons"], plan.offsets
-        stages = tuple(
-            _with(stage, neurons=neurons[a:b]) for stage, a, b in zip(plan.stages, offsets, offsets[1:], strict=False)
-        )
+        stages = tuple(_with(stage, neurons=neurons[a:b]) for stage, a, b in zip(plan.stages, offsets, offsets[1:], strict=False))
         return _with(plan, stages=stages, order=neurons, rank=self.tables["rank"])
 
     @classmethod
@@ -159,8 +157,8 @@ class DenseKernel(Kernel):
             here, other = (sender, receiver) if against else (receiver, sender)
             internal = bool(phase[receiver] == phase[sender])
             # The synapses within an acyclic band are its sweep's.
-            swept = internal and not plan.phases[phase[receiver]].cyclic and not square
-            if here != stage or swept or (part != ALL and internal != (part == INTERNAL)):
+            swept = self._swept(receiver, sender) and part != FINAL and not square
+            if here != stage or swept or (part in (INTERNAL, EXTERNAL) and internal != (part == INTERNAL)):
                 continue
             values = self._values(number, weights)
             inflow = _flow(values * values if square else values, signals[other], against)

@@ -29,7 +29,8 @@ class SizeClass:
       synapses: padded number, biases not counted.
       groups, members: padded numbers of groups of shared synapses and of members of one; `bias_groups`, `bias_members` likewise.
       fixed: whether there may be fixed synapses.
-      schedule, ticks: of all its graphs; an acyclic graph is "levels" whatever its own says, unless it says "synchronous".
+      schedule: of all its graphs; an acyclic graph is "levels" whatever its own says, unless it says "synchronous".
+      ticks: the most of any graph; tolerance, damping: of all (see `Topology`).
       projecting: whether outputs may have outgoing synapses (synchronous only).
     """
 
@@ -44,6 +45,8 @@ class SizeClass:
     fixed: bool = False
     schedule: str = "levels"
     ticks: int = 1
+    tolerance: float = 0.0
+    damping: float = 0.0
     projecting: bool = False
 
     @property
@@ -66,14 +69,18 @@ class SizeClass:
         """Whether a graph of these exact sizes fits."""
         if (self.inputs, self.outputs) != (exact.inputs, exact.outputs):
             return False
-        if (exact.schedule, self.schedule) != ("levels", "mixed") and (exact.schedule, exact.ticks) != (self.schedule, self.ticks):
-            return False
+        if (exact.schedule, self.schedule) != ("levels", "mixed"):
+            same = ("schedule", "tolerance", "damping")
+            if any(getattr(exact, name) != getattr(self, name) for name in same):
+                return False
         return join([self, exact]) == self
 
 
 def bands(topology: Topology) -> np.ndarray:
     """[n] band of every neuron, see `SizeClass.hidden`: even where acyclic, odd on cycles."""
     component = np.asarray(topology.components)
+    if topology.tolerance:
+        return _bands_of_phases(topology)
     count = int(component.max(initial=-1)) + 1
     cyclic = np.bincount(component, minlength=count) > 1
     cyclic[component[topology.senders[topology.senders == topology.receivers]]] = True
@@ -90,6 +97,21 @@ def bands(topology: Topology) -> np.ndarray:
         # From a cycle to the acyclic band behind it, from there to the next cycle; from a cycle straight to another: two on.
         band[t] = max(band[t], band[s] + (2 if cyclic[s] and cyclic[t] else 1 if cyclic[s] != cyclic[t] else 0))
     return band[component]
+
+
+def _bands_of_phases(topology: Topology) -> np.ndarray:
+    """The same, with a band for each of the phases that `compile_plan` makes of cycles: all that lie in one settle together."""
+    component = np.asarray(topology.components)
+    cyclic = np.bincount(component)[component] > 1
+    cyclic[topology.senders[topology.senders == topology.receivers]] = True
+    inner = np.ones(topology.num_neurons, bool)
+    inner[topology.inputs] = inner[topology.outputs] = False
+    key = topology.levels * 2 + cyclic
+    band, last = np.zeros(topology.num_neurons, int), 0
+    for phase in np.unique(key[inner]):
+        last = last + 1 if phase % 2 != last % 2 else last + 2 if phase % 2 else last
+        band[key == phase] = last
+    return band
 
 
 def exact_sizes(topology: Topology) -> SizeClass:
@@ -116,18 +138,20 @@ def exact_sizes(topology: Topology) -> SizeClass:
         fixed=bool(topology.fixed.any()),
         schedule="synchronous" if synchronous else "mixed" if cyclic else "levels",
         ticks=topology.ticks if synchronous or cyclic else 1,
+        tolerance=topology.tolerance if synchronous or cyclic else 0.0,
+        damping=topology.damping if synchronous or cyclic else 0.0,
         projecting=bool(outputs[topology.senders].any()),
     )
 
 
 def join(sizes: Sequence[SizeClass]) -> SizeClass:
-    """The smallest class that holds graphs of all these sizes, which agree on inputs, outputs, schedule and ticks."""
+    """The smallest class that holds graphs of all these sizes, which agree on inputs, outputs and what they make of ticks."""
     longest = max(len(size.hidden) for size in sizes)
     hidden = np.max([[*size.hidden, *[0] * (longest - len(size.hidden))] for size in sizes], axis=0)
     most = {
         field.name: max(getattr(size, field.name) for size in sizes)
         for field in dataclasses.fields(SizeClass)
-        if field.name not in ("inputs", "outputs", "hidden", "schedule", "ticks")
+        if field.name not in ("inputs", "outputs", "hidden", "schedule", "tolerance", "damping")
     }
     return dataclasses.replace(sizes[0], hidden=tuple(hidden.tolist()), **most)
 
@@ -136,9 +160,7 @@ def padded(exact: SizeClass) -> SizeClass:
     """The class that graphs of these sizes fall in unless one is given."""
     hidden = tuple(_step(size) for size in exact.hidden)
     full = (sum(hidden) + exact.outputs) * exact.neurons + sum(hidden) ** 2
-    power = {
-        name: _power(getattr(exact, name)) for name in ("synapses", "groups", "members", "bias_groups", "bias_members")
-    }
+    power = {name: _power(getattr(exact, name)) for name in ("synapses", "groups", "members", "bias_groups", "bias_members")}
     power["synapses"] = min(max(power["synapses"], 256), max(full, exact.synapses))
     return dataclasses.replace(exact, hidden=hidden, **power)
 
@@ -210,5 +232,13 @@ def _stand_in(size: SizeClass, neurons: int) -> Topology:
     """A topology of a class's sizes: what is static of its graphs, their inputs and outputs, is the same in all of them."""
     outputs = np.arange(neurons - size.outputs, neurons)
     return Topology(
-        tuple(map(str, range(neurons))), np.zeros(size.outputs, int), outputs, np.arange(size.inputs), outputs, title=str(size)
+        tuple(map(str, range(neurons))),
+        np.zeros(size.outputs, int),
+        outputs,
+        np.arange(size.inputs),
+        outputs,
+        schedule=size.schedule,  # pyright: ignore[reportArgumentType]
+        ticks=size.ticks,
+        tolerance=size.tolerance,
+        damping=size.damping,
     )
