@@ -9,6 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from neurograph.errors import PlanError
 from neurograph.network.plan.model import Phase, Plan, Stage
 from neurograph.topology.graph import Topology
 
@@ -48,6 +49,23 @@ class SizeClass:
     tolerance: float = 0.0
     damping: float = 0.0
     projecting: bool = False
+
+    @classmethod
+    def of(cls, topologies: Sequence[Topology]) -> SizeClass:
+        """A class for graphs such as these: the smallest that holds all, padded.
+
+        Raises:
+          PlanError: they differ in their numbers of inputs or outputs, in the schedule, or in what they make of ticks.
+        """
+        exact = [exact_sizes(topology) for topology in topologies]
+        if any(size.schedule == "mixed" for size in exact):  # acyclic graphs run in the first band of others
+            first = next(size for size in exact if size.schedule == "mixed")
+            same = {"schedule": "mixed", "tolerance": first.tolerance, "damping": first.damping}
+            exact = [dataclasses.replace(size, **same) if size.schedule == "levels" else size for size in exact]
+        for name in ("inputs", "outputs", "schedule", "tolerance", "damping"):
+            if len(found := {getattr(size, name) for size in exact}) != 1:
+                raise PlanError(f"{name}: got {sorted(found) or 'no topology'}; expected the same of all graphs of a size class")
+        return padded(join(exact))
 
     @property
     def neurons(self) -> int:
