@@ -1,5 +1,5 @@
-"""Many small graphs: `python -m benchmarks.graphs` prints JSON. Fresh graphs with compilation, against a `Network` for each; steps in
-steady state; memory. A process of its own, so that nothing is compiled before."""
+"""Many small graphs: `python -m benchmarks.graphs` prints JSON. Fresh graphs with compilation, against a `Network` for each; steps
+in steady state; memory. A process of its own, so that nothing is compiled before."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ def graphs(count: int, seed: int = 0) -> list[Any]:
     """Random acyclic graphs of at most 200 neurons, of two to ten synapses per neuron."""
     random = np.random.default_rng(seed)
     sizes = random.integers(INPUTS + OUTPUTS + 20, 201, count)
-    return [
-        random_dag(int(n), int(n * random.uniform(2, 10)), inputs=INPUTS, outputs=OUTPUTS, seed=seed + i)
-        for i, n in enumerate(sizes)
-    ]
+    drawn = []
+    for number, n in enumerate(sizes.tolist()):
+        synapses = int(n * random.uniform(2, 10))
+        drawn.append(random_dag(n, synapses, inputs=INPUTS, outputs=OUTPUTS, seed=seed + number))
+    return drawn
 
 
 def _rule() -> Any:

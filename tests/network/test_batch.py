@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import jax
 import jax.numpy as jnp
@@ -195,9 +196,10 @@ def test_meta_gradients(side_by_side, cyclic, x64):
         part, (own, synaptic, inputs) = run(genome, synapses, xs[g], ys[g, ..., : outputs[g]])
         total, expected = total + part, jax.tree.map(jnp.add, expected, own)
         assert relative(by_inputs[g], inputs) < 1e-9
-        for name, leaf in network.unpack(synaptic).items():
+        largest = max(float(jnp.max(jnp.abs(leaf))) for leaf in jax.tree.leaves(synaptic))
+        for name, leaf in network.unpack(synaptic).items():  # fixed synapses come back as values, not as derivatives
             free = 1 if name.startswith("bias") else ~graph.fixed[:, None]
-            assert relative(by_synapses[g][name] * free, leaf * free) < 1e-9, name
+            assert np.max(np.abs(by_synapses[g][name] * free - leaf * free)) < 1e-9 * largest, name
     assert relative(value, total) < 1e-10
     for field in dataclasses.fields(ng.Genome):
         one, other = getattr(by_genome, field.name), getattr(expected, field.name)
@@ -206,8 +208,7 @@ def test_meta_gradients(side_by_side, cyclic, x64):
 
 def test_a_graph_does_not_depend_on_its_company():
     """Bit for bit, whatever other graphs of its class run beside it, and in whatever order."""
-    graphs = [graph for s in range(60) if len((graph := random_topology(s, min_outputs=2)).inputs) == 3][:5]
-    graphs = [graph for graph in graphs if len(graph.outputs) == len(graphs[0].outputs)]
+    graphs = [graph for s in range(90) if len((graph := random_topology(s)).inputs) == 3 and len(graph.outputs) == 2][:3]
     size, genome = ng.SizeClass.of(graphs), random_genome(2, 1)
     xs, ys = ends(graphs, steps=3)
     keys = jax.random.split(jax.random.key(0), len(graphs))
@@ -227,7 +228,7 @@ def test_a_graph_does_not_depend_on_its_company():
 
 def test_two_hundred_graphs_compile_once():
     """One after another, and as arguments of a function of one's own."""
-    graphs = [graph for s in range(2000) if len((graph := random_topology(s)).inputs) == 3 and len(graph.outputs) == 2][:200]
+    graphs = [graph for s in range(4000) if len((graph := random_topology(s)).inputs) == 3 and len(graph.outputs) == 2][:200]
     assert len(graphs) == 200
     size, genome = ng.SizeClass.of(graphs), random_genome(2, 1)
     xs, ys = ends(graphs[:1], steps=2)
@@ -320,8 +321,7 @@ def test_lowers_for_a_gpu(side_by_side):
 
     for run in (loss, jax.grad(loss)):
         lowered = jax.jit(run).trace(genome, batch).lower(lowering_platforms=("cuda",))
-        text = lowered.as_text()
-        assert "custom_call" not in text.replace("@Sharding", "") or "neurograph" not in text
+        assert not set(re.findall(r"custom_call @(\w+)", lowered.as_text())) - {"cu_threefry2x32_ffi", "Sharding"}
 
 
 def test_what_cannot_run_is_refused_by_name():
