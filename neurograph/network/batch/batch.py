@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Self
@@ -74,7 +75,6 @@ class NetworkBatch:
         self.side_by_side = jax.default_backend() != "cpu" if side_by_side is None else side_by_side
         chosen = _made_for(exact) if sizes is None else _given(exact, [sizes] if isinstance(sizes, SizeClass) else list(sizes))
         self.classes: tuple[SizeClass, ...] = tuple(dict.fromkeys(chosen))
-        self.population_names = tuple(sorted({name for t in self.topologies for name in t.population_names}))
         groups = [[g for g, size in enumerate(chosen) if size == own] for own in self.classes]
         self.tables: tuple[dict[str, Any], ...] = tuple(
             _stacked([self._layout(self.topologies[g], size) for g in group])
@@ -101,7 +101,7 @@ class NetworkBatch:
 
     def _layout(self, topology: Topology, size: SizeClass) -> dict[str, Any]:
         tables = layout(topology, size)
-        names = np.array([self.population_names.index(name) for name in topology.population_names] + [-1], np.int32)
+        names = np.array([*map(_name_number, topology.population_names), 0], np.int32)
         walk = np.log(topology.walk_length) if self.rule.update_normalization == "neuron" else 0.0
         return tables | {"population": names[tables["population"]], "log_walk_length": np.asarray(walk)}
 
@@ -113,12 +113,12 @@ class NetworkBatch:
         return sum(len(tables["count"]) for tables in self.tables)
 
     def tree_flatten(self):
-        return (self.tables, self.index, self.order), (self.rule, self.classes, self.side_by_side, self.population_names)
+        return (self.tables, self.index, self.order), (self.rule, self.classes, self.side_by_side)
 
     @classmethod
     def tree_unflatten(cls, aux: Any, children: Any) -> Self:
         batch = object.__new__(cls)
-        batch.rule, batch.classes, batch.side_by_side, batch.population_names = aux
+        batch.rule, batch.classes, batch.side_by_side = aux
         batch.tables, batch.index, batch.order = children
         batch.topologies, batch._fitting = None, set()
         return batch
@@ -339,6 +339,11 @@ def _given(exact: list[SizeClass], sizes: list[SizeClass]) -> list[SizeClass]:
     return chosen
 
 
+def _name_number(name: str) -> int:
+    """A population's name as a number, so that names are data as well; 0 is no population."""
+    return int(np.uint32(zlib.crc32(name.encode())).astype(np.int32))
+
+
 def _stacked(tables: list[dict[str, Any]]) -> dict[str, Any]:
     return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *tables)
 
@@ -422,16 +427,15 @@ def _wiring(rule: Rule, size: SizeClass, tables: dict[str, Any]) -> _Graph:
     return wiring
 
 
-def _staged(batch: NetworkBatch, genome: Any, size: SizeClass, tables: dict[str, Any]) -> Any:
+def _staged(genome: Any, size: SizeClass, tables: dict[str, Any]) -> Any:
     """The genome; one of layers laid out by the stages of the class, where a neuron's layer is data."""
     if not isinstance(genome, LayeredGenome):
         return genome
     plan, stages = class_plan(size), []
     if genome.by == "population":
-        number = {name: i for i, name in enumerate(genome.names)}
-        others = number.get(OTHERS, 0)
-        layers = jnp.asarray([*(number.get(name, others) for name in batch.population_names), others], jnp.int32)
-        layer = layers[tables["population"]]
+        layer = jnp.full_like(tables["population"], genome.names.index(OTHERS) if OTHERS in genome.names else 0)
+        for number, name in enumerate(genome.names):
+            layer = jnp.where(tables["population"] == _name_number(name), number, layer)
     else:
         layer = jnp.minimum(tables["level"], len(genome.names) - 1)
     for stage, info in enumerate(plan.stages):
@@ -519,7 +523,7 @@ def _each(batch: NetworkBatch, run: Callable[..., Any], genome: Any, key: Any, s
 
         def member(own: dict[str, Any], tiles: Any, size: SizeClass = size):
             tables = own["tables"] | {"tiles": tiles}
-            local = _staged(batch, genome if own["genome"] is None else own["genome"], size, tables)
+            local = _staged(genome if own["genome"] is None else own["genome"], size, tables)
             return run(_wiring(batch.rule, size, tables), local, own["key"], own["synapses"], own["x"], own["y"])
 
         if len(tables["count"]) == 1:
