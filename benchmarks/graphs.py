@@ -1,5 +1,5 @@
-"""Many small graphs: `python -m benchmarks.graphs` prints JSON. Fresh graphs with compilation, against a `Network` for each; steps
-in steady state; memory. A process of its own, so that nothing is compiled before."""
+"""Many small graphs: `python -m benchmarks.graphs` prints JSON. Fresh graphs with compilation, against a `Network` for each;
+steps in steady state; memory. A process of its own, so that nothing is compiled before."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def graphs(count: int, seed: int = 0) -> list[Any]:
 def _rule() -> Any:
     import neurograph as ng
 
-    return ng.backprop_genome(normalization="batch")
+    return ng.backprop_genome(1e-3, normalization="batch")
 
 
 def _arrays(count: int, dtype: Any = np.float32) -> tuple[Any, Any]:
@@ -80,7 +80,7 @@ def fresh(count: int, chunk: int) -> dict[str, Any]:
     return out
 
 
-def steady(seconds: float) -> dict[str, Any]:
+def steady(seconds: float, names: tuple[str, ...] = ()) -> dict[str, Any]:
     """A step in steady state on every shipped graph of at most 300 neurons, alone in its batch, beside `Network`'s auto."""
     import jax
     import jax.numpy as jnp
@@ -90,7 +90,7 @@ def steady(seconds: float) -> dict[str, Any]:
     genome, rule = _rule()
     found = {}
     for path in sorted((Path(__file__).parents[1] / "topologies").iterdir()):
-        if path.suffix not in {".yaml", ".json", ".csv", ".graphml"}:
+        if path.suffix not in {".yaml", ".json", ".csv", ".graphml"} or (names and path.stem not in names):
             continue
         topology = ng.load_topology(path)
         if topology.num_neurons > SMALL or len(topology.outputs) < 2:
@@ -108,6 +108,8 @@ def steady(seconds: float) -> dict[str, Any]:
             "auto": lambda: jax.block_until_ready(network.unroll(genome, one, x[0], y[0])),  # noqa: B023
             "batch": lambda: jax.block_until_ready(batch.unroll(genome, many, x, y)),  # noqa: B023
         }
+        for run in runs.values():
+            run()  # compiles
         times = interleave(runs, seconds=seconds, most=50)
         row = {name: times[name]["cpu ms"] / STEPS for name in runs}
         found[path.name] = row | {"ratio": row["batch"] / row["auto"], "padding": float(batch.padding[0])}
