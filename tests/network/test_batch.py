@@ -16,7 +16,7 @@ from random_graphs import random_synapses, random_topology, small
 from random_rules import random_genome, rules
 
 import neurograph as ng
-from neurograph.network.batch import batch as batching
+from neurograph.network.batch import programs
 from neurograph.network.batch.sizes import exact_sizes
 
 FEW = settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
@@ -233,7 +233,7 @@ def test_two_hundred_graphs_compile_once():
     assert len(graphs) == 200
     size, genome = ng.SizeClass.of(graphs), random_genome(2, 1)
     xs, ys = ends(graphs[:1], steps=2)
-    counters = batching._jit_init, batching._jit_unroll
+    counters = programs.first_synapses, programs.unrolls
     before = [counter._cache_size() for counter in counters]
     traced, found = [], []
 

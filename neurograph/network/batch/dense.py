@@ -248,7 +248,7 @@ class Band:
     def height(self) -> int:
         return min(TILE, self.rows)
 
-    def visit(self, tables: Any, against: bool, tile: Callable[[jax.Array, jax.Array, jax.Array, Any], Any], carry: Any) -> Any:
+    def visit(self, tables: Any, against: bool, tile: Callable[..., Any], carry: Any) -> Any:
         """`tile(first row, first chunk, end of chunks, carry)` of one after another, in the order of a pass."""
         table = tables["against" if against else "along"]
 
