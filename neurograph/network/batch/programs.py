@@ -39,6 +39,8 @@ __all__ = [
     "unrolls",
 ]
 
+STATES = ("forward", "feedback", "backward")
+
 
 def name_number(name: str) -> int:
     """A population's name as a number, so that names are data as well; 0 is no population."""
@@ -273,13 +275,14 @@ def traces(batch, genome, synapses, x, y, index, key):
         found = learning_step(wiring, genome, synapses, x, y, index, key, True)
         tables = wiring.kernel.tables
         real = (jnp.arange(tables["rank"].shape[0]) < tables["count"])[None, :, None]
-        states = {name: jnp.where(real, getattr(found, name), 0) for name in ("forward", "feedback", "backward")}
+        states = {name: jnp.where(real, getattr(found, name), 0) for name in STATES}
         return dataclasses.replace(found, **states)
 
     found = _each(batch, run, genome, key, synapses, x, y)
-    states = [_in_order(batch, [getattr(t, name) for t in found], (-2,)) for name in ("forward", "feedback", "backward")]
+    forward, feedback, backward = (_in_order(batch, [getattr(t, name) for t in found], (-2,)) for name in STATES)
     settling = {name: [t.settling[name] for t in found] for name in ("forward", "backward")}
-    return Trace(*states, tuple(t.synapses for t in found), _in_order(batch, [t.outputs for t in found]), settling)
+    outputs = _in_order(batch, [t.outputs for t in found])
+    return Trace(forward, feedback, backward, tuple(t.synapses for t in found), outputs, settling)  # pyright: ignore[reportArgumentType]
 
 
 @partial(jax.jit, static_argnums=(7,))
