@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,8 @@ from neurograph.network.batch.sizes import exact_sizes
 
 FEW = settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 MANY = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+FOLDER = Path(__file__).parents[2] / "topologies"
+SHIPPED = sorted(path for path in FOLDER.iterdir() if path.suffix in {".yaml", ".json", ".graphml", ".csv"})
 STATES = ("forward", "feedback", "backward")
 TOLERANCE = 1e-10
 
@@ -352,3 +355,17 @@ def test_what_cannot_run_is_refused_by_name():
             batch.pack([arrays])
     with pytest.raises(ng.PlanError, match="not at hand inside a transformed function"):
         jax.jit(lambda batch: batch.unpack(synapses))(batch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_shipped_topologies(path, x64):
+    """A step of descent on everything that is not too large to be one matrix."""
+    graph = ng.load_topology(path)
+    if graph.num_neurons > 500 or len(graph.outputs) < 2:
+        pytest.skip("larger than a class of this test, or too few outputs for softmax")
+    if graph.outputs_may_project:
+        with pytest.raises(ng.PlanError, match="outputs have outgoing synapses"):
+            ng.NetworkBatch([graph], DESCENT)
+        return
+    compare([graph], DESCENT, 1, number=1, sizes=None)
