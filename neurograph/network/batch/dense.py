@@ -168,7 +168,8 @@ class DenseKernel(Kernel):
     def correlate(self, at_senders: Signals, at_receivers: Signals, known: dict[int, jax.Array] | None = None) -> Weights:
         matrices = []
         for receiver, sender in pairs(self.size):
-            pre, post = at_senders[sender], whole(at_receivers[receiver])
+            pre: Any = at_senders[sender]
+            post: Any = whole(at_receivers[receiver])  # pyright: ignore[reportArgumentType]  # all are there
             if self._swept(receiver, sender):
                 matrices.append(product(*self._band(receiver), whole(pre), post))
             elif isinstance(pre, Multiples):
