@@ -55,7 +55,9 @@ _NAMES: dict[str, tuple[str, ...]] = {
     ),
     "network": (
         "Network",
+        "NetworkBatch",
         "Plan",
+        "SizeClass",
         "Synapses",
         "Trace",
         "Weights",

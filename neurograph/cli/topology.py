@@ -1,4 +1,4 @@
-"""`neurograph topology check | show | draw | convert | list`."""
+"""`neurograph topology check | show | draw | convert | sample | list`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from typing import Any
 
 import click
 
+from neurograph.documents import Source, parse_yaml
 from neurograph.errors import NeurographError, SpecError, TopologyError
 from neurograph.topology import BUILDERS, FORMATS, Limits, Topology, load_topology, save_topology
+from neurograph.topology.language.families import FAMILIES, RandomTopologies
 from neurograph.topology.shipped import shipped_folder
 from neurograph.topology.summary import summarize
 
@@ -245,6 +247,92 @@ def convert(file: str, target: str, force: bool, load: Callable[[str], Topology]
     if again != t:
         raise TopologyError(f"{target}: does not read back as it was written; please report this.")
     print(f"{target}: {t.num_neurons:,} neurons, {t.num_synapses:,} synapses, digest {t.digest[:16]}")
+
+
+@topology.command()
+@click.argument("families", nargs=-1)
+@click.option("--spec", metavar="FILE", help="A YAML list of families with ranges of their own, instead of names.")
+@click.option("--inputs", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--outputs", type=click.IntRange(1), default=10, show_default=True)
+@click.option("--count", type=click.IntRange(1), default=8, show_default=True, help="How many graphs.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Graph i of a seed is always the same.")
+@click.option("-o", "--output", "folder", metavar="FOLDER", help="Save them here.")
+@click.option(
+    "--format", "ending", type=click.Choice([name.lstrip(".") for name in FORMATS]), default="graphml", show_default=True
+)
+@click.option("--draw", "pictures", is_flag=True, help="Also draw them, as .svg beside the files.")
+@click.option("--list", "listing", is_flag=True, help="The families and their ranges, instead of graphs.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def sample(
+    families: tuple[str, ...],
+    spec: str | None,
+    inputs: int,
+    outputs: int,
+    count: int,
+    seed: int,
+    folder: str | None,
+    ending: str,
+    pictures: bool,
+    listing: bool,
+    as_json: bool,
+) -> None:
+    """Draw random graphs of FAMILIES (default: all), list them, and with -o save them.
+
+    \b
+    neurograph topology sample layered small_world --count 4
+    neurograph topology sample --spec families.yaml --seed 7 -o graphs --draw
+    neurograph topology sample --list
+    """
+    if listing:
+        _list_families(as_json)
+        return
+    if families and spec:
+        raise click.UsageError("FAMILIES and --spec: give one of them.")
+    if pictures and folder is None:
+        raise click.UsageError("--draw needs -o FOLDER.")
+    source, chosen = Source(), list(families) or None
+    if spec:
+        if not Path(spec).is_file():
+            raise TopologyError(f"{spec}: there is no such file.")
+        node = parse_yaml(Path(spec).read_text(encoding="utf-8"), spec)
+        source, chosen = Source(spec, node), node.plain()
+    drawn = RandomTopologies(chosen, inputs=inputs, outputs=outputs, source=source)
+    rows = []
+    for number in range(count):
+        t = drawn.draw(seed, number)
+        name = f"{t.title}_{seed}_{number}"
+        size = {"neurons": t.num_neurons, "synapses": t.num_synapses, "levels": t.depth + 1}
+        rows.append({"graph": name, "family": t.title, **size, "schedule": t.schedule, "ticks": t.ticks, "digest": t.digest})
+        if folder is None:
+            continue
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        save_topology(t, Path(folder) / f"{name}.{ending}")
+        if pictures:
+            from neurograph.report.figures.topology import draw_topology
+
+            draw_topology(t, Path(folder) / f"{name}.svg")
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    print(f"{'graph':24}{'neurons':>9}{'synapses':>10}{'levels':>8}  schedule")
+    for row in rows:
+        ticks = "" if row["schedule"] == "levels" else f" x {row['ticks']}"
+        print(f"{row['graph']:24}{row['neurons']:>9,}{row['synapses']:>10,}{row['levels']:>8,}  {row['schedule']}{ticks}")
+
+
+def _list_families(as_json: bool) -> None:
+    families = []
+    for name, family in FAMILIES.items():
+        keys = {key: info for key, info in family.model_fields.items() if key != "family"}
+        about = {key: {"default": info.default, "about": info.description or ""} for key, info in keys.items()}
+        families.append({"family": name, "about": (family.__doc__ or "").strip().splitlines()[0], "keys": about})
+    if as_json:
+        print(json.dumps(families, indent=2))
+        return
+    for family in families:
+        print(f"{family['family']}: {family['about']}")
+        for key, about in family["keys"].items():
+            print(f"    {key:14}{about['about']} (default {json.dumps(about['default'])})")
 
 
 @topology.command("list")

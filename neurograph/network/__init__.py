@@ -9,6 +9,8 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "network": ("Network",),
+        "batch.batch": ("NetworkBatch",),
+        "batch.sizes": ("SizeClass",),
         "state": ("Synapses", "Trace", "Weights"),
         "memory": ("predicted_bytes",),
         "widen": ("extend_synapses",),

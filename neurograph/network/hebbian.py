@@ -11,7 +11,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from neurograph.genome import AnyGenome, Genome
 from neurograph.genome.rule import Rule
@@ -155,7 +154,7 @@ def _sizes(wiring: Wiring, local: list[Genome], delta: Weights, twin: str, error
         return [one * gate(getattr(own, name)).astype(dtype) for one, own in zip(ones, local, strict=True)]
 
     size = None if error is None else jnp.log(error.astype(dtype))
-    depth = float(np.log(wiring.topology.walk_length))
+    depth = wiring.log_walk_length
     common = [
         jnp.exp((0.0 if size is None else b * size) - d * depth)
         for b, d in zip(rows("error_power"), rows("depth_power"), strict=True)

@@ -31,7 +31,7 @@ from neurograph.network.walk import Moments
 from neurograph.network.wiring import Wiring
 from neurograph.topology.graph import Topology
 
-__all__ = ["Network"]
+__all__ = ["Network", "find_faults", "numbers"]
 
 UNSETTLED = 0.1  # a last tick that moves a state by more has not settled
 PRECISIONS = ("float32", "float64", "bfloat16", "float16")
@@ -74,32 +74,13 @@ class Network(Wiring):
 
     def __init__(self, topology: Topology, rule: Rule, kernel: str = "auto", *, precision: str | None = None):
         self.topology, self.rule, self.precision = topology, rule, precision
-        self._check()
+        if faults := find_faults(topology, rule, precision):
+            raise PlanError("\n".join(faults))
         if jax.default_backend() == "cpu":
             keep_freed_memory()
         self.kernel_name = kernel
         self.kernel = make_kernel(topology, kernel)
         self.plan = self.kernel.plan
-
-    def _check(self) -> None:
-        topology, rule = self.topology, self.rule
-        faults = []
-        if self.precision not in (None, *PRECISIONS):
-            faults.append(f"precision: got {self.precision!r}; allowed: {', '.join(PRECISIONS)}, or None for the synapses' type")
-        elif self.precision == "float64" and not jax.config.jax_enable_x64:  # pyright: ignore[reportAttributeAccessIssue]
-            faults.append('precision: float64 needs 64-bit types: jax.config.update("jax_enable_x64", True) first')
-        if rule.feedback == "softmax_cross_entropy" and len(topology.outputs) < 2:
-            faults.append("feedback: softmax_cross_entropy needs at least two outputs; the topology has one (use mse or labels)")
-        if rule.synapse_normalization == "stored":
-            shared = {"synapses": topology.group[~topology.fixed], "biases": topology.bias_group}
-            for what, group in shared.items():
-                if count := len(np.unique(group[group >= 0])):
-                    faults.append(
-                        "synapse_normalization: stored gives every receiving neuron its own length, which the topology's shared "
-                        f"{what} ({count} group{'s' if count > 1 else ''}) cannot have; use in_pass"
-                    )
-        if faults:
-            raise PlanError("\n".join(faults))
 
     def __repr__(self) -> str:
         t = self.topology
@@ -187,7 +168,7 @@ class Network(Wiring):
         if neurons is not None:
             if self.rule.reset_states:
                 raise ShapeError("neurons: the rule has reset_states: true, so no states are carried over; expected None")
-            neurons = _numbers("neurons", neurons, f"[batch, {n}, {k}]").astype(forward.dtype)
+            neurons = numbers("neurons", neurons, f"[batch, {n}, {k}]").astype(forward.dtype)
             if neurons.ndim != 3 or neurons.shape[1:] != (n, k):
                 raise ShapeError(f"neurons: got shape {list(neurons.shape)}; expected [batch, {n}, {k}]")
             neurons = self.inside(neurons)
@@ -196,7 +177,7 @@ class Network(Wiring):
         return self._with_traces(Synapses(_jit_pack(self.kernel, forward, bias), twin, neurons), traces)
 
     def _as_edges(self, name: str, value: Any, shape: tuple[int, int]) -> jax.Array:
-        value = _numbers(name, value, str(list(shape)))
+        value = numbers(name, value, str(list(shape)))
         if not jnp.issubdtype(value.dtype, jnp.floating):
             value = value.astype(jnp.result_type(float))
         allowed = (shape, (shape[0], 1)) if self.rule.single_state_synapses else (shape,)
@@ -235,7 +216,7 @@ class Network(Wiring):
         for name, (value, width, what) in widths.items():
             if value is None:
                 continue
-            value = _numbers(name, value, f"[{lead_text}batch, {width}]")
+            value = numbers(name, value, f"[{lead_text}batch, {width}]")
             if value.ndim != 2 + lead or value.shape[-1] != width:
                 raise ShapeError(f"{name}: got shape {list(value.shape)}; expected [{lead_text}batch, {width}] ({width} {what})")
             if not value.shape[-2]:
@@ -370,7 +351,27 @@ class Network(Wiring):
             raise ShapeError("key: the rule has noise, so every step needs a PRNG key; expected key=...")
 
 
-def _numbers(name: str, value: Any, shape: str) -> jax.Array:
+def find_faults(topology: Topology, rule: Rule, precision: str | None) -> list[str]:
+    """What keeps a topology from running under a rule, one line each."""
+    faults = []
+    if precision not in (None, *PRECISIONS):
+        faults.append(f"precision: got {precision!r}; allowed: {', '.join(PRECISIONS)}, or None for the synapses' type")
+    elif precision == "float64" and not jax.config.jax_enable_x64:  # pyright: ignore[reportAttributeAccessIssue]
+        faults.append('precision: float64 needs 64-bit types: jax.config.update("jax_enable_x64", True) first')
+    if rule.feedback == "softmax_cross_entropy" and len(topology.outputs) < 2:
+        faults.append("feedback: softmax_cross_entropy needs at least two outputs; the topology has one (use mse or labels)")
+    if rule.synapse_normalization == "stored":
+        shared = {"synapses": topology.group[~topology.fixed], "biases": topology.bias_group}
+        for what, group in shared.items():
+            if count := len(np.unique(group[group >= 0])):
+                faults.append(
+                    "synapse_normalization: stored gives every receiving neuron its own length, which the topology's shared "
+                    f"{what} ({count} group{'s' if count > 1 else ''}) cannot have; use in_pass"
+                )
+    return faults
+
+
+def numbers(name: str, value: Any, shape: str) -> jax.Array:
     """Anything that is an array of real numbers, or a ShapeError that names the argument."""
     if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.floating):
         return value  # the usual case, in a loop over small steps

@@ -270,7 +270,9 @@ def with_states(wiring: Wiring, synapses: Synapses, x: jax.Array) -> Synapses:
 def output_values(wiring: Wiring, states: States) -> jax.Array:
     """State 0 of the outputs, [B, n_out], in the topology's order of outputs."""
     stages = [s for s, info in enumerate(wiring.plan.stages) if info.kind == "output"]
-    order = np.concatenate([wiring.plan.stages[s].neurons for s in stages])
-    place = places(order, wiring.topology.outputs)
-    outputs = jnp.concatenate([states[s][0] for s in stages], axis=0)[place].T
+    outputs = jnp.concatenate([states[s][0] for s in stages], axis=0)
+    if len(stages) > 1:  # one stage has them in the topology's order
+        order = np.concatenate([wiring.plan.stages[s].neurons for s in stages])
+        outputs = outputs[places(order, wiring.topology.outputs)]
+    outputs = outputs.T
     return outputs if wiring.state_dtype is None else outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32))

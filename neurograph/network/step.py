@@ -37,9 +37,9 @@ def _feedback(wiring: Wiring, passed: Pass, y: jax.Array) -> tuple[States, jax.A
     """
     rule, plan, states = wiring.rule, wiring.plan, list(passed.states)
     stages = [s for s, info in enumerate(plan.stages) if info.kind == "output"]
-    order = np.concatenate([plan.stages[s].neurons for s in stages])
-    columns = places(wiring.topology.outputs, order)
-    y = y.astype(states[stages[0]].dtype).T[columns]
+    y = y.astype(states[stages[0]].dtype).T
+    if len(stages) > 1:  # one stage has them in the topology's order
+        y = y[places(wiring.topology.outputs, np.concatenate([plan.stages[s].neurons for s in stages]))]
     h = jnp.concatenate([states[s][0] for s in stages], axis=0)
     error = h - y
     if rule.feedback != "labels":

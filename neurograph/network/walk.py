@@ -157,7 +157,10 @@ class Walk:
                 records.append(record)
             return out, records
 
-        final, records, used, settled = _ticks(tick, start, phase, known, self.wiring.topology.tolerance, self.watch)
+        wiring = self.wiring
+        final, records, used, settled = _ticks(
+            tick, start, phase, known, wiring.topology.tolerance, wiring.tick_limit, self.watch
+        )
         self.found.settling += settled
         for stage, a, record in zip(members, final, records, strict=True):
             self._note(stage, a, record)
@@ -169,9 +172,9 @@ def _full(z: jax.Array | None, a: jax.Array) -> jax.Array:
 
 
 def _ticks(
-    tick: Callable[..., Any], start: list[jax.Array], phase: Phase, known: list[Any], tolerance: float, watch: bool
+    tick: Callable[..., Any], start: list[jax.Array], phase: Phase, known: list[Any], tolerance: float, limit: Any, watch: bool
 ) -> tuple[list[jax.Array], list[dict[str, Any]], list[Any], list[tuple[jax.Array, jax.Array]]]:
-    """The ticks of a cyclic phase: all of them, or with a tolerance until no state moves by more than that.
+    """The ticks of a cyclic phase: all of them, or no more than a limit, or with a tolerance until no state moves by more.
 
     Returns:
       States and records after the last tick, the moments of every tick (leaves [ticks, ...]), and with `watch` how far the last
@@ -193,7 +196,8 @@ def _ticks(
         if tolerance > 0:
             moved = distance(out, current)
         elif watch:  # the last tick alone is looked at
-            moved = jax.lax.cond(index == phase.ticks - 1, distance, lambda *_: far, out, current)
+            last = (phase.ticks if limit is None else jnp.minimum(limit, phase.ticks)) - 1
+            moved = jax.lax.cond(index == last, distance, lambda *_: far, out, current)
         made, used = [{**record} for record in made], []
         for record in made:
             used.append(record.pop("moments", None))
@@ -201,8 +205,9 @@ def _ticks(
 
     def body(carry: Any, xs: Any) -> Any:
         index, known = xs
-        if tolerance > 0:
-            carry = jax.lax.cond(carry[3] > tolerance, lambda c: run(c, index, known), lambda c: c, carry)
+        going = [*([carry[3] > tolerance] if tolerance > 0 else []), *([] if limit is None else [index < limit])]
+        if going:
+            carry = jax.lax.cond(jnp.stack(going).all(), lambda c: run(c, index, known), lambda c: c, carry)
         else:
             carry = run(carry, index, known)
         return carry, carry[2]

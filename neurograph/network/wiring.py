@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from neurograph.genome.layers import AnyGenome, genomes_of_stages
 from neurograph.genome.model import Genome
@@ -15,7 +17,7 @@ from neurograph.network.kernels.base import Kernel
 from neurograph.network.plan.model import Plan
 from neurograph.topology.graph import Topology
 
-__all__ = ["States", "Wiring", "cast", "gate", "genomes_at_stages"]
+__all__ = ["StagedGenome", "States", "Wiring", "cast", "gate", "genomes_at_stages"]
 
 States = list[Any]  # one [states, neurons, batch] per stage
 
@@ -47,6 +49,16 @@ class Wiring:
         """Type of neurons' states; None: that of the synapses."""
         return None if self.precision is None else jnp.dtype(self.precision)
 
+    @property
+    def log_walk_length(self) -> Any:
+        """log D, see `Topology.walk_length`."""
+        return float(np.log(self.topology.walk_length))
+
+    @property
+    def tick_limit(self) -> Any:
+        """How many of the plan's ticks run, where that is data; None: all."""
+        return None
+
     def inside(self, states: jax.Array) -> tuple[jax.Array, ...]:
         """[B, n, k] in topology order to one [k, neurons, B] per stage."""
         return tuple(states[:, stage.neurons].transpose(2, 1, 0) for stage in self.plan.stages)
@@ -74,8 +86,18 @@ def gate(value: jax.Array) -> jax.Array:
     return value if value.ndim == 0 else value[None, :, None]
 
 
-def genomes_at_stages(wiring: Wiring, genome: AnyGenome) -> list[Genome]:
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class StagedGenome:
+    """Genomes laid out by stages already, as `genomes_at_stages` returns them: where a neuron's layer is data."""
+
+    stages: tuple[Genome, ...]
+
+
+def genomes_at_stages(wiring: Wiring, genome: AnyGenome | StagedGenome) -> list[Genome]:
     """The genome of every stage's neurons (see `genomes_of_stages`)."""
+    if isinstance(genome, StagedGenome):
+        return list(genome.stages)
     return genomes_of_stages(genome, wiring.topology, [stage.neurons for stage in wiring.plan.stages])
 
 

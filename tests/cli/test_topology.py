@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from strategies import topologies
 
 from neurograph.cli.topology import topology as command
-from neurograph.errors import TopologyError
+from neurograph.errors import SpecError, TopologyError
 from neurograph.report.figures.layout import neuron_positions, population_layout
 from neurograph.report.figures.topology import draw_topology
 from neurograph.topology import FORMATS, build_topology, load_topology
@@ -195,3 +195,25 @@ def test_anything_small_can_be_drawn(topology, detail):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # letters that the font lacks
         draw_topology(topology, detail=detail).savefig(io.BytesIO(), format="svg")
+
+
+def test_sample_draws_lists_and_saves(tmp_path):
+    """Graphs of a seed are the same whether listed or saved, and a file of families has its faults by line."""
+    rows = json.loads(call("sample", "layered", "small_world", "--count", "3", "--seed", "4", "--json").stdout)
+    call("sample", "layered", "small_world", "--count", "3", "--seed", "4", "-o", str(tmp_path / "out"), "--draw")
+    for row in rows:
+        assert load_topology(tmp_path / "out" / f"{row['graph']}.graphml").digest == row["digest"]
+        assert (tmp_path / "out" / f"{row['graph']}.svg").exists()
+    assert {row["family"] for row in rows} <= {"layered", "small_world"}
+    assert "small_world: A ring whose neighbours talk both ways" in call("sample", "--list").output
+    spec = tmp_path / "families.yaml"
+    spec.write_text("- {family: layered, depth: 2, width: 5}\n")
+    few = json.loads(call("sample", "--spec", str(spec), "--inputs", "3", "--outputs", "2", "--count", "1", "--json").stdout)
+    assert few[0]["neurons"] == 15
+    spec.write_text("- layered\n- {family: layered, widht: 5}\n")
+    with pytest.raises(
+        SpecError, match=r"families.yaml:2:\d+ at \[1\].widht: unknown key 'widht' of family layered; did you mean"
+    ):
+        call("sample", "--spec", str(spec))
+    assert "give one of them" in call("sample", "layered", "--spec", str(spec), code=2).output
+    assert "--draw needs -o FOLDER" in call("sample", "--draw", code=2).output

@@ -1,0 +1,325 @@
+"""The programs of a `NetworkBatch`: what `Network` computes, for every graph of every size class."""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from neurograph.genome import AnyGenome, Genome, LayeredGenome
+from neurograph.genome.layers import OTHERS
+from neurograph.genome.rule import Rule
+from neurograph.network.batch.dense import DenseKernel
+from neurograph.network.batch.layout import FIXED
+from neurograph.network.batch.sizes import SizeClass, chunk_of, class_plan
+from neurograph.network.kernels import FORWARD
+from neurograph.network.norms import frozen_norms
+from neurograph.network.passes import clamped, output_values, sweep, with_states
+from neurograph.network.state import Synapses, Trace, Weights
+from neurograph.network.step import learning_step
+from neurograph.network.wiring import StagedGenome, Wiring
+
+__all__ = [
+    "draws",
+    "first_synapses",
+    "leads",
+    "name_number",
+    "packed",
+    "predictions",
+    "statistics",
+    "steps",
+    "traces",
+    "unpacked",
+    "unrolls",
+]
+
+STATES = ("forward", "feedback", "backward")
+
+
+def name_number(name: str) -> int:
+    """A population's name as a number, so that names are data as well; 0 is no population."""
+    return int(np.uint32(zlib.crc32(name.encode())).astype(np.int32))
+
+
+class _Graph(Wiring):
+    """One graph of a class."""
+
+    @property
+    def log_walk_length(self) -> jax.Array:
+        return self.kernel.tables["log_walk_length"]
+
+    @property
+    def tick_limit(self) -> jax.Array:
+        return self.kernel.tables["ticks"]
+
+
+def _wiring(rule: Rule, size: SizeClass, tables: dict[str, Any]) -> _Graph:
+    """What the mathematics read of one graph."""
+    wiring = _Graph()
+    wiring.topology, wiring.rule, wiring.kernel_name, wiring.precision = class_plan(size).topology, rule, "dense", None
+    wiring.kernel = DenseKernel.of(size, tables)
+    wiring.plan = wiring.kernel.plan
+    return wiring
+
+
+def _staged(genome: Any, size: SizeClass, tables: dict[str, Any]) -> Any:
+    """The genome; one of layers laid out by the stages of the class, where a neuron's layer is data."""
+    if not isinstance(genome, LayeredGenome):
+        return genome
+    plan, stages = class_plan(size), []
+    if genome.by == "population":
+        layer = jnp.full_like(tables["population"], genome.names.index(OTHERS) if OTHERS in genome.names else 0)
+        for number, name in enumerate(genome.names):
+            layer = jnp.where(tables["population"] == name_number(name), number, layer)
+    else:
+        layer = jnp.minimum(tables["level"], len(genome.names) - 1)
+    for stage, info in enumerate(plan.stages):
+        if genome.by == "role":
+            one: Any = genome.names.index(info.kind)
+        else:
+            one = 0 if genome.by == "depth" and info.kind == "input" else None
+        if one is not None:
+            stages.append(jax.tree.map(lambda leaf, i=one: leaf[i], genome.genomes))
+        else:
+            mine = layer[plan.offsets[stage] : plan.offsets[stage + 1]]
+            stages.append(jax.tree.map(lambda leaf, mine=mine: jnp.moveaxis(leaf[mine], 0, -1), genome.genomes))
+    return StagedGenome(tuple(stages))
+
+
+def _draws(rule: Rule, size: SizeClass, dtype: Any, key: jax.Array) -> list[jax.Array]:
+    """The numbers that `Network.init` draws, before they are scaled: of a draw, the first do not depend on how many follow."""
+    counts = size.synapses, size.synapses, size.neurons
+    found = []
+    for own, count in zip(jax.random.split(key, 3), counts, strict=True):
+        shape = (count, rule.synapse_channels)
+        if rule.initial_distribution == "normal":
+            found.append(jax.random.normal(own, shape, dtype))
+        else:
+            found.append(jax.random.uniform(own, shape, dtype, minval=-(3**0.5), maxval=3**0.5))
+    return found
+
+
+def _initial(wiring: Wiring, genome: Any, drawn: list[jax.Array]) -> Synapses:
+    """`Network.init` from its draws."""
+    kernel, rule = wiring.kernel, wiring.rule
+    tables, dtype = kernel.tables, drawn[0].dtype
+
+    def scaled(values: jax.Array, at: jax.Array, scale: jax.Array) -> jax.Array:
+        if rule.initial_deviation != "genome":
+            return values * scale.astype(dtype)[at][:, None]
+        if isinstance(genome, Genome):
+            return values * genome.initial_deviation.astype(dtype)
+        pairs = zip(genome.stages, wiring.plan.stages, strict=True)
+        each = [jnp.broadcast_to(own.initial_deviation, (info.size,)) for own, info in pairs]
+        return values * jnp.concatenate(each).astype(dtype)[at][:, None]
+
+    def given(values: jax.Array) -> jax.Array:
+        known = jnp.isfinite(tables["weight"])
+        return jnp.where(known[:, None], jnp.where(known, tables["weight"], 0).astype(dtype)[:, None], values)
+
+    forward = given(scaled(drawn[0], tables["receivers"], tables["arriving"]))
+    bias = scaled(drawn[2], tables["rank"], tables["arriving"])
+    backward = None if rule.symmetric else kernel.pack(given(scaled(drawn[1], tables["senders"], tables["leaving"])), None)
+    both = kernel.pack(forward, bias), backward
+    memory = jax.tree.map(jnp.zeros_like, _directions(*both)) if rule.synapse_trace else None
+    return Synapses(*both, None, memory)
+
+
+# -- every graph ---------------------------------------------------------------------------------------------------------------
+
+
+def leads(genome: AnyGenome) -> int | None:
+    """Over how many graphs a genome's leaves lead, or None where it is one for all."""
+    matrix = (genome.genomes if isinstance(genome, LayeredGenome) else genome).forward_transform
+    return matrix.shape[0] if matrix.ndim > (3 if isinstance(genome, LayeredGenome) else 2) else None
+
+
+def _each(batch: Any, run: Callable[..., Any], genome: Any, key: Any, synapses: Any, x: Any = None, y: Any = None) -> list[Any]:
+    """Per size class `run(wiring, genome, key, synapses, x, y)` of its graphs, stacked.
+
+    `synapses`: per class, or None; x and y lead with all graphs.
+    """
+    lead = None if genome is None else leads(genome)
+    if key is not None and not (jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim):
+        key = jax.random.split(key, len(batch))
+    found = []
+    for number, (size, tables) in enumerate(zip(batch.classes, batch.tables, strict=True)):
+        pick = lambda leaf, number=number: leaf if batch.index is None else leaf[batch.index[number]]  # noqa: E731
+        tables, tiles = dict(tables), tables["tiles"]
+        del tables["tiles"]
+        own = {
+            "tables": tables,
+            "synapses": None if synapses is None else synapses[number],
+            "genome": None if lead is None else jax.tree.map(pick, genome),
+            "key": None if key is None else pick(key),
+            "x": None if x is None else pick(x)[..., : size.inputs],
+            "y": None if y is None else pick(y)[..., : size.outputs],
+        }
+
+        def member(own: dict[str, Any], tiles: Any, size: SizeClass = size):
+            tables = own["tables"] | {"tiles": tiles}
+            local = _staged(genome if own["genome"] is None else own["genome"], size, tables)
+            return run(_wiring(batch.rule, size, tables), local, own["key"], own["synapses"], own["x"], own["y"])
+
+        if len(tables["count"]) == 1:
+            alone = member(*jax.tree.map(lambda leaf: leaf[0], (own, tiles)))
+            found.append(jax.tree.map(lambda leaf: leaf[None], alone))
+        elif batch.side_by_side:
+            tiles, axes = _common(tiles)
+            found.append(jax.vmap(member, in_axes=(0, axes))(own, tiles))
+        else:
+            found.append(jax.lax.map(lambda both: member(*both), (own, tiles)))
+    return found
+
+
+def _common(tiles: dict[str, Any]) -> tuple[Any, Any]:
+    """Tables of tiles for graphs that run side by side, and which of them lead with the graphs: how often a loop runs is the same
+    for all. Further tiles of a graph that has fewer are its first row's again, which changes nothing."""
+    shared, axes = {}, {}
+    for band, table in tiles.items():
+        shared[band] = {"count": jnp.max(table["count"])}
+        axes[band] = {"count": None}
+        for name in ("along", "against"):
+            rows = table[name]["start"].shape[1]
+            chunks = jnp.broadcast_to(jnp.array([0, rows // chunk_of(rows)], jnp.int32), (rows, 2))
+            shared[band][name] = {"start": table[name]["start"], "chunks": chunks}
+            axes[band][name] = {"start": 0, "chunks": None}
+    return shared, axes
+
+
+def _in_order(batch: Any, arrays: list[jax.Array], axes: tuple[int, ...] = (-1,)) -> jax.Array:
+    """Classes' arrays as one that leads with the graphs in their order; `axes` are padded with zeros to the largest."""
+    largest = {axis: max(a.shape[axis] for a in arrays) for axis in axes}
+    full = []
+    for array in arrays:
+        widths = [(0, 0)] * array.ndim
+        for axis, size in largest.items():
+            widths[axis] = (0, size - array.shape[axis])
+        full.append(jnp.pad(array, widths))
+    together = jnp.concatenate(full) if len(full) > 1 else full[0]
+    return together if batch.order is None else together[batch.order]
+
+
+@partial(jax.jit, static_argnums=(1,))
+def draws(batch, dtype, key):
+    run = lambda wiring, genome, key, *_: _draws(batch.rule, wiring.kernel.size, dtype, key)  # noqa: E731
+    return _each(batch, run, None, key, None)
+
+
+@jax.jit
+def first_synapses(batch, genome, drawn):
+    return tuple(_each(batch, lambda wiring, genome, key, drawn, *_: _initial(wiring, genome, drawn), genome, None, drawn))
+
+
+def _packed(kernel: Any, arrays: dict[str, jax.Array]) -> tuple[Weights, Weights | None]:
+    backward = kernel.pack(arrays["backward"], None) if "backward" in arrays else None
+    return kernel.pack(arrays["forward"], arrays["bias"]), backward
+
+
+def _directions(forward: Weights, backward: Weights | None) -> dict[str, Weights]:
+    return {"forward": forward} | ({} if backward is None else {"backward": backward})
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def packed(rule, size, tables, arrays):
+    def pack(both):
+        tables, arrays = both
+        wiring = _wiring(rule, size, tables)
+        neurons = wiring.inside(arrays["neurons"]) if "neurons" in arrays else None
+        traces = _directions(*_packed(wiring.kernel, arrays["traces"])) if "traces" in arrays else None
+        return Synapses(*_packed(wiring.kernel, arrays), neurons, traces)
+
+    return jax.lax.map(pack, (tables, arrays))
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def unpacked(rule, size, tables, synapses):
+    def unpack(both):
+        tables, synapses = both
+        kernel = _wiring(rule, size, tables).kernel
+
+        def arrays(forward: Weights, backward: Weights | None) -> dict[str, jax.Array]:
+            values, bias = kernel.unpack(forward)
+            return {"forward": values, "backward": values if backward is None else kernel.unpack(backward)[0], "bias": bias}
+
+        found = arrays(synapses.forward, synapses.backward)
+        if synapses.traces is not None:
+            free = (tables["sort"] != FIXED)[:, None]
+            traces = arrays(synapses.traces["forward"], synapses.traces.get("backward"))
+            found |= {f"{name}_trace": value if name == "bias" else value * free for name, value in traces.items()}
+        return {
+            name: jnp.repeat(value, rule.states, axis=1) if rule.single_state_synapses else value for name, value in found.items()
+        }
+
+    return jax.lax.map(unpack, (tables, synapses))
+
+
+@jax.jit
+def steps(batch, genome, synapses, x, y, index, key):
+    def run(wiring, genome, key, synapses, x, y):
+        return learning_step(wiring, genome, synapses, x, y, index, key, False)
+
+    found = _each(batch, run, genome, key, synapses, x, y)
+    return tuple(learned for learned, _ in found), _in_order(batch, [outputs for _, outputs in found])
+
+
+@jax.jit
+def traces(batch, genome, synapses, x, y, index, key):
+    def run(wiring, genome, key, synapses, x, y):
+        found = learning_step(wiring, genome, synapses, x, y, index, key, True)
+        tables = wiring.kernel.tables
+        real = (jnp.arange(tables["rank"].shape[0]) < tables["count"])[None, :, None]
+        states = {name: jnp.where(real, getattr(found, name), 0) for name in STATES}
+        return dataclasses.replace(found, **states)
+
+    found = _each(batch, run, genome, key, synapses, x, y)
+    forward, feedback, backward = (_in_order(batch, [getattr(t, name) for t in found], (-2,)) for name in STATES)
+    settling = {name: [t.settling[name] for t in found] for name in ("forward", "backward")}
+    outputs = _in_order(batch, [t.outputs for t in found])
+    return Trace(forward, feedback, backward, tuple(t.synapses for t in found), outputs, settling)  # pyright: ignore[reportArgumentType]
+
+
+@partial(jax.jit, static_argnums=(7,))
+def unrolls(batch: Any, genome: Any, synapses: Any, xs: Any, ys: Any, index: Any, key: Any, checkpoint: bool):
+    def run(wiring, genome, key, synapses, xs, ys):
+        def body(synapses: Any, inputs: Any) -> Any:
+            index, x, y = inputs
+            step_key = None if key is None else jax.random.fold_in(key, index)
+            return learning_step(wiring, genome, synapses, x, y, index, step_key, False)
+
+        body = jax.checkpoint(body) if checkpoint else body
+        return jax.lax.scan(body, with_states(wiring, synapses, xs[0]), (index + jnp.arange(xs.shape[0]), xs, ys))
+
+    found = _each(batch, run, genome, key, synapses, xs, ys)
+    return tuple(learned for learned, _ in found), _in_order(batch, [outputs for _, outputs in found])
+
+
+def _normed(wiring: Wiring, genome: Any, synapses: Synapses) -> Synapses:
+    return frozen_norms(wiring, genome, synapses) if wiring.rule.synapse_normalization == "stored" else synapses
+
+
+@jax.jit
+def predictions(batch, genome, synapses, x, statistics):
+    def run(wiring, genome, key, both, x, y):
+        synapses, frozen = both
+        synapses = _normed(wiring, genome, synapses)
+        states = clamped(wiring, synapses, x)
+        return output_values(wiring, sweep(wiring, genome, synapses.forward, states, FORWARD, frozen=frozen).states)
+
+    both = list(zip(synapses, [None] * len(batch.classes) if statistics is None else statistics, strict=True))
+    return _in_order(batch, _each(batch, run, genome, None, both, x))
+
+
+@jax.jit
+def statistics(batch, genome, synapses, x):
+    def run(wiring, genome, key, synapses, x, y):
+        synapses = _normed(wiring, genome, synapses)
+        return sweep(wiring, genome, synapses.forward, clamped(wiring, synapses, x), FORWARD).moments
+
+    return tuple(_each(batch, run, genome, None, synapses, x))
