@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = [
     "ExperimentError",
@@ -35,6 +36,25 @@ __all__ = [
 ]
 
 
+MOST_LINES, LONGEST_LINE, MOST_CHARACTERS = 40, 600, 4000  # of a message
+
+
+def screenful(text: str) -> str:
+    """Returns a message that fits on a screen: long lines lose their middle, many lines their end, and it says so."""
+    if len(text) <= LONGEST_LINE and text.count("\n") < MOST_LINES:
+        return text
+    lines, kept, size = text.split("\n"), [], 0
+    for number, line in enumerate(lines):
+        if len(line) > LONGEST_LINE:
+            line = f"{line[: LONGEST_LINE - 200]} ... {line[-150:]}"
+        size += len(line) + 1
+        if number == MOST_LINES - 1 < len(lines) - 1 or size > MOST_CHARACTERS:
+            kept.append(f"... and {len(lines) - number:,} more lines.")
+            break
+        kept.append(line)
+    return "\n".join(kept)
+
+
 class NeurographError(Exception):
     """Base of all errors raised on purpose; its text is fit to show to a user as it is.
 
@@ -46,6 +66,9 @@ class NeurographError(Exception):
       ...     print(type(error).__name__)
       RuleError
     """
+
+    def __init__(self, *args: Any):
+        super().__init__(*(screenful(part) if isinstance(part, str) else part for part in args))
 
 
 class TopologyError(NeurographError, ValueError):
@@ -158,7 +181,10 @@ class MissingExtraError(NeurographError, ImportError):
 
     def __init__(self, package: str, extra: str, purpose: str):
         super().__init__(f"{purpose} needs {package}, which is not installed: pip install 'neurograph[{extra}]'")
-        self.package, self.extra = package, extra
+        self.package, self.extra, self.purpose = package, extra, purpose
+
+    def __reduce__(self) -> tuple[Any, ...]:  # an exception is pickled by its text alone, unless it says otherwise
+        return type(self), (self.package, self.extra, self.purpose)
 
 
 @dataclass(frozen=True)
@@ -195,3 +221,6 @@ class SpecError(TopologyError):
     def __init__(self, faults: Sequence[Fault]):
         self.faults = tuple(faults)
         super().__init__("\n".join(str(fault) for fault in self.faults))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.faults,)

@@ -17,6 +17,8 @@ from neurograph.tasks.base import SPLITS
 __all__ = ["NORMALIZATIONS", "Classes", "array_task", "carve", "select_classes", "stable_order"]
 
 Classes = Sequence[int | str] | str | None
+Parts = dict[str, tuple[np.ndarray, np.ndarray]]
+"""Split -> its rows and the numbers of their classes."""
 
 NORMALIZATIONS: dict[str, str] = {
     "standard": "one mean and deviation over all inputs of the training split become 0 and 1",
@@ -147,7 +149,7 @@ def _sum_of_squares(train: np.ndarray, axis: int | None) -> Any:
 
 def array_task(
     name: str,
-    parts: dict[str, tuple[np.ndarray, np.ndarray]],
+    parts: Parts,
     class_names: Sequence[str],
     *,
     classes: Classes = None,
@@ -180,64 +182,70 @@ def array_task(
         parts = {split: _subset(rows, lookup[labels]) for split, (rows, labels) in parts.items()}
     names = tuple(class_names[index] for index in chosen)
     if not own_classes or ways is None:
-        present = set(np.unique(parts["train"][1]).tolist())
-        for split, (_, labels) in parts.items():
-            missing = [names[label] for label in np.unique(labels).tolist() if label not in present]
-            if missing:
-                raise TaskError(f"{split} split has rows of {', '.join(missing[:8])}, of which the training split has none.")
-        absent = [names[label] for label in range(len(names)) if label not in present]
-        if absent and classes is not None:
-            raise TaskError(f"classes: the training split has no rows of {', '.join(absent[:8])}.")
-        if absent:  # Numbers that the set declares but does not use, such as EMNIST's letter 0.
-            lookup = np.full(len(names), -1)
-            lookup[sorted(present)] = np.arange(len(present))
-            parts = {split: (rows, lookup[labels]) for split, (rows, labels) in parts.items()}
-            names = tuple(names[label] for label in sorted(present))
-        if len(names) < 2:
-            raise TaskError(f"all rows are of one class, {', '.join(names) or 'none'}; a classification task needs at least 2.")
+        parts, names = _in_training(parts, names, classes)
     scale, shift = _affine(parts["train"][0], normalize, limits)
     if not (np.isfinite(np.float32(scale)).all() and np.isfinite(np.float32(shift)).all()):
         raise TaskError(f"normalize: {normalize!r} would divide by a deviation or range that is too small for float32.")
-    pools: list[tuple[int, int]] = []
-    starts: list[np.ndarray] = []
-    counts: list[np.ndarray] = []
-    extents, rows_of, labels_of, row = [], [], [], 0
-    for split in SPLITS:
-        rows, labels = parts.get(split, (parts["train"][0][:0], np.zeros(0, np.int64)))
-        if ways is not None:
-            order = np.argsort(labels, kind="stable")
-            rows, labels = rows[order], labels[order]
-            _, first, number = np.unique(labels, return_index=True, return_counts=True)
-            _check_pool(split, names, labels, number, ways)
-            pools.append((sum(map(len, starts)), len(number)))
-            starts.append(first + row)
-            counts.append(number)
-        extents.append((row, len(rows)))
-        rows_of.append(rows)
-        labels_of.append(labels)
-        row += len(rows)
+    empty = parts["train"][0][:0], np.zeros(0, np.int64)
+    splits = [parts.get(split, empty) for split in SPLITS]
+    if ways is not None:
+        splits = [(rows[order], labels[order]) for rows, labels in splits for order in [np.argsort(labels, kind="stable")]]
+    sizes = [len(rows) for rows, _ in splits]
+    firsts = [sum(sizes[:i]) for i in range(len(sizes))]
     common: dict[str, Any] = {
         "name": name,
-        "num_inputs": math.prod(rows_of[0].shape[1:]),
+        "num_inputs": math.prod(empty[0].shape[1:]),
         "image_shape": image_shape,
-        "data": jnp.asarray(np.concatenate(rows_of)),
-        "labels": jnp.asarray(np.concatenate(labels_of), jnp.int32),
+        "data": jnp.asarray(np.concatenate([rows for rows, _ in splits])),
+        "labels": jnp.asarray(np.concatenate([labels for _, labels in splits]), jnp.int32),
         "scale": jnp.asarray(scale, jnp.float32),
         "shift": jnp.asarray(shift, jnp.float32),
-        "extents": tuple(extents),
+        "extents": tuple(zip(firsts, sizes)),
     }
     if ways is None:
         return ArrayTask(num_outputs=len(names), num_classes=len(names), class_names=names, **common)
-    filled = {tuple(np.unique(labels)) for labels in labels_of if len(labels)}
-    return WaysTask(
-        num_outputs=ways,
-        num_classes=ways,
-        starts=jnp.asarray(np.concatenate(starts), jnp.int32),
-        counts=jnp.asarray(np.concatenate(counts), jnp.int32),
-        pools=tuple(pools),
-        shared=len(filled) == 1,
-        **common,
-    )
+    pools = _pools([labels for _, labels in splits], firsts, names, ways)
+    return WaysTask(num_outputs=ways, num_classes=ways, **pools, **common)
+
+
+def _in_training(parts: Parts, names: tuple[str, ...], classes: Classes) -> tuple[Parts, tuple[str, ...]]:
+    """The parts and names without classes that have no rows at all; every class of a split must have training rows."""
+    present = set(np.unique(parts["train"][1]).tolist())
+    for split, (_, labels) in parts.items():
+        missing = [names[label] for label in np.unique(labels).tolist() if label not in present]
+        if missing:
+            raise TaskError(f"{split} split has rows of {', '.join(missing[:8])}, of which the training split has none.")
+    absent = [names[label] for label in range(len(names)) if label not in present]
+    if absent and classes is not None:
+        raise TaskError(f"classes: the training split has no rows of {', '.join(absent[:8])}.")
+    if absent:  # Numbers that the set declares but does not use, such as EMNIST's letter 0.
+        lookup = np.full(len(names), -1)
+        lookup[sorted(present)] = np.arange(len(present))
+        parts = {split: (rows, lookup[labels]) for split, (rows, labels) in parts.items()}
+        names = tuple(names[label] for label in sorted(present))
+    if len(names) < 2:
+        raise TaskError(f"all rows are of one class, {', '.join(names) or 'none'}; a classification task needs at least 2.")
+    return parts, names
+
+
+def _pools(labels: list[np.ndarray], firsts: list[int], names: Sequence[str], ways: int) -> dict[str, Any]:
+    """The fields of a `WaysTask` that say where the rows of each class of each split lie; labels are sorted within a split."""
+    pools: list[tuple[int, int]] = []
+    starts: list[np.ndarray] = []
+    counts: list[np.ndarray] = []
+    for split, here, first_row in zip(SPLITS, labels, firsts):
+        _, first, number = np.unique(here, return_index=True, return_counts=True)
+        _check_pool(split, names, here, number, ways)
+        pools.append((sum(map(len, starts)), len(number)))
+        starts.append(first + first_row)
+        counts.append(number)
+    filled = {tuple(np.unique(here)) for here in labels if len(here)}
+    return {
+        "starts": jnp.asarray(np.concatenate(starts), jnp.int32),
+        "counts": jnp.asarray(np.concatenate(counts), jnp.int32),
+        "pools": tuple(pools),
+        "shared": len(filled) == 1,
+    }
 
 
 def _subset(rows: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

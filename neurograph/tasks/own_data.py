@@ -113,6 +113,11 @@ def _classes(targets: np.ndarray, names: Any) -> list[Any]:
         if not np.issubdtype(targets.dtype, np.integer) or targets.min() < 0 or targets.max() >= len(listed):
             raise TaskError(f"names: with {len(listed)} names the labels must be integers from 0 to {len(listed) - 1}.")
         known = list(range(len(listed)))
+        absent = sorted(set(known) - set(targets.tolist()))
+        if absent:
+            raise TaskError(
+                f"names: no row is of class {absent[0]}, {listed[absent[0]]!r}; expected a name for each class there is."
+            )
     if len(known) < 2:
         raise TaskError(f"labels: all rows are of one class, {known[0]!r}; a classification task needs at least 2.")
     return known

@@ -59,25 +59,9 @@ def summarize(
     """
     t = topology
     sizes = np.bincount(t.components)
-    loops = int((t.senders == t.receivers).sum())
     cyclic = np.flatnonzero(sizes > 1)
     dead = np.flatnonzero(t.dead)
     into, outof = np.bincount(t.receivers, minlength=t.num_neurons), np.bincount(t.senders, minlength=t.num_neurons)
-    isolated = (into == 0) & (outof == 0)
-    far = structure.distances(t.num_neurons, t.senders, t.receivers, t.inputs)[t.outputs]
-    notes = []
-    if t.schedule == "synchronous" and t.ticks < int(far.max()):
-        i = t.outputs[int(np.argmax(far))]
-        notes.append(
-            f"output {t.names[i]!r} is {int(far.max())} synapses from the nearest input, but there are {t.ticks} ticks: "
-            "with states reset at every step it never sees the input."
-        )
-    if t.schedule == "synchronous" and t.is_acyclic and t.ticks < t.depth:
-        notes.append(
-            f"the graph is acyclic and {t.depth} deep; with {t.ticks} ticks it has not settled (schedule levels is exact)."
-        )
-    if t.schedule == "mixed" and t.is_acyclic:
-        notes.append("the graph is acyclic: schedule mixed does what levels does.")
     return {
         "title": t.title,
         "description": t.description,
@@ -98,7 +82,7 @@ def summarize(
         "acyclic": t.is_acyclic,
         "cyclic_components": len(cyclic),
         "largest_component": int(sizes.max()),
-        "self_loops": loops,
+        "self_loops": int((t.senders == t.receivers).sum()),
         "schedule": t.schedule,
         "ticks": t.ticks,
         "dense_share": dense_share(t),
@@ -106,7 +90,7 @@ def summarize(
         "dead_names": [t.names[i] for i in dead[:10]],
         "unreachable": int(t.unreachable.sum()),
         "dead_ends": int(t.dead_end.sum()),
-        "isolated": int(isolated.sum()),
+        "isolated": int(((into == 0) & (outof == 0)).sum()),
         "populations": [
             {"name": name, "shape": list(shape), "neurons": int((t.population == i).sum())}
             for i, (name, shape) in enumerate(zip(t.population_names, t.population_shapes))
@@ -114,9 +98,28 @@ def summarize(
         if len(t.population_names) <= 1000
         else [],
         "cost": cost(t, states, batch),
-        "notes": notes,
+        "notes": _notes(t),
         "digest": t.digest,
     }
+
+
+def _notes(t: Topology) -> list[str]:
+    """Sentences about a schedule that does not suit the graph."""
+    far = structure.distances(t.num_neurons, t.senders, t.receivers, t.inputs)[t.outputs]
+    notes = []
+    if t.schedule == "synchronous" and t.ticks < int(far.max()):
+        i = t.outputs[int(np.argmax(far))]
+        notes.append(
+            f"output {t.names[i]!r} is {int(far.max())} synapses from the nearest input, but there are {t.ticks} ticks: "
+            "with states reset at every step it never sees the input."
+        )
+    if t.schedule == "synchronous" and t.is_acyclic and t.ticks < t.depth:
+        notes.append(
+            f"the graph is acyclic and {t.depth} deep; with {t.ticks} ticks it has not settled (schedule levels is exact)."
+        )
+    if t.schedule == "mixed" and t.is_acyclic:
+        notes.append("the graph is acyclic: schedule mixed does what levels does.")
+    return notes
 
 
 def _spread(degrees: np.ndarray) -> list[float]:

@@ -129,6 +129,9 @@ class InvalidGraph(TopologyError):
         self.problems = tuple(problems)
         super().__init__("\n".join(problem.message for problem in problems))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (list(self.problems),)
+
 
 def settling(ticks: int | str | None, tolerance: float | None) -> tuple[int, float]:
     """Ticks and tolerance as numbers: "settle" is at most 100 ticks, until none moves a state by more than 1e-4.

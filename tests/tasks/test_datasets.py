@@ -101,7 +101,7 @@ def test_cache_makes_once_and_repairs(own_cache):
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
-    with pytest.warns(RuntimeWarning, match="is damaged; it is made anew"):
+    with pytest.warns(RuntimeWarning, match="is damaged; it is made again"):
         assert cached("set/x", facts, make)["a"][1, 2] == 5
     (file.parent / "index.json").unlink()
     with pytest.warns(RuntimeWarning, match="is damaged"):

@@ -130,6 +130,7 @@ def test_an_array_without_masked_values_is_read():
     [
         ({"names": "abc"}, r"^names: got str"),
         ({"names": ["a", "b", "a"]}, "two classes have one name"),
+        ({"names": ["a", "b", "c", "d"]}, "no row is of class 3, .d."),
         ({"name": 5}, r"^name: got 5"),
         ({"labels_test": [0, 1]}, "labels_test is given without x_test"),
         ({"classes": 5}, r"^classes: got int"),

@@ -9,17 +9,11 @@ import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 import pytest
-from beartype import beartype
 
 from neurograph.tasks import Batch, Task, balance_weights, decode_labels, encode_labels, from_arrays, get_task, mix
 from neurograph.tasks.rows import check_labels, check_rows, float32_column, read_cells, tidy_labels
 
 X, Y = np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 3
-
-
-def checked(function):
-    """The function, its arguments and what it returns checked against their annotations."""
-    return jaxtyping.jaxtyped(function, typechecker=beartype)
 
 
 def holds(batch: Batch) -> bool:
@@ -41,33 +35,33 @@ TASKS: dict[str, Task] = {
 @pytest.mark.parametrize("name", TASKS)
 def test_batches_and_episodes(name):
     task, key = TASKS[name], jax.random.key(0)
-    for made in (task, checked(type(task).instance)(task, key)):
-        assert holds(checked(type(made).sample)(made, key, 5))
-        episode = checked(type(made).episode)(made, key, 2, 3, 4)
+    for made in (task, task.instance(key)):
+        assert holds(made.sample(key, 5))
+        episode = made.episode(key, 2, 3, 4)
         assert holds(episode.support)
         assert holds(episode.query)
     if name in ("digits", "own", "ways"):
-        x, labels = checked(type(task).arrays)(task, "test")
-        assert len(checked(Task.encode)(TASKS["own"], labels % 3)) == len(x)
-        assert checked(type(task).class_weights)(task).shape == (task.num_classes,)
+        x, labels = task.arrays("test")
+        assert len(TASKS["own"].encode(labels % 3)) == len(x)
+        assert task.class_weights().shape == (task.num_classes,)
     with pytest.raises(jaxtyping.TypeCheckError):
-        checked(type(task).sample)(task, jnp.ones(3), 5)
+        task.sample(jnp.ones(3), 5)
     assert not holds(Batch(jnp.ones((4, 2)), jnp.ones((3, 2))))
     assert not holds(Batch(jnp.ones((4, 2), int), jnp.ones((4, 2))))
 
 
 def test_labels_and_mixes():
-    y = checked(encode_labels)(jnp.array([[0, 2], [1, 1]]), 3)
-    assert checked(decode_labels)(y).tolist() == [[0, 2], [1, 1]]
-    assert checked(balance_weights)(y).shape == (2, 2, 3)
+    y = encode_labels(jnp.array([[0, 2], [1, 1]]), 3)
+    assert decode_labels(y).tolist() == [[0, 2], [1, 1]]
+    assert balance_weights(y).shape == (2, 2, 3)
     tasks = mix(["xor", "digits"])
-    assert all(holds(episode.query) for episode in checked(type(tasks).episodes)(tasks, jax.random.key(0), 2, 3, 4))
+    assert all(holds(episode.query) for episode in tasks.episodes(jax.random.key(0), 2, 3, 4))
 
 
 def test_rows_and_labels_of_your_own():
-    assert checked(check_rows)(X, "x").dtype == np.float32
-    assert checked(check_rows)(np.zeros((2, 4, 4), np.uint8), "x").dtype == np.uint8
-    assert checked(check_labels)(["a", "b"], str, "labels").tolist() == ["a", "b"]
-    assert checked(float32_column)([1, 2], "x").tolist() == [1, 2]
-    assert checked(read_cells)(["1", "2.5"], ["x", "y"], "file:1").tolist() == [1, 2.5]
-    assert checked(tidy_labels)(["1", "2"]).tolist() == [1, 2]
+    assert check_rows(X, "x").dtype == np.float32
+    assert check_rows(np.zeros((2, 4, 4), np.uint8), "x").dtype == np.uint8
+    assert check_labels(["a", "b"], str, "labels").tolist() == ["a", "b"]
+    assert float32_column([1, 2], "x").tolist() == [1, 2]
+    assert read_cells(["1", "2.5"], ["x", "y"], "file:1").tolist() == [1, 2.5]
+    assert tidy_labels(["1", "2"]).tolist() == [1, 2]

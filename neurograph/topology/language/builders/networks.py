@@ -70,7 +70,7 @@ class WattsStrogatz(_Seeded):
 
     kind: Literal["watts_strogatz"] = "watts_strogatz"
     neighbours: Annotated[int, Field(ge=2)] = Field(description="even; half of them on either side")
-    rewire: Probability = Field(description="share of the edges whose far end is drawn again")
+    rewire: Probability = Field(description="share of the edges whose far end is drawn anew")
 
     def build(self, canvas: Canvas) -> Edges:
         group, rng = self.members(canvas), self.generator(canvas)
