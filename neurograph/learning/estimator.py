@@ -28,7 +28,6 @@ from neurograph.network.network import Network
 from neurograph.network.state import Synapses
 from neurograph.topology import Topology, load_topology
 from neurograph.topology.layered import mlp
-from neurograph.topology.shipped import topology_file
 
 __all__ = ["NeurographClassifier"]
 
@@ -208,7 +207,7 @@ class NeurographClassifier(ClassifierMixin, BaseEstimator):
         elif not isinstance(self.topology, (Topology, str, os.PathLike)):
             raise TopologyError(f"topology: got {type(self.topology).__name__}; expected a Topology, a file or a name")
         else:
-            self.topology_ = self.topology if isinstance(self.topology, Topology) else load_topology(topology_file(self.topology))
+            self.topology_ = self.topology if isinstance(self.topology, Topology) else load_topology(self.topology)
             found = len(self.topology_.inputs), len(self.topology_.outputs)
             if found[0] != features or found[1] not in ((classes, 1) if classes == 2 else (classes,)):
                 raise ShapeError(
