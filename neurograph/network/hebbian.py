@@ -171,7 +171,7 @@ def _sizes(wiring: Wiring, local: list[Genome], delta: Weights, twin: str, error
     counts = at_synapses(wiring, ones, twin)
     means = [at_synapses(wiring, each, twin) for each in (common, squares, rows("update_power"))]
 
-    def of_groups(count: jax.Array | None, *totals: jax.Array | None) -> jax.Array | None:
+    def of_groups(count: jax.Array | None, *totals: Any) -> jax.Array | None:
         if count is None:
             return None
         scale, square, power = (total / jnp.maximum(count, 1) for total in totals)

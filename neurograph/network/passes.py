@@ -121,8 +121,9 @@ class _Update:
         """The same as data, where it treats every state of hidden neurons for itself by an activation that native code knows."""
         rule, keep, gate = self.rule, *params[:2]
         activation = rule.forward_activation if self.forward else rule.backward_activation
-        known = isinstance(activation, str) and activation in native.ACTIVATIONS
-        if not known or not rows.keys() <= {"a"} or rule.normalization != "none" or self.kind != "hidden":
+        if not isinstance(activation, str) or activation not in native.ACTIVATIONS:
+            return None
+        if not rows.keys() <= {"a"} or rule.normalization != "none" or self.kind != "hidden":
             return None
         if self.forward or rule.backward_update == "additive":
             return Affine(activation, keep, gate, offset=None if self.fresh else rows["a"])

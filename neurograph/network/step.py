@@ -82,7 +82,7 @@ def learning_step(
     if rule.forward_synapse_update:
         synapses = update_synapses(wiring, genome, synapses, passed.states, passed.states, second=True)
 
-    def supervised(synapses: Synapses):
+    def supervised(synapses: Synapses) -> tuple[Any, ...]:
         fed, error = _feedback(wiring, passed, y)
         twin = synapses.forward if synapses.backward is None else synapses.backward
         ends = None
@@ -95,10 +95,12 @@ def learning_step(
         fed, back = carried_states(wiring, fed), carried_states(wiring, back)
         return (learned, fed, back, returned.settling) if record else (learned, back)
 
-    def unsupervised(synapses: Synapses):
+    def unsupervised(synapses: Synapses) -> tuple[Any, ...]:
         rest = carried_states(wiring, passed.states)
-        still = jax.tree.map(jnp.zeros_like, passed.settling)  # no backward tick ran
-        return (synapses, rest, rest, still) if record else (synapses, rest)
+        if not record:
+            return synapses, rest
+        still = jax.eval_shape(supervised, synapses)[3]  # no backward tick ran
+        return synapses, rest, rest, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), still)
 
     if rule.supervise_every == 1:
         result = supervised(synapses)
