@@ -63,7 +63,7 @@ def stories() -> str:
     rows = []
     for path in sorted(p for p in (ROOT / "topologies").iterdir() if p.suffix in FORMATS):
         t = load_topology(path)
-        schedule = t.schedule if t.schedule == "levels" else f"{t.schedule}, {t.ticks} ticks"
+        schedule = t.schedule if t.schedule == "levels" else f"{t.schedule}, {t.ticks} {'damped ' if t.damping else ''}ticks"
         about = " ".join(t.description.split())
         size = f"{t.num_neurons:,} / {t.num_synapses:,}"
         rows.append(f"| [{path.name}](../topologies/{path.name}) | {size} | {schedule} | {_cell(f'**{t.title}.** {about}')} |")
