@@ -15,7 +15,7 @@ from neurograph.errors import ExperimentError
 from neurograph.reproduce import REPRODUCTIONS
 from neurograph.reproduce.page import write_page
 from neurograph.reproduce.run import reproduce
-from neurograph.reproduce.verdict import Finding, conclude
+from neurograph.reproduce.verdict import Finding, Result, conclude
 from neurograph.reproduce.workbench import Workbench
 
 
@@ -102,6 +102,18 @@ def test_the_page_shows_results_and_names_what_is_missing(out, tmp_path):
     (tmp_path / "results" / "smoke" / "states" / "result.json").write_text("{")
     with pytest.raises(ExperimentError, match=r"result\.json: not a result"):
         write_page(tmp_path / "results", "smoke", tmp_path / "PAGE.md", tmp_path / "pictures")
+
+
+@pytest.mark.parametrize(("word", "old"), [("under", True), ("with", True), ("through", False)])
+def test_the_page_marks_results_of_the_start_without_the_derivative(word, old, tmp_path):
+    counts = dict.fromkeys(("runs", "lost", "tests", "diverged", "training_seconds", "configurations"), 0)
+    settings = f"From the genome of gradient descent {word} batch normalization on."
+    result = Result("cma", "smoke", "figure 7", "Title", (Finding("c", "s", True),), "reproduced", counts, settings, 0.0, ())
+    folder = tmp_path / "smoke" / "cma"
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text(json.dumps(result.to_dict()))
+    text = write_page(tmp_path, "smoke", tmp_path / "PAGE.md", tmp_path / "pictures").read_text()
+    assert ("Made before a correction" in text) == old
 
 
 def test_faults_are_told():

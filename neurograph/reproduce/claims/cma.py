@@ -21,7 +21,7 @@ from neurograph.topology.layered import layered_document
 __all__ = ["run"]
 
 SETTINGS = {"labels": "paper_evolution", "softmax": "mnist-cma"}
-"""Section 4.4 as printed, and the search from the genome of gradient descent under batch normalization."""
+"""Section 4.4 as printed, and the search from the genome of gradient descent through batch normalization."""
 
 METHODS = ("CMA-ES", "gradient")
 FAR = 5.0  # "far fewer": by this factor at least
@@ -84,7 +84,7 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
         f"{', '.join(topologies)}, two states, {judged} learning steps, {seeds} seeds: CMA-ES with a population of {population}"
         f" for {generations} generations; Adam for {meta_steps:,} meta-steps of one genome and one episode."
         f" {len(starts) * seeds} of the runs are the starts, searched for no generation: the labels' is section 4.5's"
-        " near-backprop genome, the softmax's that of gradient descent with batch normalization. Seconds hold validation and"
+        " near-backprop genome, the softmax's that of gradient descent through batch normalization. Seconds hold validation and"
         " compilation."
     )
     return findings, settings_text
