@@ -48,6 +48,19 @@ class NetworkBatch:
     Raises:
       PlanError: no topology, one that no given class holds, outputs with outgoing synapses under a schedule other than
         synchronous, or options of the rule that a topology makes meaningless.
+
+    Examples:
+      >>> import jax
+      >>> import neurograph as ng
+      >>> file = ng.load_genome_file("functions")
+      >>> batch = ng.NetworkBatch([ng.load_topology("mlp_2d_classes")] * 3, file.rule)
+      >>> synapses = batch.init(file.genome, key=jax.random.key(0))
+      >>> x, y = ng.get_task("xor").sample(jax.random.key(1), 96)
+      >>> synapses, outputs = batch.step(file.genome, synapses, x.reshape(3, 32, 2), y.reshape(3, 32, 2))
+      >>> outputs.shape  # [graphs, batch, outputs]
+      (3, 32, 2)
+      >>> len(batch.unpack(synapses))
+      3
     """
 
     def __init__(

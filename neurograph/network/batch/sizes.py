@@ -33,6 +33,11 @@ class SizeClass:
       schedule: of all its graphs; an acyclic graph is "levels" whatever its own says, unless it says "synchronous".
       ticks: the most of any graph; tolerance, damping: of all (see `Topology`).
       projecting: whether outputs may have outgoing synapses (synchronous only).
+
+    Examples:
+      >>> import neurograph as ng
+      >>> print(ng.SizeClass.of([ng.load_topology("mlp_2d_classes")]))
+      2 inputs, 48 hidden, 2 outputs, levels
     """
 
     inputs: int
