@@ -25,6 +25,7 @@ from neurograph.topology.shipped import shipped_names
 AT = (10, 50, 200)
 SEEDS = 2
 RATES = (0.1, 0.3, 1.0)
+DEEP = (0.4, 0.6, 0.9)
 CHANCE = 0.15  # the commonest digit is 0.106 of the rows; below this nothing was learned
 
 PLAIN = {"normalization": "batch", "normalize_outputs": True, "batch_reduction": "mean", "initial_deviation": "fan_in"}
@@ -35,11 +36,17 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, float], tuple[float, ...]]] 
     "plain": (PLAIN, {}, (*RATES, 3.0)),
     "sized": (SIZED, {}, RATES),
     "sized, no derivative": (SIZED | {"backward_normalization": "none"}, {}, RATES),
-    "sized, depth 0.5": (SIZED, {"depth_power": 0.5}, (0.4, 0.6, 0.9)),
+    "sized, depth 0.5": (SIZED, {"depth_power": 0.5}, DEEP),
     "sized, depth 1": (SIZED, {"depth_power": 1.0}, (0.5, 0.9, 1.5)),
     "sized, trace 0.5": (SIZED | {"synapse_trace": True}, {"trace_keep": 0.5}, RATES),
     "sized, trace 0.9": (SIZED | {"synapse_trace": True}, {"trace_keep": 0.9}, RATES),
-    "sized, trace 0.5, depth 0.5": (SIZED | {"synapse_trace": True}, {"trace_keep": 0.5, "depth_power": 0.5}, (0.3, 0.5, 0.8)),
+    "sized, trace 0.5, depth 0.5": (SIZED | {"synapse_trace": True}, {"trace_keep": 0.5, "depth_power": 0.5}, DEEP),
+    "sized, error 1.5, depth 0.5": (SIZED, {"error_power": 1.5, "depth_power": 0.5}, (0.6, 0.9, 1.5, 2.5)),
+    "sized, error 1.5, trace 0.5, depth 0.5": (
+        SIZED | {"synapse_trace": True},
+        {"error_power": 1.5, "trace_keep": 0.5, "depth_power": 0.5},
+        (0.6, 0.9, 1.5, 2.5),
+    ),
     "sized, swish": (SIZED | {"forward_activation": "swish"}, {}, RATES),
 }
 

@@ -144,6 +144,14 @@ def show(file: str, states: int, batch: int, picture: str | None, as_json: bool,
     print(f"{'picture':12}{picture}" if picture else f"{'picture':12}neurograph topology draw {file} -o NAME.svg")
 
 
+def _ticks(facts: dict[str, Any]) -> str:
+    """Ticks of a schedule in words."""
+    text = f"{facts['ticks']} ticks"
+    if facts["tolerance"]:
+        text = f"up to {text}, until no state moves by more than {facts['tolerance']:g}"
+    return f"{text}, damping {facts['damping']:g}" if facts["damping"] else text
+
+
 def describe(facts: dict[str, Any]) -> list[str]:
     """Returns the facts of `summarize` as lines of text."""
     lines = [facts["title"]] if facts["title"] else []
@@ -176,7 +184,7 @@ def describe(facts: dict[str, Any]) -> list[str]:
     if facts["given_weights"] > facts["fixed"]:
         row("weights", f"{some(facts['given_weights'] - facts['fixed'], 'learned synapse')} with a given start")
     row("levels", f"{facts['levels']:,}, the widest of {facts['widest_level']:,} neurons")
-    ticks = "" if facts["schedule"] == "levels" else f", {facts['ticks']} ticks"
+    ticks = "" if facts["schedule"] == "levels" else f", {_ticks(facts)}"
     if facts["acyclic"]:
         row("schedule", f"{facts['schedule']}{ticks}; acyclic")
     else:

@@ -85,6 +85,8 @@ def summarize(
         "self_loops": int((t.senders == t.receivers).sum()),
         "schedule": t.schedule,
         "ticks": t.ticks,
+        "tolerance": t.tolerance,
+        "damping": t.damping,
         "dense_share": dense_share(t),
         "dead": len(dead),
         "dead_names": [t.names[i] for i in dead[:10]],

@@ -56,7 +56,7 @@ def test_show():
     text = call("show", ELMAN, "--states", "3", "--batch", "10").output
     for line in (
         "neurons     146 (64 inputs, 72 hidden, 10 outputs)",
-        "schedule    mixed, 4 ticks; 1 cyclic component, the largest of 40 neurons and 40 self-loops",
+        "schedule    mixed, 12 ticks, damping 0.5; 1 cyclic component, the largest of 40 neurons and 40 self-loops",
         "dense       100 % of the synapses lie in complete blocks",
         "parameters  17,526 with 3 states",  # 3 * (5760 synapses + 82 biases)
         "states 17.5 kB at batch 10",

@@ -70,7 +70,10 @@ def test_files_from_practice_are_refused_with_the_line(file, message):
     assert "sinks" not in str(caught.value)
 
 
-@pytest.mark.parametrize("wrong", [0, 1.5, lambda node: node == 0, ng, b"ab", {0}, {}, {"role": None}], ids=lambda value: type(value).__name__)
+WRONG_SELECTORS = [0, 1.5, lambda node: node == 0, ng, b"ab", {0}, {}, {"role": None}]
+
+
+@pytest.mark.parametrize("wrong", WRONG_SELECTORS, ids=lambda value: type(value).__name__)
 @pytest.mark.parametrize("argument", ["inputs", "outputs"])
 def test_a_selector_of_the_wrong_kind_is_refused_by_name(argument, wrong):
     graph = nx.DiGraph([(0, 1), (1, 2)])
