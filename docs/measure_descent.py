@@ -19,6 +19,7 @@ import numpy as np
 
 import neurograph as ng
 from neurograph.experiments.transfer import genome_curves
+from neurograph.learning import Setting, baseline_curves, ordinary_network
 from neurograph.topology import mlp
 from neurograph.topology.shipped import shipped_names
 
@@ -28,6 +29,8 @@ RATES = (0.1, 0.3, 1.0)
 DEEP = (0.4, 0.6, 0.9)
 CHANCE = 0.15  # the commonest digit is 0.106 of the rows; below this nothing was learned
 
+BASELINE_RATES = {"sgd": (0.03, 0.1, 0.3, 1.0), "momentum": (0.01, 0.03, 0.1, 0.3), "adam": (0.003, 0.01, 0.03)}
+BASELINES = {"tuned, batch norm": True, "tuned, no batch norm": False}
 PLAIN = {"normalization": "batch", "normalize_outputs": True, "batch_reduction": "mean", "initial_deviation": "fan_in"}
 SIZED = PLAIN | {"update_normalization": "neuron"}
 # name: options of the rule, arrays of the genome, rates
@@ -76,6 +79,22 @@ def rows(name: str, topology: ng.Topology, task: ng.Task, variant: str) -> list[
     return found
 
 
+def baseline_rows(name: str, topology: ng.Topology, task: ng.Task, variant: str) -> list[dict[str, Any]]:
+    """SGD, momentum and Adam by exact gradients, tanh, on the batches of `rows`."""
+    problem = ng.Problem(ordinary_network(topology), task)
+    keys, found = jax.random.split(jax.random.key(2027), SEEDS), []
+    for optimizer, rates in BASELINE_RATES.items():
+        setting = Setting(optimizer, "tanh", BASELINES[variant])
+        curves = baseline_curves(problem, setting, rates, keys=keys, at=AT, batch_size=128, query_size=360)
+        for r, rate in enumerate(curves.rates):
+            for index, step in enumerate(AT):
+                finite = np.isfinite(curves.loss[r, :, index])
+                row = {"graph": name, "task": task.name, "variant": variant, "setting": optimizer, "rate": rate, "step": step}
+                accuracy = float(np.where(finite, curves.accuracy[r, :, index], 0).mean())
+                found.append(row | {"accuracy": accuracy, "failed": int((~finite).sum()), "seeds": SEEDS})
+    return found
+
+
 def run(path: Path, names: list[str], variants: list[str]) -> None:
     known = set()
     if path.exists():
@@ -86,12 +105,12 @@ def run(path: Path, names: list[str], variants: list[str]) -> None:
         mnist = ng.get_task("mnist/10x10")
         places |= {f"mnist depth {d}": (mlp(100, *[64] * d, 10), mnist) for d in (1, 2, 4, 6, 8, 10)}
     chosen = [n for n in places if not names or n in names or ("mnist" in names and n.startswith("mnist"))]
-    for variant in variants or VARIANTS:
+    for variant in variants or [*VARIANTS, *BASELINES]:
         for name in chosen:
             if (name, variant) in known:
                 continue
             begun = time.perf_counter()
-            found = rows(name, *places[name], variant)
+            found = (baseline_rows if variant in BASELINES else rows)(name, *places[name], variant)
             with path.open("a") as stream:
                 stream.writelines(json.dumps(row) + "\n" for row in found)
             best = {step: max(r["accuracy"] for r in found if r["step"] == step) for step in AT}
@@ -100,28 +119,29 @@ def run(path: Path, names: list[str], variants: list[str]) -> None:
 
 
 def table(path: Path) -> None:
+    """For every variant: one setting for all graphs and step counts (the best on average), its worst graph, the best for each."""
     data = [json.loads(line) for line in path.read_text().splitlines()]
     for task in dict.fromkeys(row["task"] for row in data):
-        columns = "".join(f" {s}: one rate | worst | best for each |" for s in AT)
-        print(f"\n{task}\n| variant | graphs |{columns} at chance |")
+        print(f"\n{task}\n| setting | graphs |" + "".join(f" {s}: one | worst | best for each |" for s in AT) + " at chance |")
         print("|---" * (3 + 3 * len(AT)) + "|")
-        for variant in VARIANTS:
-            mine = [row for row in data if row["variant"] == variant and row["task"] == task]
-            names = list(dict.fromkeys(row["graph"] for row in mine))
-            if not names:
-                continue
-            scores = {(r["graph"], r["rate"], r["step"]): r["accuracy"] for r in mine}
-            rates = sorted({row["rate"] for row in mine})
-            # One rate for all graphs and step counts: the best on average over both.
-            rate = max(rates, key=lambda r: np.mean([scores[n, r, s] for n in names for s in AT]))
-            cells, lost = "", 0
-            for step in AT:
-                one = [scores[name, rate, step] for name in names]
-                best = np.mean([max(scores[name, r, step] for r in rates) for name in names])
-                worst = int(np.argmin(one))
-                lost += sum(a < CHANCE for a in one)
-                cells += f" {np.mean(one):.3f} | {one[worst]:.3f} {names[worst]} | {best:.3f} |"
-            print(f"| {variant}, {rate:g} | {len(names)} |{cells} {lost} |")
+        mine = [row | {"setting": (row.get("setting", row["variant"]), row["rate"])} for row in data if row["task"] == task]
+        for variant in dict.fromkeys(row["variant"] for row in mine):
+            print(line(variant, [row for row in mine if row["variant"] == variant]))
+
+
+def line(variant: str, group: list[dict[str, Any]]) -> str:
+    names = list(dict.fromkeys(row["graph"] for row in group))
+    scores = {(r["graph"], r["setting"], r["step"]): r["accuracy"] for r in group}
+    settings = list(dict.fromkeys(row["setting"] for row in group))
+    chosen = max(settings, key=lambda s: np.mean([scores[n, s, step] for n in names for step in AT]))
+    cells, lost = "", 0
+    for step in AT:
+        one = [scores[name, chosen, step] for name in names]
+        best = np.mean([max(scores[name, s, step] for s in settings) for name in names])
+        worst = int(np.argmin(one))
+        lost += sum(a < CHANCE for a in one)
+        cells += f" {np.mean(one):.3f} | {one[worst]:.3f} {names[worst]} | {best:.3f} |"
+    return f"| {variant if chosen[0] == variant else f'{variant}: {chosen[0]}'}, {chosen[1]:g} | {len(names)} |{cells} {lost} |"
 
 
 if __name__ == "__main__":
