@@ -42,7 +42,8 @@ def from_run(zoo_name: str, folder: Path) -> None:
 
 def main(folders: dict[str, Path]) -> None:
     genome, rule = ng.backprop_genome(learning_rate=0.01, activation="tanh", loss="softmax_cross_entropy")
-    card = {"description": "Plain gradient descent on the summed cross-entropy, rate 0.01; not learned.", "retrain": None}
+    text = "Plain gradient descent on the summed cross-entropy, rate 0.01 (with cycles: at the fixed point); not learned."
+    card = {"description": text, "retrain": None}
     ng.save_genome(ZOO / "backprop.json", genome, rule, card)
     for name, folder in folders.items():
         from_run(name, folder)

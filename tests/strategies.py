@@ -68,11 +68,17 @@ def topologies(
         receivers=receivers,
         inputs=inputs,
         outputs=outputs,
-        **({"schedule": draw(st.sampled_from(["synchronous", "mixed"])), "ticks": draw(st.integers(1, 6))} if cyclic else {}),
+        **(draw(_ticks()) if cyclic else {}),
     )
     if not (attributes or shared):
         return topology
     return topology.replace(**draw(_attributes(topology, attributes, wild_names)))
+
+
+def _ticks() -> st.SearchStrategy[dict]:
+    share = st.sampled_from([0.0, 0.0, 0.5, 1e-3])
+    schedule = st.sampled_from(["synchronous", "mixed"])
+    return st.fixed_dictionaries({"schedule": schedule, "ticks": st.integers(1, 6), "damping": share, "tolerance": share})
 
 
 @st.composite

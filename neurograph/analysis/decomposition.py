@@ -71,7 +71,7 @@ def decompose(field: UpdateField, w: np.ndarray | None = None) -> Decomposition:
     """Splits the matrices, and the Hebbian update at w (default: the field's start), into parts.
 
     The update is linear in the products a_p^e a_q^d, so it is the sum of k^2 parts, one for each row e of nu~ and column d of
-    mu~. Oja's term, saturation and decay are left out of it.
+    mu~. Oja's term, saturation, decay and the division by its length (update_normalization) are left out of it.
     """
     genome = field.genome
     k = genome.states
@@ -79,7 +79,12 @@ def decompose(field: UpdateField, w: np.ndarray | None = None) -> Decomposition:
     found = {name: _shares(*(np.asarray(getattr(one, name), np.float64) for one in (genome, template))) for name in MATRICES}
     w = field.start if w is None else w
     rule = field.network.rule.replace(
-        oja="none", oja_scale=1.0, saturation="none", saturation_eps=0.0, forward_synapse_update=False
+        oja="none",
+        oja_scale=1.0,
+        saturation="none",
+        saturation_eps=0.0,
+        forward_synapse_update=False,
+        update_normalization="none",
     )
     if rule.synapse_normalization == "stored":
         rule = rule.replace(synapse_normalization="in_pass")  # the same pass, without the change of what is stored

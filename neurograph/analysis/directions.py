@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -98,7 +98,7 @@ def feedback_alignment_step(network: Network, genome: Genome, synapses: Synapses
         raise AnalysisError("feedback alignment needs backward synapses of their own; expected a rule with symmetric: false")
     result: Any = network.step(genome, synapses, x, y)
     new, outputs = result
-    return Synapses(new.forward, synapses.backward, new.neurons), outputs
+    return replace(new, backward=synapses.backward), outputs
 
 
 def alignment(
@@ -133,7 +133,8 @@ def alignment(
         )
     topology, x, y = field.network.topology, field.x, field.y
     with float64():
-        rows = [_run(field.network, field.genome, field.base, x, y, steps, False, scales)]
+        empty = field.network.init(field.genome, key=jax.random.key(0)).traces  # of the rules that keep them
+        rows = [_run(field.network, field.genome, replace(field.base, traces=empty), x, y, steps, False, scales)]
         places = places_of(field.network)
         names, maps = ["genome"], [_levels(places)]
         if topology.is_acyclic and not topology.outputs_may_project:
@@ -180,15 +181,16 @@ def _cosines(change: Any, slope: Any, levels: np.ndarray, wanted: Sequence[int])
 @partial(jax.jit, static_argnums=(5, 6, 7))
 def _run(network: Any, genome: Any, start: Synapses, x: Any, y: Any, steps: int, frozen: bool, scales: tuple[float, ...]) -> Any:
     def judge(synapses: Synapses) -> tuple[jax.Array, jax.Array]:
-        outputs = network.predict(genome, Synapses(synapses.forward, synapses.backward), x)
+        outputs = network.predict(genome, synapses, x)
         return query_loss(outputs, y), accuracy(outputs, y)
 
     def body(synapses: Synapses, index: jax.Array) -> Any:
-        (loss, correct), slope = jax.value_and_grad(judge, has_aux=True)(synapses)
-        new = network.step(genome, synapses, x, y, index=index)[0]
-        new = Synapses(new.forward, synapses.backward if frozen else new.backward)
-        moved = [judge(jax.tree.map(lambda old, now, s=s: old + s * (now - old), synapses, new))[0] for s in scales]
-        flat = ravel_pytree(synapses)[0]
+        stored = Synapses(synapses.forward, synapses.backward)
+        (loss, correct), slope = jax.value_and_grad(judge, has_aux=True)(stored)
+        learned = network.step(genome, synapses, x, y, index=index)[0]
+        new = Synapses(learned.forward, synapses.backward if frozen else learned.backward)
+        moved = [judge(jax.tree.map(lambda old, now, s=s: old + s * (now - old), stored, new))[0] for s in scales]
+        flat = ravel_pytree(stored)[0]
         row = {
             "loss": loss,
             "accuracy": correct,
@@ -196,9 +198,9 @@ def _run(network: Any, genome: Any, start: Synapses, x: Any, y: Any, steps: int,
             "change": ravel_pytree(new)[0] - flat,
             "moved": jnp.stack(moved) if moved else jnp.zeros(0),
         }
-        return new, row
+        return replace(new, traces=learned.traces), row  # carried states are left behind: every step is from rest
 
-    last, rows = jax.lax.scan(body, Synapses(start.forward, start.backward), jnp.arange(steps))
+    last, rows = jax.lax.scan(body, replace(start, neurons=None), jnp.arange(steps))
     loss, correct = judge(last)
     ends = {"loss": jnp.append(rows["loss"], loss), "accuracy": jnp.append(rows["accuracy"], correct)}
     return rows | ends

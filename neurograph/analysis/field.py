@@ -86,7 +86,8 @@ def places_of(network: Network) -> list[Place | None]:
 
     def packed(forward: np.ndarray, bias: np.ndarray) -> np.ndarray:
         twin = None if rule.symmetric else -forward
-        return np.asarray(ravel_pytree(network.pack(forward, twin, bias))[0])
+        synapses = network.pack(forward, twin, bias)
+        return np.asarray(ravel_pytree(Synapses(synapses.forward, synapses.backward))[0])
 
     # Which number: 1 + edge (negative: its backward twin) and 1 + edges + neuron (a bias); 0 is storage without use.
     with float64():
@@ -147,7 +148,8 @@ class UpdateField:
     """The update g(w) = new minus old stored numbers of one step on the whole batch (x, y), for chosen numbers w.
 
     Build it with `UpdateField.build`. `base` are the synapses whose chosen numbers `places` are the vector's start; all others
-    stay as they are in `base`.
+    stay as they are in `base`. Every step is one from rest: states and traces that a rule carries over are empty, so that the
+    update is a function of the synapses alone.
     """
 
     network: Network

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -160,7 +160,7 @@ def _runs(problem: Any, genome: Any, keys: Any, at: Any, batch_size: int, query_
             batch = own.sample(jax.random.fold_in(data_key, index), batch_size, split)
             step_key = jax.random.fold_in(noise_key, index) if network.rule.noise else None
             new = network.step(genome, synapses, batch.x, batch.y, index=index, key=step_key)[0]
-            return Synapses(new.forward, new.backward)  # carried states belong to a batch's rows
+            return replace(new, neurons=None)  # carried states belong to a batch's rows
 
         def stretch(synapses: Synapses, ends: Any) -> Any:
             synapses = jax.lax.fori_loop(ends[0], ends[1], one, synapses)

@@ -20,7 +20,8 @@ def extend_synapses(narrow: Network, wide: Network, synapses: Synapses, genome: 
 
     Args:
       narrow, wide: networks of one topology, under the old rule and the one that `extend_genome` gave.
-      synapses: packed, of `narrow`; carried states (`reset_states: false`) come along, new ones at rest.
+      synapses: packed, of `narrow`; carried states (`reset_states: false`) come along, new ones at rest, and so do traces
+        (`synapse_trace: true`), those of new channels empty.
       genome: the extended one: its deviation is what new channels are drawn with.
       key: for the new channels (single-state synapses have none).
 
@@ -52,8 +53,11 @@ def extend_synapses(narrow: Network, wide: Network, synapses: Synapses, genome: 
         name: jnp.concatenate([jnp.asarray(old[name]), jnp.asarray(value)[:, k:].astype(jnp.asarray(old[name]).dtype)], axis=1)
         for name, value in fresh.items()
     }
+    traces = {name: arrays.pop(f"{name}_trace") for name in list(arrays) if f"{name}_trace" in arrays}
     if wide.rule.symmetric:
         arrays["backward"] = None
+    if traces:
+        arrays["traces"] = traces
     if synapses.neurons is not None:
         carried = narrow.outside(synapses.neurons)
         arrays["neurons"] = jnp.pad(carried, ((0, 0), (0, 0), (0, states - k)))

@@ -19,6 +19,7 @@ from neurograph.analysis import (
     AnalysisError,
     UpdateField,
     alignment,
+    asymmetry,
     decompose,
     feedback_alignment_step,
     long_run,
@@ -273,3 +274,91 @@ def test_the_command_prints_json_and_writes_nothing(tmp_path, monkeypatch):
 def test_the_command_says_what_is_wrong(more, message):
     with pytest.raises(AnalysisError, match=message):
         CliRunner().invoke(main, ["analyze", "functions", "--topology", "2-3-2", "--task", "xor", *more], catch_exceptions=False)
+
+
+# ---- normalised updates, traces
+
+
+def descent(**options):
+    genome, rule = ng.backprop_genome(
+        0.02, loss="softmax_cross_entropy", normalization="batch" if options.pop("normalized", False) else "none"
+    )
+    return genome, rule.replace(initial_deviation="fan_in", **options)
+
+
+def test_descent_through_normalization_is_symmetric_and_a_normalised_descent_is_not(xor):
+    x, y = xor.sample(jax.random.key(0), 16)
+    found = {}
+    for name, options in {"derivative": {"normalized": True}, "sized": {"update_normalization": "neuron"}}.items():
+        genome, rule = descent(**options)
+        found[name] = asymmetry(UpdateField.build(mlp(2, 3, 2), rule, genome, x, y))
+    assert found["derivative"].symmetric
+    assert found["sized"].relative > 0.1
+
+
+def test_the_parts_of_an_update_are_those_before_its_division(xor):
+    x, y = xor.sample(jax.random.key(0), 16)
+    parts = []
+    for options in ({}, {"update_normalization": "neuron", "synapse_trace": True}):
+        genome, rule = descent(**options)
+        parts.append(decompose(UpdateField.build(mlp(2, 3, 2), rule, genome, x, y)).pairs)
+    np.testing.assert_allclose(parts[1], parts[0], rtol=1e-12)
+
+
+def test_a_field_is_that_of_steps_from_rest(xor):
+    x, y = xor.sample(jax.random.key(0), 16)
+    (genome, rule), (_, traced) = descent(), descent(synapse_trace=True)
+    plain, f = (UpdateField.build(mlp(2, 3, 2), r, genome.replace(trace_keep=0.9), x, y) for r in (rule, traced))
+    assert f.places == plain.places
+    np.testing.assert_allclose(f(f.start), plain(plain.start), rtol=1e-12)
+    np.testing.assert_allclose(f.jacobian(), plain.jacobian(), rtol=1e-9, atol=1e-15)
+
+
+def test_alignment_keeps_traces_along_the_trajectory(xor, x64):
+    """Momentum by hand beside it."""
+    x, y = xor.sample(jax.random.key(0), 16)
+    (genome, rule), (_, traced) = descent(), descent(synapse_trace=True)
+    topology, genome = mlp(2, 3, 2), genome.replace(trace_keep=0.9)
+    f = UpdateField.build(topology, rule, genome, x, y)
+    w, memory = f.start, 0.0
+    for _ in range(4):
+        memory = 0.9 * memory + f(w)
+        w = w + memory
+    network = f.network
+    outputs = network.predict(f.genome, f.synapses(w), f.x)
+    expected = float(ng.query_loss(outputs, jnp.asarray(f.y)))
+    found = alignment(UpdateField.build(topology, traced, genome, x, y), steps=4)
+    assert found.loss[0, -1] == pytest.approx(expected, rel=1e-6)
+    assert found.loss[0, -1] != pytest.approx(alignment(f, steps=4).loss[0, -1], rel=1e-3)
+    assert found.cosine.shape == (3, 4, 2)
+
+
+def test_long_runs_keep_traces(xor):
+    found = {}
+    for kappa in (None, 0.0, 0.9):
+        genome, rule = descent(synapse_trace=kappa is not None, reset_states=False)
+        problem = ng.Problem(ng.Network(mlp(2, 3, 2), rule), xor)
+        found[kappa] = long_run(problem, genome.replace(trace_keep=kappa or 0.0), steps=8, seeds=1, records=3).loss[0]
+    np.testing.assert_allclose(found[0.0], found[None], rtol=1e-5)
+    assert found[0.9][1] == pytest.approx(found[None][1], rel=1e-5)  # the first step has nothing to remember
+    assert found[0.9][-1] != pytest.approx(found[None][-1], rel=1e-3)
+
+
+def test_sensitivity_moves_what_sizes_and_traces_depend_on(xor):
+    genome, rule = descent(update_normalization="neuron", synapse_trace=True, learned_damping=True)
+    problem = ng.Problem(ng.Network(mlp(2, 3, 2), rule), xor)
+    found = sensitivity(problem, genome.replace(synapse_update=-0.3, trace_keep=0.3), steps=3, seeds=2)
+    slopes = dict(zip(found.names, found.slope.tolist(), strict=True))
+    new = ("update_power", "error_power", "depth_power", "trace_keep")
+    assert {*new, "damping"} <= slopes.keys()
+    assert all(slopes[name] for name in new)
+
+
+def test_a_step_of_feedback_alignment_leaves_traces_to_go_on():
+    topology = small()
+    genome, rule = feedback_alignment_genome(0.1)
+    network = ng.Network(topology, rule.replace(synapse_trace=True))
+    synapses, (x, y) = network.init(genome, key=jax.random.key(0)), batch(topology)
+    new, _ = feedback_alignment_step(network, genome, synapses, x, y)
+    assert jax.tree.structure(new) == jax.tree.structure(synapses)
+    assert any(np.any(leaf) for leaf in jax.tree.leaves(new.traces["forward"]))

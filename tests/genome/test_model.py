@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from random_rules import random_genome
 
 import neurograph as ng
+from neurograph.genome.files import ZOO
 
 FIELDS = [field.name for field in dataclasses.fields(ng.Genome)]
 MATRICES = ("forward_transform", "backward_transform", "pre_transform", "post_transform")
@@ -271,6 +272,43 @@ def test_every_genome_of_the_zoo_loads(name):
     file = ng.load_genome_file(name)
     assert file.rule is not None
     assert file.rule.states == file.genome.states
+
+
+@pytest.mark.parametrize("name", ng.zoo_names())
+def test_genomes_of_before_keep_their_product(name):
+    """Files without a gate of the product: it is the neurons' own, which it was; what else is new has no effect."""
+    arrays = json.loads((ZOO / f"{name}.json").read_text())["arrays"]
+    file = ng.load_genome_file(name)
+    if name == "backprop":  # the gradient at fixed points too
+        assert (float(file.genome.neuron_keep), float(file.genome.backward_keep)) == (0, 1)
+        assert same(file.genome, ng.backprop_genome(0.01)[0])
+        return
+    assert not {"backward_keep", "update_power", "error_power", "depth_power", "trace_keep", "damping"} & set(arrays)
+    assert file.genome.backward_keep == file.genome.neuron_keep
+    start = ng.Genome.from_arrays()
+    for new in ("update_power", "error_power", "depth_power", "trace_keep", "damping"):
+        assert getattr(file.genome, new) == getattr(start, new)
+    assert file.rule is not None
+    assert not file.rule.synapse_trace
+    assert not file.rule.learned_damping
+    assert not file.rule.synapse_derivative
+    assert (file.rule.update_normalization, file.rule.backward_normalization) == ("none", "auto")
+
+
+def test_layers_of_before_keep_their_product(tmp_path):
+    layers = {"input": ng.Genome.from_arrays(neuron_keep=0.25), "hidden": ng.Genome.from_arrays(neuron_keep=0.5)}
+    layers["output"] = ng.Genome.from_arrays(neuron_keep=0.75)
+    path = ng.save_genome(tmp_path / "g.json", ng.LayeredGenome.from_genomes(layers, "role"), ng.Rule())
+    data = json.loads(path.read_text())
+    for one in data["layers"]["genomes"].values():
+        del one["backward_keep"]
+    path.write_text(json.dumps(data))
+    genome = ng.load_genome(path)
+    assert {name: float(one.backward_keep) for name, one in genome.layers.items()} == {
+        "input": 0.25,
+        "hidden": 0.5,
+        "output": 0.75,
+    }
 
 
 def test_the_same_key_gives_the_same_genome_in_another_process():

@@ -96,6 +96,31 @@ def test_all_faults_are_told_at_once():
             "states: 1 leaves no state 1, which backward_update: multiplicative_second_state needs\n"
             "states: 1 leaves no state 1, which feedback: softmax_cross_entropy needs",
         ),
+        (
+            {"backward_normalization": "batch"},
+            "backward_normalization: batch needs normalization: batch (got normalization: none)",
+        ),
+        (
+            {"backward_normalization": "derivative", "backward_update": "multiplicative"},
+            "backward_normalization: derivative needs normalization: batch (got normalization: none)",
+        ),
+        (
+            {"backward_normalization": "derivative", "normalization": "batch"},
+            "backward_normalization: derivative needs backward_update: multiplicative or multiplicative_second_state (got"
+            " backward_update: additive, whose states are not feedback on a pre-activation)",
+        ),
+        (
+            {"synapse_derivative": True},
+            "synapse_derivative: true needs synapse_normalization: in_pass (got synapse_normalization: none)",
+        ),
+        (
+            {"synapse_derivative": True, "synapse_normalization": "stored"},
+            "synapse_derivative: true needs synapse_normalization: in_pass (got synapse_normalization: stored)",
+        ),
+        (
+            {"synapse_derivative": True, "synapse_normalization": "in_pass", "symmetric": False},
+            "synapse_derivative: true needs symmetric: true (feedback flows through the forward synapses)",
+        ),
     ],
 )
 def test_options_that_make_each_other_meaningless_are_both_named(options, expected):
@@ -112,6 +137,15 @@ def test_replace_checks_anew():
     assert rule.states == 3
     with pytest.raises(ng.RuleError, match="states: got 0"):
         rule.replace(states=0)
+
+
+def test_what_the_backward_pass_does_about_normalization():
+    rule = ng.Rule(normalization="batch")
+    assert ng.Rule().normalizes_backward == "none"
+    assert rule.normalizes_backward == "batch"
+    assert rule.replace(backward_update="multiplicative").normalizes_backward == "none"
+    assert rule.replace(backward_update="multiplicative", backward_normalization="batch").normalizes_backward == "batch"
+    assert rule.replace(backward_normalization="none").normalizes_backward == "none"
 
 
 def test_synapse_channels():

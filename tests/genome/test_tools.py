@@ -183,7 +183,7 @@ def test_injected_noise_needs_draws_that_begin_alike():
     before = jax.config.jax_threefry_partitionable
     try:
         jax.config.update("jax_threefry_partitionable", False)
-        with pytest.raises(ng.GenomeError, match=r"noise: 0\.1 is drawn anew for another number of states"):
+        with pytest.raises(ng.GenomeError, match=r"noise: 0\.1 is drawn differently for another number of states"):
             ng.extend_genome(ng.Genome.from_arrays(), ng.Rule(noise=0.1))
         assert ng.extend_genome(ng.Genome.from_arrays(), ng.Rule())[1].states == 3
     finally:
