@@ -51,6 +51,14 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, float], tuple[float, ...]]] 
         (0.6, 0.9, 1.5, 2.5),
     ),
     "sized, swish": (SIZED | {"forward_activation": "swish"}, {}, RATES),
+    "sized, swish, decay": (SIZED | {"forward_activation": "swish"}, {"synapse_keep": 0.99}, RATES),
+    "sized, swish, weight normalization": (
+        SIZED | {"forward_activation": "swish", "synapse_normalization": "in_pass", "synapse_derivative": True},
+        {},
+        RATES,
+    ),
+    "sized, swish, more damping": (SIZED | {"forward_activation": "swish", "ticks": 30, "damping": 0.8}, {}, RATES),
+    "sized, more damping": (SIZED | {"ticks": 30, "damping": 0.8}, {}, RATES),
 }
 
 
@@ -63,7 +71,9 @@ def graphs() -> dict[str, ng.Topology]:
 def rows(name: str, topology: ng.Topology, task: ng.Task, variant: str) -> list[dict[str, Any]]:
     options, arrays, rates = VARIANTS[variant]
     activation = options.get("forward_activation", "tanh")
-    options = {key: value for key, value in options.items() if key != "forward_activation"}
+    if "ticks" in options:
+        topology = topology.with_schedule(topology.schedule, options["ticks"], damping=options["damping"])
+    options = {key: value for key, value in options.items() if key not in ("forward_activation", "ticks", "damping")}
     genome, rule = ng.backprop_genome(1.0, loss="softmax_cross_entropy", activation=activation, normalization="batch")
     problem = ng.Problem(ng.Network(topology, rule.replace(**options)), task)
     keys = jax.random.split(jax.random.key(2027), SEEDS)
