@@ -91,3 +91,42 @@ def test_blocks_of_every_kind(rule, cyclic):
     rule = BLOCKS[rule]
     names = {name: getattr(rule, f"{name}_activation") for name in ("forward", "backward", "output")}
     compare(topology, rule, names, 3, "blocks")
+
+
+# What the drawn rules seldom hold together: derivatives of every state, means, and sizes of groups.
+TOGETHER = {
+    "derivatives": ng.Rule(
+        states=3,
+        forward_activation="tanh",
+        backward_activation="gelu",
+        output_activation="sigmoid",
+        backward_update="multiplicative",
+        normalization="batch",
+        backward_normalization="derivative",
+        normalize_outputs=True,
+        synapse_normalization="in_pass",
+        synapse_derivative=True,
+        batch_reduction="mean",
+        feedback="mse",
+    ),
+    "sizes": ng.Rule(
+        symmetric=False,
+        forward_activation="tanh",
+        backward_activation="swish",
+        feedback="softmax_cross_entropy",
+        update_normalization="neuron",
+        synapse_trace=True,
+        learned_damping=True,
+        oja="weights",
+    ),
+}
+
+
+@pytest.mark.parametrize("cyclic", [False, True], ids=["levels", "mixed"])
+@pytest.mark.parametrize("rule", TOGETHER)
+def test_derivatives_and_sizes(rule, cyclic, kernel):
+    ticked = {"cyclic": True, "schedule": "mixed", "ticks": 3, "projecting": True} if cyclic else {}
+    topology = random_topology(5, shared=True, fixed=True, min_outputs=2, max_hidden=2, **ticked)
+    rule = TOGETHER[rule]
+    names = {name: getattr(rule, f"{name}_activation") for name in ("forward", "backward", "output")}
+    compare(topology.replace(damping=0.3) if cyclic else topology, rule, names, 5, kernel)

@@ -250,7 +250,7 @@ def test_a_trace_is_the_decaying_sum_of_what_single_steps_give(kernel, seed, sym
     expected = {name: kappa**3 * before[f"{name}_trace"] for name in NAMES}
     for index in range(3):
         empty = replace(synapses, traces=jax.tree.map(jnp.zeros_like, synapses.traces))
-        single = network.unpack(network.step(genome, empty, xs[index], ys[index])[0])
+        single = network.unpack(network.step(genome.replace(trace_keep=0.0), empty, xs[index], ys[index])[0])
         for name in NAMES:
             expected[name] += kappa ** (2 - index) * single[f"{name}_trace"]
         synapses = network.step(genome, synapses, xs[index], ys[index])[0]
