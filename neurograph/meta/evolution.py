@@ -202,7 +202,7 @@ class EvolutionOptimizer:
         return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], vector.to_genome(strategy.mean))
 
     def _search(self, state: EvolutionState) -> tuple[GenomeVector, Strategy]:
-        """Returns the strategy in the given state: the live one, or a new one that is told all costs again."""
+        """Returns the strategy in the given state: the live one, or a new one that is given all costs again."""
         vector = GenomeVector(member(state.origin, 0), self.fields, self.scales)
         if self._live:
             told = self._live[0].told

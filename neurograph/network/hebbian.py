@@ -1,4 +1,4 @@
-"""The synapse update (Eqs. 7 and 8) and what normalises synapses: the Hebbian half of the learning step.
+"""The synapse update (Eqs. 7 and 8): the Hebbian half of the learning step.
 
 Functions take the network as their first argument and read its rule, plan and kernel; states are one array [states, neurons,
 batch] per stage of the plan.
@@ -35,8 +35,11 @@ def _transforms(rule: Rule, local: list[Genome], prefix: str) -> tuple[list[jax.
 
 
 def learning_ends(wiring: Wiring, genome: AnyGenome, before: States | None) -> list[Ends]:
-    """Of every stage, what Eq. 7 takes products of when forward synapses learn; `before`: states after the forward pass, if these
-    are the pre-synaptic ones."""
+    """Returns, for every stage, the factors of Eq. 7's products when forward synapses learn.
+
+    Args:
+      before: states after the forward pass, if these are the pre-synaptic ones.
+    """
     pre, post = _transforms(wiring.rule, genomes_at_stages(wiring, genome), "")
     return [Ends(*each) for each in zip([None] * len(pre) if before is None else before, pre, post, strict=True)]
 
@@ -121,7 +124,7 @@ def _shortened(at_receivers: States, lengths: list[Any]) -> States:
 
 
 def _along_synapses(wiring, weights, at_senders, at_receivers, constant, lengths, share) -> Weights:
-    """What each stored number is multiplied with in the derivative of w / |w|: (w h) / |w|^2 of its neuron, divided by |w|.
+    """Returns the factor of each stored number in the derivative of w / |w|: (w h) / |w|^2 of its neuron, divided by |w|.
 
     With w^ = w / |w| the derivative of what is used is (h - w^ (w^ h)) / |w|; w h is the batch's product of inflow and `post`.
     """
@@ -200,7 +203,7 @@ def _gates_at_synapses(wiring: Wiring, values: list[jax.Array], twin: str, weigh
 
 
 def _oja_decay(wiring, local, weights, posts, twin, share, eta) -> Weights:
-    """What each stored number is multiplied with in Oja's term: m |.| sum_r w_rq^2 (or post-synaptic activity squared)."""
+    """Returns the factor of each stored number in Oja's term (Eq. 8): m |.| sum_r w_rq^2 (or post-synaptic activity squared)."""
     rule, some, strength = wiring.rule, jax.tree.leaves(weights)[0], []
     for stage, info in enumerate(wiring.plan.stages):
         if rule.oja == "activity":

@@ -352,7 +352,7 @@ class Network(Wiring):
 
 
 def find_faults(topology: Topology, rule: Rule, precision: str | None) -> list[str]:
-    """What keeps a topology from running under a rule, one line each."""
+    """Returns the reasons why a topology cannot run under a rule, one line each."""
     faults = []
     if precision not in (None, *PRECISIONS):
         faults.append(f"precision: got {precision!r}; allowed: {', '.join(PRECISIONS)}, or None for the synapses' type")

@@ -1,4 +1,4 @@
-"""What normalises synapses: the lengths of the synapses that arrive at each neuron (appendix C.6)."""
+"""Normalization of synapses: the lengths of the synapses that arrive at each neuron (appendix C.6)."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def through_normalization(d: jax.Array, unit: jax.Array, slope: jax.Array) -> ja
 
 
 def _noise(rule: Rule, key: jax.Array | None, neurons: np.ndarray, like: jax.Array, *path: Any) -> jax.Array | None:
-    """What is added to pre-activations of some neurons, or None; `path` makes every draw its own.
+    """Returns the noise that is added to pre-activations of some neurons, or None; `path` makes every draw its own.
 
     Every neuron has a key of its own, by its place in the topology, so that all plans and kernels draw the same.
     """
@@ -193,7 +193,7 @@ def sweep(
     weights, norms = cast((weights, norms), states[0].dtype)
 
     def drive(stage: int) -> jax.Array | None:
-        """What the bias adds, [states, neurons, 1]."""
+        """Returns the inflow from the bias, [states, neurons, 1]."""
         bias = kernel.bias_values(weights, stage) if forward else None
         if bias is None:
             return None

@@ -60,7 +60,7 @@ class _Graph(Wiring):
 
 
 def _wiring(rule: Rule, size: SizeClass, tables: dict[str, Any]) -> _Graph:
-    """What the mathematics read of one graph."""
+    """Returns the wiring of one graph, which the mathematics reads."""
     wiring = _Graph()
     wiring.topology, wiring.rule, wiring.kernel_name, wiring.precision = class_plan(size).topology, rule, "dense", None
     wiring.kernel = DenseKernel.of(size, tables)
