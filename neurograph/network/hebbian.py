@@ -222,7 +222,8 @@ def _apply_update(rule: Rule, keep: jax.Array, eta: jax.Array, alpha: jax.Array,
     keep, eta, alpha = (value.astype(w.dtype) for value in (keep, eta, alpha))
     if rule.saturation == "exponential":
         return w + ((keep - 1) * w + eta * h) * jnp.exp(-jnp.abs(w) * (rule.saturation_eps + jnp.abs(alpha)))
-    w = keep * w + eta * h
+    w = keep * w + eta * h  # Eq. 7
+    # Section 3.4
     return alpha * jnp.tanh(w / alpha) if rule.saturation == "tanh" else w
 
 

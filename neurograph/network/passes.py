@@ -103,14 +103,14 @@ class _Update:
             if "unit" in rows:
                 product = through_normalization(product, rows["unit"][kept:], rows["slope"][kept:])
             u = jnp.concatenate([keep.astype(z.dtype) * a[:kept], product], axis=0) if kept else product
-        else:  # Eqs. 5 and 6
+        else:  # Eq. 5, and Eq. 6 where the update is additive
             u = gate.astype(z.dtype) * z if self.fresh else keep.astype(z.dtype) * a + gate.astype(z.dtype) * z
         u = u + rows["noise"] if "noise" in rows else u
         record: dict[str, Any] = {}
         mode = rule.normalization if self.forward else rule.normalizes_backward
         if mode == "batch" and (self.kind == "hidden" or rule.normalize_outputs):
             unit, inverse, record["moments"] = _normalised(u, rows.get("known"))
-            u = unit * scale.astype(u.dtype) + shift.astype(u.dtype)
+            u = unit * scale.astype(u.dtype) + shift.astype(u.dtype)  # section 3.4
             if self.forward and rule.normalizes_backward == "derivative":
                 record |= {"unit": unit, "slope": scale.astype(u.dtype) * inverse}
         if self.kind == "output":
