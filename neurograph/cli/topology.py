@@ -260,13 +260,18 @@ def convert(file: str, target: str, force: bool, load: Callable[[str], Topology]
 @topology.command()
 @click.argument("families", nargs=-1)
 @click.option("--spec", metavar="FILE", help="A YAML list of families with ranges of their own, instead of names.")
-@click.option("--inputs", type=click.IntRange(1), default=64, show_default=True)
-@click.option("--outputs", type=click.IntRange(1), default=10, show_default=True)
+@click.option("--inputs", type=click.IntRange(1), default=64, show_default=True, help="Input neurons of every graph.")
+@click.option("--outputs", type=click.IntRange(1), default=10, show_default=True, help="Output neurons of every graph.")
 @click.option("--count", type=click.IntRange(1), default=8, show_default=True, help="How many graphs.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Graph i of a seed is always the same.")
 @click.option("-o", "--output", "folder", metavar="FOLDER", help="Save them here.")
 @click.option(
-    "--format", "ending", type=click.Choice([name.lstrip(".") for name in FORMATS]), default="graphml", show_default=True
+    "--format",
+    "ending",
+    type=click.Choice([name.lstrip(".") for name in FORMATS]),
+    default="graphml",
+    show_default=True,
+    help="Format of the files.",
 )
 @click.option("--draw", "pictures", is_flag=True, help="Also draw them, as .svg beside the files.")
 @click.option("--list", "listing", is_flag=True, help="The families and their ranges, instead of graphs.")

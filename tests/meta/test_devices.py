@@ -29,7 +29,7 @@ def start(folder: Path, devices: int, names: tuple[str, ...], **environment: str
 
 
 def finish(process: subprocess.Popen) -> None:
-    text = process.communicate(timeout=300)[0]
+    text = process.communicate()[0]
     assert process.returncode == 0, text
 
 
