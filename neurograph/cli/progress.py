@@ -64,13 +64,15 @@ class RunProgress:
             f" steps on {', '.join(dict.fromkeys(p.task for p in self.spec.problems))}; run folder {self.folder}",
             highlight=False,
         )
-        self.bar.start()
+        if self.console.is_terminal:
+            self.bar.start()
         self.task = self.bar.add_task("meta-training", total=training.meta_steps, numbers="compiling ...")
         self.validation = ""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.bar.stop()
+        if self.console.is_terminal:
+            self.bar.stop()
         if kind is KeyboardInterrupt and (self.folder / "checkpoint").exists():
             self.console.print(f"stopped; --out {self.folder} --resume goes on from the last checkpoint", highlight=False)
 

@@ -67,7 +67,6 @@ def show(
     given = _parse(options, data_dir)
     import jax
 
-    from neurograph.report.figures.tasks import draw_samples, sketch
     from neurograph.tasks import get_task
     from neurograph.tasks.registry import task_entry
 
@@ -77,6 +76,8 @@ def show(
     seconds = time.perf_counter() - started
     if as_json:
         if picture:
+            from neurograph.report.figures.tasks import draw_samples
+
             draw_samples(made, picture, jax.random.key(seed), split)
         sizes = (
             None if made.kind == "function" else {n: rows for n, (_, rows) in zip(("train", "validation", "test"), made.extents)}
@@ -107,9 +108,13 @@ def show(
     click.echo(click.wrap_text(f"  options     {', '.join(allowed)}", 110, subsequent_indent="              "))
     key = jax.random.key(seed)
     if picture:
+        from neurograph.report.figures.tasks import draw_samples
+
         draw_samples(made, picture, key, split)
         click.echo(f"  picture     {picture}")
     else:
+        from neurograph.report.figures.sketch import sketch
+
         text = sketch(made, key, split)
         if text:
             click.echo(f"\n{text}")
