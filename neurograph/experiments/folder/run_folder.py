@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -17,16 +18,18 @@ from neurograph.experiments.environment import current_environment
 from neurograph.experiments.folder.checkpoint import load_checkpoint, save_checkpoint
 from neurograph.experiments.folder.topologies import keep_topology
 from neurograph.experiments.spec import ExperimentSpec, dump_experiment
+from neurograph.experiments.transfer.cells import FIRST_ARRAYS
 from neurograph.files import write_atomically
-from neurograph.genome import GenomeFile, load_genome_file, save_genome
+from neurograph.genome import Genome, GenomeFile, load_genome_file, save_genome
 from neurograph.genome.files import genome_file
 
 __all__ = ["RunFolder", "start_genome"]
 
 START = "start_genome.json"
 
-# Arrays of a genome that checkpoints of older versions lack.
-ADDED = {"backward_keep": "neuron_keep"} | dict.fromkeys(("update_power", "error_power", "depth_power", "trace_keep", "damping"))
+# Arrays of a genome that checkpoints of older versions lack, and the array that gives them their value, if any.
+ADDED: dict[str, str | None] = {f.name: None for f in dataclasses.fields(Genome) if f.name not in FIRST_ARRAYS}
+ADDED["backward_keep"] = "neuron_keep"
 
 # Keys that may differ between a run and its continuation: the final test, the devices, event files.
 FREE = {"transfer", "devices", "tensorboard"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -12,18 +13,69 @@ import numpy as np
 
 from neurograph.errors import RuleError
 from neurograph.files import write_atomically
-from neurograph.genome import AnyGenome, effective_fields
+from neurograph.genome import AnyGenome, Genome, effective_fields
 from neurograph.genome.rule import Rule
 from neurograph.tasks import Task
 
-__all__ = ["FORMAT", "genome_key", "keep_cell", "stored_cell", "task_key"]
+__all__ = ["FIRST_ARRAYS", "FIRST_OPTIONS", "FORMAT", "genome_key", "keep_cell", "stored_cell", "task_key"]
 
 
 FORMAT = "neurograph-transfer-cell"
 
-# Options and arrays that came after the first stored cells: those without effect stand in no key, so that these are found again.
-LATER_OPTIONS = ("backward_normalization", "synapse_derivative", "update_normalization", "synapse_trace", "learned_damping")
-LATER_ARRAYS = ("backward_keep", "update_power", "error_power", "depth_power", "trace_keep", "damping")
+# Options of a rule and arrays of a genome that the first stored cells knew. Of all others, those without effect stand in no key:
+# cells of before are found again, whatever is added to rules and genomes.
+FIRST_OPTIONS = frozenset(
+    [
+        "states",
+        "forward_activation",
+        "backward_activation",
+        "output_activation",
+        "backward_update",
+        "symmetric",
+        "single_state_synapses",
+        "normalization",
+        "normalize_outputs",
+        "feedback",
+        "hebbian_pre",
+        "forward_synapse_update",
+        "oja",
+        "oja_scale",
+        "synapse_normalization",
+        "rescale",
+        "saturation",
+        "saturation_eps",
+        "reset_states",
+        "supervise_every",
+        "batch_reduction",
+        "noise",
+        "initial_distribution",
+        "initial_deviation",
+    ]
+)
+FIRST_ARRAYS = frozenset(
+    [
+        "forward_transform",
+        "backward_transform",
+        "pre_transform",
+        "post_transform",
+        "forward_pre_transform",
+        "forward_post_transform",
+        "forward_scale",
+        "forward_shift",
+        "backward_scale",
+        "backward_shift",
+        "neuron_keep",
+        "neuron_update",
+        "synapse_keep",
+        "synapse_update",
+        "forward_synapse_keep",
+        "forward_synapse_update",
+        "oja_multiplier",
+        "rescale",
+        "saturation",
+        "initial_deviation",
+    ]
+)
 
 
 def genome_key(genome: AnyGenome, rule: Rule) -> dict[str, Any] | None:
@@ -32,8 +84,8 @@ def genome_key(genome: AnyGenome, rule: Rule) -> dict[str, Any] | None:
         options, first = rule.to_dict(), Rule().to_dict()
     except RuleError:
         return None
-    options = {name: value for name, value in options.items() if name not in LATER_OPTIONS or value != first[name]}
-    idle = {*LATER_ARRAYS} - {*effective_fields(rule)}
+    options = {name: value for name, value in options.items() if name in FIRST_OPTIONS or value != first[name]}
+    idle = {field.name for field in dataclasses.fields(Genome)} - FIRST_ARRAYS - {*effective_fields(rule)}
     arrays = _without(genome.to_dict(), idle)
     return {"rule": options, "layers_by": getattr(genome, "by", None), "arrays": _digest(arrays)}
 
