@@ -1,5 +1,6 @@
-"""The learning step (Eqs. 5-8): the genome's mathematics, written once in terms of the kernel's two primitives. Both passes are
-here, the synapse update in hebbian.py.
+"""The learning step (Eqs. 5-8) on one page: clamp, forward pass, feedback, backward pass, synapse update.
+
+The passes are in passes.py, the synapse update in hebbian.py; all are written once in terms of the kernel's two primitives.
 
 A network's state is one array [states, neurons, batch] per stage of the plan; of clamped neurons it may lack the last states,
 which are zero then. Functions here take the network as their first argument and read its rule, plan and kernel.
