@@ -1,4 +1,8 @@
-"""`--kernel=NAME` reruns every test that builds a network on another kernel."""
+"""`--kernel=NAME` reruns every test that builds a network on another kernel; `--hypothesis-profile=wander` draws other examples.
+
+A run draws the same examples every time, so that what fails is what a change broke, and does not make them smaller, which
+compiles for minutes. Wander to look for faults.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import importlib.metadata
 import os
 import sys
 
+import hypothesis
 import jaxtyping
 import pytest
 import shapes
@@ -17,6 +22,10 @@ FLAGS = ["--xla_backend_optimization_level=0", "--xla_cpu_parallel_codegen_split
 KNOWN = {(0, 8): [*FLAGS, "--xla_cpu_use_fusion_emitters=false"], (0, 12): FLAGS}
 KNOWN[0, 10] = KNOWN[0, 8]
 os.environ.setdefault("XLA_FLAGS", " ".join(KNOWN.get(tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2])), ())))
+
+hypothesis.settings.register_profile("fixed", derandomize=True, phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate])
+hypothesis.settings.register_profile("wander", derandomize=False)
+hypothesis.settings.load_profile("fixed")
 
 # Array types of these modules are checked whenever a function is called: see shapes.py.
 HOOK = jaxtyping.install_import_hook(shapes.WATCHED, "shapes.checked")

@@ -81,10 +81,11 @@ def _learn(
         for pair in ((sender_matrices, before), (receiver_matrices, after))
     )
     share = 1.0 / before[0].shape[2] if rule.batch_reduction == "mean" else 1.0
+    posts = at_receivers if forward else at_senders
     lengths = None
     if rule.synapse_derivative:
         lengths = column_norms(wiring, genome, weights, twin)
-        raw, at_receivers = at_receivers, _shortened(at_receivers, lengths)
+        at_receivers = _shortened(at_receivers, lengths)
     delta = kernel.correlate(at_senders, at_receivers, changes)  # Eq. 7: sum over the batch of pre times post
     constant = [c[:, None] if c.ndim == 1 else c for c in (p.sum(axis=1) for p in pre)]  # its states are all 1
     if forward:
@@ -92,7 +93,7 @@ def _learn(
     if share != 1.0:
         delta = jax.tree.map(lambda d: d * share, delta)
     if lengths is not None:
-        along = _along_synapses(wiring, weights, at_senders, raw, constant, lengths, share)
+        along = _along_synapses(wiring, weights, at_senders, posts, constant, lengths, share)
         delta = jax.tree.map(lambda d, w, c: d - w * c, delta, weights, along)
     if trace is not None:  # m <- kappa m + h
         kappa = _at_stored(wiring, genome, [own.trace_keep for own in local], twin, weights)
@@ -100,7 +101,6 @@ def _learn(
     if rule.update_normalization == "neuron":
         delta = jax.tree.map(jnp.multiply, delta, _sizes(wiring, local, delta, twin, error))
     if rule.oja != "none":  # Eq. 8
-        posts = at_receivers if forward else at_senders
         decay = _oja_decay(wiring, local, weights, posts, twin, share, eta)
         delta = jax.tree.map(lambda d, w, o: d - w * o, delta, weights, decay)
     gates = [[getattr(own, f"{prefix}synapse_keep") for own in local], eta, [own.saturation for own in local]]

@@ -157,7 +157,7 @@ def check_descent(case: dict, kernel: str, dtype: str, one_step: float, ten_step
         near, _ = plain.descend(arrays, xs * (1 + 1e-15 * rng.choice([-1, 1], xs.shape)), ys)
         states = np.abs(ours["states.backward"][0])
         terms = RATE * np.linalg.norm(np.sum(states[:, topology.senders, 0] * states[:, topology.receivers, 1], axis=0))
-        one_step = one_step * max(1, terms / np.linalg.norm(first)) + 20 * relative_norm(near, first)
+        one_step = one_step * max(1, terms / max(np.linalg.norm(first), 1e-30)) + 20 * relative_norm(near, first)
     assert relative_norm(plain.vector(update), first) < one_step
     assert (ours["forward"][0][topology.fixed] == topology.weight[topology.fixed, None].astype(dtype)).all()
     if np.isfinite(ten_steps):

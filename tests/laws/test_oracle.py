@@ -108,6 +108,7 @@ TOGETHER = {
         synapse_derivative=True,
         batch_reduction="mean",
         feedback="mse",
+        oja="activity",
     ),
     "sizes": ng.Rule(
         symmetric=False,

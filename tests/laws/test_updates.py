@@ -147,7 +147,7 @@ def test_what_is_switched_off_has_no_effect(kernel, seed, cyclic, pick):
     plain = run()
     sized, traced, damped = run(update_normalization="neuron"), run(synapse_trace=True), run(learned_damping=True)
     for name, value in plain.items():
-        np.testing.assert_array_equal(traced[name], value, name)
+        assert relative(traced[name], value) < 1e-11, name  # another program: the compiler may round otherwise
         assert relative(sized[name], value) < 1e-11, name
         assert relative(damped[name], value) < 1e-11, name
     if cyclic:

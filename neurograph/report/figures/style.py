@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.artist import allow_rasterization
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.transforms import Bbox
 
 from neurograph.report.html import visible
 
@@ -60,9 +61,19 @@ def styled(changes: Mapping[str, Any] | None = None) -> Iterator[None]:
 
 
 class _Layout(ConstrainedLayoutEngine):
-    """Constrained layout that enlarges a figure whose labels leave no room for its axes."""
+    """Constrained layout that enlarges a figure whose labels leave no room for its axes, and whose places are rounded: those of
+    the solver differ in their last digits from one figure to its twin, and with them the names of clips in SVG."""
 
     def execute(self, fig: Figure) -> None:
+        self._solve(fig)
+        parts: list[Any] = [*fig.subfigs]
+        for part in parts:
+            parts += part.subfigs
+            part.bbox_relative.set_points(np.round(part.bbox_relative.get_points(), 8))
+        for axis in fig.axes:
+            axis._set_position(Bbox(np.round(axis.get_position(original=True).get_points(), 8)), which="original")
+
+    def _solve(self, fig: Figure) -> None:
         for _ in range(10):
             with warnings.catch_warnings():
                 warnings.filterwarnings("error", "constrained_layout not applied")
