@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["cache_dir", "switched_off", "write_atomically"]
+__all__ = ["append_line", "cache_dir", "switched_off", "write_atomically"]
 
 
 def cache_dir() -> Path:
@@ -23,19 +25,44 @@ def cache_dir() -> Path:
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:
-    """Write a file so that a reader, or a crash at any moment, sees the old content or the new, never a part."""
+    """Write a file so that a reader, or a crash at any moment, sees the old content or the new, never a part.
+
+    Raises:
+      OSError: the file cannot be written; it names `path`.
+    """
     raw = data.encode() if isinstance(data, str) else data
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with _named(path):
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(raw)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.chmod(temporary, 0o666 & ~_umask())  # a temporary file is private; the file is to be as open as any other
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a file.
+
+    Raises:
+      OSError: the file cannot be written; it names `path`.
+    """
+    with _named(path), path.open("a", encoding="utf-8") as stream:
+        stream.write(f"{line}\n")
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Names `path` in an OSError of its body: a full disk names no file, and a temporary file is not one that a user knows."""
     try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(raw)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # a temporary file is private; the file is to be as open as any other
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 def _umask() -> int:

@@ -35,7 +35,7 @@ def write_page(found: Analysis, folder: Path) -> Path:
         np.savez_compressed(stream, **_arrays(found))
         write_atomically(folder / "arrays.npz", stream.getvalue())
     except OSError as error:
-        raise AnalysisError(f"{folder}: cannot be written ({error.strerror})") from error
+        raise AnalysisError(f"{error.filename or folder}: cannot be written ({error.strerror})") from error
     return folder / "report.html"
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from neurograph.errors import ExperimentError
+from neurograph.files import write_atomically
 
 __all__ = ["block", "commands", "contents", "details", "document", "drawing", "escape", "paragraph", "table", "visible"]
 
@@ -135,10 +136,12 @@ def drawing(folder: Path | None, name: str, figure: Any, caption: str, *, natura
     if folder is not None:
         try:
             folder.mkdir(exist_ok=True)
-            (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
-            figure.savefig(folder / f"{name}.png", dpi=110)
+            write_atomically(folder / f"{name}.svg", svg)
+            pixels = io.BytesIO()
+            figure.savefig(pixels, format="png", dpi=110)
+            write_atomically(folder / f"{name}.png", pixels.getvalue())
         except OSError as error:
-            raise ExperimentError(f"{folder}: cannot be written ({error.strerror})") from error
+            raise ExperimentError(f"{error.filename or folder}: cannot be written ({error.strerror})") from error
     svg = _inline(svg, name, caption)
     words = f"<figcaption>{escape(caption)}</figcaption>"
     if not natural:

@@ -19,7 +19,7 @@ from neurograph.experiments.folder.checkpoint import load_checkpoint, save_check
 from neurograph.experiments.folder.topologies import keep_topology
 from neurograph.experiments.spec import ExperimentSpec, dump_experiment
 from neurograph.experiments.transfer.cells import FIRST_ARRAYS
-from neurograph.files import write_atomically
+from neurograph.files import append_line, write_atomically
 from neurograph.genome import Genome, GenomeFile, load_genome_file, save_genome
 from neurograph.genome.files import genome_file
 
@@ -115,8 +115,7 @@ class RunFolder:
         """Writes a line of metrics.jsonl and, if wanted, of the event files, and calls `progress`."""
         self.written += 1
         if self.writes:
-            with self.metrics.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(data) + "\n")
+            append_line(self.metrics, json.dumps(data))
             if self.tensorboard:
                 self.tensorboard.record(data)
             progress(data)
