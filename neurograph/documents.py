@@ -1,4 +1,4 @@
-"""Documents that people write: YAML with line numbers, faults with their place, and "did you mean".
+"""Documents that people write: YAML with line numbers, JSON, faults with their place, and "did you mean".
 
 YAML is read as a tree whose every node knows its line and column, so that no file can hang or exhaust the machine.
 
@@ -10,6 +10,7 @@ is a number, `no` is text, `010` is text and only true/false are booleans.
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -21,7 +22,19 @@ import yaml
 
 from neurograph.errors import Fault, NeurographError, SpecError
 
-__all__ = ["Node", "Source", "closest", "fault_message", "kind_of", "named_file", "parse_yaml", "scalar", "shown", "suggestion"]
+__all__ = [
+    "Node",
+    "Source",
+    "closest",
+    "fault_message",
+    "kind_of",
+    "named_file",
+    "parse_json",
+    "parse_yaml",
+    "scalar",
+    "shown",
+    "suggestion",
+]
 
 MAX_DEPTH = 40
 MAX_NODES = 3_000_000
@@ -214,6 +227,20 @@ def parse_yaml(text: str, path: str) -> Node:
     if builder.faults:
         raise SpecError(builder.faults)
     return builder.root
+
+
+def parse_json(text: str | bytes) -> Any:
+    """As `json.loads`, save that a whole number which no float holds is infinite, as 1e999 is: whoever asks for finite numbers
+    gets an answer and no OverflowError.
+
+    Raises:
+      ValueError, RecursionError: see `json.loads`.
+    """
+    return json.loads(text, parse_int=_whole)
+
+
+def _whole(digits: str) -> float:
+    return int(digits) if len(digits) <= 308 else float(digits)
 
 
 class Source:

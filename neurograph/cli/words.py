@@ -5,11 +5,10 @@ Names and files decide the kind of a word; where they leave a choice, the order 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from neurograph.documents import closest
+from neurograph.documents import closest, parse_json
 from neurograph.errors import ExperimentError
 from neurograph.genome.files import FORMAT, zoo_names
 from neurograph.tasks.registry import schemes, task_names
@@ -46,7 +45,7 @@ def _is_genome(path: Path) -> bool:
     if path.suffix.lower() != ".json":
         return False
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(data, dict) and data.get("format") == FORMAT

@@ -11,7 +11,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from neurograph.documents import named_file
+from neurograph.documents import named_file, parse_json
 from neurograph.errors import GenomeError
 from neurograph.files import write_atomically
 from neurograph.genome.layers import AnyGenome, LayeredGenome
@@ -99,7 +99,7 @@ def load_genome_file(source: str | os.PathLike[str]) -> GenomeFile:
     """
     path = genome_file(source)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise GenomeError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:

@@ -8,6 +8,7 @@ from typing import Any
 
 from neurograph.errors import ExperimentError
 from neurograph.experiments.folder.reading import Run, mapping
+from neurograph.experiments.transfer.results import is_number
 from neurograph.files import write_atomically
 from neurograph.report.html import block, commands, contents, document, escape, paragraph
 
@@ -62,12 +63,12 @@ def facts(run: Run) -> list[tuple[str, str]]:
             found.append((name.replace("_", "-"), number(summary[name])))
     if run.genome:
         found.append(("states per neuron", number(run.genome.genome.states)))
-    if isinstance(summary.get("seconds"), (int, float)):
+    if is_number(summary.get("seconds")):
         found.append(("meta-training took", _duration(summary["seconds"])))
     validation = mapping(summary.get("validation"))
     for name in ("accuracy", "loss"):
         values = validation.get(name)
-        values = [v for v in (values if isinstance(values, list) else [values]) if isinstance(v, (int, float))]
+        values = [v for v in (values if isinstance(values, list) else [values]) if is_number(v)]
         if values:
             found.append((f"{name} on validation data", ", ".join(number(float(v)) for v in values)))
     skipped = summary.get("skipped")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from pathlib import Path
 
+from neurograph.documents import parse_json
 from neurograph.errors import ExperimentError
 from neurograph.files import write_atomically
 from neurograph.reproduce import REPRODUCTIONS, SCALES
@@ -45,7 +45,7 @@ def load_results(out: Path, scale: str) -> list[Result]:
         path = out / scale / name / "result.json"
         if path.exists():
             try:
-                found.append(Result.from_dict(json.loads(path.read_text(encoding="utf-8"))))
+                found.append(Result.from_dict(parse_json(path.read_text(encoding="utf-8"))))
             except (ValueError, KeyError, TypeError) as error:
                 raise ExperimentError(f"{path}: not a result of a reproduction ({type(error).__name__}: {error})") from error
     if not found:

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from neurograph.documents import parse_json
 from neurograph.errors import ExperimentError, GenomeError
 from neurograph.experiments.folder.run_folder import FREE
 from neurograph.experiments.spec import ExperimentSpec, load_experiment
@@ -76,7 +77,7 @@ class Trained:
 
     @property
     def summary(self) -> dict[str, Any]:
-        return json.loads((self.folder / "summary.json").read_text(encoding="utf-8"))
+        return parse_json((self.folder / "summary.json").read_text(encoding="utf-8"))
 
     @property
     def accuracy(self) -> float:
@@ -87,7 +88,7 @@ class Trained:
     def records(self) -> list[dict[str, Any]]:
         """Returns the lines of metrics.jsonl; none for a run that was lost at once."""
         path = self.folder / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+        return [parse_json(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
 class Workbench:
@@ -335,7 +336,7 @@ def _train(variant: Variant, seed: str, folder: Path) -> None:
 
 def _read(label: str, seed: int, folder: Path) -> Trained:
     if (folder / LOST).exists():
-        return Trained(label, seed, folder, reason=json.loads((folder / LOST).read_text(encoding="utf-8")))
+        return Trained(label, seed, folder, reason=parse_json((folder / LOST).read_text(encoding="utf-8")))
     file: Any = load_genome_file(folder / "genome.json")
     return Trained(label, seed, folder, file.genome, file.rule)
 

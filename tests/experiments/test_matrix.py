@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import shlex
 
 import numpy as np
@@ -124,7 +125,12 @@ def test_tables_files_and_pictures(store, tmp_path):
     assert len([axis for axis in curves_figure(matrix).axes if axis.get_visible()]) == 2
     with pytest.raises(ng.ExperimentError, match="step: got 7; judged were 0, 2, 3"):
         matrix.cells(7)
-    for content, expected in (("{", "not the results"), ('{"rows": []}', "not the results")):
+    wrong = [json.dumps(matrix.to_dict() | {"rows": [dict(matrix.rows[0], accuracy=huge)]}) for huge in (10**400, math.inf)]
+    for content, expected in (
+        ("{", "not the results"),
+        ('{"rows": []}', "not the results"),
+        *((text, "accuracy is a number from 0 to 1") for text in wrong),
+    ):
         (tmp_path / "matrix.json").write_text(content)
         with pytest.raises(ng.ExperimentError, match=expected):
             load_transfer_matrix(tmp_path / "matrix.json")

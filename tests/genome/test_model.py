@@ -208,6 +208,7 @@ def genome_file(tmp_path, **changes):
             ": forward_transform: got shape [1, 2]; expected [2, 2] (states = 2)",
         ),
         ({"arrays": {"neuron_keep": math.nan}}, ": neuron_keep: contains NaN or infinity"),
+        ({"arrays": {"neuron_keep": 10**400}}, ": neuron_keep: contains NaN or infinity"),
         ({"rule": {"states": 0}}, ": states: got 0; expected an integer > 0"),
         ({"rule": {"states": 3}}, ": the rule has states: 3, the arrays have 2"),
         ({"rule": [1]}, " at rule: got list; expected an object, or null"),

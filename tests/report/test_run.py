@@ -21,6 +21,14 @@ from neurograph.report.compare import write_comparison
 from neurograph.report.run import write_report
 
 STEPS = (0, 1, 10)
+HUGE = "9" * 400  # no float holds it
+
+
+def row_with(**values: str) -> str:
+    """A transfer.json of one row, with these values as they would be written."""
+    row = {"topology": '"a"', "task": '"b"', "method": '"genome"', "activation": "null", "batch_norm": "null", "step": "1"}
+    row |= {"seed": "0", "accuracy": "0.5", "loss": "1.0", "failed": "false"} | values
+    return f'{{"rows": [{{{", ".join(f"{json.dumps(name)}: {value}" for name, value in row.items())}}}]}}'
 
 
 def make_rows() -> tuple[list[dict], list[dict]]:
@@ -138,6 +146,13 @@ def test_any_single_part_makes_a_page(tmp_path, name):
         ("metrics.jsonl", '{"step": 1, "loss": [1.0]}\n{"step": 2, "lo', "metrics.jsonl, line 2: skipped"),
         ("metrics.jsonl", '{"step": 1, "loss": "high"}\n', "metrics.jsonl, line 1: skipped"),
         ("metrics.jsonl", '{"step": 1, "loss": [NaN], "accuracy": [0.5]}\n', ""),
+        ("metrics.jsonl", f'{{"step": 1, "seconds": {HUGE}, "loss": [{HUGE}, 1e999], "accuracy": [0.5, 0.6]}}\n', ""),
+        ("metrics.jsonl", f'{{"step": {HUGE}, "loss": [1.0]}}\n', "metrics.jsonl, line 1: skipped"),
+        ("transfer.json", row_with(accuracy=HUGE), "transfer.json at rows[0]: accuracy is a number from 0 to 1; got inf"),
+        ("transfer.json", row_with(step=HUGE), "transfer.json at rows[0]: step and loss are numbers; got inf and 1.0"),
+        ("transfer.json", row_with(learning_rate=HUGE), "transfer.json at rows[0]: learning_rate is a number; got inf"),
+        ("transfer.json", row_with(topology="1"), "transfer.json at rows[0]: topology is text; got 1"),
+        ("transfer.json", row_with(loss=HUGE), ""),
     ],
 )
 def test_broken_parts_are_named_and_the_rest_is_shown(tmp_path, name, content, fault):
@@ -151,6 +166,13 @@ def test_broken_parts_are_named_and_the_rest_is_shown(tmp_path, name, content, f
     assert fault in unescape(text_of(text))
     assert ("What could not be read" in text) == bool(fault)
     assert ("forward_transform" in text) == (name == "config.yaml")
+
+
+def test_numbers_that_no_float_holds_are_not_shown(tmp_path):
+    (tmp_path / "summary.json").write_text(f'{{"seconds": {HUGE}, "validation": {{"accuracy": [{HUGE}, 0.5]}}}}')
+    words = text_of(write_report(tmp_path).read_text(encoding="utf-8"))
+    assert "accuracy on validation data  0.500 " in words
+    assert "meta-training took" not in words
 
 
 def test_folders_that_hold_no_run_are_refused(tmp_path):

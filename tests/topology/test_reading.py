@@ -308,3 +308,13 @@ def test_a_bias_that_an_input_population_asks_for_is_refused(bias):
 def test_weights_of_a_yaml_file_are_its_own():
     with pytest.raises(ng.TopologyError, match="states its own weights"):
         load_topology("tiny", weight=None)
+
+
+def test_a_name_may_be_a_number_that_no_float_holds(tmp_path):
+    path, name = tmp_path / "g.json", "9" * 400
+    nodes = f'[{{"id": {name}, "role": "input"}}, {{"id": "b", "role": "output"}}]'
+    path.write_text(f'{{"directed": true, "nodes": {nodes}, "links": [{{"source": {name}, "target": "b"}}]}}')
+    assert ng.load_topology(path).names == (name, "b")
+    path.write_text(path.read_text().replace(f'"source": {name}', '"source": 1e999'))
+    with pytest.raises(ng.SpecError):
+        ng.load_topology(path)

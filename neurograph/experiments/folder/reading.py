@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from neurograph.documents import parse_json
 from neurograph.errors import ExperimentError, GenomeError
 from neurograph.experiments.spec import METHODS, GradientSpec
-from neurograph.experiments.transfer.results import Row, Transfer, load_transfer
+from neurograph.experiments.transfer.results import Row, Transfer, is_number, load_transfer
 
 if TYPE_CHECKING:
     from neurograph.genome import GenomeFile
@@ -77,7 +77,7 @@ class Run:
     def chance(self, task: str | None = None) -> float | None:
         """Returns the accuracy of the commonest answer of a task, or the mean over all tasks."""
         chance = mapping(self.transfer.notes.get("chance")) if self.transfer else {}
-        found = [v for name, v in chance.items() if task in (None, name) and isinstance(v, (int, float))]
+        found = [v for name, v in chance.items() if task in (None, name) and is_number(v)]
         return sum(found) / len(found) if found else None
 
     def topologies(self) -> dict[str, str]:
@@ -146,8 +146,8 @@ def read_run(folder: Path | str) -> Run:
 
     run.config_text = load("config.yaml", str) or ""
     run.config = load_mapping("config.yaml", _yaml)
-    run.environment = load_mapping("environment.json", json.loads)
-    run.summary = load_mapping("summary.json", json.loads)
+    run.environment = load_mapping("environment.json", parse_json)
+    run.summary = load_mapping("summary.json", parse_json)
     for number, line in enumerate((load("metrics.jsonl", str) or "").splitlines(), 1):
         _record(run, number, line)
     _results(run)
@@ -184,15 +184,15 @@ def _record(run: Run, number: int, line: str) -> None:
     if not line.strip():
         return
     try:
-        data = json.loads(line)
+        data = parse_json(line)
         step = data["step"]
         validation = data.get("validation")
         scores = validation if validation is not None else data
         kept = {name: _floats(scores[name]) for name in SCORES if name in scores}
-        if isinstance(step, bool) or not isinstance(step, (int, float)) or not kept:
+        if not is_number(step) or not kept:
             raise ValueError("expected a step, and loss or accuracy")
         seconds = data.get("seconds")
-        clock = {"seconds": seconds} if isinstance(seconds, (int, float)) else {}
+        clock = {"seconds": seconds} if is_number(seconds) else {}
         (run.records if validation is None else run.validations).append({"step": step, **kept, **clock})
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         run.faults.append(f"metrics.jsonl, line {number}: skipped ({type(error).__name__}: {error})")

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from neurograph.documents import parse_json
 from neurograph.files import write_atomically
 from neurograph.topology.shipped import shipped_files
 
@@ -50,7 +51,7 @@ def keep_topology(folder: Path, name: str | Path, path: Path) -> None:
 def _index(folder: Path) -> dict[str, Any]:
     """Returns names and their files; {} if there are none, or the index is damaged or not ours."""
     try:
-        data = json.loads((folder / PLACE / INDEX).read_text(encoding="utf-8"))
+        data = parse_json((folder / PLACE / INDEX).read_text(encoding="utf-8"))
         return dict(data["files"]) if data["format"] == FORMAT else {}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}

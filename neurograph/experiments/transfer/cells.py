@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from neurograph.documents import parse_json
 from neurograph.errors import RuleError
 from neurograph.files import write_atomically
 from neurograph.genome import AnyGenome, Genome, effective_fields
@@ -117,7 +118,7 @@ def stored_cell(store: Path | None, key: dict[str, Any] | None) -> dict[str, Any
     if store is None or key is None:
         return None
     try:
-        data = json.loads(_path(store, key).read_text(encoding="utf-8"))
+        data = parse_json(_path(store, key).read_text(encoding="utf-8"))
         if data["format"] == FORMAT and data["key"] == key and data["sum"] == _digest(data["cell"]):
             return data["cell"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

@@ -11,8 +11,20 @@ from typing import Any
 
 import numpy as np
 
+from neurograph.documents import parse_json
 from neurograph.errors import ExperimentError
-from neurograph.experiments.transfer.results import GENOME, Row, Transfer, aggregate, best_baselines, csv_text, label, spread
+from neurograph.experiments.transfer.results import (
+    GENOME,
+    GROUP,
+    Row,
+    Transfer,
+    aggregate,
+    best_baselines,
+    csv_text,
+    fault_of_row,
+    label,
+    spread,
+)
 from neurograph.files import write_atomically
 
 __all__ = ["TransferMatrix", "load_transfer_matrix"]
@@ -209,7 +221,10 @@ def load_transfer_matrix(path: Path | str) -> TransferMatrix:
     """
     path = Path(path)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_text(encoding="utf-8"))
+        faults = [fault_of_row(row) for row in data["rows"]] + [fault_of_row(row, GROUP) for row in data["chosen"]]
+        if fault := next(filter(None, faults), ""):
+            raise ValueError(fault)
         found = TransferMatrix(tuple(data["rows"]), tuple(data["chosen"]), tuple(data["problems"]), data["notes"])
         found.cells(found.steps[-1])
         return found

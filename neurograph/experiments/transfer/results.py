@@ -21,23 +21,27 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
+from neurograph.documents import parse_json, shown
 from neurograph.errors import ExperimentError
 from neurograph.files import write_atomically
 
 __all__ = [
     "GENOME",
+    "GROUP",
     "Row",
     "Transfer",
     "aggregate",
     "best_baselines",
     "comparison",
     "csv_text",
+    "fault_of_row",
     "five_numbers",
     "interval",
+    "is_number",
     "label",
     "load_transfer",
     "mark_best",
@@ -45,8 +49,8 @@ __all__ = [
 ]
 
 GENOME = "genome"
-_GROUP = ("topology", "task", "method", "activation", "batch_norm", "step")
-_ROW = (*_GROUP, "seed", "accuracy")
+GROUP = ("topology", "task", "method", "activation", "batch_norm", "step")
+JUDGED = (*GROUP, "seed", "accuracy")
 
 Row = dict[str, Any]
 
@@ -143,7 +147,7 @@ def load_transfer(path: Path | str) -> Transfer:
     """
     path = Path(path)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ExperimentError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
@@ -151,15 +155,33 @@ def load_transfer(path: Path | str) -> Transfer:
     if not isinstance(data, dict) or not isinstance(data.get("rows"), list):
         raise ExperimentError(f"{path}: expected an object with a list of rows")
     for number, row in enumerate(data["rows"]):
-        missing = [name for name in _ROW if name not in row] if isinstance(row, dict) else list(_ROW)
-        if missing:
-            raise ExperimentError(f"{path} at rows[{number}]: lacks {', '.join(missing)}")
-        numbers = (row["step"], row["seed"], row["accuracy"], row.get("loss"))
-        if any(isinstance(v, bool) or not isinstance(v, (int, float, type(None))) for v in numbers) or row["step"] is None:
-            raise ExperimentError(f"{path} at rows[{number}]: step, seed, accuracy and loss are numbers; got {numbers}")
+        if fault := fault_of_row(row):
+            raise ExperimentError(f"{path} at rows[{number}]: {fault}")
     chosen = data.get("chosen")
-    known = [c for c in chosen if isinstance(c, dict) and all(k in c for k in _GROUP)] if isinstance(chosen, list) else []
+    known = [one for one in chosen if not fault_of_row(one, GROUP)] if isinstance(chosen, list) else []
     return Transfer(tuple(data["rows"]), tuple(known), data["notes"] if isinstance(data.get("notes"), dict) else {})
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Returns whether a value of a JSON file is a finite number."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def fault_of_row(row: Any, needed: Sequence[str] = JUDGED) -> str:
+    """Returns what is wrong with a row, or with an entry of `chosen` (which needs only `GROUP`); "" if nothing is."""
+    if not isinstance(row, dict):
+        return f"expected an object, got {type(row).__name__}"
+    if missing := [name for name in needed if name not in row]:
+        return f"lacks {', '.join(missing)}"
+    for name in ("topology", "task", "method"):
+        if not isinstance(row[name], str):
+            return f"{name} is text; got {shown(row[name])}"
+    loss, rate, share = row.get("loss"), row.get("learning_rate"), row.get("accuracy")
+    if not is_number(row["step"]) or not (loss is None or isinstance(loss, float) or is_number(loss)):
+        return f"step and loss are numbers; got {shown(row['step'])} and {shown(loss)}"
+    if not (share is None or (is_number(share) and abs(share) < 1e6)):  # as a share, but nothing hangs on a rounding above 1
+        return f"accuracy is a number from 0 to 1; got {shown(share)}"
+    return "" if rate is None or is_number(rate) else f"learning_rate is a number; got {shown(rate)}"
 
 
 def label(row: Row) -> str:
@@ -177,7 +199,7 @@ def aggregate(rows: Iterable[Row]) -> list[Row]:
     """
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
-        groups.setdefault(tuple(row[name] for name in _GROUP), []).append(row)
+        groups.setdefault(tuple(row[name] for name in GROUP), []).append(row)
     table = []
     for group, members in groups.items():
         hits = np.array([row["accuracy"] for row in members if row["accuracy"] is not None], float)
@@ -185,7 +207,7 @@ def aggregate(rows: Iterable[Row]) -> list[Row]:
             continue
         losses = [row["loss"] for row in members if row.get("loss") is not None and math.isfinite(row["loss"])]
         table.append(
-            dict(zip(_GROUP, group))
+            dict(zip(GROUP, group))
             | five_numbers(hits)
             | {"loss": float(np.median(losses)) if losses else None}
             | {"seeds": len(members), "failures": sum(bool(row.get("failed")) for row in members)}
@@ -206,10 +228,10 @@ def five_numbers(numbers: Iterable[float]) -> Row:
 
 def best_baselines(rows: Iterable[Row], chosen: Iterable[Row]) -> dict[tuple[Any, ...], Row]:
     """Returns, by (topology, task, step), the aggregate of the baseline that was best on VALIDATION data."""
-    table = {tuple(entry[name] for name in _GROUP): entry for entry in aggregate(rows)}
+    table = {tuple(entry[name] for name in GROUP): entry for entry in aggregate(rows)}
     found = {}
     for one in chosen:
-        group = tuple(one[name] for name in _GROUP)
+        group = tuple(one[name] for name in GROUP)
         if one.get("best") and group in table:
             found[one["topology"], one["task"], one["step"]] = table[group]
     return found

@@ -139,7 +139,7 @@ def _name(value: Any) -> str | None:
         return str(_as_tuple(value)) if value and all(_name(part) is not None for part in value) else None
     if isinstance(value, str):
         return value
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not (isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))):
         return None
     return str(value)
 
