@@ -47,13 +47,15 @@ def write_atomically(path: Path, data: bytes | str) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add a line to a file.
+    """Add a line to a file, on the disk when this returns.
 
     Raises:
       OSError: the file cannot be written; it names `path`.
     """
     with _named(path), path.open("a", encoding="utf-8") as stream:
         stream.write(f"{line}\n")
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 @contextmanager

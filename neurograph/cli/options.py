@@ -19,10 +19,16 @@ from typing import Any
 
 import click
 
-__all__ = ["batch_option", "json_option", "out_file_option", "print_json", "seed_option", "to_json"]
+__all__ = ["allow_changes_option", "batch_option", "json_option", "out_file_option", "print_json", "seed_option", "to_json"]
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON value on standard output.")
 seed_option = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all randomness.")
+allow_changes_option = click.option(
+    "--allow-changes",
+    is_flag=True,
+    help="Go on with a stopped run although precision, versions, device or kernels are not those of its checkpoint: the result is"
+    " then not, bit for bit, that of a run without a stop.",
+)
 batch_option = click.option("--batch", type=click.IntRange(1), default=128, show_default=True, help="Rows per learning step.")
 
 

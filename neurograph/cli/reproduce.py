@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from neurograph.cli.options import json_option
+from neurograph.cli.options import allow_changes_option, json_option
 from neurograph.errors import ExperimentError
 from neurograph.reproduce import REPRODUCTIONS, SCALES
 
@@ -32,6 +32,7 @@ __all__ = ["reproduce"]
     help="Folder of all runs, data, figures, verdicts. What is there is not computed again.",
 )
 @click.option("--seeds", type=click.IntRange(1), help="Meta-training seeds per variant [default: the reproduction's own].")
+@allow_changes_option
 @click.option("--jobs", type=click.IntRange(1), help="Meta-training runs at the same time [default: one per core].")
 @click.option(
     "--page",
@@ -50,6 +51,7 @@ def reproduce(
     scale: str,
     out: Path,
     seeds: int | None,
+    allow_changes: bool,
     jobs: int | None,
     page: Path | None,
     figures: Path | None,
@@ -84,7 +86,8 @@ def reproduce(
     for name in REPRODUCTIONS if "all" in names else dict.fromkeys(names):
         say = lambda text, name=name: click.echo(f"{name}: {text}", err=True)  # noqa: E731
         try:
-            result = run(name, scale, out, jobs=jobs or os.cpu_count() or 1, seeds=seeds, say=say)
+            options = {"seeds": seeds, "allow_changes": allow_changes}
+            result = run(name, scale, out, jobs=jobs or os.cpu_count() or 1, say=say, **options)
         except KeyboardInterrupt:
             click.echo(f"what is finished is kept in {out / scale}; the same command goes on from there", err=True)
             raise

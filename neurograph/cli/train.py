@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from neurograph.cli.options import allow_changes_option
+
 _SET = "Override one value of the experiment, such as training.meta_steps=50; repeatable."
 
 
@@ -19,6 +21,7 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--devices", type=click.IntRange(1), help="Share the population among so many devices [default: 1]."),
         click.option("--no-transfer", is_flag=True, help="Stop after meta-training: no final test, no report."),
         click.option("--resume", is_flag=True, help="Continue a run; with a higher training.meta_steps, train it longer."),
+        allow_changes_option,
         click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=_SET),
         click.option("--out", type=out, help="Run folder [default: runs/NAME]."),
         click.argument("experiment"),
@@ -64,7 +67,8 @@ def evolve(experiment: str, no_transfer: bool, **options: Any) -> None:
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("runs/quickstart"), show_default=True)
 @click.option("--resume", is_flag=True, help="Continue where it was stopped.")
-def quickstart(out: Path, resume: bool) -> None:
+@allow_changes_option
+def quickstart(out: Path, resume: bool, allow_changes: bool) -> None:
     """Meta-learn two genomes, on functions of two variables and on 8x8 digits; test them on problems and graphs that they never
     saw, beside gradient descent; write reports. It takes minutes on two cores, and nothing is downloaded.
 
@@ -74,7 +78,7 @@ def quickstart(out: Path, resume: bool) -> None:
         if resume and (out / name / "report.html").exists():
             click.echo(f"report: {out / name / 'report.html'} (already there)")
             continue
-        _run(name, out / name, resume=resume)
+        _run(name, out / name, resume=resume, allow_changes=allow_changes)
 
 
 def _run(
@@ -82,6 +86,7 @@ def _run(
     out: Path | None = None,
     overrides: tuple[str, ...] = (),
     resume: bool = False,
+    allow_changes: bool = False,
     with_transfer: bool = True,
     devices: int | None = None,
     tensorboard: bool = False,
@@ -107,7 +112,7 @@ def _run(
 
     first = jax.process_index() == 0  # of several processes the first prints and writes; all compute
     with RunProgress(spec, folder, silent=not first) as progress:
-        genome, rule = run(spec, folder, base=base, resume=resume, progress=progress.record)
+        genome, rule = run(spec, folder, base=base, resume=resume, allow_changes=allow_changes, progress=progress.record)
     if with_transfer and spec.transfer.topologies:
         try:
             result = final_test(spec, folder, genome, rule, base=base, say=progress.stage)

@@ -32,6 +32,7 @@ def meta_train(
     *,
     base: Path | None = None,
     resume: bool = False,
+    allow_changes: bool = False,
     progress: Progress = lambda record: None,
 ) -> tuple[Genome, Rule]:
     """Meta-trains and writes a run folder; a run that is stopped at any moment resumes to the same result, bit for bit.
@@ -45,6 +46,8 @@ def meta_train(
       folder: folder of this run; made if missing.
       base: folder in which relative paths of topologies and of the start genome are looked up, after the current one.
       resume: whether to continue from the folder's checkpoint.
+      allow_changes: whether to continue although precision, versions, device or kernels are not those of the checkpoint: the
+        result is then not, bit for bit, that of a run without a stop, and summary.json tells the differences.
       progress: called with every record that is written.
 
     Returns:
@@ -52,12 +55,13 @@ def meta_train(
       genome of the best validation.
 
     Raises:
-      ExperimentError: the folder holds another run, or its checkpoint belongs to another configuration.
+      ExperimentError: the folder holds another run, or its checkpoint belongs to another configuration, or, without
+        `allow_changes`, to another precision, version, device or kernels.
       GenomeError: every genome failed.
     """
     experiment = Experiment(spec, base, folder if resume and (folder / "checkpoint").exists() else None)
     training, unroll, optimizer = spec.training, spec.unroll, experiment.optimizer
-    run = RunFolder(spec, folder, resume=resume, like=experiment.initial_state())
+    run = RunFolder(spec, folder, resume=resume, like=experiment.initial_state(), allow_changes=allow_changes)
     run.keep(experiment.files)
     if spec.start.genome and experiment.start_file:
         run.keep_start(spec.start.genome, experiment.start_file)
@@ -104,7 +108,7 @@ def meta_train(
     card |= {"validation_accuracy": summary["validation"]["accuracy"], "chosen_of": training.genomes}
     if run.writes:
         save_genome(folder / "genome.json", genome, experiment.rule, card)
-    run.write("summary.json", json.dumps(summary | chosen, indent=1) + "\n")
+    run.write("summary.json", json.dumps(summary | chosen | run.notes, indent=1) + "\n")
     return genome, experiment.rule
 
 

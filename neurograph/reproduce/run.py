@@ -22,6 +22,7 @@ def reproduce(
     *,
     jobs: int = 1,
     seeds: int | None = None,
+    allow_changes: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> Result:
     """Runs one of `REPRODUCTIONS`; its files are in OUT/SCALE/NAME. Arguments as of `Workbench`.
@@ -33,6 +34,6 @@ def reproduce(
     if name not in REPRODUCTIONS:
         raise ExperimentError(f"{name}: no such reproduction; there are: {', '.join(REPRODUCTIONS)}")
     begun = time.perf_counter()
-    bench = Workbench(name, scale, Path(out), jobs=jobs, seeds=seeds, say=say)
+    bench = Workbench(name, scale, Path(out), jobs=jobs, seeds=seeds, allow_changes=allow_changes, say=say)
     findings, settings = importlib.import_module(REPRODUCTIONS[name].module).run(bench)
     return conclude(bench, findings, settings, time.perf_counter() - begun)

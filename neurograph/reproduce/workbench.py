@@ -100,6 +100,7 @@ class Workbench:
       out: folder of all reproductions.
       jobs: meta-training runs at the same time, in processes of their own; 1 runs them here, one after another.
       seeds: number of meta-training seeds, instead of the reproduction's own.
+      allow_changes: of stopped runs, as in `meta_train`.
       say: called with a line about the run that starts or ends.
 
     Raises:
@@ -114,6 +115,7 @@ class Workbench:
         *,
         jobs: int = 1,
         seeds: int | None = None,
+        allow_changes: bool = False,
         say: Callable[[str], None] = lambda text: None,
     ):
         if scale not in SCALES:
@@ -122,7 +124,7 @@ class Workbench:
         self.out = out / scale
         self.folder = self.out / name
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._seeds = seeds
+        self._seeds, self.allow_changes = seeds, allow_changes
         self.trained: dict[Path, Trained] = {}
         self.counts: Counter[str] = Counter()
         self.files: list[str] = []
@@ -199,7 +201,7 @@ class Workbench:
         specs = {(label, seed): variant.spec(f"seed={seed}") for label, seed, variant in plan}
         folders = {key: self._run_folder(variants[key[0]], spec) for key, spec in specs.items()}
         todo = {folders[key]: key for key in folders if not _finished(folders[key])}
-        calls = {folder: (variants[key[0]], f"seed={key[1]}", folder) for folder, key in todo.items()}
+        calls = {folder: (variants[key[0]], f"seed={key[1]}", folder, self.allow_changes) for folder, key in todo.items()}
         started, done = time.perf_counter(), 0
 
         def finished(folder: Path) -> None:
@@ -226,7 +228,7 @@ class Workbench:
             found.setdefault(label, []).append(run)
         return found
 
-    def _side_by_side(self, calls: Mapping[Path, tuple[Variant, str, Path]], finished: Callable[[Path], None]) -> None:
+    def _side_by_side(self, calls: Mapping[Path, tuple[Variant, str, Path, bool]], finished: Callable[[Path], None]) -> None:
         context = multiprocessing.get_context("spawn")  # JAX has threads: a forked process may hang
         before = os.environ.get("JAX_COMPILATION_CACHE_DIR")
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(self.out / "compiled"))
@@ -319,7 +321,7 @@ def _finished(folder: Path) -> bool:
     return (folder / "summary.json").exists() or (folder / LOST).exists()
 
 
-def _train(variant: Variant, seed: str, folder: Path) -> None:
+def _train(variant: Variant, seed: str, folder: Path, allow_changes: bool) -> None:
     """Does one run, as `neurograph meta-train EXPERIMENT --set ... --out FOLDER --no-transfer --resume` does it."""
     from neurograph.experiments.train import meta_train
 
@@ -329,7 +331,7 @@ def _train(variant: Variant, seed: str, folder: Path) -> None:
     command += ["--out", str(folder), "--no-transfer", "--resume"]
     write_atomically(folder / "command.txt", shlex.join(command) + "\n")
     try:
-        meta_train(variant.spec(seed), folder, resume=True)
+        meta_train(variant.spec(seed), folder, resume=True, allow_changes=allow_changes)
     except GenomeError as error:  # every genome diverged: that is a result, too
         write_atomically(folder / LOST, json.dumps(str(error)) + "\n")
 

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import jax
@@ -30,6 +31,19 @@ PROGRAM = Path(__file__).parents[1] / "meta_runs.py"
 
 class Stop(Exception):
     pass
+
+
+def opened(checkpoint: Path) -> tuple[dict, bytes]:
+    """The header and the arrays of a checkpoint."""
+    header, _, body = checkpoint.read_bytes().partition(b"\n")
+    return json.loads(header), body
+
+
+def write_first_version(checkpoint: Path, header: dict, body: bytes) -> None:
+    """A checkpoint as version 1 of the format was: no environment, and a checksum of the arrays alone."""
+    header = {name: value for name, value in header.items() if name != "environment"}
+    header |= {"version": 1, "sha256": hashlib.sha256(body).hexdigest()}
+    checkpoint.write_bytes(json.dumps(header).encode() + b"\n" + body)
 
 
 @pytest.fixture
@@ -101,10 +115,9 @@ def test_a_curriculum_compiles_once_and_goes_on_from_the_best(folder: Path):
 def test_an_older_checkpoint_without_a_key_that_has_a_default_is_continued(folder: Path):
     spec = load_experiment(folder / "gradient.yaml", ("training.meta_steps=2",))
     meta_train(spec, folder / "run", base=folder)
-    head, _, body = (folder / "run/checkpoint").read_bytes().partition(b"\n")
-    header = json.loads(head)
+    header, body = opened(folder / "run/checkpoint")
     del header["config"]["training"]["method"], header["config"]["unroll"]["truncation"]
-    (folder / "run/checkpoint").write_bytes(json.dumps(header).encode() + b"\n" + body)
+    write_first_version(folder / "run/checkpoint", header, body)
     meta_train(spec, folder / "run", base=folder, resume=True)
     other = load_experiment(folder / "gradient.yaml", ("training.meta_steps=2", "unroll.loss=steps"))
     with pytest.raises(ng.ExperimentError, match=r"unroll\.loss: was null, now \"steps\""):
@@ -181,14 +194,13 @@ def test_options_that_do_not_fit_are_named(name: str, override: str, message: st
 
 def _forget(checkpoint: Path, names: set[str]) -> None:
     """Rewrites a checkpoint as a version without these arrays of a genome wrote it."""
-    header, _, body = checkpoint.read_bytes().partition(b"\n")
+    header, body = opened(checkpoint)
     with np.load(io.BytesIO(body)) as arrays:
         kept = {place: arrays[place] for place in arrays.files if place.rpartition(".")[2] not in names}
         assert len(kept) < len(arrays.files)
     buffer = io.BytesIO()
     np.savez(buffer, **kept)
-    text = json.dumps(json.loads(header) | {"sha256": hashlib.sha256(buffer.getvalue()).hexdigest()})
-    checkpoint.write_bytes(text.encode() + b"\n" + buffer.getvalue())
+    write_first_version(checkpoint, header, buffer.getvalue())
 
 
 @pytest.mark.parametrize("name", ["gradient", "cma"])
@@ -223,3 +235,50 @@ def test_options_that_came_later_are_in_the_key_of_a_cell_where_they_have_an_eff
     damped = rule.replace(learned_damping=True)
     assert genome_key(genome, damped) != key
     assert genome_key(genome.replace(damping=0.5), damped) != genome_key(genome, damped)
+
+
+def test_a_run_begun_in_another_precision_is_refused_or_told(folder: Path):
+    spec = load_experiment(folder / "cma.yaml", ("training.meta_steps=4", "training.validate_every=4"))
+
+    def stop(record):
+        if record["step"] == 4:
+            raise Stop
+
+    with jax.enable_x64(True), pytest.raises(Stop):
+        meta_train(spec, folder / "run", base=folder, progress=stop)
+    with pytest.raises(ng.ExperimentError, match=r'checkpoint: precision: was "float64", now "float32"'):
+        meta_train(spec, folder / "run", base=folder, resume=True)
+    meta_train(spec, folder / "run", base=folder, resume=True, allow_changes=True)
+    assert json.loads((folder / "run/summary.json").read_text())["changes"] == ['precision: was "float64", now "float32"']
+
+
+def test_metrics_that_are_lost_are_told_and_the_genome_is_the_same(folder: Path, caplog):
+    spec = load_experiment(folder / "cma.yaml", ("training.validate_every=12",))
+    meta_train(spec, folder / "whole", base=folder)
+    assert "lost_metrics" not in json.loads((folder / "whole/summary.json").read_text())
+
+    def stop(record):
+        if record["step"] == 8:
+            raise Stop
+
+    with pytest.raises(Stop):
+        meta_train(spec, folder / "run", base=folder, progress=stop)
+    records = (folder / "run/metrics.jsonl").read_bytes()
+    (folder / "run/metrics.jsonl").write_bytes(records[: records.index(b"\n") + 9])  # a line and a torn one, of three
+    for options in ({"progress": stop}, {}):  # stopped again after a record that no checkpoint has seen
+        caplog.clear()
+        with pytest.raises(Stop) if options else nullcontext():
+            meta_train(spec, folder / "run", base=folder, resume=True, **options)
+        assert "run/metrics.jsonl: 2 of the 3 lines before the checkpoint are missing" in caplog.text
+    assert genome_of(folder / "run") == genome_of(folder / "whole")
+    assert numbers(folder / "run") == [numbers(folder / "whole")[0], *numbers(folder / "whole")[3:]]
+    assert json.loads((folder / "run/summary.json").read_text())["lost_metrics"] == 2
+
+
+def test_a_file_that_is_not_the_best_genome_of_a_run_is_refused(folder: Path):
+    spec = load_experiment(folder / "cma.yaml", ("training.meta_steps=2", "training.validate_every=2", "training.keep=best"))
+    meta_train(spec, folder / "run", base=folder)
+    file = ng.load_genome_file(folder / "run/best.json")
+    ng.save_genome(folder / "run/best.json", file.genome, file.rule, {"step": 2})
+    with pytest.raises(ng.ExperimentError, match=r"best\.json at card: lacks accuracy, chosen, length, loss"):
+        meta_train(spec, folder / "run", base=folder, resume=True)

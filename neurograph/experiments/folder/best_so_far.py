@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from neurograph.errors import GenomeError
+from neurograph.errors import ExperimentError, GenomeError
 from neurograph.genome import Genome, load_genome_file, save_genome
 from neurograph.genome.rule import Rule
 from neurograph.meta.population import best_member, member
@@ -31,6 +31,9 @@ class BestSoFar:
       genome: the best, or None.
       scores: {"loss", "accuracy"}, each [1, problems]: its own.
       card: {"step", "length", "chosen"} and the scores, as in FILE.
+
+    Raises:
+      ExperimentError, GenomeError: FILE is another file, or damaged.
     """
 
     def __init__(self, rule: Rule, folder: Path, done: int):
@@ -40,6 +43,8 @@ class BestSoFar:
         self.card: dict[str, Any] = {}
         if done and self.path.exists():
             file = load_genome_file(self.path)
+            if lacking := {"step", "length", "chosen", "loss", "accuracy"} - {*file.card}:
+                raise ExperimentError(f"{self.path} at card: lacks {', '.join(sorted(lacking))}; not a genome that this run kept")
             if file.card["step"] <= done:
                 self.genome, self.card = file.genome, file.card
                 self.scores = {name: np.array([file.card[name]]) for name in ("loss", "accuracy")}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -13,17 +15,21 @@ from typing import Any
 import jax
 from pydantic import ValidationError
 
+from neurograph.documents import parse_json
 from neurograph.errors import ExperimentError
 from neurograph.experiments.environment import current_environment
 from neurograph.experiments.folder.checkpoint import load_checkpoint, save_checkpoint
 from neurograph.experiments.folder.topologies import keep_topology
 from neurograph.experiments.spec import ExperimentSpec, dump_experiment
 from neurograph.experiments.transfer.cells import FIRST_ARRAYS
+from neurograph.experiments.transfer.results import is_number
 from neurograph.files import append_line, write_atomically
 from neurograph.genome import Genome, GenomeFile, load_genome_file, save_genome
 from neurograph.genome.files import genome_file
 
 __all__ = ["RunFolder", "start_genome"]
+
+log = logging.getLogger(__name__)
 
 START = "start_genome.json"
 
@@ -45,16 +51,19 @@ class RunFolder:
       folder: made if missing.
       resume: whether to go on from the checkpoint, if there is one.
       like: the first state of the run.
+      allow_changes: whether to go on under another precision, or with other versions, devices or kernels.
 
     Attributes:
       state: as checkpointed, or `like`.
       extra: the other numbers of the checkpoint: meta-steps, seconds, lines of metrics.
+      notes: what of this run is not as in one without a stop: "changes" of versions and the like, number of "lost_metrics".
 
     Raises:
-      ExperimentError: the folder holds another run, or its checkpoint is damaged or belongs to another configuration.
+      ExperimentError: the folder holds another run, or its checkpoint is damaged or belongs to another configuration, precision,
+        version, device or kernels.
     """
 
-    def __init__(self, spec: ExperimentSpec, folder: Path, *, resume: bool, like: Any):
+    def __init__(self, spec: ExperimentSpec, folder: Path, *, resume: bool, like: Any, allow_changes: bool = False):
         self.folder, self.checkpoint, self.metrics = folder, folder / "checkpoint", folder / "metrics.jsonl"
         self.config = spec.model_dump(mode="json", exclude=FREE)
         if folder.exists() and not folder.is_dir():
@@ -64,8 +73,16 @@ class RunFolder:
         self.state, self.extra = like, {"step": 0, "seconds": 0.0, "lines": 0}
         if resume and self.checkpoint.exists():
             self.state, self.extra = load_checkpoint(
-                self.checkpoint, like, config=self.config, upgrade=partial(_upgraded, spec), added=ADDED
+                self.checkpoint,
+                like,
+                config=self.config,
+                upgrade=partial(_upgraded, spec),
+                added=ADDED,
+                allow_changes=allow_changes,
             )
+            if wrong := [name for name in ("step", "seconds", "lines") if not is_number(self.extra.get(name))]:
+                raise ExperimentError(f"{self.checkpoint}: damaged (no number: {', '.join(wrong)}); delete it to start again")
+        self.notes: dict[str, Any] = {name: self.extra[name] for name in ("changes", "lost_metrics") if self.extra.get(name)}
         self.writes = jax.process_index() == 0
         if jax.process_count() > 1:
             from jax.experimental import multihost_utils
@@ -83,12 +100,24 @@ class RunFolder:
 
             self.tensorboard = EventWriter(self.folder / "tensorboard", self.extra["step"])
         self.folder.mkdir(parents=True, exist_ok=True)
-        lines = self.metrics.read_text(encoding="utf-8").splitlines()[: self.written] if self.written else []
-        write_atomically(
-            self.metrics, "".join(f"{line}\n" for line in lines)
-        )  # records after the checkpoint will be written again
+        self._cut_metrics()
         write_atomically(self.folder / "config.yaml", dump_experiment(spec))
         write_atomically(self.folder / "environment.json", json.dumps(current_environment(), indent=1) + "\n")
+
+    def _cut_metrics(self) -> None:
+        """Drops the records after the checkpoint, which will be written again; says so if some of those before it are missing."""
+        whole = self.metrics.read_bytes().split(b"\n")[:-1] if self.written and self.metrics.exists() else []
+        lines = [line for line in whole[: self.written] if _step(line) <= self.done]
+        if lost := self.written - len(lines):
+            self.notes["lost_metrics"] = self.notes.get("lost_metrics", 0) + lost
+            log.warning(
+                "%s: %d of the %d lines before the checkpoint are missing, their metrics are lost; no genome depends on them",
+                self.metrics,
+                lost,
+                self.written,
+            )
+        self.written = len(lines)
+        write_atomically(self.metrics, b"".join(line + b"\n" for line in lines))
 
     def keep(self, files: Mapping[str, Path]) -> None:
         """Copies topology files: the run can go on, and be repeated, when the originals have changed or gone."""
@@ -123,7 +152,7 @@ class RunFolder:
     def save(self, state: Any, step: int, **extra: Any) -> None:
         """Writes the checkpoint."""
         if self.writes:
-            extra |= {"step": step, "seconds": self.seconds, "lines": self.written}
+            extra |= self.notes | {"step": step, "seconds": self.seconds, "lines": self.written}
             save_checkpoint(self.checkpoint, state, config=self.config, extra=extra)
 
     def write(self, name: str, text: str) -> None:
@@ -133,6 +162,15 @@ class RunFolder:
     def close(self) -> None:
         if self.tensorboard:
             self.tensorboard.close()
+
+
+def _step(line: bytes) -> float:
+    """Returns the meta-step of a line of metrics.jsonl; infinity if it is damaged."""
+    try:
+        step = parse_json(line)["step"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return math.inf
+    return step if is_number(step) else math.inf
 
 
 def start_genome(name: str, base: Path | None, run: Path | None) -> GenomeFile:
