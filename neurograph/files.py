@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["append_line", "cache_dir", "switched_off", "write_atomically"]
+__all__ = ["append_line", "cache_dir", "remove_leftovers", "switched_off", "write_atomically"]
+
+TEMPORARY = ".neurograph"  # the ending of files that are being written
 
 
 def cache_dir() -> Path:
@@ -32,7 +36,7 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     """
     raw = data.encode() if isinstance(data, str) else data
     with _named(path):
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY)
         try:
             with os.fdopen(handle, "wb") as stream:
                 stream.write(raw)
@@ -44,6 +48,23 @@ def write_atomically(path: Path, data: bytes | str) -> None:
             with suppress(OSError):
                 os.unlink(temporary)
             raise
+
+
+def remove_leftovers(folder: Path, names: Iterable[str] = (), older_than: float = 0.0) -> None:
+    """Remove temporary files of `write_atomically` that killed processes left in a folder; if there is none, nothing.
+
+    Args:
+      names: files whose temporary files were made by earlier versions, and have no ending.
+      older_than: seconds; younger ones may belong to a process that writes now.
+    """
+    before = "|".join(map(re.escape, names))
+    pattern = re.compile(rf"\..+\.[a-z0-9_]{{8}}{re.escape(TEMPORARY)}" + (rf"|\.({before})\.[a-z0-9_]{{8}}" if before else ""))
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if pattern.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                with suppress(OSError):
+                    if not older_than or time.time() - entry.stat(follow_symlinks=False).st_mtime >= older_than:
+                        os.unlink(entry.path)
 
 
 def append_line(path: Path, line: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,7 @@ def _run(
 
     from neurograph.cli.progress import RunProgress
     from neurograph.experiments.final import final_test
+    from neurograph.experiments.folder.lock import locked
     from neurograph.experiments.train import meta_train as run
     from neurograph.meta import device_mesh
 
@@ -111,19 +113,20 @@ def _run(
     import jax
 
     first = jax.process_index() == 0  # of several processes the first prints and writes; all compute
-    with RunProgress(spec, folder, silent=not first) as progress:
-        genome, rule = run(spec, folder, base=base, resume=resume, allow_changes=allow_changes, progress=progress.record)
-    if with_transfer and spec.transfer.topologies:
-        try:
-            result = final_test(spec, folder, genome, rule, base=base, say=progress.stage)
-        finally:
-            progress.close()
-        if first:
-            click.echo(result.text())
-    if not first:
-        return
-    if with_transfer:
-        from neurograph.report.run import write_report
+    with locked(folder) if first else nullcontext():
+        with RunProgress(spec, folder, silent=not first) as progress:
+            genome, rule = run(spec, folder, base=base, resume=resume, allow_changes=allow_changes, progress=progress.record)
+        if with_transfer and spec.transfer.topologies:
+            try:
+                result = final_test(spec, folder, genome, rule, base=base, say=progress.stage)
+            finally:
+                progress.close()
+            if first:
+                click.echo(result.text())
+        if not first:
+            return
+        if with_transfer:
+            from neurograph.report.run import write_report
 
-        click.echo(f"report: {write_report(folder, base=base)}")
-    click.echo(f"genome: {folder / 'genome.json'}")
+            click.echo(f"report: {write_report(folder, base=base)}")
+        click.echo(f"genome: {folder / 'genome.json'}")

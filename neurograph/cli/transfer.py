@@ -111,46 +111,48 @@ def transfer(
         name, options = _task(text, data_dir)
         named_tasks[_unused(text, named_tasks)] = get_task(name, **options)
 
+    from neurograph.experiments.folder.lock import locked
     from neurograph.experiments.transfer.matrix import transfer_matrix
 
-    try:
-        matrix = transfer_matrix(
-            named_genomes,
-            named_topologies,
-            named_tasks,
-            out,
-            at=at,
-            seeds=runs,
-            seed=seed,
-            batch_size=batch,
-            query_size=query,
-            optimizers=optimizers,
-            validation_seeds=validation_runs,
-            progress=None if quiet else lambda text: click.echo(text, err=True),
-        )
-    except KeyboardInterrupt:
-        click.echo(f"finished cells are kept in {out / 'cells'}; the same command goes on from there", err=True)
-        raise
-    numbers = {"steps": steps, "runs": runs, "seed": seed, "baselines": baselines, "validation-runs": validation_runs}
-    numbers |= {"batch": batch, "query": query, "show": shown, "data-dir": data_dir, "out": out}
-    matrix.notes["shown"], matrix.notes["command"] = show, _command(sources, numbers)
+    with locked(out):
+        try:
+            matrix = transfer_matrix(
+                named_genomes,
+                named_topologies,
+                named_tasks,
+                out,
+                at=at,
+                seeds=runs,
+                seed=seed,
+                batch_size=batch,
+                query_size=query,
+                optimizers=optimizers,
+                validation_seeds=validation_runs,
+                progress=None if quiet else lambda text: click.echo(text, err=True),
+            )
+        except KeyboardInterrupt:
+            click.echo(f"finished cells are kept in {out / 'cells'}; the same command goes on from there", err=True)
+            raise
+        numbers = {"steps": steps, "runs": runs, "seed": seed, "baselines": baselines, "validation-runs": validation_runs}
+        numbers |= {"batch": batch, "query": query, "show": shown, "data-dir": data_dir, "out": out}
+        matrix.notes["shown"], matrix.notes["command"] = show, _command(sources, numbers)
 
-    from neurograph.report.figures.transfer import save_figures
-    from neurograph.report.transfer import holds_matrix, write_transfer_report
+        from neurograph.report.figures.transfer import save_figures
+        from neurograph.report.transfer import holds_matrix, write_transfer_report
 
-    paths = [*matrix.save(out), *save_figures(matrix, out)]
-    if holds_matrix(out):  # the folder of a run has a page of its own
-        paths.append(write_transfer_report(out))
-    if as_json:
-        cells = [cell for step in matrix.shown_steps() for cell in matrix.cells(step)]
-        summary = matrix.summary()
-        print_json({"cells": cells, "problems": list(matrix.problems), "summary": summary, "notes": matrix.notes})
-        return
-    import shutil
+        paths = [*matrix.save(out), *save_figures(matrix, out)]
+        if holds_matrix(out):  # the folder of a run has a page of its own
+            paths.append(write_transfer_report(out))
+        if as_json:
+            cells = [cell for step in matrix.shown_steps() for cell in matrix.cells(step)]
+            summary = matrix.summary()
+            print_json({"cells": cells, "problems": list(matrix.problems), "summary": summary, "notes": matrix.notes})
+            return
+        import shutil
 
-    click.echo(matrix.text(width=max(80, shutil.get_terminal_size((120, 20)).columns)))
-    click.echo(click.wrap_text(matrix.summary(), 110))
-    click.echo(f"\nwritten: {', '.join(path.name for path in paths)} in {out}")
+        click.echo(matrix.text(width=max(80, shutil.get_terminal_size((120, 20)).columns)))
+        click.echo(click.wrap_text(matrix.summary(), 110))
+        click.echo(f"\nwritten: {', '.join(path.name for path in paths)} in {out}")
 
 
 def _command(sources: dict[str, list[str]], options: dict[str, Any]) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from neurograph.experiments.experiment import Experiment
 from neurograph.experiments.folder.best_so_far import BestSoFar
+from neurograph.experiments.folder.lock import locked
 from neurograph.experiments.folder.run_folder import RunFolder
 from neurograph.experiments.spec import ExperimentSpec
 from neurograph.genome import Genome, save_genome
@@ -55,11 +58,20 @@ def meta_train(
       genome of the best validation.
 
     Raises:
-      ExperimentError: the folder holds another run, or its checkpoint belongs to another configuration, or, without
-        `allow_changes`, to another precision, version, device or kernels.
+      ExperimentError: another process writes the folder, it holds another run, or its checkpoint belongs to another
+        configuration, or, without `allow_changes`, to another precision, version, device or kernels.
       GenomeError: every genome failed.
     """
     experiment = Experiment(spec, base, folder if resume and (folder / "checkpoint").exists() else None)
+    with locked(folder) if jax.process_index() == 0 else nullcontext():
+        return _meta_train(experiment, folder, resume, allow_changes, progress)
+
+
+def _meta_train(
+    experiment: Experiment, folder: Path, resume: bool, allow_changes: bool, progress: Progress
+) -> tuple[Genome, Rule]:
+    """Does the work of `meta_train`, in a folder that nobody else writes."""
+    spec = experiment.spec
     training, unroll, optimizer = spec.training, spec.unroll, experiment.optimizer
     run = RunFolder(spec, folder, resume=resume, like=experiment.initial_state(), allow_changes=allow_changes)
     run.keep(experiment.files)

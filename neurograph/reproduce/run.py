@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from neurograph.errors import ExperimentError
+from neurograph.experiments.folder.lock import locked
 from neurograph.reproduce import REPRODUCTIONS
 from neurograph.reproduce.verdict import Result, conclude
 from neurograph.reproduce.workbench import Workbench
@@ -28,12 +29,13 @@ def reproduce(
     """Runs one of `REPRODUCTIONS`; its files are in OUT/SCALE/NAME. Arguments as of `Workbench`.
 
     Raises:
-      ExperimentError: an unknown name or scale.
+      ExperimentError: an unknown name or scale; or another process writes the same folder.
       TaskError: data that are not there; the text says how to get them.
     """
     if name not in REPRODUCTIONS:
         raise ExperimentError(f"{name}: no such reproduction; there are: {', '.join(REPRODUCTIONS)}")
     begun = time.perf_counter()
-    bench = Workbench(name, scale, Path(out), jobs=jobs, seeds=seeds, allow_changes=allow_changes, say=say)
-    findings, settings = importlib.import_module(REPRODUCTIONS[name].module).run(bench)
-    return conclude(bench, findings, settings, time.perf_counter() - begun)
+    with locked(Path(out) / scale / name):
+        bench = Workbench(name, scale, Path(out), jobs=jobs, seeds=seeds, allow_changes=allow_changes, say=say)
+        findings, settings = importlib.import_module(REPRODUCTIONS[name].module).run(bench)
+        return conclude(bench, findings, settings, time.perf_counter() - begun)

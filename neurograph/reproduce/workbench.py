@@ -24,6 +24,7 @@ import yaml
 
 from neurograph.documents import parse_json
 from neurograph.errors import ExperimentError, GenomeError
+from neurograph.experiments.folder.lock import locked
 from neurograph.experiments.folder.run_folder import FREE
 from neurograph.experiments.spec import ExperimentSpec, load_experiment
 from neurograph.experiments.transfer.matrix_results import TransferMatrix
@@ -325,15 +326,15 @@ def _train(variant: Variant, seed: str, folder: Path, allow_changes: bool) -> No
     """Does one run, as `neurograph meta-train EXPERIMENT --set ... --out FOLDER --no-transfer --resume` does it."""
     from neurograph.experiments.train import meta_train
 
-    folder.mkdir(parents=True, exist_ok=True)
     command = ["neurograph", "meta-train", variant.experiment]
     command += [word for one in (*variant.overrides, seed) for word in ("--set", one)]
     command += ["--out", str(folder), "--no-transfer", "--resume"]
-    write_atomically(folder / "command.txt", shlex.join(command) + "\n")
-    try:
-        meta_train(variant.spec(seed), folder, resume=True, allow_changes=allow_changes)
-    except GenomeError as error:  # every genome diverged: that is a result, too
-        write_atomically(folder / LOST, json.dumps(str(error)) + "\n")
+    with locked(folder):
+        write_atomically(folder / "command.txt", shlex.join(command) + "\n")
+        try:
+            meta_train(variant.spec(seed), folder, resume=True, allow_changes=allow_changes)
+        except GenomeError as error:  # every genome diverged: that is a result, too
+            write_atomically(folder / LOST, json.dumps(str(error)) + "\n")
 
 
 def _read(label: str, seed: int, folder: Path) -> Trained:

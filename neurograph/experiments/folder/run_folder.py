@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from neurograph.documents import parse_json
 from neurograph.errors import ExperimentError
 from neurograph.experiments.environment import current_environment
+from neurograph.experiments.folder import lock
 from neurograph.experiments.folder.checkpoint import load_checkpoint, save_checkpoint
 from neurograph.experiments.folder.topologies import keep_topology
 from neurograph.experiments.spec import ExperimentSpec, dump_experiment
@@ -44,7 +45,8 @@ FREE = {"transfer", "devices", "tensorboard"}
 class RunFolder:
     """The folder of a run, new or opened again.
 
-    Of several processes the first writes. All read: the folder has to be on a file system that all of them see.
+    Of several processes the first writes, and has to hold the folder's lock. All read: the folder has to be on a file system that
+    all of them see.
 
     Args:
       spec: the experiment.
@@ -68,7 +70,7 @@ class RunFolder:
         self.config = spec.model_dump(mode="json", exclude=FREE)
         if folder.exists() and not folder.is_dir():
             raise ExperimentError(f"{folder}: not a folder")
-        if folder.exists() and any(folder.iterdir()) and not resume:
+        if folder.exists() and any(place.name != lock.FILE for place in folder.iterdir()) and not resume:
             raise ExperimentError(f"{folder}: not empty; continue it with --resume, or choose another folder with --out")
         self.state, self.extra = like, {"step": 0, "seconds": 0.0, "lines": 0}
         if resume and self.checkpoint.exists():
@@ -144,6 +146,7 @@ class RunFolder:
         """Writes a line of metrics.jsonl and, if wanted, of the event files, and calls `progress`."""
         self.written += 1
         if self.writes:
+            lock.check_lock(self.folder)
             append_line(self.metrics, json.dumps(data))
             if self.tensorboard:
                 self.tensorboard.record(data)
@@ -152,6 +155,7 @@ class RunFolder:
     def save(self, state: Any, step: int, **extra: Any) -> None:
         """Writes the checkpoint."""
         if self.writes:
+            lock.check_lock(self.folder)
             extra |= self.notes | {"step": step, "seconds": self.seconds, "lines": self.written}
             save_checkpoint(self.checkpoint, state, config=self.config, extra=extra)
 

@@ -23,6 +23,7 @@ from neurograph.experiments.transfer.cells import genome_key, keep_cell, stored_
 from neurograph.experiments.transfer.curves import baseline_rows, transfer
 from neurograph.experiments.transfer.matrix_results import TransferMatrix
 from neurograph.experiments.transfer.results import GENOME, Row, mark_best
+from neurograph.files import remove_leftovers
 from neurograph.genome import AnyGenome
 from neurograph.genome.rule import Rule
 from neurograph.learning.baselines import LEARNING_RATES, SETTINGS, ordinary_network
@@ -124,6 +125,8 @@ def transfer_matrix(
     per_pair = len(genomes) + len(optimizers)
     total, done = len(tasks) * len(topologies) * per_pair, 0
     say, store = progress or (lambda text: None), None if folder is None else Path(folder) / "cells"
+    if store:
+        remove_leftovers(store, older_than=3600)  # several tests may share a store: its files are written once, and whole
     for task_name, task in tasks.items():
         data = task_key(task, task_name)
         for topology_name, topology in topologies.items():
