@@ -28,8 +28,11 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "neurograph"
 
 
-def write_atomically(path: Path, data: bytes | str) -> None:
+def write_atomically(path: Path, data: bytes | str, *, private: bool = False) -> None:
     """Write a file so that a reader, or a crash at any moment, sees the old content or the new, never a part.
+
+    Args:
+      private: whether nobody else may read or write it; else it is as open as any other file.
 
     Raises:
       OSError: the file cannot be written; it names `path`.
@@ -42,7 +45,8 @@ def write_atomically(path: Path, data: bytes | str) -> None:
                 stream.write(raw)
                 stream.flush()
                 os.fsync(stream.fileno())
-            os.chmod(temporary, 0o666 & ~_umask())  # a temporary file is private; the file is to be as open as any other
+            if not private:
+                os.chmod(temporary, 0o666 & ~_umask())
             os.replace(temporary, path)
         except BaseException:
             with suppress(OSError):

@@ -13,11 +13,13 @@ import os
 import platform
 import shlex
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -29,7 +31,7 @@ import jax.numpy as jnp
 import jaxlib.version
 import numpy as np
 
-from neurograph.files import cache_dir, switched_off, write_atomically
+from neurograph.files import cache_dir, remove_leftovers, switched_off, write_atomically
 
 __all__ = ["ACTIVATIONS", "Run", "available", "description", "empty", "flow", "learn", "product", "sweep", "tile"]
 
@@ -42,6 +44,9 @@ TUNINGS = (("-march=native", "-mtune-ctrl=^inter_unit_moves_to_vec"), ("-march=n
 # Those that `sweep` knows, by name, in the order of sweep.h.
 ACTIVATIONS = ("identity", "relu", "tanh", "relu_tanh")
 TARGETS = ("flow", "tile", "sweep", "learn", "product", "empty")
+OTHERS = stat.S_IWGRP | stat.S_IWOTH  # the right of others to write
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -123,22 +128,48 @@ def _library(compiler: list[str], version: str) -> ctypes.CDLL:
     facts = (*compiler, version, *FLAGS, str(TUNINGS), jaxlib.version.__version__, platform.machine(), _processor())
     key = hashlib.sha256(source + "\0".join(facts).encode()).hexdigest()[:32]
     place = cache_dir() / "native" / f"neurograph-{key}.so"
-    # What another user wrote is not run.
-    if place.is_file() and place.stat().st_uid == os.getuid():
-        try:
-            return ctypes.CDLL(str(place))
-        except OSError:
-            pass  # damaged: compiled again
-    logging.getLogger(__name__).info("compiling native code with %s, once on this machine: some ten seconds", compiler[0])
+    if place.is_file():
+        if why := _writable_by_others(place):
+            log.warning("the library %s is not loaded, but compiled anew: %s", place, why)
+        else:
+            with suppress(OSError):  # damaged: compiled again
+                return ctypes.CDLL(str(place))
+    log.info("compiling native code with %s, once on this machine: some ten seconds", compiler[0])
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "neurograph.so"
         _compile(compiler, made)
-        try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(place, made.read_bytes())
-            return ctypes.CDLL(str(place))
-        except OSError:
-            return ctypes.CDLL(str(made))
+        with suppress(OSError):
+            _make_private(place.parent)
+            remove_leftovers(place.parent, older_than=3600)
+            write_atomically(place, made.read_bytes(), private=True)
+            if not _writable_by_others(place):
+                return ctypes.CDLL(str(place))
+        return ctypes.CDLL(str(made))
+
+
+def _make_private(folder: Path) -> None:
+    """Makes a folder of the cache, and takes the right to write in it from others if they have it."""
+    root = cache_dir()
+    shared = root.exists() and os.environ.get("NEUROGRAPH_CACHE")  # as somebody chose it
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for place in (folder,) if shared else (folder, root):
+        facts = place.stat()
+        if facts.st_uid == os.getuid() and facts.st_mode & OTHERS:
+            place.chmod(stat.S_IMODE(facts.st_mode) & ~OTHERS)
+
+
+def _writable_by_others(library: Path) -> str:
+    """Returns who else may have written a library of the cache, or may put another in its place; "" if nobody."""
+    for place in (library, library.parent, cache_dir()):
+        facts = place.lstat() if place == library else place.stat()
+        if facts.st_uid not in (os.getuid(), 0):
+            return f"{place} belongs to another user"
+        if place == library and not stat.S_ISREG(facts.st_mode):
+            return f"{place} is a link"
+        shared = place == cache_dir() and facts.st_mode & stat.S_ISVTX  # what is ours there, others may not move
+        if facts.st_mode & OTHERS and not shared:
+            return f"others may write to {place}"
+    return ""
 
 
 def _compile(compiler: list[str], target: Path) -> None:
