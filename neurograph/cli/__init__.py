@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import signal
 import sys
+from contextlib import suppress
 from typing import Any
 
 import click
 
+from neurograph.cli.stopping import Stopped, signals_stop
 from neurograph.errors import NeurographError
 
 # subcommand -> (module, attribute, help line). The help line stands here so that `neurograph --help` imports nothing.
@@ -34,8 +37,9 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "completion": ("neurograph.cli.completion", "completion", "Print the completion script of a shell."),
 }
 
-OK, FAULTS, USE, BUG, STOPPED, PIPE = 0, 1, 2, 3, 130, 141
-"""Exit codes: done; a checked file has faults; wrong use or input; an error of neurograph; stopped; nobody reads our output."""
+OK, FAULTS, USE, BUG, SIGNAL, PIPE = 0, 1, 2, 3, 128, 141
+"""Exit codes: done; a checked file has faults; wrong use or input; an error of neurograph; stopped, plus the number of the signal
+(Ctrl-C 130, SIGTERM 143, SIGHUP 129); nobody reads our output."""
 
 
 class LazyGroup(click.Group):
@@ -57,6 +61,12 @@ class LazyGroup(click.Group):
 
             raise click.UsageError(f"No such command {name[:60]!r}{suggestion(name, COMMANDS)}", ctx)
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise Stopped(error) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -80,7 +90,8 @@ def main() -> None:
     neurograph train digits --topology residual --genome digits
     neurograph --debug train my.csv             NEUROGRAPH_DEBUG=1 does the same
 
-    Exit codes: 0 done; 1 a checked file has faults; 2 wrong use or input; 3 an error of neurograph itself; 130 stopped.
+    Exit codes: 0 done; 1 a checked file has faults; 2 wrong use or input; 3 an error of neurograph itself; 130 stopped
+    by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP.
     """
 
 
@@ -100,8 +111,9 @@ def run(arguments: list[str] | None = None) -> None:
         log.addHandler(logging.StreamHandler())  # standard error
     log.setLevel(logging.INFO)
     try:
-        main(arguments, prog_name="neurograph", standalone_mode=False)
-        sys.stdout.flush()  # a reader that has left is noticed here, not when Python ends
+        with signals_stop():
+            main(arguments, prog_name="neurograph", standalone_mode=False)
+            sys.stdout.flush()  # a reader that has left is noticed here, not when Python ends
     except click.exceptions.Exit as error:
         code = error.exit_code
     except click.ClickException as error:
@@ -109,9 +121,13 @@ def run(arguments: list[str] | None = None) -> None:
         code = USE if isinstance(error, click.UsageError) else error.exit_code
     except SystemExit as error:  # of a command; click leaves so as well when nobody reads what is printed
         code = PIPE if type(sys.stdout).__name__.endswith("PacifyFlushWrapper") else error.code
-    except (click.Abort, KeyboardInterrupt):
-        _say("stopped.")
-        code = STOPPED
+    except (click.Abort, KeyboardInterrupt, Stopped) as error:
+        stopped = error if isinstance(error, Stopped) else Stopped(KeyboardInterrupt())
+        with suppress(OSError):  # the terminal may be gone
+            if stopped.number == signal.SIGINT and sys.stderr.isatty():
+                _say("")  # after ^C
+            _say(f"stopped {stopped.words}" if stopped.words else "stopped.")
+        code = SIGNAL + stopped.number
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it flushes at its end
         code = PIPE

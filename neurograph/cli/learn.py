@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from neurograph.cli.options import batch_option, json_option, out_file_option, print_json, seed_option, to_json
+from neurograph.cli.stopping import on_stop
 
 
 @click.command()
@@ -80,7 +81,9 @@ def train(
     problem = Problem(Network(graph, file.rule, kernel), made)
     at = _stops(steps)
     keys = jax.random.split(jax.random.key(seed), runs)
-    loss, accuracy = genome_curves(problem, file.genome, keys=keys, at=at, batch_size=batch, judged_on=split, query_size=query)
+    with on_stop(lambda: "before the end; train keeps nothing, the same command begins again"):
+        options = {"batch_size": batch, "judged_on": split, "query_size": query}
+        loss, accuracy = genome_curves(problem, file.genome, keys=keys, at=at, **options)
     about = {"task": task, "genome": genome, "topology": graph.title or topology, "digest": graph.digest[:16]}
     about |= {"neurons": graph.num_neurons, "synapses": graph.num_synapses, "batch": batch, "runs": runs, "seed": seed}
     about |= {"on": split, "query": query}

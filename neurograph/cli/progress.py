@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.status import Status
 
+from neurograph.experiments.folder.checkpoint import checkpoint_step
 from neurograph.experiments.spec import ExperimentSpec
 
 __all__ = ["RunProgress"]
@@ -39,7 +40,7 @@ class RunProgress:
         self.unit = "generations" if spec.training.evolved else "meta-steps"
         self.console = Console(stderr=True, soft_wrap=True, quiet=silent)
         self.before: tuple[int, float] | None = None
-        self.rate = ""
+        self.rate, self.step = "", 0
         self.printed = -math.inf
         self.status: Status | None = None
         self.tested = ""
@@ -73,10 +74,17 @@ class RunProgress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self.console.is_terminal:
             self.bar.stop()
-        if kind is KeyboardInterrupt and (self.folder / "checkpoint").exists():
-            self.console.print(f"stopped; --out {self.folder} --resume goes on from the last checkpoint", highlight=False)
+
+    def where(self) -> str:
+        """Returns where the run is, and how to go on when it is stopped there."""
+        again = f"--out {self.folder} --resume"
+        if (kept := checkpoint_step(self.folder / "checkpoint")) is None:
+            return f"before the first checkpoint; {again} begins again"
+        total = self.spec.training.meta_steps
+        return f"after {self.step} of {total} {self.unit}; {again} goes on from the checkpoint after {kept}"
 
     def record(self, data: dict[str, Any]) -> None:
+        self.step = data["step"]
         if "validation" in data:
             best = _best(data["validation"]["accuracy"], True)
             self.validation = f", best on validation {best:.3f}"

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from neurograph.cli.options import allow_changes_option, json_option
+from neurograph.cli.stopping import on_stop
 from neurograph.errors import ExperimentError
 from neurograph.reproduce import REPRODUCTIONS, SCALES
 
@@ -85,12 +86,10 @@ def reproduce(
     results = []
     for name in REPRODUCTIONS if "all" in names else dict.fromkeys(names):
         say = lambda text, name=name: click.echo(f"{name}: {text}", err=True)  # noqa: E731
-        try:
+        where = f"in {name}; what is finished is kept in {out / scale}, and the same command goes on from there"
+        with on_stop(lambda where=where: where):
             options = {"seeds": seeds, "allow_changes": allow_changes}
             result = run(name, scale, out, jobs=jobs or os.cpu_count() or 1, say=say, **options)
-        except KeyboardInterrupt:
-            click.echo(f"what is finished is kept in {out / scale}; the same command goes on from there", err=True)
-            raise
         results.append(result.to_dict() | {"paragraph": result.paragraph})
         if not as_json:
             click.echo(click.wrap_text(result.paragraph, 110))

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from neurograph.cli.options import allow_changes_option
+from neurograph.cli.stopping import on_stop
 
 _SET = "Override one value of the experiment, such as training.meta_steps=50; repeatable."
 
@@ -114,19 +115,21 @@ def _run(
 
     first = jax.process_index() == 0  # of several processes the first prints and writes; all compute
     with locked(folder) if first else nullcontext():
-        with RunProgress(spec, folder, silent=not first) as progress:
+        with RunProgress(spec, folder, silent=not first) as progress, on_stop(progress.where):
             genome, rule = run(spec, folder, base=base, resume=resume, allow_changes=allow_changes, progress=progress.record)
-        if with_transfer and spec.transfer.topologies:
-            try:
-                result = final_test(spec, folder, genome, rule, base=base, say=progress.stage)
-            finally:
-                progress.close()
-            if first:
-                click.echo(result.text())
-        if not first:
-            return
         if with_transfer:
-            from neurograph.report.run import write_report
+            again = f"the genome is in {folder / 'genome.json'}, and --out {folder} --resume tests it"
+            with on_stop(lambda: f"in the final test, after all meta-steps; {again}"):
+                if spec.transfer.topologies:
+                    try:
+                        result = final_test(spec, folder, genome, rule, base=base, say=progress.stage)
+                    finally:
+                        progress.close()
+                    if first:
+                        click.echo(result.text())
+                if first:
+                    from neurograph.report.run import write_report
 
-            click.echo(f"report: {write_report(folder, base=base)}")
-        click.echo(f"genome: {folder / 'genome.json'}")
+                    click.echo(f"report: {write_report(folder, base=base)}")
+        if first:
+            click.echo(f"genome: {folder / 'genome.json'}")

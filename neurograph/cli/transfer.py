@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from neurograph.cli.options import batch_option, json_option, print_json, seed_option
+from neurograph.cli.stopping import on_stop
 from neurograph.errors import ExperimentError
 
 __all__ = ["transfer"]
@@ -114,25 +115,35 @@ def transfer(
     from neurograph.experiments.folder.lock import locked
     from neurograph.experiments.transfer.matrix import transfer_matrix
 
-    with locked(out):
-        try:
-            matrix = transfer_matrix(
-                named_genomes,
-                named_topologies,
-                named_tasks,
-                out,
-                at=at,
-                seeds=runs,
-                seed=seed,
-                batch_size=batch,
-                query_size=query,
-                optimizers=optimizers,
-                validation_seeds=validation_runs,
-                progress=None if quiet else lambda text: click.echo(text, err=True),
-            )
-        except KeyboardInterrupt:
-            click.echo(f"finished cells are kept in {out / 'cells'}; the same command goes on from there", err=True)
-            raise
+    last = ""
+
+    def say(text: str) -> None:
+        nonlocal last
+        last = text
+        if not quiet:
+            click.echo(text, err=True)
+
+    def where() -> str:
+        return f"at {last or 'the first cell'}; finished cells are in {out / 'cells'}, and the same command goes on from there"
+
+    with locked(out), on_stop(where):
+        matrix = transfer_matrix(
+            named_genomes,
+            named_topologies,
+            named_tasks,
+            out,
+            at=at,
+            seeds=runs,
+            seed=seed,
+            batch_size=batch,
+            query_size=query,
+            optimizers=optimizers,
+            validation_seeds=validation_runs,
+            progress=say,
+        )
+        if not any(row["genome"] for row in matrix.rows):
+            reasons = dict.fromkeys(f"  {one['task']} on {one['topology']}: {one['reason']}" for one in matrix.problems)
+            raise ExperimentError("\n".join(["no genome ran on any of these topologies and tasks:", *reasons]))
         numbers = {"steps": steps, "runs": runs, "seed": seed, "baselines": baselines, "validation-runs": validation_runs}
         numbers |= {"batch": batch, "query": query, "show": shown, "data-dir": data_dir, "out": out}
         matrix.notes["shown"], matrix.notes["command"] = show, _command(sources, numbers)

@@ -70,6 +70,8 @@ def _overview(matrix: TransferMatrix) -> str:
 def _heat_maps(matrix: TransferMatrix) -> str:
     from neurograph.report.figures.transfer import difference_limit, heat_map
 
+    if not any(row["genome"] is not None for row in matrix.rows):
+        return ""
     limit = difference_limit(cell for step in matrix.shown_steps() for cell in matrix.cells(step))
     parts = []
     for step in matrix.shown_steps():

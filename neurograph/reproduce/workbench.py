@@ -12,6 +12,8 @@ import json
 import multiprocessing
 import os
 import shlex
+import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -234,14 +236,19 @@ class Workbench:
         before = os.environ.get("JAX_COMPILATION_CACHE_DIR")
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(self.out / "compiled"))
         try:
-            with ProcessPoolExecutor(min(self.jobs, len(calls)), mp_context=context) as pool:
+            size = min(self.jobs, len(calls))
+            others = multiprocessing.active_children()
+            with ProcessPoolExecutor(size, mp_context=context, initializer=_end_with_parent) as pool:
                 waiting = {pool.submit(_train, *call): folder for folder, call in calls.items()}
                 try:
                     for future in as_completed(waiting):
                         future.result()
                         finished(waiting[future])
-                except BaseException:
+                except BaseException as error:
                     pool.shutdown(wait=False, cancel_futures=True)
+                    if isinstance(error, KeyboardInterrupt):
+                        for child in {*multiprocessing.active_children()} - {*others}:
+                            child.terminate()  # its run goes on from its checkpoint
                     raise
         finally:
             if before is None:
@@ -316,6 +323,19 @@ class Workbench:
         with Image.open(full) as picture:
             picture.convert("RGB").quantize(colours, dither=Image.Dither.NONE).save(small, "png", optimize=True)
         self.write(name, small.getvalue())
+
+
+def _end_with_parent() -> None:
+    """Makes a process end with its parent, by kill -9 too, and leave Ctrl-C to it; else it would go on, and hold its folder."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _finished(folder: Path) -> bool:

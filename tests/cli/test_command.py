@@ -154,7 +154,7 @@ def broken(error: BaseException) -> click.Command:
     [
         (NeurographError("that is wrong"), cli.USE, "error: that is wrong\n"),
         (ZeroDivisionError("one by\nzero"), cli.BUG, "ZeroDivisionError: one by zero"),
-        (KeyboardInterrupt(), cli.STOPPED, "stopped.\n"),
+        (KeyboardInterrupt(), 130, "stopped.\n"),
         (MemoryError(), cli.USE, "out of memory"),
         (PermissionError(13, "Permission denied", "here.json"), cli.USE, "error: here.json: Permission denied\n"),
     ],

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import shlex
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -215,6 +216,26 @@ def test_command(tmp_path):
     ):
         with pytest.raises(ng.ExperimentError, match=text):
             CliRunner().invoke(command, arguments + extra, catch_exceptions=False)
+
+
+def test_a_test_in_which_no_genome_ran_is_an_error_and_leaves_no_pictures(tmp_path):
+    genome = str(ng.save_genome(tmp_path / "genome.json", GENOME, RULE))
+    arguments = [genome, "-t", "mlp", "-t", "residual", "-k", "xor", "--out", str(tmp_path / "out")]
+    with pytest.raises(ng.ExperimentError) as caught:
+        CliRunner().invoke(command, [*arguments, "--baselines", "none", "--quiet"], catch_exceptions=False)
+    head, *lines = str(caught.value).splitlines()
+    assert head == "no genome ran on any of these topologies and tasks:"
+    assert lines[0].startswith("  xor on mlp: does not fit: ")
+    assert len(lines) == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_page_of_a_matrix_without_cells_has_no_heat_map(store, tmp_path):
+    replace(store[1], rows=(), chosen=()).save(tmp_path)
+    page = write_transfer_report(tmp_path).read_text(encoding="utf-8")
+    assert "Heat maps" not in text_of(page)
+    assert "No cell ran." in text_of(page)
+    assert "<svg" not in page
 
 
 def test_spellings_of_before_are_understood_and_hidden(tmp_path, monkeypatch):

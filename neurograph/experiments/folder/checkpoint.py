@@ -24,7 +24,7 @@ from neurograph.errors import ExperimentError
 from neurograph.experiments.environment import deciding
 from neurograph.files import write_atomically
 
-__all__ = ["load_checkpoint", "save_checkpoint"]
+__all__ = ["checkpoint_step", "load_checkpoint", "save_checkpoint"]
 
 FORMAT = "neurograph-checkpoint"
 VERSION, UNCHECKED_HEADER = 2, 1
@@ -99,6 +99,15 @@ def load_checkpoint(
         logging.getLogger(__name__).warning("%s: resumed under other conditions: %s", path, "; ".join(changes))
     restored = [_like(leaf, stored[place]) for place, leaf in leaves.items()]
     return jax.tree.unflatten(jax.tree.structure(like), restored), extra
+
+
+def checkpoint_step(path: Path) -> int | None:
+    """Returns the meta-steps after which a checkpoint was written; None if there is none that can be read."""
+    try:
+        step = _read(path)[0]["extra"].get("step")
+    except ExperimentError:
+        return None
+    return step if isinstance(step, int) else None
 
 
 def _read(path: Path) -> tuple[dict[str, Any], bytes]:
