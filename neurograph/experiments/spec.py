@@ -250,10 +250,6 @@ class PESSpec(_SearchSpec, _AdamSpec):
     def crowd(self) -> str:
         return f"{self.population} particles each"
 
-    def check(self, unroll: UnrollSpec) -> None:
-        if unroll.grow_every and not unroll.truncation:
-            raise ValueError("unroll.grow_every: with training.method: pes it needs unroll.truncation, the steps of a window")
-
     def optimizer(self, rule: Rule, seed: int) -> PES:
         from neurograph.meta import PES
 

@@ -13,6 +13,7 @@ from neurograph.cli import COMMANDS
 from neurograph.experiments.experiment import Experiment
 from neurograph.experiments.folder.reading import Run
 from neurograph.experiments.spec import METHODS, ExperimentSpec, UnrollSpec, dump_experiment, load_experiment
+from neurograph.experiments.train import meta_train
 
 PROBLEM = {"task": "xor", "topology": "mlp_2d_classes"}
 
@@ -120,6 +121,23 @@ def test_what_is_no_topology_and_what_has_too_few_graphs_is_named(tmp_path: Path
     where = r"problems\[0\]\.topology\.random\.validation_graphs: got 1 graphs; expected at least 2, one for each size class"
     with pytest.raises(ng.ExperimentError, match=where):
         Experiment(load_experiment(path))
+
+
+def test_the_example_of_the_page_trains(tmp_path: Path):
+    page = (Path(__file__).parents[2] / "docs/howto/graphs_as_data.md").read_text(encoding="utf-8")
+    path = tmp_path / "many.yaml"
+    path.write_text(page.partition("```yaml\nname: many-graphs\n")[2].partition("```")[0])
+    small = ("problems.0.topology.random.graphs=2", "problems.0.topology.random.validation_graphs=2", "unroll.batch_size=16")
+    small += (
+        "unroll.steps=5",
+        "unroll.judged_at=[5]",
+        "training={method: cma, population: 2, meta_steps: 1, validation_episodes: 1}",
+    )
+    load_experiment(path)
+    genome, _ = meta_train(load_experiment(path, small), tmp_path / "run")
+    assert np.isfinite(genome.forward_transform).all()
+    card = ng.load_genome_file(tmp_path / "run/genome.json").card
+    assert card["topologies"] == ["mlp", "random (layered, acyclic, small_world)"]
 
 
 def test_validation_graphs_are_other_ones_of_the_same_classes(tmp_path: Path):
