@@ -40,12 +40,46 @@ training: {method: cma, population: 7, meta_steps: 12, interval: 2, validate_eve
 """,
 }
 
+RANDOM = """
+seed: 3
+rule: {states: 2, normalization: batch, batch_reduction: mean, initial_deviation: fan_in}
+start: {arrays: {synapse_update: 0.3}}
+problems:
+  - task: xor
+    topology: {random: {families: [{family: layered, depth: [1, 2], width: [2, 6]}], graphs: 2, validation_graphs: 2}}
+"""
+RANDOM_METHODS = {
+    "random-gradient": """
+  - {task: and, topology: two.yaml}
+unroll: {steps: 3, batch_size: 8, query_size: 16, grow_by: 1, grow_every: 4, max_steps: 5, least_steps: 2, judged_at: [1, 2, 4]}
+training: {meta_steps: 12, genomes: 2, interval: 2, validate_every: 6, validation_episodes: 2, replace: 1}
+""",
+    "random-truncated": """
+unroll: {steps: 4, truncation: 2, batch_size: 8, query_size: 16, replicas: 2}
+training: {meta_steps: 12, genomes: 2, interval: 2, validate_every: 6, validation_episodes: 2, replace: 1}
+""",
+    "random-pes": """
+unroll: {steps: 4, truncation: 2, batch_size: 8, query_size: 16, loss: final}
+training: {method: pes, population: 4, meta_steps: 12, interval: 2, validate_every: 6, validation_episodes: 2}
+""",
+    "random-cma": """
+unroll: {steps: 3, least_steps: 1, batch_size: 8, query_size: 16, replicas: 2}
+training: {method: cma, population: 4, meta_steps: 12, interval: 2, validate_every: 6, validation_episodes: 2}
+""",
+    "random-es": """
+unroll: {steps: 3, least_steps: 1, batch_size: 8, query_size: 16, replicas: 2}
+training: {method: es, population: 4, meta_steps: 12, interval: 2, validate_every: 6, validation_episodes: 2}
+""",
+}
+
 
 def write_experiments(folder: Path) -> None:
     """NAME.yaml of every method, and their topology."""
     (folder / "two.yaml").write_text(TWO)
     for name, text in METHODS.items():
         (folder / f"{name}.yaml").write_text(f"name: {name}{COMMON}{text}")
+    for name, text in RANDOM_METHODS.items():
+        (folder / f"{name}.yaml").write_text(f"name: {name}{RANDOM.rstrip()}{text}")
 
 
 def numbers(run: Path) -> list[dict]:

@@ -59,7 +59,7 @@ class RunProgress:
         training, unroll = self.spec.training, self.spec.unroll
         what = f"{training.method}: {training.genomes} genome{'s' if training.genomes > 1 else ''}"
         what += f", {training.crowd}" if training.crowd else ""
-        steps = f"{unroll.steps}" if unroll.longest == unroll.steps else f"{unroll.steps} to {unroll.longest}"
+        steps = " to ".join(map(str, dict.fromkeys((unroll.least_steps or unroll.steps, unroll.longest))))
         self.console.print(
             f"{self.spec.name}: {what}, {training.meta_steps} {self.unit} of {steps} learning"
             f" steps on {', '.join(dict.fromkeys(p.task for p in self.spec.problems))}; run folder {self.folder}",

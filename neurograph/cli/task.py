@@ -104,7 +104,11 @@ def show(
     if made.class_names:
         names = ", ".join(made.class_names[:20]) + (f", ... ({len(made.class_names)})" if len(made.class_names) > 20 else "")
         click.echo(f"  classes     {names}")
-    allowed = [*(f"{key}={_shown(p.default)}" for key, p in entry.options().items() if key != "progress"), "outputs=None"]
+    allowed = [
+        *(f"{key}={_shown(p.default)}" for key, p in entry.options().items() if key != "progress"),
+        "outputs=None",
+        "varied=None",
+    ]
     click.echo(click.wrap_text(f"  options     {', '.join(allowed)}", 110, subsequent_indent="              "))
     key = jax.random.key(seed)
     if picture:

@@ -14,18 +14,22 @@ import numpy as np
 from neurograph.errors import ExperimentError, NeurographError
 from neurograph.experiments.folder.run_folder import start_genome
 from neurograph.experiments.folder.topologies import kept_topology
-from neurograph.experiments.spec import ExperimentSpec
+from neurograph.experiments.spec import DrawnSpec, ExperimentSpec, RandomSpec
 from neurograph.genome import Genome
 from neurograph.genome.rule import Rule
 from neurograph.learning.inner_loop import Problem
-from neurograph.meta import Objective, device_mesh, screen, start_genomes
+from neurograph.meta import Objective, RandomNetworks, RandomProblem, device_mesh, screen, start_genomes
+from neurograph.meta.graphs import derived_seed
 from neurograph.meta.population import evaluate, stack
 from neurograph.network.network import Network
-from neurograph.tasks import get_task
+from neurograph.tasks import Task, get_task
 from neurograph.topology import load_topology
+from neurograph.topology.language.families import RandomTopologies
 from neurograph.topology.shipped import topology_file
 
 __all__ = ["Experiment", "located", "topology_path"]
+
+TRAINING, VALIDATION = 0, 1  # streams of random graphs
 
 
 def topology_path(name: str, base: Path | None, run: Path | None = None) -> Path:
@@ -87,15 +91,16 @@ class Experiment:
             query_batches=unroll.query_batches,
             loss=unroll.counted,
             truncation=unroll.truncation,
+            judged_at=tuple(unroll.judged_at) if unroll.judged_at else None,
             mesh=mesh,
         )
-        self.validation = dataclasses.replace(self.objective, query_split="validation", loss="final")
+        self.validation = dataclasses.replace(self.objective, problems=self._judges(), query_split="validation", loss="final")
         with located("training"):
             self.optimizer = spec.training.optimizer(self.rule, spec.seed)
         keys = jax.random.split(jax.random.key(spec.seed), 5)
         self.keys = dict(zip(("start", "screen", "train", "validate", "transfer"), keys, strict=True))
 
-    def _problems(self, base: Path | None, run: Path | None) -> tuple[Problem, ...]:
+    def _problems(self, base: Path | None, run: Path | None) -> tuple[Problem | RandomProblem, ...]:
         """Returns the problems, those with equal topologies on one network, and stores the files of the topologies."""
         networks: dict[str, Network] = {}
         problems = []
@@ -103,6 +108,10 @@ class Experiment:
             where = f"problems[{number}]"
             with located(f"{where}.task"):
                 task = get_task(item.task, **item.options)
+            if isinstance(item.topology, DrawnSpec):
+                with located(f"{where}.topology.random"):
+                    problems.append(self._random_problem(number, item.topology.random, task))
+                continue
             with located(f"{where}.topology"):
                 self.files[item.topology] = topology_path(item.topology, base, run)
                 topology = load_topology(self.files[item.topology])
@@ -111,6 +120,23 @@ class Experiment:
                     networks[topology.digest] = Network(topology, self.rule)
                 problems.append(Problem(networks[topology.digest], task))
         return tuple(problems)
+
+    def _random_problem(self, number: int, drawn: RandomSpec, task: Task) -> RandomProblem:
+        topologies = RandomTopologies(drawn.families, inputs=task.num_inputs, outputs=task.num_outputs)
+        seed = derived_seed(self.spec.seed, number, TRAINING)
+        networks = RandomNetworks.of(topologies, self.rule, drawn.graphs, most_classes=drawn.size_classes, seed=seed)
+        return RandomProblem.of(networks, task)
+
+    def _judges(self) -> tuple[Problem | RandomProblem, ...]:
+        """Returns the problems of validation: random graphs are always the same, and others than those of training."""
+        judges = list(self.objective.problems)
+        for number, (item, problem) in enumerate(zip(self.spec.problems, self.objective.problems, strict=True)):
+            if isinstance(problem, RandomProblem) and isinstance(item.topology, DrawnSpec):
+                with located(f"problems[{number}].topology.random.validation_graphs"):
+                    seed = derived_seed(self.spec.seed, number, VALIDATION)
+                    networks = problem.networks.with_graphs(item.topology.random.validation_graphs, seed)
+                    judges[number] = RandomProblem.of(networks, problem.task)
+        return tuple(judges)
 
     def initial_state(self) -> Any:
         """Returns the state before the first meta-step, whose genomes are screened if the experiment says so."""

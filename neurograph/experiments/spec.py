@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import random
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, GetCoreSchemaHandler, Tag, ValidationError, model_validator
 from pydantic_core import core_schema
 
 from neurograph.documents import Node, Source, fault_message, named_file, parse_yaml, shown, suggestion
 from neurograph.errors import ExperimentError, Fault, SpecError
+from neurograph.topology.language.families import FAMILIES, Family
 
 if TYPE_CHECKING:
     from neurograph.genome import Rule
@@ -35,19 +38,67 @@ class StartSpec(_Spec):
     genome: str | None = None
 
 
+class _ByFamily:
+    """Reads a family of random graphs by its name, or a mapping with `family` and ranges: the words of `topology sample`."""
+
+    @staticmethod
+    def named(family: Any) -> str | None:
+        name = family.get("family") if isinstance(family, Mapping) else getattr(family, "name", None)
+        return name if name is None or isinstance(name, str) else repr(name)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        choices = {name: handler.generate_schema(family) for name, family in FAMILIES.items()}
+        return core_schema.no_info_before_validator_function(
+            lambda given: {"family": given} if isinstance(given, str) else given,
+            core_schema.tagged_union_schema(choices, self.named, strict=False),
+        )
+
+
+class RandomSpec(_Spec):
+    """Random graphs of `families` (default: all that the task allows), `graphs` fresh ones in every meta-step.
+
+    Validation has `validation_graphs` of its own, always the same. `size_classes` is the most programs that are compiled.
+    """
+
+    families: list[Annotated[Family, _ByFamily()]] | None = Field(default=None, min_length=1)
+    graphs: int = Field(default=4, ge=1)
+    validation_graphs: int = Field(default=8, ge=1)
+    size_classes: int = Field(default=2, ge=1)
+
+
+class DrawnSpec(_Spec):
+    """A topology that is drawn."""
+
+    random: RandomSpec
+
+    @model_validator(mode="before")
+    @classmethod
+    def _all_families(cls, given: Any) -> Any:
+        return {**given, "random": {}} if isinstance(given, Mapping) and given.get("random", 0) is None else given
+
+    def __str__(self) -> str:
+        families = self.random.families
+        return "random" if families is None else f"random ({', '.join(dict.fromkeys(family.name for family in families))})"
+
+
 class ProblemSpec(_Spec):
-    """A task by name with its options, on a topology: a file, or the name of a shipped one."""
+    """A task by name with its options, on a topology: a file, the name of a shipped one, or random graphs."""
 
     task: str
-    topology: str
+    topology: Annotated[
+        Annotated[str, Tag("file")] | Annotated[DrawnSpec, Tag("drawn")],
+        Discriminator(lambda given: "file" if isinstance(given, str) else "drawn"),
+    ]
     options: dict[str, Any] = {}
 
 
 class UnrollSpec(_Spec):
     """The inner loop: `steps` batches of `batch_size`, and `grow_by` more every `grow_every` meta-steps, up to `max_steps` (4.2).
 
+    With `least_steps` every meta-step draws how many steps it has, from these to `steps`, evenly on a logarithmic scale.
     It is judged on `query_batches` batches of `query_size` rows. `truncation` cuts it into windows that meta-steps go through one
-    by one. `loss` names the queries that count: the one after the last step, after all `steps`, or after all `truncations`.
+    by one. `loss` names the queries that count: the one after the last step, after all `steps`, or after all `truncations`;
+    `judged_at` says after which steps instead, as far as an episode goes, and its last counts as well.
     """
 
     steps: int = Field(default=10, ge=1, le=100_000)
@@ -60,6 +111,8 @@ class UnrollSpec(_Spec):
     max_steps: int | None = Field(default=None, ge=1)
     truncation: int | None = Field(default=None, ge=1)
     loss: Literal["final", "steps", "truncations"] | None = None
+    least_steps: int | None = Field(default=None, ge=1)
+    judged_at: list[Annotated[int, Field(ge=1)]] | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
     def _whole(self) -> UnrollSpec:
@@ -68,6 +121,16 @@ class UnrollSpec(_Spec):
                 raise ValueError(f"truncation: {self.truncation} does not divide {name}: {value}")
         if self.longest < self.steps:
             raise ValueError(f"max_steps: {self.longest} is less than steps: {self.steps}")
+        if self.least_steps and self.least_steps > self.steps:
+            raise ValueError(f"least_steps: {self.least_steps} is more than steps: {self.steps}")
+        if self.least_steps and self.truncation:
+            raise ValueError("least_steps: does not go with truncation, whose episodes outlast a meta-step")
+        if self.judged_at and self.truncation:
+            raise ValueError("judged_at: does not go with truncation, where every window has a query of its own")
+        if self.judged_at and self.loss:
+            raise ValueError(f"judged_at: says which queries count, and so does loss: {self.loss}; expected one of them")
+        if self.judged_at and (self.judged_at != sorted(set(self.judged_at)) or self.judged_at[-1] > self.longest):
+            raise ValueError(f"judged_at: got {self.judged_at}; expected ascending step counts up to {self.longest}")
         return self
 
     @property
@@ -83,6 +146,15 @@ class UnrollSpec(_Spec):
         """Returns the unroll length at a meta-step."""
         grown = self.grow_by * (meta_step // self.grow_every) if self.grow_every else 0
         return min(self.steps + grown, self.longest)
+
+    def drawn_length(self, meta_step: int, seed: int) -> int:
+        """Returns the number of steps of a meta-step: `length`, or drawn from `least_steps` to that."""
+        longest = self.length(meta_step)
+        if self.least_steps is None:
+            return longest
+        # A word of its own keeps this stream apart from others of the same seed.
+        uniform = random.Random(f"steps {seed} {meta_step}").uniform(math.log(self.least_steps), math.log(longest + 1))
+        return min(longest, int(math.exp(uniform)))
 
 
 class _TrainingSpec(_Spec):
@@ -177,10 +249,6 @@ class PESSpec(_SearchSpec, _AdamSpec):
     @property
     def crowd(self) -> str:
         return f"{self.population} particles each"
-
-    def check(self, unroll: UnrollSpec) -> None:
-        if unroll.grow_every and not unroll.truncation:
-            raise ValueError("unroll.grow_every: with training.method: pes it needs unroll.truncation, the steps of a window")
 
     def optimizer(self, rule: Rule, seed: int) -> PES:
         from neurograph.meta import PES
@@ -373,36 +441,41 @@ def _validate(data: Any, path: str, tree: Node | None) -> ExperimentSpec:
 
 
 def _fault(source: Source, detail: Any) -> Fault:
-    location: tuple[Any, ...] = tuple(detail["loc"])
-    method = ""
-    if location[:1] == ("training",) and location[1:2] and location[1] in METHODS:  # the tag that pydantic adds
-        method, location = location[1], location[:1] + location[2:]
+    location, owner, model = _place(tuple(detail["loc"]))
     kind = detail["type"]
     if kind == "union_tag_invalid":
-        got = str(detail["ctx"]["tag"])
-        return source.fault(f"got {got[:60]!r}{suggestion(got, METHODS)}", ("training", "method"))
+        got, tag = str(detail["ctx"]["tag"]), ("method",) if location == ("training",) else ()
+        return source.fault(f"got {got[:60]!r}{suggestion(got, METHODS if tag else FAMILIES)}", (*location, *tag))
     if kind == "union_tag_not_found":
-        return source.fault(f"got {shown(detail['input'])}; expected a mapping.", location)
+        expected = "a mapping" if location == ("training",) else "the name of a family, or a mapping with `family`"
+        return source.fault(f"got {shown(detail['input'])}; expected {expected}.", location)
     if kind == "extra_forbidden":
-        what = f"unknown key for method {method!r}" if method else "unknown key"
-        return source.fault(f"{what}{suggestion(str(location[-1]), _allowed(location[:-1], method))}", location, key=True)
+        what = f"unknown key for {owner}" if owner else "unknown key"
+        return source.fault(f"{what}{suggestion(str(location[-1]), model.model_fields)}", location, key=True)
     if kind == "missing":
         return source.fault(f"missing key `{location[-1]}`.", location[:-1])
+    if location[2:] == ("topology",) and kind.startswith("model_"):
+        expected = "a file, the name of a topology, or {random: ...}"
+        return source.fault(f"got {shown(detail['input'])}; expected {expected}.", location)
     return source.fault(fault_message(detail), location)
 
 
-def _allowed(location: tuple[Any, ...], method: str) -> list[str]:
-    model: Any = ExperimentSpec
-    nested = {
-        "start": StartSpec,
-        "problems": ProblemSpec,
-        "unroll": UnrollSpec,
-        "training": METHODS.get(method, GradientSpec),
-        "transfer": TransferSpec,
-    }
-    for step in location:
-        model = nested.get(step, model)
-    return list(model.model_fields)
+def _place(location: tuple[Any, ...]) -> tuple[tuple[Any, ...], str, Any]:
+    """Returns the location without the tags that pydantic adds, and whose key it is: in words, where there are several, and the
+    model."""
+    nested = {"start": StartSpec, "problems": ProblemSpec, "unroll": UnrollSpec, "transfer": TransferSpec}
+    model: Any = nested.get(location[0], ExperimentSpec) if len(location) > 1 else ExperimentSpec
+    if location[:1] == ("training",) and len(location) > 1:
+        if location[1] not in METHODS:
+            return location, "", GradientSpec
+        return (location[0], *location[2:]), f"method {location[1]!r}", METHODS[location[1]]
+    if model is not ProblemSpec or location[3:4] not in (("file",), ("drawn",)):
+        return location, "", model
+    model = {4: ProblemSpec, 5: DrawnSpec}.get(len(location), RandomSpec) if location[3:4] == ("drawn",) else ProblemSpec
+    location = (*location[:3], *location[4:])
+    if location[4:5] == ("families",) and location[6:7] and location[6] in FAMILIES:
+        return (*location[:6], *location[7:]), f"family {location[6]!r}", FAMILIES[location[6]]
+    return location, "", model
 
 
 def dump_experiment(spec: ExperimentSpec) -> str:

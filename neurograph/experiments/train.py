@@ -90,7 +90,8 @@ def _meta_train(
     try:
         while done < training.meta_steps:
             count, length = _steps_at_once(spec, done), unroll.length(done)
-            state, numbers = optimizer.advance(experiment.objective, state, count, length)
+            steps = np.array([unroll.drawn_length(done + number, spec.seed) for number in range(count)])
+            state, numbers = optimizer.advance(experiment.objective, state, count, steps)
             state = on_this_host(state, experiment.objective.mesh)
             done += count
             means = {name: _rounded(_mean_of_finite(value)) for name, value in numbers.items()}
@@ -116,7 +117,7 @@ def _meta_train(
     summary["skipped"] = np.asarray(state.skipped).tolist()
     summary["tasks"] = [problem.task.name for problem in experiment.objective.problems]
     card = {"experiment": spec.name, "description": spec.description, "seed": spec.seed} | common
-    card |= {"tasks": sorted({p.task for p in spec.problems}), "topologies": sorted({p.topology for p in spec.problems})}
+    card |= {"tasks": sorted({p.task for p in spec.problems}), "topologies": sorted({str(p.topology) for p in spec.problems})}
     card |= {"validation_accuracy": summary["validation"]["accuracy"], "chosen_of": training.genomes}
     if run.writes:
         save_genome(folder / "genome.json", genome, experiment.rule, card)

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
 
 from neurograph.errors import ShapeError
 from neurograph.genome import AnyGenome
+from neurograph.network.batch.programs import Graph
 from neurograph.network.network import Network
 from neurograph.network.passes import with_states
 from neurograph.network.state import Synapses
@@ -97,7 +98,7 @@ def accuracy(outputs: Float[Array, "*batch outputs"], y: Num[Array, "*batch outp
 
 
 def learn(
-    network: Network,
+    network: Network | Graph,
     genome: AnyGenome,
     synapses: Synapses,
     xs: Any,
@@ -117,25 +118,30 @@ def learn(
     return _steps(network, genome, synapses, xs, ys, steps, key, first, lambda synapses: ())[0]
 
 
-def _steps(network, genome, synapses, xs, ys, steps, key, first, look):
-    """Returns the synapses after `steps` steps, and the results of `look` after each, leaves [U, ...], zeros past the last."""
+def _steps(network, genome, synapses, xs, ys, steps, key, first, look, looks: Any = None):
+    """Returns the synapses after `steps` steps, and the results of `look` after each, leaves [U, ...], zeros past the last.
+
+    `looks` [U] bool: after which steps it looks; elsewhere results are zeros. None: after all.
+    """
 
     def body(synapses: Synapses, batch):
-        index, x, y = batch
+        (index, x, y), wanted = batch
         step_key = None if key is None else jax.random.fold_in(key, first + index)
 
         def one(synapses: Synapses):
             synapses = learning_step(network, genome, synapses, x, y, first + index, step_key, False)[0]
-            return synapses, look(synapses)
+            if wanted is None:
+                return synapses, look(synapses)
+            return synapses, jax.lax.cond(wanted, look, lambda synapses: seen, synapses)
 
         seen = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(look, synapses))
         return jax.lax.cond(index < steps, one, lambda synapses: (synapses, seen), synapses)
 
-    return jax.lax.scan(jax.checkpoint(body), synapses, (jnp.arange(xs.shape[0]), xs, ys))
+    return jax.lax.scan(jax.checkpoint(body), synapses, ((jnp.arange(xs.shape[0]), xs, ys), looks))
 
 
 def learn_and_judge(
-    network: Network,
+    network: Network | Graph,
     genome: AnyGenome,
     synapses: Synapses,
     episode: Episode,
@@ -144,6 +150,7 @@ def learn_and_judge(
     key: jax.Array | None = None,
     first: Any = 0,
     every_step: bool = False,
+    judged_at: Sequence[int] | None = None,
     query_batches: int = 1,
 ) -> tuple[Synapses, dict[str, jax.Array]]:
     """Learns on the support batches, then judges on the query.
@@ -151,13 +158,15 @@ def learn_and_judge(
     Args:
       steps, key, first: as in `learn`.
       every_step: whether the loss is the mean over the queries after every step, instead of the last one's.
+      judged_at: step counts; loss and accuracy are the means over the queries after those that are reached, and after the last
+        step.
       query_batches: number of equal batches that the query is cut into, each normalised by itself.
 
     Returns:
-      `(synapses, {"loss", "accuracy"})`; the accuracy is that after the last step.
+      `(synapses, {"loss", "accuracy"})`; the accuracy is that after the last step, unless `judged_at` is given.
     """
     xs, ys = episode.support
-    if not every_step:
+    if not every_step and judged_at is None:
         synapses = learn(network, genome, synapses, xs, ys, steps, key=key, first=first)
         return synapses, judge(network, genome, synapses, episode.query, query_batches)
     count = xs.shape[0] if steps is None else steps
@@ -165,11 +174,18 @@ def learn_and_judge(
     def look(synapses: Synapses) -> dict[str, jax.Array]:
         return judge(network, genome, synapses, episode.query, query_batches)
 
-    synapses, seen = _steps(network, genome, with_states(network, synapses, xs[0]), xs, ys, count, key, first, look)
+    synapses = with_states(network, synapses, xs[0])
+    if judged_at is not None:
+        done = jnp.arange(1, xs.shape[0] + 1)
+        looks = jnp.isin(done, jnp.asarray(tuple(judged_at), done.dtype)) | (done == count)
+        synapses, seen = _steps(network, genome, synapses, xs, ys, count, key, first, look, looks)
+        number = jnp.sum(looks & (done <= count))
+        return synapses, {name: value.sum() / number.astype(value.dtype) for name, value in seen.items()}
+    synapses, seen = _steps(network, genome, synapses, xs, ys, count, key, first, look)
     return synapses, {"loss": seen["loss"].sum() / count, "accuracy": seen["accuracy"][count - 1]}
 
 
-def fresh_synapses(network: Network, genome: AnyGenome, batch_size: int, *, key: jax.Array) -> Synapses:
+def fresh_synapses(network: Network | Graph, genome: AnyGenome, batch_size: int, *, key: jax.Array) -> Synapses:
     """Draws synapses, with states of zero [B, n, k] where the rule carries states over: the same structure as after learning."""
     synapses = network.init(genome, key=key)
     if network.rule.reset_states:
@@ -184,7 +200,7 @@ def _rested(synapses: Synapses) -> Synapses:
 
 
 def meta_loss(
-    network: Network,
+    network: Network | Graph,
     genome: AnyGenome,
     episode: Episode,
     *,
@@ -192,6 +208,7 @@ def meta_loss(
     steps: int | Int[Array, ""] | None = None,
     query_batches: int = 1,
     every_step: bool = False,
+    judged_at: Sequence[int] | None = None,
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """Returns the query loss of a network with fresh synapses after it has learned on the support batches.
 
@@ -200,7 +217,7 @@ def meta_loss(
       episode: support [U, B, ...] and query [Q, ...].
       key: PRNG key of the synapses (and noise).
       steps: number of batches to learn, from the first; may be traced; default: all.
-      query_batches, every_step: as in `learn_and_judge`.
+      query_batches, every_step, judged_at: as in `learn_and_judge`.
 
     Returns:
       `(loss, {"loss", "accuracy"})`, scalars, means over the query.
@@ -219,12 +236,14 @@ def meta_loss(
     synapses = network.init(genome, key=init_key)
     if not network.rule.noise:
         noise_key = None
-    options: dict[str, Any] = {"key": noise_key, "every_step": every_step, "query_batches": query_batches}
-    metrics = learn_and_judge(network, genome, synapses, episode, steps, **options)[1]
+    options: dict[str, Any] = {"key": noise_key, "every_step": every_step, "judged_at": judged_at}
+    metrics = learn_and_judge(network, genome, synapses, episode, steps, query_batches=query_batches, **options)[1]
     return metrics["loss"], metrics
 
 
-def judge(network: Network, genome: AnyGenome, synapses: Synapses, query: Batch, query_batches: int = 1) -> dict[str, jax.Array]:
+def judge(
+    network: Network | Graph, genome: AnyGenome, synapses: Synapses, query: Batch, query_batches: int = 1
+) -> dict[str, jax.Array]:
     """Returns {"loss", "accuracy"} of a query [Q, ...], judged in `query_batches` batches one after another."""
     synapses = _rested(synapses)
 

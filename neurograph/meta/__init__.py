@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = attach(
         "devices": ("connect_hosts", "device_mesh"),
         "evolution": ("Evolution", "EvolutionOptimizer", "EvolutionState"),
         "gradient": ("GradientOptimizer", "GradientState"),
+        "graphs": ("RandomNetworks", "RandomProblem"),
         "mapping": ("map_members", "population_map"),
         "objective": ("Learning", "Objective"),
         "pes": ("PES", "PESState"),

@@ -52,6 +52,8 @@ def _generation(
 ) -> dict[str, Any]:
     """Asks for a generation, evaluates it, tells its costs; returns a record."""
     key = jax.random.fold_in(key, strategy.generation)
+    if isinstance(objective, Objective):
+        objective = objective.at(strategy.generation)
     found = _costs(objective, vector.to_genomes(strategy.ask()), key, episodes, fitness, steps)
     failed = strategy.tell(found["cost"])
     fine = np.isfinite(found["cost"])
@@ -181,7 +183,7 @@ class EvolutionOptimizer:
     def advance(
         self, objective: Objective, state: EvolutionState, count: int, steps: Any = None
     ) -> tuple[EvolutionState, dict[str, Any]]:
-        """Searches `count` generations further.
+        """Searches `count` generations further; `steps` as in `GradientOptimizer.advance`.
 
         Returns:
           `(state, metrics)`: "loss", "accuracy" (medians), "best_loss", "best_accuracy", "failed", each [count, 1].
@@ -190,7 +192,9 @@ class EvolutionOptimizer:
           GenomeError: every genome of a generation failed.
         """
         vector, strategy = self._search(state)
-        records = [_generation(objective, vector, strategy, state.key, self.episodes, self.fitness, steps) for _ in range(count)]
+        lengths = [None] * count if steps is None else np.broadcast_to(steps, (count,)).tolist()
+        judged = (self.episodes, self.fitness)
+        records = [_generation(objective, vector, strategy, state.key, *judged, length) for length in lengths]
         metrics = {name: np.array([[record[name]] for record in records]) for name in records[0]} if records else {}
         told = np.stack(strategy.told) if strategy.told else state.told
         failed = np.array([(~np.isfinite(told)).sum()], np.int32)

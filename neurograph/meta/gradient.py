@@ -15,7 +15,7 @@ from neurograph.meta.devices import replicated
 from neurograph.meta.mapping import map_members
 from neurograph.meta.objective import Learning, Objective
 
-__all__ = ["GradientOptimizer", "GradientState", "adam", "stepped"]
+__all__ = ["GradientOptimizer", "GradientState", "adam", "norm", "per_meta_step", "stepped"]
 
 
 @jax.tree_util.register_dataclass
@@ -55,6 +55,12 @@ def stepped(transform: Any, genome: Genome, optimizer: Any, gradient: Genome, fi
     updates, after = transform.update(gradient, optimizer, genome)
     keep = partial(jax.tree.map, lambda new, old: jnp.where(fine, new, old))
     return keep(optax.apply_updates(genome, updates), genome), keep(after, optimizer)  # type: ignore[arg-type]
+
+
+def per_meta_step(objective: Objective, step: Any, count: int, steps: Any) -> tuple[jax.Array, Any]:
+    """Returns what differs between `count` meta-steps, the first of them number `step`: unroll lengths and random graphs."""
+    lengths = jnp.broadcast_to(jnp.asarray(objective.steps if steps is None else steps, jnp.int32), (count,))
+    return lengths, objective.graphs(int(step), count) if objective.is_random else ()
 
 
 def norm(gradient: Genome) -> jax.Array:
@@ -103,23 +109,23 @@ class GradientOptimizer:
         Args:
           objective: the meta-loss.
           count: meta-steps, static.
-          steps: unroll length up to `objective.steps`, traced: a curriculum compiles once.
+          steps: unroll length up to `objective.steps`, traced: a curriculum compiles once. An array [count]: one per meta-step.
 
         Returns:
           `(state, metrics)`: "loss", "accuracy" [count, G] (means over problems), "gradient_norm" [count, G] before the clip.
         """
-        return _advance(self, objective, state, objective.steps if steps is None else steps, count)
+        return _advance(self, objective, state, *per_meta_step(objective, state.step, count, steps), count)
 
     def genomes(self, state: GradientState) -> Genome:
         """Returns the population, leaves [G, ...]."""
         return state.genomes
 
 
-@partial(jax.jit, static_argnums=(0, 4))
-def _advance(settings: GradientOptimizer, objective: Objective, state: GradientState, steps: Any, count: int):
+@partial(jax.jit, static_argnums=(0, 5))
+def _advance(settings: GradientOptimizer, objective: Objective, state: GradientState, steps: Any, graphs: Any, count: int):
     transform = settings._transform()
 
-    def one(member):
+    def one(objective: Objective, steps: jax.Array, member):
         genome, optimizer, skipped, key, base, learning = member
 
         def loss_of(genome: Genome):
@@ -140,14 +146,17 @@ def _advance(settings: GradientOptimizer, objective: Objective, state: GradientS
         record = {"loss": nothing(loss), "accuracy": nothing(jnp.mean(metrics["accuracy"])), "gradient_norm": nothing(size)}
         return (genome, optimizer, skipped + ~fine, after), record
 
-    def meta_step(state: GradientState, _):
+    def meta_step(state: GradientState, own: tuple[jax.Array, Any]):
+        steps, graphs = own
         count = state.skipped.shape[0]
         keys = jax.random.split(jax.random.fold_in(state.key, state.step), count)
         bases = jax.vmap(lambda number: jax.random.fold_in(state.key, number))(jnp.arange(count))
         members = (state.genomes, state.optimizer, state.skipped, keys, bases, state.learning)
-        ((genomes, optimizer, skipped, learning), record) = map_members(one, members, objective.mesh)
+        ((genomes, optimizer, skipped, learning), record) = map_members(
+            partial(one, objective.with_graphs(graphs), steps), members, objective.mesh
+        )
         return GradientState(genomes, optimizer, skipped, state.key, state.step + 1, learning), record
 
-    state, record = jax.lax.scan(meta_step, state, None, length=count)
+    state, record = jax.lax.scan(meta_step, state, (steps, graphs), length=count)
     small = replicated((state.genomes, state.optimizer, state.skipped, record), objective.mesh)
     return replace(state, genomes=small[0], optimizer=small[1], skipped=small[2]), small[3]

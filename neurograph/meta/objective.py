@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from neurograph.errors import GenomeError
 from neurograph.genome import AnyGenome
 from neurograph.learning.inner_loop import Problem, fresh_synapses, learn_and_judge, meta_loss
+from neurograph.meta.graphs import RandomProblem
 from neurograph.network.state import Synapses
 from neurograph.tasks import Episode, Task
 
@@ -31,22 +32,24 @@ class Learning:
     """Learning under way, where an unroll is cut; replicas R lead.
 
     Attributes:
-      synapses: one packed `Synapses` per problem, leaves [R, ...].
+      synapses: one packed `Synapses` per problem, leaves [R, ...]; of random graphs one per size class, leaves [R, graphs, ...].
       window: [R] int32, the next truncation of the episode.
       episode: [R] int32, number of the episode, which decides its data and first synapses.
       fresh: [R] bool, whether synapses are drawn before the next window.
+      graphs: per problem with random graphs those of the episode, `NetworkBatch.tables` with leaves [R, ...]; else None.
     """
 
     synapses: tuple[Synapses, ...]
     window: jax.Array
     episode: jax.Array
     fresh: jax.Array
+    graphs: tuple[Any, ...] = ()
 
     def restarted(self, where: Any) -> Learning:
         """Returns the learning with a new episode next where `where` is true, which broadcasts from the left against `fresh`."""
         where = jnp.asarray(where)
         where = where.reshape(where.shape + (1,) * (self.fresh.ndim - where.ndim))
-        return Learning(self.synapses, self.window, self.episode, self.fresh | where)
+        return replace(self, fresh=self.fresh | where)
 
 
 @jax.tree_util.register_dataclass
@@ -55,7 +58,7 @@ class Objective:
     """The mean meta-loss over problems, which may differ in network, task, input size and number of classes.
 
     Args:
-      problems: every problem counts the same.
+      problems: every problem counts the same, one with random graphs as well.
       steps: U, support batches per episode; calls may use fewer (a traced number) without a new compilation.
       batch_size: B, rows per support batch.
       query_size: rows of a query batch.
@@ -66,14 +69,16 @@ class Objective:
       query_batches: query batches per judgement, each normalised by itself; section 4.4 has 20.
       loss: the queries that count: "final", the query after the last step of an episode; "steps", the mean over queries
         after every step; "truncations", the mean over queries after every truncation.
+      judged_at: step counts; the queries that count are those after these many steps, as far as an episode goes, and after its
+        last; the accuracy is their mean, too. In place of `loss`, for episodes without truncation.
       truncation: K, steps between two looks at a long episode: `window` goes on where it stopped. None: whole episodes.
       mesh: devices that share the members of a population, from `device_mesh`.
 
     Raises:
-      GenomeError: the loss is unknown, or the truncation does not divide `steps`.
+      GenomeError: the loss is unknown, the truncation does not divide `steps`, or `judged_at` does not go with the others.
     """
 
-    problems: tuple[Problem, ...]
+    problems: tuple[Problem | RandomProblem, ...]
     steps: int = field(metadata={"static": True})
     batch_size: int = _static(128)
     query_size: int = _static(256)
@@ -83,6 +88,7 @@ class Objective:
     query_batches: int = _static(1)
     loss: str = _static("final")
     truncation: int | None = _static(None)
+    judged_at: tuple[int, ...] | None = _static(None)
     mesh: Mesh | None = field(default=None, metadata={"static": True})
 
     def __post_init__(self) -> None:
@@ -90,18 +96,67 @@ class Objective:
             raise GenomeError(f"loss: got {self.loss!r}; allowed: {', '.join(LOSSES)}")
         if self.truncation is not None and (self.truncation < 1 or self.steps % self.truncation):
             raise GenomeError(f"truncation: got {self.truncation}; expected a divisor of steps: {self.steps}")
+        if self.judged_at is not None and (self.truncation or self.loss != "final"):
+            raise GenomeError(f"judged_at: says which queries count; expected no truncation and loss: final, got {self.loss}")
 
     def __call__(self, genome: AnyGenome, key: jax.Array, steps: Any = None) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Returns `(loss, {"loss", "accuracy"})` after whole episodes: the mean, and each problem's own [problems]."""
-        pairs = [[self._episode(n, replica, key) for replica in range(self.replicas)] for n in range(len(self.problems))]
+        queries = {"query_batches": self.query_batches, "every_step": self.loss == "steps", "judged_at": self.judged_at}
 
         def one(network: Any, pair: tuple[Episode, jax.Array]) -> dict[str, jax.Array]:
-            options = {"query_batches": self.query_batches, "every_step": self.loss == "steps"}
-            return meta_loss(network, genome, pair[0], key=pair[1], steps=steps, **options)[1]
+            return meta_loss(network, genome, pair[0], key=pair[1], steps=steps, **queries)[1]
 
+        pairs = {n: [self._episode(n, replica, key) for replica in range(self.replicas)] for n in self._fixed()}
         found = self._side_by_side(one, pairs)
-        metrics = {name: jnp.stack([jnp.mean(scores[name]) for scores in found]) for name in ("loss", "accuracy")}
+        for n, problem in self._random().items():
+
+            def on_graph(network: Any, genome: AnyGenome, key: jax.Array, task: Task = problem.task):
+                data_key, init_key = jax.random.split(key)
+                return meta_loss(network, genome, self._data(task, data_key), key=init_key, steps=steps, **queries)
+
+            base = jax.random.fold_in(key, n)
+            keys = jax.vmap(lambda r, base=base, problem=problem: problem.keys(jax.random.fold_in(base, r)))(
+                jnp.arange(self.replicas)
+            )
+            loss, scores = problem.judged(on_graph, genome, keys, self._repeated(problem.graphs.tables))
+            found[n] = {"loss": loss, "accuracy": problem.mean([own["accuracy"] for own in scores])}
+        each = [found[n] for n in range(len(self.problems))]
+        metrics = {name: jnp.stack([jnp.mean(scores[name]) for scores in each]) for name in ("loss", "accuracy")}
         return jnp.mean(metrics["loss"]), metrics
+
+    # -- random graphs -----------------------------------------------------------------------------------------------------
+
+    @property
+    def is_random(self) -> bool:
+        """Whether any problem has random graphs."""
+        return bool(self._random())
+
+    def graphs(self, first: int, count: int) -> tuple[Any, ...]:
+        """Draws the graphs of `count` meta-steps: per problem with random graphs its tables, leaves [count, ...]; on the host."""
+        return tuple(problem.tables(first, count) for problem in self._random().values())
+
+    def with_graphs(self, graphs: tuple[Any, ...]) -> Objective:
+        """Returns the objective with the graphs of one meta-step, an entry of `graphs`: not compiled again."""
+        if not graphs:
+            return self
+        problems = list(self.problems)
+        for (number, problem), tables in zip(self._random().items(), graphs, strict=True):
+            problems[number] = problem.with_tables(tables)
+        return replace(self, problems=tuple(problems))
+
+    def at(self, meta_step: int) -> Objective:
+        """Returns the objective with the graphs of a meta-step; itself where no graphs are random."""
+        return self.with_graphs(tuple(p.networks.batch(meta_step).tables for p in self._random().values()))
+
+    def _fixed(self) -> dict[int, Problem]:
+        return {n: problem for n, problem in enumerate(self.problems) if not isinstance(problem, RandomProblem)}
+
+    def _random(self) -> dict[int, RandomProblem]:
+        return {n: problem for n, problem in enumerate(self.problems) if isinstance(problem, RandomProblem)}
+
+    def _repeated(self, tree: Any) -> Any:
+        """Returns the tree for every replica, leaves [R, ...]."""
+        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (self.replicas, *leaf.shape)), tree)
 
     # -- episodes in windows -----------------------------------------------------------------------------------------------
 
@@ -116,10 +171,20 @@ class Objective:
         Args:
           offset: [R] or scalar, the window that replicas begin at, so that they end in turn.
         """
-        shapes = [jax.eval_shape(lambda problem=p: self._fresh(problem, genome, jax.random.key(0))) for p in self.problems]
-        empty = jax.tree.map(lambda leaf: jnp.zeros((self.replicas, *leaf.shape), leaf.dtype), tuple(shapes))
+
+        def first(problem: Problem | RandomProblem) -> Any:
+            key = jax.random.key(0)
+            if not isinstance(problem, RandomProblem):
+                return fresh_synapses(problem.network, genome, self.batch_size, key=key)
+            keys = problem.keys(key)
+            start = lambda network, genome, key: (jnp.zeros(()), fresh_synapses(network, genome, self.batch_size, key=key))  # noqa: E731
+            return tuple(synapses for _, synapses in problem.graphs.losses(start, genome, keys))
+
+        shapes = tuple(jax.eval_shape(lambda problem=problem: first(problem)) for problem in self.problems)
+        empty = jax.tree.map(lambda leaf: jnp.zeros((self.replicas, *leaf.shape), leaf.dtype), shapes)
         window = jnp.broadcast_to(jnp.asarray(offset, jnp.int32), (self.replicas,))
-        return Learning(empty, window, jnp.zeros(self.replicas, jnp.int32), jnp.ones(self.replicas, bool))
+        graphs = tuple(self._repeated(p.graphs.tables) if isinstance(p, RandomProblem) else None for p in self.problems)
+        return Learning(empty, window, jnp.zeros(self.replicas, jnp.int32), jnp.ones(self.replicas, bool), graphs)
 
     def begins(self, learning: Learning, steps: Any = None) -> jax.Array:
         """Returns where the next window is the first of an episode, in the shape of `learning.fresh`."""
@@ -135,7 +200,8 @@ class Objective:
 
         Args:
           genome: may differ from call to call, since a meta-optimizer moves it.
-          learning: result of `begin` or of the last call; gradients flow back to it.
+          learning: result of `begin` or of the last call; gradients flow back to it (not through random graphs). Random graphs
+            are kept through an episode: one that begins takes those of the objective.
           key: PRNG key, the same for all windows; episodes are drawn from it by their number.
           steps: U of the episodes, at most `self.steps`, may be traced.
 
@@ -148,66 +214,91 @@ class Objective:
         begins = learning.fresh | over
         window = jnp.where(over, 0, learning.window)
         episode = learning.episode + begins
-        pairs = []
-        for number, problem in enumerate(self.problems):
-            pairs.append([])
-            for replica in range(self.replicas):
-                own = jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(key, number), replica), episode[replica])
-                instance_key, data_key, init_key, noise_key = jax.random.split(own, 4)
-                sizes = (self.stretch, self.batch_size, self.query_size * self.query_batches, *self._splits(problem.task))
-                task = problem.task.instance(instance_key, self._splits(problem.task)[0])
-                data = task.episode(jax.random.fold_in(data_key, window[replica]), *sizes)
-                before = jax.tree.map(lambda leaf, r=replica: leaf[r], learning.synapses[number])
-                drawn = self._fresh(problem, genome, init_key)
-                synapses = jax.tree.map(lambda new, old, r=replica: jnp.where(begins[r], new, old), drawn, before)
-                pairs[-1].append((data, synapses, noise_key, window[replica] * self.stretch))
+        keys = [
+            [jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(key, number), replica), episode[replica])
+             for replica in range(self.replicas)]
+            for number in range(len(self.problems))
+        ]  # fmt: skip
+        options = {"every_step": self.loss == "steps", "judged_at": self.judged_at, "query_batches": self.query_batches}
 
-        def one(network: Any, pair: tuple[Episode, Synapses, jax.Array, jax.Array]):
+        def begun(network: Any, genome: Any, task: Task, key: Any, before: Synapses, begins: Any, window: Any) -> tuple[Any, ...]:
+            """Returns the data, the synapses before the first step, the key of noise and the number of the first step."""
+            instance_key, data_key, init_key, noise_key = jax.random.split(key, 4)
+            task = task.instance(instance_key, self._splits(task)[0])
+            data = self._data(task, jax.random.fold_in(data_key, window), self.stretch)
+            drawn = fresh_synapses(network, genome, self.batch_size, key=init_key)
+            synapses = jax.tree.map(lambda new, old: jnp.where(begins, new, old), drawn, before)
+            return data, synapses, noise_key, window * self.stretch
+
+        def goes_on(network: Any, genome: Any, pair: tuple[Any, ...]) -> tuple[Synapses, dict[str, jax.Array]]:
             data, synapses, noise_key, first = pair
             noise = noise_key if network.rule.noise else None
-            return learn_and_judge(
-                network,
-                genome,
-                synapses,
-                data,
-                key=noise,
-                first=first,
-                every_step=self.loss == "steps",
-                query_batches=self.query_batches,
+            part = None if self.truncation else steps
+            return learn_and_judge(network, genome, synapses, data, part, key=noise, first=first, **options)
+
+        pairs = {}
+        for number, problem in self._fixed().items():
+            pairs[number] = [
+                begun(
+                    problem.network,
+                    genome,
+                    problem.task,
+                    keys[number][r],
+                    jax.tree.map(lambda leaf, r=r: leaf[r], learning.synapses[number]),
+                    begins[r],
+                    window[r],
+                )
+                for r in range(self.replicas)
+            ]
+        found = self._side_by_side(lambda network, pair: goes_on(network, genome, pair), pairs)
+        kept: list[Any] = [None] * len(self.problems)
+        for number, problem in self._random().items():
+            offered, own = self._repeated(problem.graphs.tables), learning.graphs[number]
+            kept[number] = jax.tree.map(
+                lambda new, old: jnp.where(begins.reshape(-1, *(1,) * (new.ndim - 1)), new, old), offered, own
             )
 
-        found = self._side_by_side(one, pairs)
+            def on_graph(network: Any, genome: Any, argument: tuple[Any, ...], task: Task = problem.task):
+                synapses, scores = goes_on(network, genome, begun(network, genome, task, *argument))
+                return scores["loss"], (synapses, scores["accuracy"])
+
+            graph_keys = jax.vmap(problem.keys)(jnp.stack(keys[number]))
+            along = [tuple(jnp.broadcast_to(value[:, None], own.shape) for value in (begins, window)) for own in graph_keys]
+            arguments = [(k, s, *a) for k, s, a in zip(graph_keys, learning.synapses[number], along, strict=True)]  # pyright: ignore[reportArgumentType]
+            loss, rest = problem.judged(on_graph, genome, arguments, kept[number])
+            scores = {"loss": loss, "accuracy": problem.mean([accuracy for _, accuracy in rest])}
+            found[number] = tuple(synapses for synapses, _ in rest), scores
+        each = [found[number] for number in range(len(self.problems))]
         counted = (window + 1 == windows) if self.loss == "final" else jnp.ones(self.replicas, bool)
         share = counted / jnp.maximum(counted.sum(), 1)
         metrics = {
             name: jnp.stack(
-                [jnp.sum(jnp.where(counted, scores[name], 0) * share.astype(scores[name].dtype)) for _, scores in found]
+                [jnp.sum(jnp.where(counted, scores[name], 0) * share.astype(scores[name].dtype)) for _, scores in each]
             )
             for name in ("loss", "accuracy")
         }
-        after = Learning(tuple(synapses for synapses, _ in found), window + 1, episode, jnp.zeros_like(learning.fresh))
+        after = Learning(
+            tuple(synapses for synapses, _ in each), window + 1, episode, jnp.zeros_like(learning.fresh), tuple(kept)
+        )
         return jnp.mean(metrics["loss"]), metrics | {"counted": counted.any()}, after
 
     def _windows(self, steps: Any) -> Any:
-        return (self.steps if steps is None else steps) // self.stretch
-
-    def _fresh(self, problem: Problem, genome: AnyGenome, key: jax.Array) -> Synapses:
-        return fresh_synapses(problem.network, genome, self.batch_size, key=key)
+        return (self.steps if steps is None else steps) // self.truncation if self.truncation else 1
 
     # -- problems side by side ---------------------------------------------------------------------------------------------
 
-    def _side_by_side(self, function: Callable[[Any, Any], Any], pairs: list[list[Any]]) -> list[Any]:
-        """Returns the results of `function(network, pair)` for pairs [problems][replicas]: one per problem, leaves [R, ...].
+    def _side_by_side(self, function: Callable[[Any, Any], Any], pairs: dict[int, list[Any]]) -> dict[int, Any]:
+        """Returns the results of `function(network, pair)` for the pairs of every problem, one per replica: leaves [R, ...].
 
         Problems that share a topology run as one batch: one after another would lower the peak of memory; side by side is
         faster for the small nets of 2-D tasks.
         """
         groups: dict[str, list[int]] = {}
-        for number, problem in enumerate(self.problems):
+        for number, problem in self._fixed().items():
             groups.setdefault(problem.network.plan.digest, []).append(number)
-        results: list[Any] = [None] * len(self.problems)
+        results: dict[int, Any] = {}
         for members in groups.values():
-            network = self.problems[members[0]].network
+            network = self._fixed()[members[0]].network
             flat = [pair for number in members for pair in pairs[number]]
             if len(flat) > 1:
                 stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *flat)
@@ -221,8 +312,11 @@ class Objective:
 
     def _episode(self, number: int, replica: int, key: jax.Array) -> tuple[Episode, jax.Array]:
         data, init = jax.random.split(jax.random.fold_in(jax.random.fold_in(key, number), replica))
-        task, query_size = self.problems[number].task, self.query_size * self.query_batches
-        return task.episode(data, self.steps, self.batch_size, query_size, *self._splits(task)), init
+        return self._data(self.problems[number].task, data), init
+
+    def _data(self, task: Task, key: jax.Array, steps: int | None = None) -> Episode:
+        query_size = self.query_size * self.query_batches
+        return task.episode(key, steps or self.steps, self.batch_size, query_size, *self._splits(task))
 
     def _splits(self, task: Task) -> tuple[str, str | None]:
         """Returns the splits of support and query. If splits differ in classes, both are that of the query."""

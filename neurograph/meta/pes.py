@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from neurograph.errors import GenomeError
 from neurograph.genome import Genome
 from neurograph.meta.devices import replicated
-from neurograph.meta.gradient import adam, norm, stepped
+from neurograph.meta.gradient import adam, norm, per_meta_step, stepped
 from neurograph.meta.mapping import map_members
 from neurograph.meta.objective import Learning, Objective
 from neurograph.meta.strategies import PENALTY
@@ -115,7 +115,7 @@ class PES:
 
     def advance(self, objective: Objective, state: PESState, count: int, steps: Any = None) -> tuple[PESState, dict[str, Any]]:
         """Takes `count` meta-steps, each one window of every particle; see `GradientOptimizer.advance`."""
-        return _advance(self, objective, state, objective.steps if steps is None else steps, count)
+        return _advance(self, objective, state, *per_meta_step(objective, state.step, count, steps), count)
 
     def genomes(self, state: PESState) -> Genome:
         """Returns the unperturbed genomes, leaves [G, ...]."""
@@ -182,12 +182,13 @@ class PES:
         return Genome(**estimates), after, scores | {"failed": failed}
 
 
-@partial(jax.jit, static_argnums=(0, 4))
-def _advance(settings: PES, objective: Objective, state: PESState, steps: Any, count: int):
+@partial(jax.jit, static_argnums=(0, 5))
+def _advance(settings: PES, objective: Objective, state: PESState, steps: Any, graphs: Any, count: int):
     transform = settings._transform()
 
-    def meta_step(state: PESState, _):
-        estimates, after, scores = settings.contributions(objective, state, steps)
+    def meta_step(state: PESState, own: tuple[jax.Array, Any]):
+        steps, graphs = own
+        estimates, after, scores = settings.contributions(objective.with_graphs(graphs), state, steps)
         fine = scores["counted"] & ~scores["failed"]
         counted = scores["counted"][..., 0].sum(axis=1)
         gradients = jax.tree.map(lambda leaf: _mean(leaf, counted), estimates)
@@ -200,7 +201,7 @@ def _advance(settings: PES, objective: Objective, state: PESState, steps: Any, c
         record = {name: jnp.where(fine.any(axis=(1, 2)), value, jnp.nan) for name, value in record.items()}
         return replace(after, genomes=genomes, optimizer=optimizer, skipped=skipped), record | {"gradient_norm": sizes}
 
-    state, record = jax.lax.scan(meta_step, state, None, length=count)
+    state, record = jax.lax.scan(meta_step, state, (steps, graphs), length=count)
     small = replicated((state.genomes, state.optimizer, state.skipped, state.perturbation, record), objective.mesh)
     return replace(state, genomes=small[0], optimizer=small[1], skipped=small[2], perturbation=small[3]), small[4]
 

@@ -145,11 +145,12 @@ def _divided(matrix: jax.Array, norm: jax.Array) -> jax.Array:
 
 def _damping(wiring: Wiring, genome: AnyGenome) -> list[jax.Array] | None:
     """Per stage, the share of the last state that a tick keeps, [] or [1, neurons, 1]; None where ticks are not damped."""
-    rule, given = wiring.rule, wiring.topology.damping
-    if not given and not rule.learned_damping:
+    rule, given = wiring.rule, wiring.damping
+    if isinstance(given, float) and not given and not rule.learned_damping:
         return None
     own = [gate(g.damping) for g in genomes_at_stages(wiring, genome)]
-    return [1 - (1 - given) * (1 - d) if rule.learned_damping else jnp.asarray(given) for d in own]
+    each = [given if isinstance(given, float) else given.astype(d.dtype) for d in own]
+    return [1 - (1 - g) * (1 - d) if rule.learned_damping else jnp.asarray(g) for g, d in zip(each, own, strict=True)]
 
 
 def sweep(

@@ -59,6 +59,11 @@ class Wiring:
         """How many of the plan's ticks run, where that is data; None: all."""
         return None
 
+    @property
+    def damping(self) -> Any:
+        """Share of the last state that a tick keeps, where the genome has no say in it; 0.0: ticks are not damped."""
+        return self.topology.damping
+
     def inside(self, states: jax.Array) -> tuple[jax.Array, ...]:
         """[B, n, k] in topology order to one [k, neurons, B] per stage."""
         return tuple(states[:, stage.neurons].transpose(2, 1, 0) for stage in self.plan.stages)

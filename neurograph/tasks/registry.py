@@ -180,7 +180,8 @@ def get_task(name: str | Task | Mapping[str, Any], **options: Any) -> Task:
       name: a registered name ("xor", "digits", "mnist", ...), "tfds:<name>" for any other image-classification set of
         tensorflow-datasets, "csv:", "parquet:", "npz:" or "folder:" and a path for your own data; a mapping with `name` and
         options (as in a YAML file); or a task, returned as it is.
-      options: of that task (`neurograph task show NAME` lists them), and for every task `outputs`: 1 for a single +-1 output.
+      options: of that task (`neurograph task show NAME` lists them), and for every task `outputs`: 1 for a single +-1
+        output, and `varied`: what every episode changes, see docs/tasks.md.
 
     Raises:
       TaskError: unknown name or option, or data that is missing or malformed; the message lists what is allowed.
@@ -207,12 +208,12 @@ def get_task(name: str | Task | Mapping[str, Any], **options: Any) -> Task:
     if not isinstance(name, str):
         raise TaskError(f"a task is named by text; got {type(name).__name__}.")
     entry = task_entry(name)
-    outputs = options.pop("outputs", None)
+    outputs, changes = options.pop("outputs", None), options.pop("varied", None)
     factory, allowed = entry.resolve(), entry.options()
     takes_any = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(factory).parameters.values())
     unknown = [option for option in options if option not in allowed]
     if unknown and not takes_any:
-        raise TaskError(f"task {name!r} has no option {unknown[0]!r}{suggestion(unknown[0], [*allowed, 'outputs'])}")
+        raise TaskError(f"task {name!r} has no option {unknown[0]!r}{suggestion(unknown[0], [*allowed, 'outputs', 'varied'])}")
     given = {option: value for option, value in options.items() if value is not None or _takes_none(allowed.get(option))}
     try:
         task = factory(**{**entry.preset, **given})
@@ -222,7 +223,12 @@ def get_task(name: str | Task | Mapping[str, Any], **options: Any) -> Task:
         raise TaskError(f"task {name!r}: {error}") from error
     if not isinstance(task, Task):
         raise TaskError(f"the factory of task {name!r} returned a {type(task).__name__}; expected a Task (see function_task).")
-    return replace(task, name=name).with_outputs(outputs)
+    task = replace(task, name=name).with_outputs(outputs)
+    if changes is None:
+        return task
+    from neurograph.tasks.varied import varied
+
+    return varied(task, changes)
 
 
 def _takes_none(parameter: inspect.Parameter | None) -> bool:

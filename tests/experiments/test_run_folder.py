@@ -17,7 +17,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from meta_runs import METHODS, genome_of, numbers, write_experiments
+from meta_runs import METHODS, RANDOM_METHODS, genome_of, numbers, write_experiments
 
 import neurograph as ng
 from neurograph.experiments.folder.tensorboard import EventWriter
@@ -52,7 +52,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [*METHODS, *RANDOM_METHODS])
 def test_a_stopped_run_resumes_bit_for_bit(name: str, folder: Path):
     """In one process, so that it is quick: stopped between a record and its checkpoint, where most could go wrong."""
     spec = load_experiment(folder / f"{name}.yaml")

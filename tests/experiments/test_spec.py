@@ -12,7 +12,8 @@ import neurograph as ng
 from neurograph.cli import COMMANDS
 from neurograph.experiments.experiment import Experiment
 from neurograph.experiments.folder.reading import Run
-from neurograph.experiments.spec import METHODS, ExperimentSpec, UnrollSpec
+from neurograph.experiments.spec import METHODS, ExperimentSpec, UnrollSpec, dump_experiment, load_experiment
+from neurograph.experiments.train import meta_train
 
 PROBLEM = {"task": "xor", "topology": "mlp_2d_classes"}
 
@@ -41,6 +42,112 @@ def test_a_curriculum_grows_at_the_meta_steps_that_it_says():
     unroll = UnrollSpec(steps=3, grow_by=2, grow_every=4, max_steps=8)
     assert [unroll.length(step) for step in range(14)] == [3] * 4 + [5] * 4 + [7] * 4 + [8] * 2
     assert [UnrollSpec(steps=3).length(step) for step in (0, 1, 1000)] == [3, 3, 3]
+
+
+def test_lengths_are_drawn_evenly_on_a_logarithmic_scale_from_the_seed_alone():
+    unroll = UnrollSpec(steps=200, least_steps=5)
+    lengths = np.array([unroll.drawn_length(step, 3) for step in range(4000)])
+    assert (lengths.min(), lengths.max()) == (5, 200)
+    assert np.mean(lengths < 32) == pytest.approx(np.log(32 / 5) / np.log(201 / 5), abs=0.03)
+    assert lengths[7] == unroll.drawn_length(7, 3)
+    assert [unroll.drawn_length(step, 4) for step in range(20)] != lengths[:20].tolist()
+    growing = UnrollSpec(steps=4, least_steps=4, grow_by=4, grow_every=10, max_steps=8)
+    assert {growing.drawn_length(step, 0) for step in range(10)} == {4}
+    assert {growing.drawn_length(step, 0) for step in range(10, 100)} == {4, 5, 6, 7, 8}
+    assert UnrollSpec(steps=9).drawn_length(5, 0) == 9
+
+
+RANDOM = """
+problems:
+  - task: xor
+    topology:
+      random:
+        families:
+          - {family: layered, depth: [1, 2]}
+          - small_world
+        graphs: 3
+unroll: {steps: 20}
+"""
+
+
+def test_random_graphs_are_read_in_the_words_of_topology_sample(tmp_path: Path):
+    path = tmp_path / "random.yaml"
+    path.write_text(RANDOM)
+    spec = load_experiment(path)
+    drawn = spec.problems[0].topology
+    assert drawn.random.graphs == 3
+    assert [family.name for family in drawn.random.families] == ["layered", "small_world"]
+    assert drawn.random.families[0].depth == (1, 2)
+    assert str(drawn) == "random (layered, small_world)"
+    path.write_text(dump_experiment(spec))
+    assert load_experiment(path) == spec
+    every = ExperimentSpec.model_validate({"problems": [{"task": "xor", "topology": {"random": None}}]})
+    assert every.problems[0].topology.random.families is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "depth",
+            "detph",
+            r":7:31 at problems\[0\]\.topology\.random\.families\[0\]\.detph: unknown key for family 'layered'; did",
+        ),
+        ("[1, 2]", "[3, 2]", r":7:38 at .*families\[0\]\.depth: got a list; expected \[least, most\]; 3 is more than 2"),
+        ("small_world", "smallworld", r":8:13 at .*families\[1\]: got 'smallworld'; did you mean 'small_world'\?"),
+        ("small_world", "3", r":8:13 at .*families\[1\]: got 3; expected the name of a family, or a mapping"),
+        ("graphs: 3", "graps: 3", r":9:9 at problems\[0\]\.topology\.random\.graps: unknown key; did you mean 'graphs'\?"),
+        ("random:", "rando:", r"at problems\[0\]\.topology: missing key `random`"),
+        ("steps: 20", "steps: 20, least_steps: 30", "least_steps: 30 is more than steps: 20"),
+        ("steps: 20", "steps: 20, least_steps: 5, truncation: 5", "least_steps: does not go with truncation"),
+        ("steps: 20", "steps: 20, judged_at: [5, 2]", r"judged_at: got \[5, 2\]; expected ascending step counts up to 20"),
+        ("steps: 20", "steps: 20, judged_at: [5], loss: steps", "judged_at: says which queries count, and so does loss: steps"),
+        ("steps: 20", "steps: 20, judged_at: [5], truncation: 5", "judged_at: does not go with truncation"),
+    ],
+)
+def test_faults_of_random_graphs_and_lengths_have_their_lines(old: str, new: str, message: str, tmp_path: Path):
+    path = tmp_path / "random.yaml"
+    path.write_text(RANDOM.replace(old, new))
+    with pytest.raises(ng.SpecError, match=message):
+        load_experiment(path)
+
+
+def test_what_is_no_topology_and_what_has_too_few_graphs_is_named(tmp_path: Path):
+    path = tmp_path / "random.yaml"
+    path.write_text("problems: [{task: xor, topology: 3}]")
+    with pytest.raises(ng.SpecError, match=r"topology: got 3; expected a file, the name of a topology, or \{random: \.\.\.\}"):
+        load_experiment(path)
+    path.write_text(RANDOM.replace("graphs: 3", "validation_graphs: 1"))
+    where = r"problems\[0\]\.topology\.random\.validation_graphs: got 1 graphs; expected at least 2, one for each size class"
+    with pytest.raises(ng.ExperimentError, match=where):
+        Experiment(load_experiment(path))
+
+
+def test_the_example_of_the_page_trains(tmp_path: Path):
+    page = (Path(__file__).parents[2] / "docs/howto/graphs_as_data.md").read_text(encoding="utf-8")
+    path = tmp_path / "many.yaml"
+    path.write_text(page.partition("```yaml\nname: many-graphs\n")[2].partition("```")[0])
+    small = ("problems.0.topology.random.graphs=2", "problems.0.topology.random.validation_graphs=2", "unroll.batch_size=16")
+    small += (
+        "unroll.steps=5",
+        "unroll.judged_at=[5]",
+        "training={method: cma, population: 2, meta_steps: 1, validation_episodes: 1}",
+    )
+    load_experiment(path)
+    genome, _ = meta_train(load_experiment(path, small), tmp_path / "run")
+    assert np.isfinite(genome.forward_transform).all()
+    card = ng.load_genome_file(tmp_path / "run/genome.json").card
+    assert card["topologies"] == ["mlp", "random (layered, acyclic, small_world)"]
+
+
+def test_validation_graphs_are_other_ones_of_the_same_classes(tmp_path: Path):
+    path = tmp_path / "random.yaml"
+    path.write_text(RANDOM.replace("- {family: layered, depth: [1, 2]}", "- acyclic").replace("- small_world", "- scale_free"))
+    experiment = Experiment(load_experiment(path))
+    (train,), (judge,) = experiment.objective.problems, experiment.validation.problems
+    assert train.networks.classes == judge.networks.classes
+    assert len(judge.graphs) == 8
+    assert not {g.digest for g in judge.networks.draw(0)} & {g.digest for n in range(9) for g in train.networks.draw(n)}
 
 
 def test_validation_is_judged_on_validation_rows_after_learning_from_training_rows():

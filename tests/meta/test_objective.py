@@ -85,6 +85,23 @@ def test_fewer_steps_by_a_traced_number_are_fewer_steps(kernel: str):
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), both(2), expected)
 
 
+@pytest.mark.parametrize(("steps", "counted"), [(4, [1, 3, 4]), (2, [1, 2]), (3, [1, 3])])
+def test_judged_at_is_the_mean_of_the_queries_that_an_episode_reaches(steps: int, counted: list[int]):
+    problem, genome = objective("auto").problems[0], member(population(), 0)
+    episode = problem.task.episode(jax.random.key(1), 4, 8, 16)
+
+    def graded(**options):
+        run = lambda g, steps: meta_loss(problem.network, g, episode, key=jax.random.key(2), steps=steps, **options)  # noqa: E731
+        return jax.jit(jax.value_and_grad(run, has_aux=True))
+
+    (loss, metrics), slope = graded(judged_at=(1, 3, 9))(genome, steps)
+    one_by_one = [graded()(genome, end) for end in counted]
+    np.testing.assert_allclose(loss, np.mean([value for (value, _), _ in one_by_one]), rtol=1e-5)
+    np.testing.assert_allclose(metrics["accuracy"], np.mean([m["accuracy"] for (_, m), _ in one_by_one]), rtol=1e-5)
+    slopes = jax.tree.map(lambda *leaves: np.mean(leaves, axis=0), *[own for _, own in one_by_one])
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-6), slope, slopes)
+
+
 def test_objective_is_the_mean_over_problems_and_replicas(kernel: str):
     genome, key = member(population(), 0), jax.random.key(5)
     loss, metrics = objective(kernel)(genome, key)

@@ -210,9 +210,26 @@ def test_pes_moves_along_its_estimate_and_counts_what_diverged(x64):
     assert not np.asarray(after.learning.fresh)[0].any()
 
 
+def test_without_truncation_a_window_is_an_episode_of_so_many_steps(x64):
+    judged, genome, key = objective(truncation=None), member(genomes(), 0), jax.random.key(5)
+    run = jax.jit(Objective.window)
+    loss, metrics, learning = run(judged, genome, judged.begin(genome), key, 2)
+    own = jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(key, 0), 0), 1)
+    _, data_key, init_key, _ = jax.random.split(own, 4)
+    problem = judged.problems[0]
+    (xs, ys), query = problem.task.episode(jax.random.fold_in(data_key, 0), 6, 4, 8)
+    synapses, _ = problem.network.unroll(genome, problem.network.init(genome, key=init_key), xs[:2], ys[:2])
+    expected = query_loss(problem.network.predict(genome, synapses, query.x), query.y)
+    np.testing.assert_allclose(loss, expected, rtol=1e-10)
+    assert metrics["counted"]
+    assert judged.begins(learning, 2).all()
+
+
 def test_what_makes_no_sense_is_named():
     with pytest.raises(ng.GenomeError, match="truncation: got 4; expected a divisor of steps: 6"):
         objective(truncation=4)
+    with pytest.raises(ng.GenomeError, match="judged_at: says which queries count; expected no truncation and loss: final"):
+        objective(truncation=None, loss="steps", judged_at=(1,))
     with pytest.raises(ng.GenomeError, match="loss: got 'last'; allowed: final, truncations, steps"):
         objective(loss="last")
     with pytest.raises(ng.GenomeError, match=r"population: 5, sigma: 0\.05; expected an even population"):

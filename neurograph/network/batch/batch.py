@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import jax
@@ -127,6 +127,10 @@ class NetworkBatch:
         batch.tables, batch.index, batch.order = children
         batch.topologies, batch._fitting = None, set()
         return batch
+
+    def with_tables(self, tables: tuple[dict[str, Any], ...]) -> Self:
+        """Other graphs of the same size classes, and as many of each: `tables` of another `NetworkBatch`."""
+        return self.tree_unflatten((self.rule, self.classes, self.side_by_side), (tables, self.index, self.order))
 
     # -- what it is ------------------------------------------------------------------------------------------------------------
 
@@ -281,6 +285,35 @@ class NetworkBatch:
         x, _ = self._check_call(genome, synapses, x, None, None, noise=False)
         return programs.statistics(self, genome, synapses, x)
 
+    def losses(
+        self, function: Callable[..., tuple[jax.Array, Any]], genome: AnyGenome, arguments: Sequence[Any], *, tables: Any = None
+    ) -> list[tuple[jax.Array, Any]]:
+        """Any function of one graph, of every graph; differentiable by the genome with the memory of one graph.
+
+        Args:
+          function: `function(network, genome, argument)` returns `(loss, rest)`, a scalar and a pytree. The network is one graph,
+            with `init`, `unroll`, `predict` and `rule` as `Network` has them. Derivatives are those of the losses by the genome:
+            what the function closes over, its arguments and `rest` have none where graphs run in turn.
+          genome: one for all graphs.
+          arguments: per size class a pytree whose leaves lead with its graphs.
+          tables: other graphs of the same size classes: `tables` of another `NetworkBatch`; default: these.
+
+        Returns:
+          Per size class `(losses, rest)`, leaves that lead with its graphs.
+
+        Examples:
+          >>> import jax
+          >>> import neurograph as ng
+          >>> file, task = ng.load_genome_file("functions"), ng.get_task("xor")
+          >>> batch = ng.NetworkBatch([ng.load_topology("mlp_2d_classes")] * 2, file.rule)
+          >>> def judged(network, genome, key):
+          ...     return ng.meta_loss(network, genome, task.episode(key, 2, 32, 64), key=key)
+          >>> loss = lambda genome: batch.losses(judged, genome, [jax.random.split(jax.random.key(0), 2)])[0][0].mean()
+          >>> jax.grad(loss)(file.genome).synapse_update.shape
+          ()
+        """
+        return programs.losses(self, function, genome, arguments, self.tables if tables is None else tables)
+
     def _check_genome(self, genome: AnyGenome) -> None:
         if genome.states != self.rule.states:
             raise ShapeError(f"genome: has {genome.states} states; the rule says states: {self.rule.states}")
@@ -326,7 +359,7 @@ def _made_for(exact: list[SizeClass]) -> list[SizeClass]:
     """The padded class of every graph; graphs that differ only in synapses, their sorts and the number of ticks share one."""
     alike: dict[Any, list[SizeClass]] = {}
     rounded = [padded(size) for size in exact]
-    shape = lambda s: (s.inputs, s.outputs, s.hidden, s.schedule, s.tolerance, s.damping)  # noqa: E731
+    shape = lambda s: (s.inputs, s.outputs, s.hidden, s.schedule, s.tolerance, s.damped)  # noqa: E731
     for size in rounded:
         alike.setdefault(shape(size), []).append(size)
     joined = {key: join(sizes) for key, sizes in alike.items()}

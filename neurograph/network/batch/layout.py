@@ -22,7 +22,7 @@ def layout(topology: Topology, size: SizeClass) -> dict[str, Any]:
 
     Returns:
       neurons, rank: [neurons] topology index of every position and its inverse; beyond the graph's own they pair what is left.
-      count: [] the graph's own number of neurons; ticks: [].
+      count: [] the graph's own number of neurons; ticks, damping: [].
       at: [synapses] where a synapse lies among the numbers of all matrices, one after another; beyond the graph's own, past
         their end.
       sort: [synapses] 0 (none), OWN, SHARED or FIXED; weight: [synapses] the topology's values, NaN where none.
@@ -71,6 +71,7 @@ def layout(topology: Topology, size: SizeClass) -> dict[str, Any]:
         "rank": rank.astype(np.int32),
         "count": np.asarray(n, np.int32),
         "ticks": np.asarray(topology.ticks, np.int32),
+        "damping": np.asarray(topology.damping, float),
         "at": at.astype(np.int32),
         "sort": sort,
         "weight": weight,

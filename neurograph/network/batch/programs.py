@@ -29,6 +29,7 @@ __all__ = [
     "draws",
     "first_synapses",
     "leads",
+    "losses",
     "name_number",
     "packed",
     "predictions",
@@ -47,8 +48,10 @@ def name_number(name: str) -> int:
     return int(np.uint32(zlib.crc32(name.encode())).astype(np.int32))
 
 
-class _Graph(Wiring):
-    """One graph of a class."""
+class Graph(Wiring):
+    """One graph of a class, with what the inner loop asks of a `Network`; inside a compiled function only."""
+
+    kernel: DenseKernel
 
     @property
     def log_walk_length(self) -> jax.Array:
@@ -58,10 +61,38 @@ class _Graph(Wiring):
     def tick_limit(self) -> jax.Array:
         return self.kernel.tables["ticks"]
 
+    @property
+    def damping(self) -> Any:
+        return self.kernel.tables["damping"] if self.kernel.size.damped else 0.0
 
-def _wiring(rule: Rule, size: SizeClass, tables: dict[str, Any]) -> _Graph:
+    def init(self, genome: Any, *, key: jax.Array) -> Synapses:
+        """See `Network.init`; equal to rounding."""
+        dtype = jax.tree.leaves(genome)[0].dtype
+        return _initial(self, genome, _draws(self.rule, self.kernel.size, dtype, key))
+
+    def unroll(
+        self, genome: Any, synapses: Synapses, xs: Any, ys: Any, *, index: Any = 0, key: Any = None, checkpoint: bool = True
+    ):
+        """See `Network.unroll`."""
+
+        def body(synapses: Any, inputs: Any) -> Any:
+            index, x, y = inputs
+            step_key = None if key is None else jax.random.fold_in(key, index)
+            return learning_step(self, genome, synapses, x, y, index, step_key, False)
+
+        body = jax.checkpoint(body) if checkpoint else body
+        return jax.lax.scan(body, with_states(self, synapses, xs[0]), (index + jnp.arange(xs.shape[0]), xs, ys))
+
+    def predict(self, genome: Any, synapses: Synapses, x: Any, *, statistics: Any = None) -> jax.Array:
+        """See `Network.predict`."""
+        synapses = _normed(self, genome, synapses)
+        states = clamped(self, synapses, x)
+        return output_values(self, sweep(self, genome, synapses.forward, states, FORWARD, frozen=statistics).states)
+
+
+def _wiring(rule: Rule, size: SizeClass, tables: dict[str, Any]) -> Graph:
     """Returns the wiring of one graph, which the mathematics reads."""
-    wiring = _Graph()
+    wiring = Graph()
     wiring.topology, wiring.rule, wiring.kernel_name, wiring.precision = class_plan(size).topology, rule, "dense", None
     wiring.kernel = DenseKernel.of(size, tables)
     wiring.plan = wiring.kernel.plan
@@ -193,6 +224,43 @@ def _common(tiles: dict[str, Any]) -> tuple[Any, Any]:
     return shared, axes
 
 
+def losses(batch: Any, function: Callable[..., Any], genome: Any, arguments: Any, tables: Any) -> list[Any]:
+    """See `NetworkBatch.losses`."""
+    found = []
+    for size, table, own in zip(batch.classes, tables, arguments, strict=True):
+        table, tiles = dict(table), table["tiles"]
+        del table["tiles"]
+
+        def member(genome: Any, table: dict[str, Any], tiles: Any, own: Any, size: SizeClass = size) -> Any:
+            table = table | {"tiles": tiles}
+            return function(_wiring(batch.rule, size, table), _staged(genome, size, table), own)
+
+        if batch.side_by_side:
+            tiles, axes = _common(tiles)
+            found.append(jax.vmap(member, in_axes=(None, 0, axes, 0))(genome, table, tiles, own))
+        else:
+            found.append(_in_turn(member, genome, (table, tiles, own)))
+    return found
+
+
+def _in_turn(function: Callable[..., Any], genome: Any, items: Any) -> Any:
+    """`function(genome, *item)`, which is `(loss, rest)`, of one item after another, with the memory of one: the derivative of an
+    item's loss by the genome is taken while it is at hand. Nothing else is differentiated."""
+
+    @jax.custom_vjp
+    def run(genome: Any, items: Any) -> Any:
+        return jax.lax.map(lambda item: function(genome, *item), items)
+
+    def forward(genome: Any, items: Any) -> Any:
+        return jax.lax.map(lambda item: jax.value_and_grad(function, has_aux=True)(genome, *item), items)
+
+    def backward(gradients: Any, change: Any) -> Any:
+        return jax.tree.map(lambda leaf: jnp.tensordot(change[0], leaf, 1), gradients), None
+
+    run.defvjp(forward, backward)
+    return run(genome, items)
+
+
 def _in_order(batch: Any, arrays: list[jax.Array], axes: tuple[int, ...] = (-1,)) -> jax.Array:
     """Classes' arrays as one that leads with the graphs in their order; `axes` are padded with zeros to the largest."""
     largest = {axis: max(a.shape[axis] for a in arrays) for axis in axes}
@@ -288,13 +356,7 @@ def traces(batch, genome, synapses, x, y, index, key):
 @partial(jax.jit, static_argnums=(7,))
 def unrolls(batch: Any, genome: Any, synapses: Any, xs: Any, ys: Any, index: Any, key: Any, checkpoint: bool):
     def run(wiring, genome, key, synapses, xs, ys):
-        def body(synapses: Any, inputs: Any) -> Any:
-            index, x, y = inputs
-            step_key = None if key is None else jax.random.fold_in(key, index)
-            return learning_step(wiring, genome, synapses, x, y, index, step_key, False)
-
-        body = jax.checkpoint(body) if checkpoint else body
-        return jax.lax.scan(body, with_states(wiring, synapses, xs[0]), (index + jnp.arange(xs.shape[0]), xs, ys))
+        return wiring.unroll(genome, synapses, xs, ys, index=index, key=key, checkpoint=checkpoint)
 
     found = _each(batch, run, genome, key, synapses, xs, ys)
     return tuple(learned for learned, _ in found), _in_order(batch, [outputs for _, outputs in found])
@@ -307,10 +369,7 @@ def _normed(wiring: Wiring, genome: Any, synapses: Synapses) -> Synapses:
 @jax.jit
 def predictions(batch, genome, synapses, x, statistics):
     def run(wiring, genome, key, both, x, y):
-        synapses, frozen = both
-        synapses = _normed(wiring, genome, synapses)
-        states = clamped(wiring, synapses, x)
-        return output_values(wiring, sweep(wiring, genome, synapses.forward, states, FORWARD, frozen=frozen).states)
+        return wiring.predict(genome, both[0], x, statistics=both[1])
 
     both = list(zip(synapses, [None] * len(batch.classes) if statistics is None else statistics, strict=True))
     return _in_order(batch, _each(batch, run, genome, None, both, x))

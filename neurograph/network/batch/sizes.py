@@ -31,7 +31,7 @@ class SizeClass:
       groups, members: padded numbers of groups of shared synapses and of members of one; `bias_groups`, `bias_members` likewise.
       fixed: whether there may be fixed synapses.
       schedule: of all its graphs; an acyclic graph is "levels" whatever its own says, unless it says "synchronous".
-      ticks: the most of any graph; tolerance, damping: of all (see `Topology`).
+      ticks: the most of any graph; tolerance: of all (see `Topology`); damped: whether ticks of a graph may be damped.
       projecting: whether outputs may have outgoing synapses (synchronous only).
 
     Examples:
@@ -52,7 +52,7 @@ class SizeClass:
     schedule: str = "levels"
     ticks: int = 1
     tolerance: float = 0.0
-    damping: float = 0.0
+    damped: bool = False
     projecting: bool = False
 
     @classmethod
@@ -65,9 +65,9 @@ class SizeClass:
         exact = [exact_sizes(topology) for topology in topologies]
         if any(size.schedule == "mixed" for size in exact):  # acyclic graphs run in the first band of others
             first = next(size for size in exact if size.schedule == "mixed")
-            same = {"schedule": "mixed", "tolerance": first.tolerance, "damping": first.damping}
+            same = {"schedule": "mixed", "tolerance": first.tolerance}
             exact = [dataclasses.replace(size, **same) if size.schedule == "levels" else size for size in exact]
-        for name in ("inputs", "outputs", "schedule", "tolerance", "damping"):
+        for name in ("inputs", "outputs", "schedule", "tolerance"):
             if len(found := {getattr(size, name) for size in exact}) != 1:
                 raise PlanError(f"{name}: got {sorted(found) or 'no topology'}; expected the same of all graphs of a size class")
         return padded(join(exact))
@@ -92,10 +92,9 @@ class SizeClass:
         """Whether a graph of these exact sizes fits."""
         if (self.inputs, self.outputs) != (exact.inputs, exact.outputs):
             return False
-        if (exact.schedule, self.schedule) != ("levels", "mixed"):
-            same = ("schedule", "tolerance", "damping")
-            if any(getattr(exact, name) != getattr(self, name) for name in same):
-                return False
+        acyclic = (exact.schedule, self.schedule) == ("levels", "mixed")  # in the first band
+        if not acyclic and (exact.schedule, exact.tolerance) != (self.schedule, self.tolerance):
+            return False
         return join([self, exact]) == self
 
 
@@ -162,7 +161,7 @@ def exact_sizes(topology: Topology) -> SizeClass:
         schedule="synchronous" if synchronous else "mixed" if cyclic else "levels",
         ticks=topology.ticks if synchronous or cyclic else 1,
         tolerance=topology.tolerance if synchronous or cyclic else 0.0,
-        damping=topology.damping if synchronous or cyclic else 0.0,
+        damped=bool(topology.damping) and (synchronous or cyclic),
         projecting=bool(outputs[topology.senders].any()),
     )
 
@@ -174,7 +173,7 @@ def join(sizes: Sequence[SizeClass]) -> SizeClass:
     most = {
         field.name: max(getattr(size, field.name) for size in sizes)
         for field in dataclasses.fields(SizeClass)
-        if field.name not in ("inputs", "outputs", "hidden", "schedule", "tolerance", "damping")
+        if field.name not in ("inputs", "outputs", "hidden", "schedule", "tolerance")
     }
     return dataclasses.replace(sizes[0], hidden=tuple(hidden.tolist()), **most)
 
@@ -263,5 +262,4 @@ def _stand_in(size: SizeClass, neurons: int) -> Topology:
         schedule=size.schedule,  # pyright: ignore[reportArgumentType]
         ticks=size.ticks,
         tolerance=size.tolerance,
-        damping=size.damping,
     )

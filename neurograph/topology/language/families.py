@@ -323,6 +323,15 @@ class RandomTopologies:
                     text = f"{key} of family {name}: {fault_message(detail)}"
                 faults.append(source.fault(f"{text}", (number, key)))
 
+    def _parts(self) -> tuple[Any, ...]:
+        return self.inputs, self.outputs, tuple(self.families)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RandomTopologies) and self._parts() == other._parts()
+
+    def __hash__(self) -> int:
+        return hash(self._parts())
+
     def draw(self, seed: int, number: int) -> Topology:
         """Graph `number` of a seed: the same whatever else is drawn.
 
