@@ -33,8 +33,11 @@ BASELINE_RATES = {"sgd": (0.03, 0.1, 0.3, 1.0), "momentum": (0.01, 0.03, 0.1, 0.
 BASELINES = {"tuned, batch norm": True, "tuned, no batch norm": False}
 PLAIN = {"normalization": "batch", "normalize_outputs": True, "batch_reduction": "mean", "initial_deviation": "fan_in"}
 SIZED = PLAIN | {"update_normalization": "neuron"}
+TRACED = SIZED | {"synapse_trace": True}
+HALVES = {"trace_keep": 0.5, "depth_power": 0.5}
+FADING = {"backward_transform": [[0.0, 0.0], [0.0, 0.6]]}
 # name: options of the rule, arrays of the genome, rates
-VARIANTS: dict[str, tuple[dict[str, Any], dict[str, float], tuple[float, ...]]] = {
+VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[float, ...]]] = {
     "plain, no derivative": (PLAIN | {"backward_normalization": "none"}, {}, (0.03, *RATES)),
     "plain": (PLAIN, {}, (*RATES, 3.0)),
     "sized": (SIZED, {}, RATES),
@@ -58,6 +61,11 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, float], tuple[float, ...]]] 
         RATES,
     ),
     "sized, swish, more damping": (SIZED | {"forward_activation": "swish", "ticks": 30, "damping": 0.8}, {}, RATES),
+    "sized, relu, trace 0.5, depth 0.5": (TRACED | {"forward_activation": "relu"}, HALVES, DEEP),
+    "sized, swish, trace 0.5, depth 0.5": (TRACED | {"forward_activation": "swish"}, HALVES, DEEP),
+    # Feedback that fades by 0.6 at every synapse: along long ways, and around cycles.
+    "sized, swish, trace 0.5, depth 0.5, fading": (TRACED | {"forward_activation": "swish"}, HALVES | FADING, DEEP),
+    "sized, tanh, trace 0.5, depth 0.5, fading": (TRACED, HALVES | FADING, DEEP),
     "sized, more damping": (SIZED | {"ticks": 30, "damping": 0.8}, {}, RATES),
 }
 

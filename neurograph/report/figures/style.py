@@ -71,7 +71,8 @@ class _Layout(ConstrainedLayoutEngine):
             parts += part.subfigs
             part.bbox_relative.set_points(np.round(part.bbox_relative.get_points(), 8))
         for axis in fig.axes:
-            axis._set_position(Bbox(np.round(axis.get_position(original=True).get_points(), 8)), which="original")
+            place = Bbox(np.round(axis.get_position(original=True).get_points(), 8))
+            axis._set_position(place, which="original")  # pyright: ignore[reportAttributeAccessIssue]
 
     def _solve(self, fig: Figure) -> None:
         for _ in range(10):
