@@ -66,6 +66,11 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[float, ...]]] = 
     # Feedback that fades by 0.6 at every synapse: along long ways, and around cycles.
     "sized, swish, trace 0.5, depth 0.5, fading": (TRACED | {"forward_activation": "swish"}, HALVES | FADING, DEEP),
     "sized, tanh, trace 0.5, depth 0.5, fading": (TRACED, HALVES | FADING, DEEP),
+    "sized, swish, trace 0.3, depth 0.75, fading": (
+        TRACED | {"forward_activation": "swish"},
+        {"trace_keep": 0.3, "depth_power": 0.75} | FADING,
+        (1.0, 1.5, 2.2),
+    ),
     "sized, more damping": (SIZED | {"ticks": 30, "damping": 0.8}, {}, RATES),
 }
 

@@ -13,7 +13,7 @@ from neurograph.cli.stopping import on_stop
 
 @click.command()
 @click.argument("task")
-@click.option("--genome", default="digits", show_default=True, help="A genome of the zoo, or a file.")
+@click.option("--genome", default="universal", show_default=True, help="A genome of the zoo, or a file.")
 @click.option("--topology", metavar="FILE", help="A file, or a shipped one by name [default: one layer of 64 between].")
 @click.option("--steps", type=click.IntRange(1), default=50, show_default=True, help="Learning steps, one batch each.")
 @batch_option

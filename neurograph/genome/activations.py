@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -80,6 +81,11 @@ class WithDerivative:
 
     def __call__(self, x: Float[jax.Array, " states *rest"]) -> Float[jax.Array, " states *rest"]:
         return jnp.concatenate([self.activation(x[:1]), derivative(self.activation, x[1:])], axis=0)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By name where there is one: most functions of JAX cannot be pickled."""
+        names = [name for name, known in ACTIVATIONS.items() if known is self.activation]
+        return with_derivative, (names[0] if names else self.activation,)
 
 
 def with_derivative(activation: str | Activation) -> WithDerivative:

@@ -74,7 +74,7 @@ class NeurographClassifier(ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        genome: str | os.PathLike[str] | Genome | GenomeFile = "digits",
+        genome: str | os.PathLike[str] | Genome | GenomeFile = "universal",
         topology: str | os.PathLike[str] | Topology | None = None,
         hidden_layers: int | Sequence[int] = (64,),
         steps: int = 20,

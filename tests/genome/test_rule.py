@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pickle
 
 import jax
 import jax.numpy as jnp
@@ -171,6 +172,12 @@ def test_functions_of_the_table_are_written_by_name():
     data = rule.to_dict()
     assert data["forward_activation"] == "tanh"
     assert data["output_activation"] == {"with_derivative": "sigmoid"}
+
+
+@pytest.mark.parametrize("name", ng.ACTIVATIONS)
+def test_rules_with_slopes_are_pickled(name):
+    rule = ng.Rule(forward_activation=ng.with_derivative(name))
+    assert pickle.loads(pickle.dumps(rule)) == rule
 
 
 def test_a_nameless_activation_cannot_be_written():

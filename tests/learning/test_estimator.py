@@ -126,7 +126,7 @@ def test_two_classes_on_a_topology_of_ones_own(single):
     X, y = load_iris(return_X_y=True)
     X, y = X[y < 2], np.array(["no", "yes"])[y[y < 2]]
     topology = mlp(4, 8, 8, 1 if single else 2)
-    model = classifier(topology=topology).fit(X, y)
+    model = classifier(topology=topology, genome="digits" if single else "universal").fit(X, y)
     assert model.decision_function(X).shape == (100,)
     assert model.predict_proba(X).shape == (100, 2)
     assert set(model.predict(X)) <= {"no", "yes"}
@@ -141,7 +141,7 @@ def test_a_genome_a_rule_and_a_file():
     model = classifier(genome=genome, rule=rule, steps=60)
     assert model.fit(X, y).score(X, y) > 0.9
     assert clone(model).fit(X, y).score(X, y) == model.score(X, y)
-    file = ng.load_genome_file("digits")
+    file = ng.load_genome_file("universal")
     np.testing.assert_array_equal(classifier(genome=file).fit(X, y).predict(X), classifier().fit(X, y).predict(X))
 
 
