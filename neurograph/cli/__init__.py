@@ -17,7 +17,11 @@ from neurograph.errors import NeurographError
 
 # subcommand -> (module, attribute, help line). The help line stands here so that `neurograph --help` imports nothing.
 COMMANDS: dict[str, tuple[str, str, str]] = {
-    "quickstart": ("neurograph.cli.train", "quickstart", "Meta-learn, transfer, compare and report, in minutes."),
+    "quickstart": (
+        "neurograph.cli.train",
+        "quickstart",
+        "One genome on five kinds of graphs, and a small one learned, in minutes.",
+    ),
     "topology": ("neurograph.cli.topology", "topology", "Check, show, draw and convert graphs."),
     "plan": (
         "neurograph.cli.plan",

@@ -5,6 +5,7 @@ Names and files decide the kind of a word; where they leave a choice, the order 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,14 +23,14 @@ KINDS = ("genome", "topology", "task")
 
 def names_in(text: str) -> list[str]:
     """Returns the names in a list with commas; a file may have commas in its name, a task in its options."""
-    whole = Path(text).exists() or "=" in text or " " in text.strip() or ":" in text
+    whole = os.path.exists(text) or "=" in text or " " in text.strip() or ":" in text
     return [part.strip() for part in ([text] if whole else text.split(","))]
 
 
 def kinds_of(word: str) -> list[str]:
     """Returns the `KINDS` that a word can be, by known names and by the content of files."""
     path, found = Path(word), []
-    known = path.is_file() and path.suffix.lower() in FORMATS
+    known = os.path.isfile(word) and path.suffix.lower() in FORMATS
     learned = known and _is_genome(path)
     if learned or word in zoo_names():
         found.append("genome")

@@ -19,7 +19,7 @@ import neurograph as ng
 import neurograph.experiments.transfer.matrix as module
 from neurograph.cli.report import report
 from neurograph.cli.transfer import transfer as command
-from neurograph.cli.words import sort_words
+from neurograph.cli.words import names_in, sort_words
 from neurograph.experiments.transfer.curves import transfer
 from neurograph.experiments.transfer.matrix_results import load_transfer_matrix
 from neurograph.report.figures.transfer import curves_figure, heat_map
@@ -273,6 +273,10 @@ def files(tmp_path, monkeypatch):
 def test_words_are_what_they_can_be(files, words, options, found):
     given = dict.fromkeys(options.split(), True)
     assert " | ".join(",".join(names) for names in sort_words(words.split(), given).values()) == found
+
+
+def test_a_list_of_names_longer_than_a_file_name():
+    assert names_in(",".join(["mlp"] * 200)) == ["mlp"] * 200
 
 
 def test_words_with_commas_and_options(files):
