@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from pathlib import Path
 
@@ -208,6 +209,29 @@ def test_meta_gradients(side_by_side, cyclic, x64):
     for field in dataclasses.fields(ng.Genome):
         one, other = getattr(by_genome, field.name), getattr(expected, field.name)
         np.testing.assert_allclose(one, other, rtol=1e-8, atol=1e-9 * abs(float(total)), err_msg=field.name)
+
+
+def test_losses_and_their_gradient_are_the_same_in_turn_and_side_by_side(x64):
+    """In turn is compared with networks in tests/meta/test_graphs.py."""
+    graphs = [random_topology(s, min_outputs=2) for s in (0, 2)]
+    genome, keys = random_genome(2, 1), jax.random.split(jax.random.key(0), 2)
+
+    def judged(network, genome, key):
+        x, y = jax.random.normal(key, (2, 4, 5)), jnp.sign(jax.random.normal(key, (2, 4, 2)))
+        synapses, outputs = network.unroll(genome, network.init(genome, key=key), x, y)
+        return jnp.sum(jnp.sin(outputs)), network.predict(genome, synapses, x[0])
+
+    found = []
+    for side_by_side in (False, True):
+        batch = ng.NetworkBatch(graphs, ng.Rule(), sizes=ng.SizeClass.of(graphs), side_by_side=side_by_side)
+
+        def total(genome, batch=batch):
+            ((losses, rest),) = batch.losses(judged, genome, [keys])
+            return jnp.sum(losses), rest
+
+        found.append(jax.jit(jax.value_and_grad(total, has_aux=True))(genome))
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-8, atol=1e-9 * abs(float(found[0][0][0])))
+    jax.tree.map(close, *found)
 
 
 def test_a_graph_does_not_depend_on_its_company():
