@@ -25,7 +25,7 @@ from neurograph.network.kernels.allocator import keep_freed_memory
 from neurograph.network.kernels.choice import make_kernel
 from neurograph.network.norms import frozen_norms
 from neurograph.network.passes import clamped, output_values, sweep, with_states
-from neurograph.network.state import Synapses, Trace, Weights
+from neurograph.network.state import Synapses, Trace, Weights, check_synapses
 from neurograph.network.step import learning_step
 from neurograph.network.walk import Moments
 from neurograph.network.wiring import Wiring
@@ -71,6 +71,7 @@ class Network(Wiring):
     """
 
     _warned = False  # about ticks that have not settled
+    _expected: Synapses | None = None  # shapes of its own synapses, found when first asked for
 
     def __init__(self, topology: Topology, rule: Rule, kernel: str = "auto", *, precision: str | None = None):
         self.topology, self.rule, self.precision = topology, rule, precision
@@ -191,6 +192,7 @@ class Network(Wiring):
         Symmetric rules give the forward array as `backward`; single-state synapses are repeated over the states. Rules with
         traces give these as "forward_trace", "backward_trace" and "bias_trace"; fixed synapses have none (0).
         """
+        self._check_synapses(synapses)
         k = self.rule.states
         arrays = self._unpacked(synapses.forward, synapses.backward)
         if synapses.traces is not None:
@@ -246,7 +248,7 @@ class Network(Wiring):
           `(synapses, outputs)`: updated synapses and the prediction before the update, state 0 of the outputs, [B, n_out].
 
         Raises:
-          ShapeError: x or y do not fit the topology.
+          ShapeError: x or y do not fit the topology, or the synapses are another network's.
         """
         x, y = self._check_batch(x, y)
         self._check_call(genome, synapses, x)
@@ -337,8 +339,21 @@ class Network(Wiring):
         if isinstance(genome, LayeredGenome):
             genome.layer_of(self.topology)  # raises before anything is compiled
 
+    def _check_synapses(self, synapses: Synapses) -> None:
+        if self._expected is None:
+            n, edges, k = self.topology.num_neurons, self.topology.num_synapses, self.rule.synapse_channels
+            dtype = getattr(next(iter(jax.tree.leaves(synapses)), None), "dtype", jnp.float32)  # of `init`: not traced again
+            forward, bias = (jax.ShapeDtypeStruct((rows, k), dtype) for rows in (edges, n))
+            twins = {"forward": jax.eval_shape(_jit_pack, self.kernel, forward, bias)}
+            if not self.rule.symmetric:
+                twins["backward"] = jax.eval_shape(_jit_pack, self.kernel, forward, None)
+            self._expected = Synapses(*twins.values(), traces=twins if self.rule.synapse_trace else None)
+        stages = None if self.rule.reset_states else [stage.size for stage in self.plan.stages]
+        check_synapses(synapses, self._expected, stages)
+
     def _check_call(self, genome: AnyGenome, synapses: Synapses, x: jax.Array) -> None:
         self._check_genome(genome)
+        self._check_synapses(synapses)
         carried = None if self.rule.reset_states or synapses.neurons is None else synapses.neurons[0].shape[-1]
         if carried is not None and carried != x.shape[-2]:
             raise ShapeError(

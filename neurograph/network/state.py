@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
+import numpy as np
 from jaxtyping import Float, Int
 
-__all__ = ["Synapses", "Trace", "Weights"]
+from neurograph.errors import ShapeError
+
+__all__ = ["Synapses", "Trace", "Weights", "check_synapses"]
 
 
 @jax.tree_util.register_dataclass
@@ -93,3 +98,50 @@ class Trace:
     synapses: Synapses
     outputs: Float[jax.Array, "batch outputs"]
     settling: dict[str, list[tuple[Float[jax.Array, ""], Int[jax.Array, ""]]]]
+
+
+def check_synapses(given: Any, expected: Synapses, stages: Sequence[int] | None, whose: str = "network") -> None:
+    """Refuses synapses that another network has made: of another structure, or other shapes. Types are not compared.
+
+    Args:
+      given: what a caller passed as packed synapses; values, or tracers.
+      expected: leaves have the `shape` that they ought to have; `neurons` is not looked at.
+      stages: sizes of the stages whose states are carried over, or None where none are.
+      whose: what makes such synapses, in words.
+
+    Raises:
+      ShapeError: names the first array that does not fit.
+    """
+    if not isinstance(given, Synapses):
+        raise ShapeError(f"synapses: got {type(given).__name__}; expected packed synapses, as `init` and `pack` return them")
+    stored = Synapses(given.forward, given.backward, None, given.traces)
+    (leaves, structure), (wanted, right) = jax.tree.flatten(stored), jax.tree.flatten(expected)
+    fault = None
+    if structure != right or [getattr(leaf, "shape", ()) for leaf in leaves] != [leaf.shape for leaf in wanted]:
+        fault = _difference(stored, expected)
+    elif stages is not None and given.neurons is not None:
+        found = [size for leaf in given.neurons for size in np.shape(leaf)[-2:-1]]
+        if found != [*stages]:
+            fault = f"neurons has stages of {_listed(found)} neurons, expected {_listed(stages)}"
+    if fault:
+        raise ShapeError(
+            f"synapses: they are not this {whose}'s: {fault}. Another graph, rule or kernel has made them. `init` and `pack` make"
+            f" this {whose}'s; what `unpack` of another kernel returns, `pack` takes"
+        )
+
+
+def _listed(sizes: Sequence[int]) -> str:
+    return ", ".join(map(str, sizes[:8])) + (", ..." if len(sizes) > 8 else "")
+
+
+def _difference(given: Synapses, expected: Synapses) -> str | None:
+    """Says where two trees differ first."""
+    found, wanted = (
+        {jax.tree_util.keystr(path).lstrip("."): [*np.shape(leaf)] for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+        for tree in (given, expected)
+    )
+    for path in {**wanted, **found}:
+        here, there = found.get(path), wanted.get(path)
+        if here != there:
+            return f"{path} has {'no array' if here is None else f'shape {here}'}, expected {'none' if there is None else there}"
+    return None

@@ -19,6 +19,7 @@ from random_rules import random_genome, rules
 
 import neurograph as ng
 from neurograph.network.batch import programs
+from neurograph.network.batch.dense import packed_shapes
 from neurograph.network.batch.sizes import exact_sizes
 
 FEW = settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
@@ -379,6 +380,28 @@ def test_what_cannot_run_is_refused_by_name():
             batch.pack([arrays])
     with pytest.raises(ng.PlanError, match="not at hand inside a transformed function"):
         jax.jit(lambda batch: batch.unpack(synapses))(batch)
+    own = ng.Network(graph, rule).init(genome, key=jax.random.key(0))
+    two = ng.NetworkBatch([graph, graph], rule).init(genome, key=jax.random.key(0))
+    both = ng.NetworkBatch([graph, random_topology(1)], rule).init(genome, key=jax.random.key(0))
+    for theirs, text in ((own, "synapses: got Synapses"), (two, "not this batch's: "), (both, "2 size classes, expected 1")):
+        for call in (batch.unpack, lambda given: batch.step(genome, given, x, y), lambda given: batch.predict(genome, given, x)):
+            with pytest.raises(ng.ShapeError, match=text):
+                call(theirs)
+        with pytest.raises(ng.ShapeError, match=text):
+            jax.jit(lambda given: batch.unroll(genome, given, x[:, None], y[:, None]))(theirs)
+
+
+@pytest.mark.parametrize("options", [{}, {"symmetric": False, "synapse_trace": True}, {"reset_states": False}])
+def test_shapes_of_packed_synapses_are_those_of_init(options):
+    graphs, rule = [random_topology(seed, shared=True, fixed=True) for seed in (3, 4)], ng.Rule(**options)
+    batch, genome = ng.NetworkBatch(graphs, rule), ng.Genome.random(jax.random.key(0), rule)
+    synapses = batch.init(genome, key=jax.random.key(0))
+    for own, size, tables in zip(synapses, batch.classes, batch.tables, strict=True):
+        shapes = packed_shapes(size, rule, len(tables["count"]))
+        assert jax.tree.structure(own) == jax.tree.structure(shapes)
+        assert [leaf.shape for leaf in jax.tree.leaves(own)] == [leaf.shape for leaf in jax.tree.leaves(shapes)]
+    x, y = ends(graphs)
+    batch.unpack(batch.step(genome, synapses, x, y)[0])
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -101,6 +103,67 @@ def test_a_genome_of_other_states_is_refused(net, synapses):
         text = refusal(ng.ShapeError, call, random_genome(3, 0), synapses, x, y)
         assert text == "genome: has 3 states; the rule says states: 2"
     assert refusal(ng.ShapeError, net.init, random_genome(3, 0), key=jax.random.key(0)).startswith("genome: has 3 states")
+
+
+def test_synapses_of_another_network_are_refused_by_every_call(net, genome, synapses):
+    """Another graph of as many inputs and outputs; also where they are tracers, whose shapes are known."""
+    x, y = batch(net.topology)
+    topology = ng.Topology(("a", "b", "h", "y", "z"), [0, 1, 2, 2], [2, 2, 3, 4], [0, 1], [3, 4])
+    other = ng.Network(topology, ng.Rule(), kernel=net.kernel_name).init(genome, key=jax.random.key(0))
+    fault = "synapses: they are not this network's: "
+    calls = {
+        "step": lambda given: net.step(genome, given, x, y),
+        "trace": lambda given: net.trace(genome, given, x, y),
+        "unroll": lambda given: net.unroll(genome, given, x[None], y[None]),
+        "predict": lambda given: net.predict(genome, given, x),
+        "statistics": lambda given: net.statistics(genome, given, x),
+        "unpack": net.unpack,
+    }
+    for call in calls.values():
+        assert refusal(ng.ShapeError, call, other).startswith(fault)
+        assert refusal(ng.ShapeError, jax.jit(call), other).startswith(fault)
+        assert refusal(ng.ShapeError, call, {"forward": synapses}) == (
+            "synapses: got dict; expected packed synapses, as `init` and `pack` return them"
+        )
+
+
+def test_synapses_of_another_kernel_or_rule_are_refused(genome):
+    topology, key = small(), jax.random.key(0)
+
+    def made(kernel: str = "gather", **options):
+        network = ng.Network(topology, ng.Rule(**options), kernel)
+        return network, network.init(genome, key=key)
+
+    network, synapses = made()
+    for options in ({"kernel": "reference"}, {"symmetric": False}, {"synapse_trace": True}, {"single_state_synapses": True}):
+        other, theirs = made(**options)
+        assert "not this network's" in refusal(ng.ShapeError, network.unpack, theirs), options
+        text = refusal(ng.ShapeError, other.unpack, synapses)
+        assert "not this network's" in text, options
+        assert options != {"symmetric": False} or "backward.blocks[0] has no array, expected [2, " in text
+    # Types may differ, and lists stand for tuples.
+    network.unpack(jax.tree.map(lambda leaf: leaf.astype(np.float16), synapses))
+    listed = dataclasses.replace(synapses.forward, blocks=[*synapses.forward.blocks])
+    network.unpack(dataclasses.replace(synapses, forward=listed))
+
+
+def test_carried_states_of_another_network_are_refused(genome, kernel):
+    x, y = batch(small())
+    network = ng.Network(small(), ng.Rule(reset_states=False), kernel)
+    carried = network.step(genome, network.init(genome, key=jax.random.key(0)), x, y)[0]
+    assert network.predict(genome, carried, x).shape == y.shape
+    wrong = dataclasses.replace(carried, neurons=carried.neurons[1:])
+    assert "neurons has stages of" in refusal(ng.ShapeError, network.predict, genome, wrong, x)
+
+
+def test_the_case_from_practice():
+    file, x = ng.load_genome_file("functions"), np.ones((4, 2), np.float32)
+    synapses = ng.Network(ng.load_topology("tiny"), file.rule).init(file.genome, key=jax.random.key(0))
+    for other in (
+        ng.Network(ng.load_topology("mlp_2d"), file.rule),
+        ng.Network(ng.load_topology("tiny"), file.rule, "reference"),
+    ):
+        assert "synapses" in refusal(ng.ShapeError, other.predict, file.genome, synapses, x)
 
 
 def test_an_unknown_kernel_is_refused():

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_graphs import random_topology
 
 import neurograph as ng
 from benchmarks import workloads
 from neurograph.errors import PlanError
 from neurograph.network.plan.describe import block_costs
 from neurograph.network.plan.tables import cut_pieces, make_table, tile_groups
+from neurograph.network.step import learning_step
 
+CASES = Path(__file__).parents[1] / "cases"
 OPTIONS = [{}, {"blocks": False}, {"levels": "always"}, {"blocks": False, "levels": "never"}, {"native": True}]
 
 
@@ -107,3 +113,62 @@ def test_native_rows_beat_products_at_a_higher_density():
 
     assert kinds(False) == {"masked"}
     assert kinds(True) == {"gather"}
+
+
+def hidden_stages(plan: ng.Plan) -> list[int]:
+    """Of every phase that has some, how many."""
+    counts = [sum(plan.stages[stage].kind == "hidden" for stage in phase.stages) for phase in plan.phases]
+    return [count for count in counts if count]
+
+
+def towers(count: int, width: int) -> ng.Topology:
+    """Columns of two layers beside each other, between common inputs and outputs."""
+    columns = [(f"a{number}", f"b{number}") for number in range(count)]
+    pairs = [pair for a, b in columns for pair in (("i", a), (a, b), (b, "o"))]
+    sizes = {name: width for column in columns for name in column}
+    connections = [{"kind": "dense", "from": a, "to": b} for a, b in pairs]
+    return ng.build_topology(
+        {"populations": {"i": 64, "o": 10} | sizes, "inputs": "i", "outputs": "o", "connections": connections}
+    )
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_products_that_save_less_than_their_stages_cost_cut_no_phase(native: bool):
+    """Two of six inputs for each of 2,000 neurons: fifteen complete groups of some 130 x 2."""
+    plan = ng.compile_plan(ng.load_topology(CASES / "wide_choice.yaml"), native=native)
+    assert hidden_stages(plan) == [1]
+    assert [block.kind for block in plan.blocks] == (["dense", "gather"] if native else ["masked", "dense"])
+    assert hidden_stages(ng.compile_plan(towers(8, 32), native=native)) == [1, 1]
+
+
+def test_few_stages_and_large_products_stay():
+    assert hidden_stages(ng.compile_plan(towers(4, 8))) == [4, 4]
+    assert hidden_stages(ng.compile_plan(towers(8, 64))) == [8, 8]
+    assert max(hidden_stages(ng.compile_plan(towers(20, 64)))) <= 8
+    assert hidden_stages(ng.compile_plan(ng.load_topology("committee"))) == [3, 2, 1, 1]
+
+
+def operations(topology: ng.Topology, kernel: str) -> int:
+    """How many operations the program of a learning step has: what it takes to compile grows with them."""
+    genome, rule = ng.backprop_genome()
+    network = ng.Network(topology, rule, kernel)
+    synapses = jax.eval_shape(lambda: network.init(genome, key=jax.random.key(0)))
+    x, y = (jax.ShapeDtypeStruct((8, len(ends)), np.float32) for ends in (topology.inputs, topology.outputs))
+    step = jax.jit(lambda synapses, x, y: learning_step(network, genome, synapses, x, y, 0, None, False))
+    return step.lower(synapses, x, y).as_text().count(" = ")
+
+
+@pytest.mark.parametrize(
+    "topology",
+    [
+        CASES / "wide_choice.yaml",
+        "mnist_10x10_depth10",
+        "residual",
+        *({"seed": seed} for seed in (1, 2)),
+        {"seed": 3, "cyclic": True, "schedule": "mixed", "ticks": 2},
+    ],
+    ids=lambda given: given["seed"] if isinstance(given, dict) else Path(given).stem,
+)
+def test_programs_have_at_most_three_times_the_operations_of_gathers(topology):
+    graph = random_topology(**topology) if isinstance(topology, dict) else ng.load_topology(topology)
+    assert operations(graph, "auto") <= 3 * operations(graph, "gather")

@@ -14,11 +14,12 @@ from neurograph.genome import AnyGenome, LayeredGenome
 from neurograph.genome.rule import Rule
 from neurograph.network.batch import programs
 from neurograph.network.batch.arrays import checked, padded_rows
+from neurograph.network.batch.dense import packed_shapes
 from neurograph.network.batch.layout import layout
-from neurograph.network.batch.sizes import SizeClass, exact_sizes, join, padded
+from neurograph.network.batch.sizes import SizeClass, class_plan, exact_sizes, join, padded
 from neurograph.network.kernels.allocator import keep_freed_memory
 from neurograph.network.network import find_faults, numbers
-from neurograph.network.state import Synapses, Trace
+from neurograph.network.state import Synapses, Trace, check_synapses
 from neurograph.topology.graph import Topology
 
 __all__ = ["NetworkBatch"]
@@ -208,6 +209,7 @@ class NetworkBatch:
     def unpack(self, synapses: PackedBatch) -> list[dict[str, jax.Array]]:
         """Packed synapses to a list of what `Network.unpack` gives, one per graph."""
         topologies, found = self._known(), []
+        self._check_synapses(synapses)
         for size, tables, own in zip(self.classes, self.tables, synapses, strict=True):
             arrays = jax.device_get(programs.unpacked(self.rule, size, tables, own))
             found += [jax.tree.map(lambda leaf, i=i: leaf[i], arrays) for i in range(len(tables["count"]))]
@@ -234,7 +236,7 @@ class NetworkBatch:
           `(synapses, outputs)`: updated synapses and the predictions before the update, [G, B, n_out].
 
         Raises:
-          ShapeError: x or y do not fit.
+          ShapeError: x or y do not fit, or the synapses are another batch's.
         """
         x, y = self._check_call(genome, synapses, x, y, key)
         return programs.steps(self, genome, synapses, x, y, index, key)
@@ -326,6 +328,17 @@ class NetworkBatch:
             genome.layer_of(topology)  # raises before anything is compiled
         self._fitting.add((genome.by, genome.names))
 
+    def _check_synapses(self, synapses: PackedBatch) -> None:
+        if not isinstance(synapses, (tuple, list)):
+            raise ShapeError(f"synapses: got {type(synapses).__name__}; expected a tuple, as `init` and `pack` return it")
+        if len(synapses) != len(self.classes):
+            raise ShapeError(
+                f"synapses: they are not this batch's: those of {len(synapses)} size classes, expected {len(self.classes)}"
+            )
+        for own, size, tables in zip(synapses, self.classes, self.tables, strict=True):
+            sizes = None if self.rule.reset_states else [stage.size for stage in class_plan(size).stages]
+            check_synapses(own, packed_shapes(size, self.rule, len(tables["count"])), sizes, "batch")
+
     def _check_call(
         self, genome: AnyGenome, synapses: PackedBatch, x: Any, y: Any, key: Any, *, lead: str = "", noise: bool = True
     ) -> tuple[jax.Array, Any]:
@@ -346,6 +359,7 @@ class NetworkBatch:
             raise ShapeError(
                 f"x and y: got {list(arrays[0].shape[:-1])} and {list(arrays[1].shape[:-1])} graphs and rows; expected equal"
             )
+        self._check_synapses(synapses)
         for own in synapses:
             if not self.rule.reset_states and own.neurons is not None and own.neurons[0].shape[-1] != arrays[0].shape[-2]:
                 raise ShapeError(

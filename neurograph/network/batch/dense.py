@@ -5,20 +5,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
 
+from neurograph.genome.rule import Rule
 from neurograph.network.batch.layout import FIXED, OWN, SHARED, TILE
 from neurograph.network.batch.sizes import SizeClass, chunk_of, class_plan, pairs
 from neurograph.network.kernels.base import ALL, BACKWARD, EXTERNAL, FINAL, INTERNAL, Kernel, Signals, Update, own_matrix
 from neurograph.network.kernels.bilinear import Multiples, flow, mix_states, product, sum_states, whole
 from neurograph.network.kernels.rows import Ends
 from neurograph.network.plan.model import Plan
-from neurograph.network.state import Weights
+from neurograph.network.state import Synapses, Weights
 
-__all__ = ["DenseKernel"]
+__all__ = ["DenseKernel", "packed_shapes"]
 
 # A product with a slice costs so many times what it costs as a part of one with the whole: slices are copied first.
 SLICE_COST = 2
@@ -210,6 +212,25 @@ class DenseKernel(Kernel):
         external = jnp.zeros(shape, dtype) if external is None else jnp.broadcast_to(external, shape)
         values = self._values(pairs(self.size).index((stage, stage)), weights)
         return _sweep(*self._band(stage), direction == BACKWARD, update, values, matrix, params, external, rows)
+
+
+@lru_cache(maxsize=256)
+def packed_shapes(size: SizeClass, rule: Rule, graphs: int) -> Synapses:
+    """The synapses of `graphs` graphs of a class as shapes alone, without carried states."""
+    stages, k = class_plan(size).stages, rule.synapse_channels
+
+    def shape(*sizes: int) -> Any:
+        return jax.ShapeDtypeStruct((graphs, k, *sizes), jnp.float32)
+
+    def weights(biases: bool) -> Weights:
+        blocks = tuple(shape(stages[receiver].size, stages[sender].size) for receiver, sender in pairs(size))
+        own = tuple(shape(info.size) if biases and info.kind != "input" else None for info in stages)
+        shared = shape(size.groups) if size.groups else None
+        return Weights(blocks, shape(0), shared, own, shape(size.bias_groups) if biases and size.bias_groups else None)
+
+    forward, backward = weights(True), None if rule.symmetric else weights(False)
+    twins = {"forward": forward} | ({} if backward is None else {"backward": backward})
+    return Synapses(forward, backward, traces=twins if rule.synapse_trace else None)
 
 
 def _cut(size: SizeClass, flat: jax.Array) -> tuple[jax.Array, ...]:

@@ -8,16 +8,15 @@ import numpy as np
 
 from neurograph.errors import PlanError
 from neurograph.network.plan.cut import Cutter, Positions
-from neurograph.network.plan.groups import complete_groups, hashes, mix
+from neurograph.network.plan.groups import complete_groups
 from neurograph.network.plan.model import IntArray, Phase, Plan, Stage
 from neurograph.network.plan.segments import find_segments, order_segment
+from neurograph.network.plan.stages import cut_stages, groups_worth_a_stage
 from neurograph.topology.graph import Topology
 
 __all__ = ["compile_plan"]
 
 LEVELS = ("auto", "always", "never")
-# A class of hidden neurons that meet the same dense groups becomes a stage of its own from this size on.
-MIN_STAGE = 8
 
 
 def compile_plan(topology: Topology, *, blocks: bool = True, levels: str = "auto", native: bool = False) -> Plan:
@@ -54,7 +53,9 @@ def _compile(topology: Topology, blocks: bool, levels: str, native: bool) -> Pla
     scanned = (phase_of[topology.senders] == phase_of[topology.receivers]) & in_segment[topology.receivers]
     groups = complete_groups(topology, phase_of, sort, scanned) if blocks else np.full(topology.num_synapses, -1)
 
-    neurons, kinds, stage_phase = _stages(topology, phase_of, groups, in_segment)
+    groups = groups_worth_a_stage(topology, phase_of, groups, in_segment)
+    stages = cut_stages(topology, phase_of, groups, in_segment)
+    neurons, kinds, stage_phase = stages.neurons, stages.kinds, stages.phases
     tiles: dict[int, tuple[IntArray, int]] = {}
     for number, phase in enumerate(stage_phase):
         if segments.is_segment[phase]:
@@ -73,13 +74,13 @@ def _compile(topology: Topology, blocks: bool, levels: str, native: bool) -> Pla
         if members:
             phases.append(Phase(members, ticks[number], cyclic[number], bool(segments.is_segment[number])))
     bias_group = _dense_ids(topology.bias_group, topology.bias)
-    stages = (
+    made = (
         Stage(kind, _int32(members), topology.bias[members], _int32(bias_group[members]))
         for kind, members in zip(kinds, neurons, strict=True)
     )
     return Plan(
         topology,
-        tuple(stages),
+        tuple(made),
         tuple(phases),
         tuple(cutter.blocks),
         _int32(positions.order),
@@ -131,43 +132,3 @@ def _phases(topology: Topology) -> tuple[IntArray, list[int], list[bool]]:
     key = level * 2 + cyclic
     present, phase_of = np.unique(key, return_inverse=True)
     return phase_of, [int(topology.ticks) if p % 2 else 1 for p in present], [bool(p % 2) for p in present]
-
-
-def _stages(
-    topology: Topology, phase_of: IntArray, groups: IntArray, in_segment: IntArray
-) -> tuple[list[IntArray], list[str], list[int]]:
-    """Cut each phase into stages: inputs and outputs in their given order, hidden neurons by the dense groups they touch."""
-    n = topology.num_neurons
-    signature = np.zeros(n, np.uint64)
-    inside = np.flatnonzero(groups >= 0)
-    if len(inside):
-        count = int(groups.max()) + 1
-        for ends, seed in ((topology.senders, 2), (topology.receivers, 3)):
-            key = ends[inside].astype(np.int64) * count + groups[inside]
-            key.sort()
-            touched = key[np.flatnonzero(np.diff(key, prepend=-1))]
-            with np.errstate(over="ignore"):
-                np.add.at(signature, touched // count, hashes(count, seed)[touched % count])
-    kind = np.full(n, 1)
-    kind[topology.inputs], kind[topology.outputs] = 0, 2
-    given = np.zeros(n, np.int64)  # order within inputs and outputs
-    given[topology.inputs] = np.arange(len(topology.inputs))
-    given[topology.outputs] = np.arange(len(topology.outputs))
-    signature[(kind != 1) | in_segment] = 0
-    # Hidden classes in order of first appearance, so that the user's order survives; small ones join one remainder.
-    _, first, label = np.unique(mix(phase_of, kind, signature), return_index=True, return_inverse=True)
-    small = (np.bincount(label) < MIN_STAGE) & (kind[first] == 1)
-    label = np.where(small[label], phase_of * 3 + kind + len(first), label)
-    stage_keys, first, label = np.unique(label, return_index=True, return_inverse=True)
-    by = np.lexsort((first, kind[first], phase_of[first]))
-    neurons, kinds, phases = [], [], []
-    members = np.split(np.argsort(label, kind="stable"), np.cumsum(np.bincount(label, minlength=len(stage_keys)))[:-1])
-    for stage in by:
-        chosen = members[stage]
-        role = int(kind[first[stage]])
-        if role != 1:
-            chosen = chosen[np.argsort(given[chosen], kind="stable")]
-        neurons.append(chosen.astype(np.int64))
-        kinds.append(("input", "hidden", "output")[role])
-        phases.append(int(phase_of[first[stage]]))
-    return neurons, kinds, phases
