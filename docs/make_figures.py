@@ -1,4 +1,4 @@
-"""The README's picture and table from the run folders of `neurograph quickstart`.
+"""The README's picture and tables from the folders of `neurograph quickstart`.
 
 Usage: python docs/make_figures.py runs/quickstart
 """
@@ -36,6 +36,8 @@ def curves(results: dict, topology: str, task: str) -> dict[str, dict[int, float
     steps = sorted({r["step"] for r in rows if r["step"] > 0})
     out = {"genome": {s: at(s, "genome", None, None) for s in steps}}
     for name, (method, batch_norm, _) in FAMILIES.items():
+        if method not in {r["method"] for r in rows}:
+            continue
         out[name] = {}
         for step in steps:
             options = [
@@ -51,12 +53,12 @@ def curves(results: dict, topology: str, task: str) -> dict[str, dict[int, float
 
 def table(results: dict, wanted: tuple[int, ...], places: list[tuple[str, str]], label: str) -> str:
     """Medians in a Markdown table; the best of a row, to the digits shown, in bold."""
-    head = f"| {label} | steps | genome | " + " | ".join(FAMILIES) + " |"
-    lines = [head, "|" + "---|" * (3 + len(FAMILIES))]
+    names = list(curves(results, *places[0]))
+    lines = [f"| {label} | steps | " + " | ".join(names) + " |", "|" + "---|" * (2 + len(names))]
     for topology, task in places:
         found = curves(results, topology, task)
         for step in wanted:
-            values = [found[name][step] for name in ("genome", *FAMILIES)]
+            values = [found[name][step] for name in names]
             best = max(round(v, 3) for v in values)
             cells = [f"**{v:.3f}**" if round(v, 3) == best else f"{v:.3f}" for v in values]
             lines.append(f"| {task if label == 'function' else topology} | {step} | " + " | ".join(cells) + " |")
@@ -73,8 +75,8 @@ def picture(results: dict, path: Path) -> None:
             positions = range(len(values))
             axis.plot(positions, list(values.values()), color=colour, linewidth=width, marker="o", markersize=3, label=name)
         axis.set_xticks(range(len(values)), [str(s) for s in values])
-        seen = " (trained on)" if topology == "mlp" else " (never seen)"
-        axis.set_title(topology + seen, fontsize=9)
+        axis.set_title(topology, fontsize=9)
+        axis.set_ylim(0.75, 1)
         axis.set_xlabel("learning steps of 128", fontsize=8)
         axis.tick_params(labelsize=8)
         axis.grid(alpha=0.3)
@@ -86,15 +88,16 @@ def picture(results: dict, path: Path) -> None:
 
 
 def main(runs: Path) -> None:
-    digits = json.loads((runs / "digits" / "transfer.json").read_text())
+    digits = json.loads((runs / "universal" / "matrix.json").read_text())
     functions = json.loads((runs / "functions" / "transfer.json").read_text())
-    picture(digits, HERE / "images" / "digits.png")
+    picture(digits, HERE / "images" / "universal.png")
     order = list(dict.fromkeys((r["topology"], r["task"]) for r in digits["rows"]))
-    print(table(digits, (10, 50), order, "graph"), "\n")
+    print(table(digits, (10, 50, 200), order, "graph"), "\n")
     print(table(functions, (10,), list(dict.fromkeys((r["topology"], r["task"]) for r in functions["rows"])), "function"), "\n")
-    for name, results in (("digits", digits), ("functions", functions)):
+    for name, results in (("universal", digits), ("functions", functions)):
         notes = results["notes"]
-        print(name, {k: notes[k] for k in ("seeds", "configurations", "runs", "baseline_failures", "validation_seeds")})
+        kept = ("seeds", "configurations", "runs", "baseline_failures", "validation_seeds")
+        print(name, {k: notes[k] for k in kept if k in notes})
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ def main() -> None:
     \b
     neurograph quickstart                       everything in minutes, nothing is downloaded
     neurograph topology show topologies/mlp.yaml
-    neurograph train digits --topology residual --genome digits
+    neurograph train digits --topology residual
     neurograph --debug train my.csv             NEUROGRAPH_DEBUG=1 does the same
 
     Exit codes: 0 done; 1 a checked file has faults; 2 wrong use or input; 3 an error of neurograph itself; 130 stopped
