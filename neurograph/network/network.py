@@ -46,8 +46,9 @@ class Network(Wiring):
       rule: the options of the learning step.
       kernel: "auto" (dense blocks where they pay, elsewhere native code if a C++ compiler is at hand and the device is a CPU,
         else gathers), "native" (every synapse by native code), "blocks" (dense blocks and gathers), "gather" (gathers only),
-        "levels" (every run of hidden levels scanned), or "reference" (jraph's segment sums: slow, differentiable in forward
-        mode too, and what every other kernel must equal).
+        "levels" (every run of hidden levels scanned), or "reference" (jraph's segment sums: slow, and what every other kernel
+        must equal). All have derivatives of every order in reverse mode: `jax.jacrev(jax.grad(loss))` is a Hessian. Only
+        "reference" has forward mode (`jax.jvp`, `jax.jacfwd`, `jax.hessian`); the others raise PlanError.
       precision: type of neurons' states and of what passes between them: None (the synapses' own type, which is the genome's),
         "float32", "float64", or "bfloat16" and "float16", which halve the memory of states. Sums at neurons and over the batch
         are taken in float32 at least; synapses, their updates, and outputs keep the genome's type (float32 at least).

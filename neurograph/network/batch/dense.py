@@ -15,7 +15,7 @@ from neurograph.genome.rule import Rule
 from neurograph.network.batch.layout import FIXED, OWN, SHARED, TILE
 from neurograph.network.batch.sizes import SizeClass, chunk_of, class_plan, pairs
 from neurograph.network.kernels.base import ALL, BACKWARD, EXTERNAL, FINAL, INTERNAL, Kernel, Signals, Update, own_matrix
-from neurograph.network.kernels.bilinear import Multiples, flow, mix_states, product, sum_states, whole
+from neurograph.network.kernels.bilinear import Multiples, flow, mix_states, product, sum_states, whole, with_derivative
 from neurograph.network.kernels.rows import Ends
 from neurograph.network.plan.model import Plan
 from neurograph.network.state import Synapses, Weights
@@ -376,10 +376,6 @@ def _sweep(
         signals, states, records = band.visit(tables, against, tile, (signal, state, record))
         return states, signals, records
 
-    @jax.custom_vjp
-    def run(tables, values, matrix, params, external, rows):
-        return ahead(tables, values, matrix, params, external, rows)
-
     def noting(params, rows, z):
         """The update, with the inflow in its record: the derivative needs it."""
         state, record = update(params, rows, z)
@@ -411,8 +407,7 @@ def _sweep(
             d_values = sum_states(d_values)
         return None, d_values, d_matrix, d_params, d_inflow, d_rows
 
-    run.defvjp(forward, backward)
-    return run(tables, values, matrix, params, external, rows)
+    return with_derivative(ahead, forward, backward)(tables, values, matrix, params, external, rows)
 
 
 def _window(array: jax.Array, start: jax.Array, rows: int) -> jax.Array:

@@ -1,7 +1,8 @@
 """Blocks that are bilinear maps with their own derivatives: `flow` along and against synapses, and the `product` of both ends.
 
 The three are closed under differentiation: the derivative of a flow is the opposite flow and a product, that of a product is two
-flows. No derivative scatters, and none keeps messages; rules call the functions themselves, so that they differentiate again.
+flows. No derivative scatters, and none keeps messages; rules call the functions themselves, so that they differentiate again, in
+reverse mode and as often as asked for. Forward mode is refused by name (`with_derivative`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from neurograph.errors import PlanError
+
 __all__ = [
+    "FORWARD_MODE",
     "Bilinear",
     "Mixture",
     "Multiples",
@@ -31,6 +35,7 @@ __all__ = [
     "sum_states",
     "take",
     "whole",
+    "with_derivative",
 ]
 
 # Up to this many states a mixture is written out term by term: it then joins the loop of its neighbours, where a product of so
@@ -196,12 +201,57 @@ def take(signal: jax.Array, index: jax.Array) -> jax.Array:
     return signal.at[:, index].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
+# Functions with a derivative of their own have none in forward mode. JAX would say so of a function that its user does not know;
+# so their operands first pass a primitive whose tangents can be transposed and nothing else: in reverse mode nobody asks for the
+# tangents' values. It leaves no trace in a program, and none among what a derivative keeps.
+FORWARD_MODE = (
+    "this kernel has derivatives in reverse mode alone, of any order: jax.grad, jax.vjp, jax.jacrev. Take"
+    " jax.jacrev(jax.grad(loss)) for jax.hessian, and jax.grad(lambda g: vdot(jax.grad(loss)(g), v)) for jax.jvp of a gradient;"
+    ' or Network(..., kernel="reference"), which is slow and has both modes'
+)
+
+
+def _refuse(*_: Any, **__: Any) -> Any:
+    raise PlanError(FORWARD_MODE)
+
+
+_operands, _tangents = Primitive("neurograph_operands"), Primitive("neurograph_tangents")
+for _one in (_operands, _tangents):
+    _one.multiple_results = True
+    _one.def_abstract_eval(lambda *shapes: shapes)
+_operands.def_impl(lambda *operands: operands)
+mlir.register_lowering(_operands, lambda context, *operands: operands)
+batching.primitive_batchers[_operands] = lambda operands, axes: (_operands.bind(*operands), axes)
+ad.primitive_jvps[_operands] = lambda primals, tangents: (primals, _tangents.bind(*map(ad.instantiate_zeros, tangents)))
+_tangents.def_impl(_refuse)
+mlir.register_lowering(_tangents, _refuse)
+batching.primitive_batchers[_tangents] = _refuse
+ad.primitive_jvps[_tangents] = _refuse
+ad.primitive_transposes[_tangents] = lambda changes, *tangents: [
+    change if ad.is_undefined_primal(tangent) else None for change, tangent in zip(changes, tangents, strict=True)
+]
+
+
+def with_derivative(run: Callable[..., Any], forward: Callable[..., Any], backward: Callable[..., Any]) -> Callable[..., Any]:
+    """`jax.custom_vjp` of a function of `(tables, *operands)`, whose forward mode is refused by a message of ours."""
+    function = jax.custom_vjp(run)
+    function.defvjp(forward, backward)
+
+    def call(tables: Any, *operands: Any) -> Any:
+        leaves, tree = jax.tree.flatten(operands)
+        real = [number for number, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+        for number, leaf in zip(real, _operands.bind(*(leaves[number] for number in real)), strict=True):
+            leaves[number] = leaf
+        return function(tables, *jax.tree.unflatten(tree, leaves))
+
+    return call
+
+
 def flow(
     block: Bilinear, tables: Any, against: bool, values: jax.Array, signal: jax.Array, start: jax.Array | None = None
 ) -> jax.Array:
     """`start` plus the inflow along synapses, or against them."""
 
-    @jax.custom_vjp
     def run(tables, values, signal, start):
         return block.raw_flow(tables, against, values, signal, start)
 
@@ -219,14 +269,12 @@ def flow(
             d_start = inflow if start.shape == inflow.shape else jnp.sum(inflow, axis=2, keepdims=True)
         return None, change.astype(values.dtype), flow(block, tables, not against, values, inflow), d_start
 
-    run.defvjp(forward, backward)
-    return run(tables, values, signal, start)
+    return with_derivative(run, forward, backward)(tables, values, signal, start)
 
 
 def product(block: Bilinear, tables: Any, pre: jax.Array, post: jax.Array) -> jax.Array:
     """Sum over the batch of pre at every synapse's sender times post at its receiver."""
 
-    @jax.custom_vjp
     def run(tables, pre, post):
         return block.raw_product(tables, pre, post)
 
@@ -237,17 +285,13 @@ def product(block: Bilinear, tables: Any, pre: jax.Array, post: jax.Array) -> ja
         tables, pre, post = saved
         return None, flow(block, tables, True, change, post), flow(block, tables, False, change, pre)
 
-    run.defvjp(forward, backward)
-    return run(tables, pre, post)
+    return with_derivative(run, forward, backward)(tables, pre, post)
 
 
 def fused(run: Callable[..., Any], composed: Callable[..., Any], tables: Any, *operands: Any) -> Any:
     """`run(tables, *operands)`, and where it is differentiated `composed`, which computes the same of parts that can be."""
-    function = jax.custom_vjp(run)
-    function.defvjp(
-        lambda tables, *operands: jax.vjp(partial(composed, tables), *operands), lambda pull, change: (None, *pull(change))
-    )
-    return function(tables, *operands)
+    forward = lambda tables, *operands: jax.vjp(partial(composed, tables), *operands)  # noqa: E731
+    return with_derivative(run, forward, lambda pull, change: (None, *pull(change)))(tables, *operands)
 
 
 def mixed_product(block: Any, tables: Any, pre: jax.Array, post: Mixture) -> jax.Array:

@@ -23,7 +23,7 @@ import numpy as np
 
 from neurograph.network.kernels import native
 from neurograph.network.kernels.base import Update, own_matrix
-from neurograph.network.kernels.bilinear import accumulator, flow, mix_states, product, sum_states
+from neurograph.network.kernels.bilinear import accumulator, flow, mix_states, product, sum_states, with_derivative
 from neurograph.network.kernels.gather import Gather, device_table, materialise, padded, pieces_sum
 from neurograph.network.kernels.sparse import Sparse
 from neurograph.network.plan import Block
@@ -139,8 +139,11 @@ class Sweep:
           params, rows: for the update.
           external: [states, neurons, batch], what inflow begins with.
         """
-        run = jax.custom_vjp(lambda *operands: self._tiles(*operands))
-        run.defvjp(lambda *operands: self._forward(*operands), lambda saved, change: self._backward(saved, change))
+        run = with_derivative(
+            lambda *operands: self._tiles(*operands),
+            lambda *operands: self._forward(*operands),
+            lambda saved, change: self._backward(saved, change),
+        )
         return run(tables, values, matrix, params, external, rows)
 
     def _way(self, tables: dict[str, Any]) -> Any:

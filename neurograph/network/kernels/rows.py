@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from neurograph.network.kernels import native
-from neurograph.network.kernels.bilinear import flow, fused, mix_states, product, sum_states
+from neurograph.network.kernels.bilinear import flow, fused, mix_states, product, sum_states, with_derivative
 from neurograph.network.kernels.sparse import Sparse
 
 __all__ = ["Affine", "Ends", "Operands", "Rows", "learn_rows", "learns_on_the_way", "sweep_rows"]
@@ -134,9 +134,7 @@ def sweep_rows(static: Rows, tables: Any, operands: Operands) -> tuple[jax.Array
     Args:
       tables: of the synapses (`Levels.build`), and a tuple of the others'.
     """
-    run = jax.custom_vjp(partial(_swept, static))
-    run.defvjp(partial(_forward, static), partial(_backward, static))
-    return run(tables, operands)
+    return with_derivative(partial(_swept, static), partial(_forward, static), partial(_backward, static))(tables, operands)
 
 
 def _swept(static: Rows, tables: Any, given: Operands) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
