@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
 from typing import Any, cast
 
 import jax
@@ -291,7 +292,7 @@ class NeurographClassifier(ClassifierMixin, BaseEstimator):
         self._statistics = self._network.statistics(self.genome_, self._rested(), sample)
 
     def _rested(self) -> Synapses:
-        return Synapses(self._synapses.forward, self._synapses.backward)
+        return replace(self._synapses, neurons=None)
 
     # -- predicting --------------------------------------------------------------------------------------------------------
 
