@@ -254,6 +254,7 @@ class Network(Wiring):
         x, y = self._check_batch(x, y)
         self._check_call(genome, synapses, x)
         self._check_key(key)
+        synapses = self._with_traces_at_rest(synapses)
         learned, outputs, settling = _jit_step(self, genome, synapses, x, y, index, key, self._watches(genome, synapses, x))
         self._warn(settling)
         return learned, outputs
@@ -265,6 +266,7 @@ class Network(Wiring):
         x, y = self._check_batch(x, y)
         self._check_call(genome, synapses, x)
         self._check_key(key)
+        synapses = self._with_traces_at_rest(synapses)
         return _jit_trace(self, genome, synapses, x, y, index, key)
 
     def unroll(
@@ -291,6 +293,7 @@ class Network(Wiring):
         xs, ys = self._check_batch(xs, ys, lead=1)
         self._check_call(genome, synapses, xs)
         self._check_key(key)
+        synapses = self._with_traces_at_rest(synapses)
         watch = self._watches(genome, synapses, xs)
         learned, outputs, settling = _jit_unroll(self, genome, synapses, xs, ys, index, key, checkpoint, watch)
         self._warn(settling)
@@ -311,7 +314,8 @@ class Network(Wiring):
             ticks = max(int(np.max(count)) for _, count in settling)
             warnings.warn(
                 f"after {ticks} ticks the states of this graph's cycles have not settled: the last tick moved one by {moved:.2g},"
-                " so a learning step is not at the fixed point; more ticks, damping (with_schedule), or smaller synapses help",
+                " so a learning step is not at the fixed point; more ticks, damping (with_schedule), `ticks: settle`, or"
+                " smaller synapses help",
                 SettlingWarning,
                 stacklevel=3,
             )
@@ -340,7 +344,7 @@ class Network(Wiring):
         if isinstance(genome, LayeredGenome):
             genome.layer_of(self.topology)  # raises before anything is compiled
 
-    def _check_synapses(self, synapses: Synapses) -> None:
+    def _check_synapses(self, synapses: Synapses, whole: bool = True) -> None:
         if self._expected is None:
             n, edges, k = self.topology.num_neurons, self.topology.num_synapses, self.rule.synapse_channels
             dtype = getattr(next(iter(jax.tree.leaves(synapses)), None), "dtype", jnp.float32)  # of `init`: not traced again
@@ -350,11 +354,19 @@ class Network(Wiring):
                 twins["backward"] = jax.eval_shape(_jit_pack, self.kernel, forward, None)
             self._expected = Synapses(*twins.values(), traces=twins if self.rule.synapse_trace else None)
         stages = None if self.rule.reset_states else [stage.size for stage in self.plan.stages]
-        check_synapses(synapses, self._expected, stages)
+        left_out = not whole and isinstance(synapses, Synapses) and synapses.traces is None
+        check_synapses(synapses, replace(self._expected, traces=None) if left_out else self._expected, stages)
+
+    def _with_traces_at_rest(self, synapses: Synapses) -> Synapses:
+        """Traces that were left out are zero, as in `pack`."""
+        if not self.rule.synapse_trace or synapses.traces is not None:
+            return synapses
+        twins = {"forward": synapses.forward} | ({} if synapses.backward is None else {"backward": synapses.backward})
+        return replace(synapses, traces=jax.tree.map(jnp.zeros_like, twins))
 
     def _check_call(self, genome: AnyGenome, synapses: Synapses, x: jax.Array) -> None:
         self._check_genome(genome)
-        self._check_synapses(synapses)
+        self._check_synapses(synapses, whole=False)
         carried = None if self.rule.reset_states or synapses.neurons is None else synapses.neurons[0].shape[-1]
         if carried is not None and carried != x.shape[-2]:
             raise ShapeError(
