@@ -23,6 +23,16 @@ from neurograph.experiments.transfer import matrix
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
+@pytest.fixture(autouse=True)
+def _as_from_a_terminal():
+    """What runs in the background, or under `nohup`, ignores some signals, and so do its children."""
+    usual = {number: signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL for number in CODES}
+    kept = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
 @pytest.fixture
 def call(capsys, monkeypatch):
     """Runs the entry point in this process: (exit code, standard output, standard error)."""
