@@ -29,6 +29,9 @@ def plan(file: str, states: int, batch: int, rows: int, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from neurograph.learning.load import genome_load
+    from neurograph.learning.trial import Trial
+    from neurograph.network.batch.route import explain
     from neurograph.network.kernels import native
     from neurograph.network.plan import compile_plan
     from neurograph.network.plan.describe import block_costs
@@ -36,12 +39,13 @@ def plan(file: str, states: int, batch: int, rows: int, as_json: bool) -> None:
 
     topology = load_topology(file)
     made = compile_plan(topology, native=native.available())
+    beside = explain(topology, genome_load(states, Trial(batch_size=batch)))
     costs = block_costs(made, states)
     if as_json:
         blocks = [dataclasses.asdict(cost) for cost in costs]
         sizes = {"neurons": topology.num_neurons, "synapses": topology.num_synapses}
         sizes |= {"stages": len(made.stages), "phases": len(made.phases), "dense_share": made.dense_share}
-        sizes |= {"states": states, "batch": batch, "state_bytes": 4 * topology.num_neurons * states * batch}
+        sizes |= {"transfer": beside, "states": states, "batch": batch, "state_bytes": 4 * topology.num_neurons * states * batch}
         print_json({"file": file, **sizes, "blocks": blocks})
         return
     console = Console()
@@ -70,3 +74,4 @@ def plan(file: str, states: int, batch: int, rows: int, as_json: bool) -> None:
         f"synapses and tables {sum(c.bytes for c in costs) / 1e6:,.1f} MB, one copy of the states {neurons / 1e6:,.1f} MB",
         highlight=False,
     )
+    console.print(f"in a transfer: {beside}", highlight=False)

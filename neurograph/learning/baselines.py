@@ -22,12 +22,14 @@ from neurograph.errors import ExperimentError
 from neurograph.genome.activations import resolve_activation
 from neurograph.genome.rule import Rule
 from neurograph.learning.inner_loop import Problem, accuracy, query_loss
+from neurograph.network.batch.graph import Graph
+from neurograph.network.batch.sizes import SizeClass
 from neurograph.network.kernels import FORWARD
 from neurograph.network.network import Network
 from neurograph.network.passes import EPSILON, output_values
 from neurograph.network.state import Weights
 from neurograph.network.walk import Walk
-from neurograph.tasks import Task
+from neurograph.tasks import Episode, Task
 from neurograph.topology.graph import Topology
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "Setting",
     "any_optimizer",
     "baseline_curves",
+    "episode_of",
     "init_parameters",
     "learning_rates",
     "ordinary_network",
@@ -112,28 +115,43 @@ class Parameters:
     shift: tuple[Any, ...] = ()
 
 
-def ordinary_network(topology: Topology, kernel: str = "auto") -> Network:
-    """Returns a network whose plan and kernel hold one number per synapse; of its rule only the storage of synapses is used."""
-    return Network(topology, Rule(single_state_synapses=True), kernel)
+ORDINARY = Rule(single_state_synapses=True)
 
 
-def init_parameters(network: Network, setting: Setting, *, key: jax.Array) -> Parameters:
+def ordinary_network(topology: Topology, kernel: str = "auto", size: SizeClass | None = None) -> Network | Graph:
+    """Returns a network whose plan and kernel hold one number per synapse; of its rule only the storage of synapses is used.
+
+    With a size class that holds the topology it is a `Graph`, which runs by the programs of other graphs of that class.
+    """
+    return Network(topology, ORDINARY, kernel) if size is None else Graph.of(topology, ORDINARY, size)
+
+
+def _arriving(network: Network | Graph) -> tuple[Any, Any, Any]:
+    """Returns the receiver of every synapse, every neuron's fan-in, and given values; of a `Graph` traced, at its positions."""
+    if isinstance(network, Graph):
+        tables = network.kernel.tables
+        fan_in = jnp.zeros(network.topology.num_neurons, jnp.int32).at[tables["receivers"]].add(tables["sort"] != 0)
+        return tables["receivers"], fan_in, tables["weight"]
+    topology = network.topology
+    return topology.receivers, np.bincount(topology.receivers, minlength=topology.num_neurons), topology.weight
+
+
+def init_parameters(network: Network | Graph, setting: Setting, *, key: jax.Array) -> Parameters:
     """Draws weights from N(0, gain^2 / fan-in); biases and shifts are 0, scales 1; values that the topology gives stay.
 
     The gain is sqrt(2) into relu neurons (He et al. 2015), 1 into tanh neurons and outputs. A shared synapse takes its first
     member's draw, as in `Network.init`.
     """
-    topology = network.topology
-    fan_in = np.bincount(topology.receivers, minlength=topology.num_neurons)
+    topology, xp = network.topology, jnp if isinstance(network, Graph) else np
+    receivers, fan_in, weight = _arriving(network)
     gain = np.full(topology.num_neurons, math.sqrt(2.0) if setting.activation == "relu" else 1.0)
     gain[topology.outputs] = 1.0
-    deviation = (gain / np.sqrt(np.maximum(fan_in, 1)))[topology.receivers]
     dtype = jnp.result_type(float)
-    values = jax.random.normal(key, (topology.num_synapses, 1), dtype) * jnp.asarray(deviation, dtype)[:, None]
-    given = np.isfinite(topology.weight)[:, None]
-    if given.any():
-        values = jnp.where(given, jnp.asarray(np.where(given[:, 0], topology.weight, 0), dtype)[:, None], values)
-    weights = network.pack(values).forward
+    deviation = xp.asarray((gain / xp.sqrt(xp.maximum(fan_in, 1)))[receivers], dtype)
+    values = jax.random.normal(key, (len(receivers), 1), dtype) * deviation[:, None]
+    given = xp.isfinite(weight)
+    values = jnp.where(given[:, None], jnp.asarray(xp.where(given, weight, 0), dtype)[:, None], values)
+    weights = network.kernel.pack(values, jnp.zeros((topology.num_neurons, 1), dtype))
     if not setting.batch_norm:
         return Parameters(weights)
     hidden = [info.size if info.kind == "hidden" else None for info in network.plan.stages]
@@ -158,7 +176,7 @@ class _Update:
         return resolve_activation(self.activation)(z), {}
 
 
-def predict(network: Network, parameters: Parameters, x: jax.Array, activation: str) -> jax.Array:
+def predict(network: Network | Graph, parameters: Parameters, x: jax.Array, activation: str) -> jax.Array:
     """Returns outputs [B, n_out] for inputs x [B, n_in]. Cycles start at zero and tick as the topology's schedule says.
 
     Batch norm (where `parameters` has scales) shifts and scales every hidden neuron by the moments of this batch.
@@ -180,14 +198,15 @@ def predict(network: Network, parameters: Parameters, x: jax.Array, activation: 
         normed = bool(parameters.scale) and update.kind == "hidden"
         return update, {"scale": parameters.scale[stage], "shift": parameters.shift[stage]} if normed else {}
 
-    damping = network.topology.damping
-    damped = [jnp.asarray(damping, x.dtype)] * len(plan.stages) if damping else None
+    damping = network.damping
+    still = isinstance(damping, float) and not damping
+    damped = None if still else [jnp.asarray(damping, x.dtype)] * len(plan.stages)
     walk = Walk(network, FORWARD, weights, prepare, drive, None, [()] * len(plan.stages), damping=damped)
     return output_values(network, walk(states).states)
 
 
 def train_step(
-    network: Network,
+    network: Network | Graph,
     optimizer: optax.GradientTransformation,
     activation: str,
     parameters: Parameters,
@@ -264,7 +283,7 @@ def baseline_curves(
     kind = jnp.asarray(OPTIMIZERS.index(setting.optimizer))
     results = []
     for key in keys:
-        episode, init_key = _episode(problem.task, key, sizes)
+        episode, init_key, _ = episode_of(problem.task, key, sizes)
         for start in range(0, len(rates), CAPACITY):
             some = rates[start : start + CAPACITY]
             buffer = jnp.asarray(some + [1.0] * (CAPACITY - len(some)))
@@ -279,9 +298,13 @@ CAPACITY = 16
 
 
 @partial(jax.jit, static_argnums=(2,))
-def _episode(task, key, sizes):
-    data_key, init_key, _ = jax.random.split(key, 3)  # as learning_curve splits it
-    return task.episode(data_key, *sizes), init_key
+def episode_of(task: Task, key: jax.Array, sizes: tuple[Any, ...]) -> tuple[Episode, jax.Array, jax.Array]:
+    """Returns the episode that `learning_curve` has for a key, and its keys of first synapses and noise.
+
+    `sizes`: what `Task.episode` takes after the key. A program of its own, so that it is compiled once for all graphs.
+    """
+    data_key, init_key, noise_key = jax.random.split(key, 3)  # as learning_curve splits it
+    return task.episode(data_key, *sizes), init_key, noise_key
 
 
 @partial(jax.jit, static_argnums=(6, 7, 8))

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
 
 from neurograph.errors import ShapeError
 from neurograph.genome import AnyGenome
-from neurograph.network.batch.programs import Graph
+from neurograph.network.batch.graph import Graph
 from neurograph.network.network import Network
 from neurograph.network.passes import with_states
 from neurograph.network.state import Synapses
@@ -24,6 +24,7 @@ from neurograph.tasks import Batch, Episode, Task
 __all__ = [
     "Problem",
     "accuracy",
+    "curve_of",
     "fresh_synapses",
     "judge",
     "learn",
@@ -49,11 +50,11 @@ class Problem:
       2
     """
 
-    network: Network
+    network: Network | Graph
     task: Task
 
     def __post_init__(self) -> None:
-        if not isinstance(self.network, Network):  # a pytree transformation passes placeholders through
+        if not isinstance(self.network, (Network, Graph)):  # a pytree transformation passes placeholders through
             return
         topology, task = self.network.topology, self.task
         if (len(topology.inputs), len(topology.outputs)) != (task.num_inputs, task.num_outputs):
@@ -299,9 +300,17 @@ def learning_curve(
 
 @partial(jax.jit, static_argnums=(3, 4, 5, 6, 7))
 def _curve(problem, genome, key, at, batch_size, split, query_split, query_size):
-    network, task = problem.network, problem.task
     data_key, init_key, noise_key = jax.random.split(key, 3)
-    (xs, ys), query = task.episode(data_key, max(at[-1], 1), batch_size, query_size, split, query_split)
+    episode = problem.task.episode(data_key, max(at[-1], 1), batch_size, query_size, split, query_split)
+    return curve_of(problem.network, genome, episode, init_key, noise_key, at)
+
+
+def curve_of(
+    network: Network | Graph, genome: AnyGenome, episode: Episode, init_key: jax.Array, noise_key: jax.Array, at: tuple[int, ...]
+) -> dict[str, Float[Array, " at"]]:
+    """`learning_curve` of an episode: query loss and accuracy after each of `at` steps, ascending."""
+    (xs, ys), query = episode
+    genome = network.laid_out(genome)
 
     def one(index: jax.Array, synapses: Synapses) -> Synapses:
         step_key = jax.random.fold_in(noise_key, index) if network.rule.noise else None

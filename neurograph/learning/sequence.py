@@ -23,11 +23,11 @@ from neurograph.genome import AnyGenome
 from neurograph.learning.baselines import (
     LEARNING_RATES,
     OPTIMIZERS,
+    ORDINARY,
     SETTINGS,
     Setting,
     any_optimizer,
     init_parameters,
-    ordinary_network,
     predict,
     splits_of,
     train_step,
@@ -159,7 +159,7 @@ def descent_learner(
     """
     if not 0 < rate < math.inf:
         raise ExperimentError(f"rate of a baseline: got {rate!r}; expected a number > 0")
-    network, number = ordinary_network(topology, kernel), jnp.asarray(OPTIMIZERS.index(setting.optimizer))
+    network, number = Network(topology, ORDINARY, kernel), jnp.asarray(OPTIMIZERS.index(setting.optimizer))
     return DescentLearner(network, number, jnp.asarray(rate, jnp.result_type(float)), setting.activation, setting.batch_norm)
 
 

@@ -31,7 +31,7 @@ from neurograph.network.walk import Moments
 from neurograph.network.wiring import Wiring
 from neurograph.topology.graph import Topology
 
-__all__ = ["Network", "find_faults", "numbers"]
+__all__ = ["Network", "check_genome", "find_faults", "numbers"]
 
 UNSETTLED = 0.1  # a last tick that moves a state by more has not settled
 PRECISIONS = ("float32", "float64", "bfloat16", "float16")
@@ -339,10 +339,7 @@ class Network(Wiring):
         return _jit_statistics(self, genome, synapses, x)
 
     def _check_genome(self, genome: AnyGenome) -> None:
-        if genome.states != self.rule.states:
-            raise ShapeError(f"genome: has {genome.states} states; the rule says states: {self.rule.states}")
-        if isinstance(genome, LayeredGenome):
-            genome.layer_of(self.topology)  # raises before anything is compiled
+        check_genome(genome, self.rule, self.topology)
 
     def _check_synapses(self, synapses: Synapses, whole: bool = True) -> None:
         if self._expected is None:
@@ -377,6 +374,14 @@ class Network(Wiring):
     def _check_key(self, key: jax.Array | None) -> None:
         if self.rule.noise and key is None:
             raise ShapeError("key: the rule has noise, so every step needs a PRNG key; expected key=...")
+
+
+def check_genome(genome: AnyGenome, rule: Rule, topology: Topology) -> None:
+    """Raises what is wrong with a genome under a rule and on a topology, before anything is compiled."""
+    if genome.states != rule.states:
+        raise ShapeError(f"genome: has {genome.states} states; the rule says states: {rule.states}")
+    if isinstance(genome, LayeredGenome):
+        genome.layer_of(topology)
 
 
 def find_faults(topology: Topology, rule: Rule, precision: str | None) -> list[str]:

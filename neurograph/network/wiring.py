@@ -64,6 +64,10 @@ class Wiring:
         """Share of the last state that a tick keeps, where the genome has no say in it; 0.0: ticks are not damped."""
         return self.topology.damping
 
+    def laid_out(self, genome: AnyGenome) -> Any:
+        """The genome as a compiled function of this network takes it."""
+        return genome
+
     def inside(self, states: jax.Array) -> tuple[jax.Array, ...]:
         """[B, n, k] in topology order to one [k, neurons, B] per stage."""
         return tuple(states[:, stage.neurons].transpose(2, 1, 0) for stage in self.plan.stages)

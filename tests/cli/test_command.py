@@ -209,6 +209,9 @@ def test_plan_fits_a_terminal_and_explains_every_block(call, monkeypatch, topolo
     assert code == 0
     assert max(map(len, out.splitlines())) <= 80
     blocks = json.loads(call("plan", topology, "--json")[1])["blocks"]
+    beside = json.loads(call("plan", topology, "--json")[1])["transfer"]
+    assert f"in a transfer: {beside}" in " ".join(out.split())
+    assert beside.startswith("as data from" if topology != "convolution" else "a program of its own")
     rows = re.findall(r"^[\d-]+ +\w.* \((\d+)\)$", out, flags=re.MULTILINE)
     reasons = dict(re.findall(r"^\((\d+)\) (.*?)(?=\n\(|\nin all)", out, flags=re.MULTILINE | re.DOTALL))
     assert [" ".join(reasons[row].split()) for row in rows] == [block["why"] for block in blocks]

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import pickle
 import shlex
 from dataclasses import replace
 
@@ -17,11 +18,14 @@ from transfer_parts import GENOME, RULE, given, layered
 
 import neurograph as ng
 import neurograph.experiments.transfer.matrix as module
+import neurograph.experiments.transfer.units as units
 from neurograph.cli.report import report
 from neurograph.cli.transfer import transfer as command
 from neurograph.cli.words import names_in, sort_words
 from neurograph.experiments.transfer.curves import transfer
 from neurograph.experiments.transfer.matrix_results import load_transfer_matrix
+from neurograph.learning.baselines import Setting
+from neurograph.learning.trial import Trial
 from neurograph.report.figures.transfer import curves_figure, heat_map
 from neurograph.report.transfer import holds_matrix, write_transfer_report
 
@@ -81,7 +85,7 @@ def test_misfits_are_told_and_do_not_stop_the_rest(store):
 
 def test_a_run_that_is_stopped_loses_one_cell(store, tmp_path, monkeypatch):
     """Killed at the third cell, then again: what was finished is not computed again, and the result is the same."""
-    real, calls = module.transfer, []
+    real, calls = units.genome_rows, []
 
     def counted(*arguments, **options):
         calls.append(1)
@@ -89,7 +93,7 @@ def test_a_run_that_is_stopped_loses_one_cell(store, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return real(*arguments, **options)
 
-    monkeypatch.setattr(module, "transfer", counted)
+    monkeypatch.setattr(units, "genome_rows", counted)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, optimizers=())
     kept = sorted((tmp_path / "cells").iterdir())
@@ -104,6 +108,37 @@ def test_a_run_that_is_stopped_loses_one_cell(store, tmp_path, monkeypatch):
     assert again.notes["cells"]["found"] == 2
     run(tmp_path, optimizers=(), genomes=("fast",), seeds=1)  # another question has other cells
     assert len(calls) == 8
+
+
+def test_graphs_of_one_class_share_a_program_and_equal_networks_of_their_own(tmp_path, monkeypatch):
+    """What a class computes is what a `Network` for each computes; who comes later finds the cells of before, and its route."""
+    monkeypatch.setattr(units, "SETTINGS", (Setting("sgd", "tanh", True),))
+    graphs = {f"{width} wide": layered(2, width, 3, 2) for width in (4, 9)}
+    options = OPTIONS | {"optimizers": ("sgd",), "at": (0, 2)}
+    few = {"fast": (GENOME, RULE)}
+    together = module.transfer_matrix(few, graphs, {"xor": ng.get_task("xor")}, tmp_path, **options)
+    assert together.notes["cells"] == {"all": 4, "found": 0, "as data": 4} | {"seconds": together.notes["cells"]["seconds"]}
+    alone = [module.transfer_matrix(few, {n: g}, {"xor": ng.get_task("xor")}, **options) for n, g in graphs.items()]
+    assert [one.notes["cells"]["as data"] for one in alone] == [0, 0]
+    expected = [row for one in alone for row in one.rows]
+    assert [{**row, "loss": 0, "accuracy": 0} for row in together.rows] == [{**row, "loss": 0, "accuracy": 0} for row in expected]
+    np.testing.assert_allclose([row["loss"] for row in together.rows], [row["loss"] for row in expected], rtol=1e-5)
+    np.testing.assert_allclose([r["accuracy"] for r in together.rows], [r["accuracy"] for r in expected], atol=1 / 32 + 1e-6)
+    later = module.transfer_matrix(few, {"4 wide": graphs["4 wide"]}, {"xor": ng.get_task("xor")}, tmp_path, **options)
+    assert later.notes["cells"]["found"] == 2  # under the same key, whatever the route
+    assert later.notes["cells"]["as data"] == 2
+
+
+def test_units_can_be_sent_to_another_process():
+    named = {"fast": (GENOME, RULE)}, {"a": layered(2, 4, 2)}, {"xor": ng.get_task("xor")}
+    question = units.Question(*named, Trial(), (0.1,), "auto")
+    size = ng.SizeClass.of([layered(2, 4, 2)])
+    unit = units.Unit("xor", "fast", "genome", ("a",), size)
+    sent = pickle.loads(pickle.dumps((replace(question, tasks={}), unit)))  # tasks go by name: not all of them can be pickled
+    assert sent[1] == unit
+    assert sent[0].topologies == question.topologies
+    broken = replace(question, genomes={"fast": (GENOME, RULE.replace(states=3))})
+    assert [list(cell) for cell in units.compute_unit(broken, unit)] == [["reason"]]
 
 
 def test_tables_files_and_pictures(store, tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -15,15 +15,28 @@ from neurograph.errors import ExperimentError, ShapeError
 from neurograph.experiments.transfer.results import GENOME, Row, Transfer
 from neurograph.genome import AnyGenome
 from neurograph.genome.rule import Rule
-from neurograph.learning.baselines import LEARNING_RATES, SETTINGS, Setting, ordinary_network, splits_of
-from neurograph.learning.inner_loop import Problem, learning_curve
+from neurograph.learning.baselines import LEARNING_RATES, SETTINGS, Setting, episode_of, ordinary_network, splits_of
+from neurograph.learning.inner_loop import Problem, curve_of
+from neurograph.learning.load import descent_load, genome_load
 from neurograph.learning.trial import Trial
 from neurograph.learning.tuning import Tuned, tuned_baselines
-from neurograph.network.network import Network
+from neurograph.network.batch.graph import Graph
+from neurograph.network.batch.route import Load, routes
+from neurograph.network.batch.sizes import SizeClass
+from neurograph.network.network import Network, check_genome
 from neurograph.tasks import Task
 from neurograph.topology.graph import Topology
 
-__all__ = ["Transfer", "baseline_rows", "genome_curves", "transfer"]
+__all__ = [
+    "Transfer",
+    "baseline_rows",
+    "commonest",
+    "genome_curves",
+    "genome_rows",
+    "network_of",
+    "sizes_of",
+    "transfer",
+]
 
 Progress = Callable[[str], None]
 
@@ -55,6 +68,8 @@ def transfer(
       trial: step counts, sizes, seeds; default: `Trial()`.
       settings: baselines; () for none.
       learning_rates, extensions: see `choose_learning_rates`.
+      kernel: of `Network`; "auto" also lets graphs run as data of shared programs where that is quicker (`routes`), with the
+        same results to rounding.
       progress: called with a line about what runs now.
       **changes: fields of the trial, such as at=(0, 10), seeds=3.
 
@@ -73,17 +88,19 @@ def transfer(
     chosen: list[Row] = []
     counts = {"configurations": 0, "runs": 0, "baseline_failures": 0}
     chance: dict[str, float] = {}
-    networks = {name: Network(topology, rule, kernel) for name, topology in named.items()}
+    ways = sizes_of(named.values(), genome_load(rule.states, trial), kernel)
+    networks = {name: network_of(genome, rule, topology, kernel, size) for (name, topology), size in zip(named.items(), ways)}
+    ways = sizes_of(named.values(), descent_load(settings, len(learning_rates), trial), kernel) if settings else ways
     for number, task in enumerate(tasks):
-        chance[task.name] = _commonest(task, trial, number)
-        for name, topology in named.items():
+        chance[task.name] = commonest(task, trial, number)
+        for (name, topology), size in zip(named.items(), ways):
             where = {"topology": name, "task": task.name}
             say(f"{task.name} on {name}: genome")
-            rows += [where | row for row in _genome_rows(Problem(networks[name], task), genome, trial, number)]
+            rows += [where | row for row in genome_rows(Problem(networks[name], task), genome, trial, number)]
             if not settings:
                 continue
             tuned = tuned_baselines(
-                Problem(ordinary_network(topology, kernel), task),
+                Problem(ordinary_network(topology, kernel, size), task),
                 trial,
                 number,
                 settings=settings,
@@ -102,6 +119,22 @@ def transfer(
     notes |= {"validation_seeds": trial.validation_seeds, "learning_rates": list(learning_rates), **counts, "chance": chance}
     notes["topologies"] = {name: _size(topology) for name, topology in named.items()}
     return Transfer(tuple(rows), tuple(chosen), notes)
+
+
+def sizes_of(topologies: Iterable[Topology], load: Load, kernel: str) -> list[SizeClass | None]:
+    """Returns the size class as whose data each topology runs, by `routes`; None: a `Network`, as with any kernel but "auto"."""
+    topologies = list(topologies)
+    return [None] * len(topologies) if kernel != "auto" else [route.size for route in routes(topologies, load)]
+
+
+def network_of(genome: AnyGenome, rule: Rule, topology: Topology, kernel: str, size: SizeClass | None) -> Network | Graph:
+    """Returns what a genome learns on: a graph of the size class, or a `Network`.
+
+    Raises:
+      ShapeError, GenomeError, PlanError: the genome, its rule and the topology do not go together.
+    """
+    check_genome(genome, rule, topology)
+    return Network(topology, rule, kernel) if size is None else Graph.of(topology, rule, size)
 
 
 def baseline_rows(tuned: Tuned, where: Row) -> tuple[list[Row], list[Row]]:
@@ -158,7 +191,7 @@ def _query_labels(task: Task, keys: jax.Array, sizes: tuple[Any, ...]) -> jax.Ar
     return jax.lax.map(lambda key: task.episode(jax.random.split(key, 3)[0], *sizes).query.y, keys)
 
 
-def _commonest(task: Task, trial: Trial, number: int) -> float:
+def commonest(task: Task, trial: Trial, number: int) -> float:
     """Returns the accuracy of the commonest answer of the query batch, the mean over the runs."""
     sizes = (max(*trial.at, 1), trial.batch_size, trial.query_size, *splits_of(task, "test"))
     y = np.asarray(_query_labels(task, trial.keys(number)[0], sizes))
@@ -166,7 +199,8 @@ def _commonest(task: Task, trial: Trial, number: int) -> float:
     return float(np.mean([np.bincount(run).max() / len(run) for run in labels]))
 
 
-def _genome_rows(problem: Problem, genome: AnyGenome, trial: Trial, number: int) -> list[Row]:
+def genome_rows(problem: Problem, genome: AnyGenome, trial: Trial, number: int) -> list[Row]:
+    """Returns the rows of a genome, without topology and task."""
     loss, hits = genome_curves(problem, genome, keys=trial.keys(number)[0], **trial.sizes)
     rows = []
     for run in range(trial.seeds):
@@ -195,15 +229,11 @@ def genome_curves(
     The runs are those of `learning_curve`.
     """
     at = tuple(sorted({int(step) for step in at}))
-    split, query_split = splits_of(problem.task, judged_on)
-    found = _curves(problem, genome, keys, at, int(batch_size), split, query_split, int(query_size))
-    return np.asarray(found["loss"]), np.asarray(found["accuracy"])
+    sizes = (max(*at, 1), int(batch_size), int(query_size), *splits_of(problem.task, judged_on))
+    # Data are drawn by a program of their own, which serves every graph.
+    found = [_curve(problem.network, genome, *episode_of(problem.task, key, sizes), at) for key in keys]
+    loss, hits = (np.stack([np.asarray(curve[name]) for curve in found]) for name in ("loss", "accuracy"))
+    return loss, hits
 
 
-@partial(jax.jit, static_argnums=(3, 4, 5, 6, 7))
-def _curves(problem, genome, keys, at, batch_size, split, query_split, query_size):
-    def run(key: jax.Array) -> dict[str, jax.Array]:
-        options = {"batch_size": batch_size, "split": split, "query_split": query_split, "query_size": query_size}
-        return learning_curve(problem, genome, key=key, at=at, **options)
-
-    return jax.lax.map(run, keys)
+_curve = jax.jit(curve_of, static_argnums=5)

@@ -3,80 +3,84 @@
 A cell is one genome, or one optimiser with all its settings, on one topology and task. Finished cells lie in `FOLDER/cells`, one
 file each, named by a hash of everything that decides them (arrays, rule, graph, data, sizes, seeds, versions, device). A
 stopped test loses the unfinished cell; a test that grows by a genome or a topology computes the new cells.
+
+Cells are computed in units (units.py): a genome or an optimiser on graphs that share a program. Whether a graph runs as data of
+such a program or as a `Network` is decided by the whole question, not by what is still missing, so that a stopped test goes on to
+the same numbers; a cell says its route, and its key is the same for both, whose results are equal to rounding.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from neurograph.errors import ExperimentError, NeurographError
+from neurograph.errors import ExperimentError
 from neurograph.experiments.environment import current_environment, versions
 from neurograph.experiments.transfer.cells import genome_key, keep_cell, stored_cell, task_key
-from neurograph.experiments.transfer.curves import baseline_rows, transfer
+from neurograph.experiments.transfer.curves import sizes_of
 from neurograph.experiments.transfer.matrix_results import TransferMatrix
 from neurograph.experiments.transfer.results import GENOME, Row, mark_best
+from neurograph.experiments.transfer.units import Question, Unit, compute_unit, settings_of
 from neurograph.files import remove_leftovers
 from neurograph.genome import AnyGenome
 from neurograph.genome.rule import Rule
-from neurograph.learning.baselines import LEARNING_RATES, SETTINGS, ordinary_network
-from neurograph.learning.inner_loop import Problem
+from neurograph.learning.baselines import LEARNING_RATES, SETTINGS
+from neurograph.learning.load import descent_load, genome_load
 from neurograph.learning.trial import Trial
-from neurograph.learning.tuning import tuned_baselines
+from neurograph.network.batch.sizes import SizeClass
 from neurograph.tasks import Task
 from neurograph.topology.graph import Topology
 
 __all__ = ["TransferMatrix", "transfer_matrix"]
 
 COUNTS = ("configurations", "runs", "baseline_failures")  # of baselines: added up over the cells
+MOST = 12  # graphs of a unit
+PROGRAMS = 100  # after so many, compiled programs are dropped: a process cannot map many hundreds of them
 
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class _Cell:
-    """One genome, or one optimiser with all its settings, on one topology and task.
-
-    Attributes:
-      place: {"topology", "task"}, names.
-      genome: its name, or None.
-      method: "genome", or the optimiser.
-      key: in the store; None: not kept.
-      compute: gives {"rows", "chosen"} and counts or chance, plain data.
-    """
-
-    place: Row
-    genome: str | None
-    method: str
-    key: dict[str, Any] | None
-    compute: Callable[[], dict[str, Any]]
+Cell = tuple[str, str, str | None, str]  # task, topology, genome (None: a baseline), method
 
 
 @dataclass
 class _Found:
     """The cells of a matrix so far."""
 
-    rows: list[Row] = field(default_factory=list)
-    chosen: list[Row] = field(default_factory=list)
-    problems: list[Row] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)
-    chance: dict[str, float] = field(default_factory=dict)
+    data: dict[Cell, dict[str, Any]] = field(default_factory=dict)
+    misfits: dict[tuple[str, str], str] = field(default_factory=dict)
     stored: int = 0
-    computed: int = 0
+    programs: int = 0
 
-    def add(self, cell: _Cell, data: dict[str, Any]) -> None:
-        self.rows += [{"genome": cell.genome} | row | cell.place for row in data["rows"]]
-        self.chosen += [row | cell.place for row in data["chosen"]]
-        self.counts.update({name: data.get(name, 0) for name in COUNTS})
-        if "chance" in data:
-            self.chance[cell.place["task"]] = data["chance"]
+    def tables(self, cells: Sequence[Cell]) -> tuple[list[Row], list[Row], list[Row], Counter[str], dict[str, float]]:
+        """Rows, choices and problems of the cells in their order, counts, and the accuracy of chance by task."""
+        rows: list[Row] = []
+        chosen: list[Row] = []
+        problems: list[Row] = []
+        counts: Counter[str] = Counter()
+        chance: dict[str, float] = {}
+        told = set()
+        for task, topology, genome, method in cells:
+            place = {"topology": topology, "task": task}
+            if reason := self.misfits.get((task, topology)):
+                if (task, topology) not in told:
+                    told.add((task, topology))
+                    problems.append(place | {"genome": None, "method": None, "reason": reason})
+                continue
+            data = self.data[task, topology, genome, method]
+            if "reason" in data:
+                problems.append(place | {"genome": genome, "method": method, "reason": data["reason"]})
+                continue
+            rows += [{"genome": genome} | row | place for row in data["rows"]]
+            chosen += [row | place for row in data["chosen"]]
+            counts.update({name: data.get(name, 0) for name in COUNTS})
+            if "chance" in data:
+                chance[task] = data["chance"]
+        return rows, chosen, problems, counts, chance
 
 
 def transfer_matrix(
@@ -121,43 +125,100 @@ def transfer_matrix(
     started, found = time.perf_counter(), _Found()
     common = {"seeds": trial.seeds, "seed": trial.seed, "at": list(trial.at), "batch_size": trial.batch_size}
     common |= {"query_size": trial.query_size, "kernel": kernel} | versions()
-    keys = {name: genome_key(*pair) for name, pair in genomes.items()}
-    per_pair = len(genomes) + len(optimizers)
-    total, done = len(tasks) * len(topologies) * per_pair, 0
-    say, store = progress or (lambda text: None), None if folder is None else Path(folder) / "cells"
+    question = Question(dict(genomes), dict(topologies), dict(tasks), trial, tuple(rates), kernel)
+    methods = [*((name, GENOME) for name in genomes), *((None, name) for name in optimizers)]
+    cells: list[Cell] = [(task, topology, *method) for task in tasks for topology in topologies for method in methods]
+    store = None if folder is None else Path(folder) / "cells"
     if store:
         remove_leftovers(store, older_than=3600)  # several tests may share a store: its files are written once, and whole
-    for task_name, task in tasks.items():
-        data = task_key(task, task_name)
-        for topology_name, topology in topologies.items():
-            place = {"topology": topology_name, "task": task_name}
-            if misfit := _misfit(topology, task):
-                done += per_pair
-                found.problems.append(place | {"genome": None, "method": None, "reason": misfit})
-                say(f"[{done}/{total}] {task_name} on {topology_name}: {misfit}")
-                continue
-            decides = {"topology": topology.digest, "task": data} | common
-            where = (topology, task, trial, kernel)
-            cells = []
-            for name, pair in genomes.items():
-                key = None if keys[name] is None else {"genome": keys[name]} | decides
-                cells.append(_Cell(place, name, GENOME, key, partial(_judged, *pair, *where)))
-            for name in optimizers:
-                key = {"optimizer": name, "learning_rates": rates, "validation_seeds": trial.validation_seeds} | decides
-                cells.append(_Cell(place, None, name, key, partial(_tuned, name, rates, *where)))
-            for cell in cells:
-                done += 1
-                _run(cell, found, store, say, f"[{done}/{total}] {task_name} on {topology_name}: {cell.genome or cell.method}")
+    _run(question, methods, common, found, store, progress or (lambda text: None))
+    rows, chosen, problems, counts, chance = found.tables(cells)
     notes = common | {"validation_seeds": trial.validation_seeds, "learning_rates": rates}
-    notes |= {name: found.counts[name] for name in COUNTS}
-    notes |= {"chance": found.chance, "genomes": list(genomes), "baselines": list(optimizers), "tasks": list(tasks)}
+    notes |= {name: counts[name] for name in COUNTS}
+    notes |= {"chance": chance, "genomes": list(genomes), "baselines": list(optimizers), "tasks": list(tasks)}
     notes["topologies"] = {
         name: {"neurons": t.num_neurons, "synapses": t.num_synapses, "depth": t.depth, "schedule": t.schedule, "digest": t.digest}
         for name, t in topologies.items()
     }
     notes["environment"] = current_environment()
-    notes["cells"] = {"all": total, "found": found.stored, "seconds": round(time.perf_counter() - started, 1)}
-    return TransferMatrix(tuple(found.rows), tuple(mark_best(found.chosen)), tuple(found.problems), notes)
+    as_data = sum(data.get("route") == "data" for data in found.data.values())
+    seconds = round(time.perf_counter() - started, 1)
+    notes["cells"] = {"all": len(cells), "found": found.stored, "as data": as_data, "seconds": seconds}
+    return TransferMatrix(tuple(rows), tuple(mark_best(chosen)), tuple(problems), notes)
+
+
+def _run(
+    question: Question, methods: list[tuple[str | None, str]], common: Row, found: _Found, store: Path | None, say: Progress
+) -> None:
+    """Takes cells from the store, or computes and keeps them, unit by unit; a cell that cannot run has a "reason" as its data."""
+    keys = {name: genome_key(*pair) for name, pair in question.genomes.items()}
+    total, done = len(question.tasks) * len(question.topologies) * len(methods), 0
+
+    def label(task: str, topology: str, method: str) -> str:
+        return f"[{done}/{total}] {task} on {topology}: {method}"
+
+    def key_of(task: str, data: Row, topology: str, genome: str | None, method: str) -> Row | None:
+        decides = {"topology": question.topologies[topology].digest, "task": data} | common
+        if genome is not None:
+            return None if keys[genome] is None else {"genome": keys[genome]} | decides
+        rates = list(question.rates)
+        return {"optimizer": method, "learning_rates": rates, "validation_seeds": question.trial.validation_seeds} | decides
+
+    for task_name, task in question.tasks.items():
+        data, fitting = task_key(task, task_name), []
+        for name, topology in question.topologies.items():
+            if misfit := _misfit(topology, task):
+                found.misfits[task_name, name] = misfit
+                done += len(methods)
+                say(label(task_name, name, misfit))
+            else:
+                fitting.append(name)
+        for genome, method in methods:
+            missing: dict[str, Row | None] = {}
+            for name in fitting:
+                key = key_of(task_name, data, name, genome, method)
+                kept = stored_cell(store, key)
+                if kept is None:
+                    missing[name] = key
+                    continue
+                found.stored += 1
+                found.data[task_name, name, genome, method] = kept
+                done += 1
+                say(f"{label(task_name, name, genome or method)}: known")
+            for unit in _units(question, task_name, genome, method, fitting, missing):
+                results = compute_unit(question, unit)
+                for name in unit.topologies:
+                    done += 1
+                    say(label(task_name, name, genome or method))
+                    cell = next(results)
+                    found.data[task_name, name, genome, method] = cell
+                    if "reason" in cell:
+                        say(f"{label(task_name, name, genome or method)}: cannot run ({cell['reason'].splitlines()[0]})")
+                    else:
+                        keep_cell(store, missing[name], cell)
+                found.programs += 1
+                if found.programs % PROGRAMS == 0:
+                    jax.clear_caches()
+
+
+def _units(
+    question: Question, task: str, genome: str | None, method: str, fitting: list[str], missing: Mapping[str, Any]
+) -> Iterator[Unit]:
+    """The units of a method's missing cells: those of a size class together, at most `MOST`, each other one alone."""
+    load = (
+        descent_load(settings_of(method), len(question.rates), question.trial)
+        if genome is None
+        else genome_load(question.genomes[genome][1].states, question.trial)
+    )
+    sizes = sizes_of([question.topologies[name] for name in fitting], load, question.kernel)
+    groups: dict[Any, list[str]] = {}
+    for name, size in zip(fitting, sizes, strict=True):
+        if name in missing:
+            groups.setdefault(name if size is None else size, []).append(name)
+    for own, names in groups.items():
+        size = own if isinstance(own, SizeClass) else None
+        for start in range(0, len(names), MOST):
+            yield Unit(task, genome, method, tuple(names[start : start + MOST]), size)
 
 
 def _misfit(topology: Topology, task: Task) -> str:
@@ -166,41 +227,3 @@ def _misfit(topology: Topology, task: Task) -> str:
     if width == wanted:
         return ""
     return f"does not fit: {width[0]} inputs and {width[1]} outputs; the task has {wanted[0]} and {wanted[1]}"
-
-
-def _run(cell: _Cell, found: _Found, store: Path | None, say: Progress, label: str) -> None:
-    """Takes a cell from the store, or computes and keeps it; a cell that cannot run becomes a problem."""
-    data = stored_cell(store, cell.key)
-    if data is not None:
-        found.stored += 1
-        say(f"{label}: known")
-    else:
-        say(label)
-        begun = time.perf_counter()
-        try:
-            data = cell.compute()
-        except NeurographError as error:
-            found.problems.append(cell.place | {"genome": cell.genome, "method": cell.method, "reason": str(error)})
-            say(f"{label}: cannot run ({str(error).splitlines()[0]})")
-            return
-        data |= {"seconds": round(time.perf_counter() - begun, 3)}
-        keep_cell(store, cell.key, data)
-        found.computed += 1
-        if found.computed % 100 == 0:  # a process cannot map many hundreds of compiled programs
-            jax.clear_caches()
-    found.add(cell, data)
-
-
-def _judged(genome: AnyGenome, rule: Rule, topology: Topology, task: Task, trial: Trial, kernel: str) -> dict[str, Any]:
-    """Computes the cell of a genome."""
-    found = transfer(genome, rule, {"": topology}, [task], trial, settings=(), kernel=kernel)
-    return {"rows": list(found.rows), "chosen": [], "chance": found.notes["chance"][task.name]}
-
-
-def _tuned(optimizer: str, rates: Sequence[float], topology: Topology, task: Task, trial: Trial, kernel: str) -> dict[str, Any]:
-    """Computes the cell of an optimiser."""
-    settings = tuple(setting for setting in SETTINGS if setting.optimizer == optimizer)
-    tuned = tuned_baselines(Problem(ordinary_network(topology, kernel), task), trial, settings=settings, rates=rates)
-    rows, chosen = baseline_rows(tuned, {})
-    counts = {"configurations": tuned.choice.configurations, "runs": tuned.choice.runs}
-    return {"rows": rows, "chosen": chosen, **counts, "baseline_failures": tuned.choice.failures}

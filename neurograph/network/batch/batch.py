@@ -15,8 +15,8 @@ from neurograph.genome.rule import Rule
 from neurograph.network.batch import programs
 from neurograph.network.batch.arrays import checked, padded_rows
 from neurograph.network.batch.dense import packed_shapes
-from neurograph.network.batch.layout import layout
-from neurograph.network.batch.sizes import SizeClass, class_plan, exact_sizes, join, padded
+from neurograph.network.batch.graph import tables_of
+from neurograph.network.batch.sizes import SizeClass, class_plan, exact_sizes, join, padded, refusal
 from neurograph.network.kernels.allocator import keep_freed_memory
 from neurograph.network.network import find_faults, numbers
 from neurograph.network.state import Synapses, Trace, check_synapses
@@ -83,7 +83,7 @@ class NetworkBatch:
         self.classes: tuple[SizeClass, ...] = tuple(dict.fromkeys(chosen))
         groups = [[g for g, size in enumerate(chosen) if size == own] for own in self.classes]
         self.tables: tuple[dict[str, Any], ...] = tuple(
-            _stacked([self._layout(self.topologies[g], size) for g in group])
+            _stacked([tables_of(self.topologies[g], rule, size) for g in group])
             for size, group in zip(self.classes, groups, strict=True)
         )
         # Which graphs each class has, and where each graph stands in their sequence; None where that is the given order.
@@ -100,16 +100,10 @@ class NetworkBatch:
         for g, (topology, size) in enumerate(zip(self.topologies, exact, strict=True)):
             name = f"topology {g}" + (f" ({topology.title!r})" if topology.title else "")
             faults += [f"{name}: {fault}" for fault in find_faults(topology, self.rule, None)]
-            if size.projecting and size.schedule != "synchronous":
-                faults.append(f"{name}: outputs have outgoing synapses, which needs schedule: synchronous here; use Network")
+            if reason := refusal(size):
+                faults.append(f"{name}: {reason}")
         if faults:
             raise PlanError("\n".join([*faults[:8], *([f"and {len(faults) - 8} more"] if len(faults) > 8 else [])]))
-
-    def _layout(self, topology: Topology, size: SizeClass) -> dict[str, Any]:
-        tables = layout(topology, size)
-        names = np.array([*map(programs.name_number, topology.population_names), 0], np.int32)
-        walk = np.log(topology.walk_length) if self.rule.update_normalization == "neuron" else 0.0
-        return tables | {"population": names[tables["population"]], "log_walk_length": np.asarray(walk)}
 
     def __repr__(self) -> str:
         return f"NetworkBatch({len(self)} graphs in {len(self.classes)} size classes, states={self.rule.states})"

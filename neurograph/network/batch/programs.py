@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-import zlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from neurograph.genome import AnyGenome, Genome, LayeredGenome
-from neurograph.genome.layers import OTHERS
-from neurograph.genome.rule import Rule
-from neurograph.network.batch.dense import DenseKernel
+from neurograph.genome import AnyGenome, LayeredGenome
+from neurograph.network.batch.graph import both_ways, drawn, first, laid_out, normed, wiring_of
 from neurograph.network.batch.layout import FIXED
-from neurograph.network.batch.sizes import SizeClass, chunk_of, class_plan
+from neurograph.network.batch.sizes import SizeClass, chunk_of
 from neurograph.network.kernels import FORWARD
-from neurograph.network.norms import frozen_norms
-from neurograph.network.passes import clamped, output_values, sweep, with_states
+from neurograph.network.passes import clamped, sweep
 from neurograph.network.state import Synapses, Trace, Weights
 from neurograph.network.step import learning_step
-from neurograph.network.wiring import StagedGenome, Wiring
 
 __all__ = [
     "draws",
     "first_synapses",
     "leads",
     "losses",
-    "name_number",
     "packed",
     "predictions",
     "statistics",
@@ -41,125 +34,6 @@ __all__ = [
 ]
 
 STATES = ("forward", "feedback", "backward")
-
-
-def name_number(name: str) -> int:
-    """A population's name as a number, so that names are data as well; 0 is no population."""
-    return int(np.uint32(zlib.crc32(name.encode())).astype(np.int32))
-
-
-class Graph(Wiring):
-    """One graph of a class, with what the inner loop asks of a `Network`; inside a compiled function only."""
-
-    kernel: DenseKernel
-
-    @property
-    def log_walk_length(self) -> jax.Array:
-        return self.kernel.tables["log_walk_length"]
-
-    @property
-    def tick_limit(self) -> jax.Array:
-        return self.kernel.tables["ticks"]
-
-    @property
-    def damping(self) -> Any:
-        return self.kernel.tables["damping"] if self.kernel.size.damped else 0.0
-
-    def init(self, genome: Any, *, key: jax.Array) -> Synapses:
-        """See `Network.init`; equal to rounding."""
-        dtype = jax.tree.leaves(genome)[0].dtype
-        return _initial(self, genome, _draws(self.rule, self.kernel.size, dtype, key))
-
-    def unroll(
-        self, genome: Any, synapses: Synapses, xs: Any, ys: Any, *, index: Any = 0, key: Any = None, checkpoint: bool = True
-    ):
-        """See `Network.unroll`."""
-
-        def body(synapses: Any, inputs: Any) -> Any:
-            index, x, y = inputs
-            step_key = None if key is None else jax.random.fold_in(key, index)
-            return learning_step(self, genome, synapses, x, y, index, step_key, False)
-
-        body = jax.checkpoint(body) if checkpoint else body
-        return jax.lax.scan(body, with_states(self, synapses, xs[0]), (index + jnp.arange(xs.shape[0]), xs, ys))
-
-    def predict(self, genome: Any, synapses: Synapses, x: Any, *, statistics: Any = None) -> jax.Array:
-        """See `Network.predict`."""
-        synapses = _normed(self, genome, synapses)
-        states = clamped(self, synapses, x)
-        return output_values(self, sweep(self, genome, synapses.forward, states, FORWARD, frozen=statistics).states)
-
-
-def _wiring(rule: Rule, size: SizeClass, tables: dict[str, Any]) -> Graph:
-    """Returns the wiring of one graph, which the mathematics reads."""
-    wiring = Graph()
-    wiring.topology, wiring.rule, wiring.kernel_name, wiring.precision = class_plan(size).topology, rule, "dense", None
-    wiring.kernel = DenseKernel.of(size, tables)
-    wiring.plan = wiring.kernel.plan
-    return wiring
-
-
-def _staged(genome: Any, size: SizeClass, tables: dict[str, Any]) -> Any:
-    """The genome; one of layers laid out by the stages of the class, where a neuron's layer is data."""
-    if not isinstance(genome, LayeredGenome):
-        return genome
-    plan, stages = class_plan(size), []
-    if genome.by == "population":
-        layer = jnp.full_like(tables["population"], genome.names.index(OTHERS) if OTHERS in genome.names else 0)
-        for number, name in enumerate(genome.names):
-            layer = jnp.where(tables["population"] == name_number(name), number, layer)
-    else:
-        layer = jnp.minimum(tables["level"], len(genome.names) - 1)
-    for stage, info in enumerate(plan.stages):
-        if genome.by == "role":
-            one: Any = genome.names.index(info.kind)
-        else:
-            one = 0 if genome.by == "depth" and info.kind == "input" else None
-        if one is not None:
-            stages.append(jax.tree.map(lambda leaf, i=one: leaf[i], genome.genomes))
-        else:
-            mine = layer[plan.offsets[stage] : plan.offsets[stage + 1]]
-            stages.append(jax.tree.map(lambda leaf, mine=mine: jnp.moveaxis(leaf[mine], 0, -1), genome.genomes))
-    return StagedGenome(tuple(stages))
-
-
-def _draws(rule: Rule, size: SizeClass, dtype: Any, key: jax.Array) -> list[jax.Array]:
-    """The numbers that `Network.init` draws, before they are scaled: of a draw, the first do not depend on how many follow."""
-    counts = size.synapses, size.synapses, size.neurons
-    found = []
-    for own, count in zip(jax.random.split(key, 3), counts, strict=True):
-        shape = (count, rule.synapse_channels)
-        if rule.initial_distribution == "normal":
-            found.append(jax.random.normal(own, shape, dtype))
-        else:
-            found.append(jax.random.uniform(own, shape, dtype, minval=-(3**0.5), maxval=3**0.5))
-    return found
-
-
-def _initial(wiring: Wiring, genome: Any, drawn: list[jax.Array]) -> Synapses:
-    """`Network.init` from its draws."""
-    kernel, rule = wiring.kernel, wiring.rule
-    tables, dtype = kernel.tables, drawn[0].dtype
-
-    def scaled(values: jax.Array, at: jax.Array, scale: jax.Array) -> jax.Array:
-        if rule.initial_deviation != "genome":
-            return values * scale.astype(dtype)[at][:, None]
-        if isinstance(genome, Genome):
-            return values * genome.initial_deviation.astype(dtype)
-        pairs = zip(genome.stages, wiring.plan.stages, strict=True)
-        each = [jnp.broadcast_to(own.initial_deviation, (info.size,)) for own, info in pairs]
-        return values * jnp.concatenate(each).astype(dtype)[at][:, None]
-
-    def given(values: jax.Array) -> jax.Array:
-        known = jnp.isfinite(tables["weight"])
-        return jnp.where(known[:, None], jnp.where(known, tables["weight"], 0).astype(dtype)[:, None], values)
-
-    forward = given(scaled(drawn[0], tables["receivers"], tables["arriving"]))
-    bias = scaled(drawn[2], tables["rank"], tables["arriving"])
-    backward = None if rule.symmetric else kernel.pack(given(scaled(drawn[1], tables["senders"], tables["leaving"])), None)
-    both = kernel.pack(forward, bias), backward
-    memory = jax.tree.map(jnp.zeros_like, _directions(*both)) if rule.synapse_trace else None
-    return Synapses(*both, None, memory)
 
 
 # -- every graph ---------------------------------------------------------------------------------------------------------------
@@ -195,8 +69,8 @@ def _each(batch: Any, run: Callable[..., Any], genome: Any, key: Any, synapses: 
 
         def member(own: dict[str, Any], tiles: Any, size: SizeClass = size):
             tables = own["tables"] | {"tiles": tiles}
-            local = _staged(genome if own["genome"] is None else own["genome"], size, tables)
-            return run(_wiring(batch.rule, size, tables), local, own["key"], own["synapses"], own["x"], own["y"])
+            local = laid_out(genome if own["genome"] is None else own["genome"], size, tables)
+            return run(wiring_of(batch.rule, size, tables), local, own["key"], own["synapses"], own["x"], own["y"])
 
         if len(tables["count"]) == 1:
             alone = member(*jax.tree.map(lambda leaf: leaf[0], (own, tiles)))
@@ -233,7 +107,7 @@ def losses(batch: Any, function: Callable[..., Any], genome: Any, arguments: Any
 
         def member(genome: Any, table: dict[str, Any], tiles: Any, own: Any, size: SizeClass = size) -> Any:
             table = table | {"tiles": tiles}
-            return function(_wiring(batch.rule, size, table), _staged(genome, size, table), own)
+            return function(wiring_of(batch.rule, size, table), laid_out(genome, size, table), own)
 
         if batch.side_by_side:
             tiles, axes = _common(tiles)
@@ -276,13 +150,13 @@ def _in_order(batch: Any, arrays: list[jax.Array], axes: tuple[int, ...] = (-1,)
 
 @partial(jax.jit, static_argnums=(1,))
 def draws(batch, dtype, key):
-    run = lambda wiring, genome, key, *_: _draws(batch.rule, wiring.kernel.size, dtype, key)  # noqa: E731
+    run = lambda wiring, genome, key, *_: drawn(batch.rule, wiring.kernel.size, dtype, key)  # noqa: E731
     return _each(batch, run, None, key, None)
 
 
 @jax.jit
 def first_synapses(batch, genome, drawn):
-    return tuple(_each(batch, lambda wiring, genome, key, drawn, *_: _initial(wiring, genome, drawn), genome, None, drawn))
+    return tuple(_each(batch, lambda wiring, genome, key, drawn, *_: first(wiring, genome, drawn), genome, None, drawn))
 
 
 def _packed(kernel: Any, arrays: dict[str, jax.Array]) -> tuple[Weights, Weights | None]:
@@ -290,17 +164,13 @@ def _packed(kernel: Any, arrays: dict[str, jax.Array]) -> tuple[Weights, Weights
     return kernel.pack(arrays["forward"], arrays["bias"]), backward
 
 
-def _directions(forward: Weights, backward: Weights | None) -> dict[str, Weights]:
-    return {"forward": forward} | ({} if backward is None else {"backward": backward})
-
-
 @partial(jax.jit, static_argnums=(0, 1))
 def packed(rule, size, tables, arrays):
     def pack(both):
         tables, arrays = both
-        wiring = _wiring(rule, size, tables)
+        wiring = wiring_of(rule, size, tables)
         neurons = wiring.inside(arrays["neurons"]) if "neurons" in arrays else None
-        traces = _directions(*_packed(wiring.kernel, arrays["traces"])) if "traces" in arrays else None
+        traces = both_ways(*_packed(wiring.kernel, arrays["traces"])) if "traces" in arrays else None
         return Synapses(*_packed(wiring.kernel, arrays), neurons, traces)
 
     return jax.lax.map(pack, (tables, arrays))
@@ -310,7 +180,7 @@ def packed(rule, size, tables, arrays):
 def unpacked(rule, size, tables, synapses):
     def unpack(both):
         tables, synapses = both
-        kernel = _wiring(rule, size, tables).kernel
+        kernel = wiring_of(rule, size, tables).kernel
 
         def arrays(forward: Weights, backward: Weights | None) -> dict[str, jax.Array]:
             values, bias = kernel.unpack(forward)
@@ -362,10 +232,6 @@ def unrolls(batch: Any, genome: Any, synapses: Any, xs: Any, ys: Any, index: Any
     return tuple(learned for learned, _ in found), _in_order(batch, [outputs for _, outputs in found])
 
 
-def _normed(wiring: Wiring, genome: Any, synapses: Synapses) -> Synapses:
-    return frozen_norms(wiring, genome, synapses) if wiring.rule.synapse_normalization == "stored" else synapses
-
-
 @jax.jit
 def predictions(batch, genome, synapses, x, statistics):
     def run(wiring, genome, key, both, x, y):
@@ -378,7 +244,7 @@ def predictions(batch, genome, synapses, x, statistics):
 @jax.jit
 def statistics(batch, genome, synapses, x):
     def run(wiring, genome, key, synapses, x, y):
-        synapses = _normed(wiring, genome, synapses)
+        synapses = normed(wiring, genome, synapses)
         return sweep(wiring, genome, synapses.forward, clamped(wiring, synapses, x), FORWARD).moments
 
     return tuple(_each(batch, run, genome, None, synapses, x))

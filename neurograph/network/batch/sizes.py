@@ -13,7 +13,7 @@ from neurograph.errors import PlanError
 from neurograph.network.plan.model import Phase, Plan, Stage
 from neurograph.topology.graph import Topology
 
-__all__ = ["SizeClass", "bands", "chunk_of", "class_plan", "exact_sizes", "join", "padded", "pairs"]
+__all__ = ["SizeClass", "bands", "chunk_of", "class_plan", "exact_sizes", "join", "padded", "pairs", "refusal"]
 
 # Numbers of hidden neurons are padded to this, or 1.5 times this, and their doubles.
 SMALLEST = 16
@@ -164,6 +164,13 @@ def exact_sizes(topology: Topology) -> SizeClass:
         damped=bool(topology.damping) and (synchronous or cyclic),
         projecting=bool(outputs[topology.senders].any()),
     )
+
+
+def refusal(exact: SizeClass) -> str | None:
+    """Why graphs of these sizes cannot run as data, if they cannot."""
+    if exact.projecting and exact.schedule != "synchronous":
+        return "outputs have outgoing synapses, which needs schedule: synchronous here; use Network"
+    return None
 
 
 def join(sizes: Sequence[SizeClass]) -> SizeClass:
