@@ -29,10 +29,8 @@ TESTS = {
     "functions": [("mlp_2d_classes", task) for task in ("and", "xor", "moons", "circle", "square", "qand", *HELD_OUT)],
     "mnist": list(MNIST.items()),
     "mnist-long": list(MNIST.items()),
-    "mnist-long-cma": list(MNIST.items()),
     "mnist-cma": [("mnist_14x14", {"name": "mnist", "size": 14})],
     "mnist-wide-cma": [("mnist_10x10_wide", "mnist/10x10"), ("mnist_mlp", "mnist")],
-    "mnist-depth-cma": [(f"depth {depth}", "mnist/10x10") for depth in range(1, 11)],
     "mnist-depth": [(f"depth {depth}", "mnist/10x10") for depth in range(1, 11)],
     "digits": [("mlp", "digits")],
 }

@@ -88,8 +88,10 @@ class Oracle:
         self.edges = list(zip(t.senders.tolist(), t.receivers.tolist()))
         self.inputs, self.outputs = t.inputs.tolist(), t.outputs.tolist()
         self.k = self.rule.states
-        self.into = {j: [(e, i) for e, (i, r) in enumerate(self.edges) if r == j] for j in range(t.num_neurons)}
-        self.outof = {i: [(e, j) for e, (s, j) in enumerate(self.edges) if s == i] for i in range(t.num_neurons)}
+        self.into, self.outof = ({q: [] for q in range(t.num_neurons)} for _ in range(2))
+        for e, (i, j) in enumerate(self.edges):
+            self.into[j].append((e, i))
+            self.outof[i].append((e, j))
 
     # ---- passes
 
@@ -126,8 +128,7 @@ class Oracle:
             used = w[direction][e]
             if direction == "backward" and self.rule.synapse_derivative:  # the synapse as the forward pass used it
                 used = used / self.length(w, "forward", p)
-            for c in range(self.k):
-                z[c] += used[c] * sum(matrix[c, d] * a[p][d] for d in range(self.k))
+            z += used[:, None] * (matrix @ a[p])
         if direction == "forward" and self.topology.bias[q]:
             matrix = self.of[q]["forward_transform"]
             for c in range(self.k):
@@ -209,10 +210,10 @@ class Oracle:
         t, prefix, k = self.topology, "forward_" if second else "", range(self.k)
 
         def as_pre(p, a, c):
-            return sum(a[e] * self.of[p][f"{prefix}pre_transform"][e, c] for e in k)
+            return a.T @ self.of[p][f"{prefix}pre_transform"][:, c]
 
         def as_post(q, a, c):
-            return sum(self.of[q][f"{prefix}post_transform"][c, d] * a[d] for d in k)
+            return self.of[q][f"{prefix}post_transform"][c] @ a
 
         share = 1 / before[0].shape[1] if self.rule.batch_reduction == "mean" else 1.0
         constant = np.ones_like(before[0])
@@ -235,7 +236,7 @@ class Oracle:
                     q, p = self.edges[number]
                     p_state, q_state = after[p], before[q]
                 owners[name][number] = q
-                arriving = self.arriving(w, direction, q)
+                arriving = self.arriving(w, direction, q) if self.rule.oja not in ("none", "activity") else None
                 for c in k:
                     source = 0 if self.rule.single_state_synapses else c
                     y = as_post(q, q_state, source)
@@ -320,7 +321,7 @@ class Oracle:
         total = increments.copy()
         for number, mine in enumerate(group):
             if mine >= 0:
-                total[number] = sum(increments[other] for other in range(len(group)) if group[other] == mine)
+                total[number] = increments[np.flatnonzero(group == mine)].sum(axis=0)
         return total
 
     def applied(self, w, h, keep, eta, alpha) -> np.ndarray:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import click
+
+from neurograph.cli.options import json_option, out_folder_option, renamed, seed_option, topology_option
 
 _ONLY = (
     "Only these, separated by commas: asymmetry, metric, circulation, closed, decompose, alignment, longrun, sensitivity, oja."
@@ -15,19 +16,26 @@ _ONLY = (
 _SELECT = "Synapses that the Jacobian is taken of: all, forward, backward, level:L, name:PATTERN; repeatable."
 
 
-@click.command()
+@click.command(context_settings=renamed(states="metric-states"))
 @click.argument("genome")
-@click.option("--topology", "topology", required=True, help="A file, a shipped topology's name, or layer sizes such as 2-20-2.")
-@click.option("--task", "task", required=True, help="A task, such as xor (neurograph task list).")
+@topology_option(required=True)
+@click.option("-k", "--task", required=True, help="A task, such as xor (neurograph task list).")
 @click.option("--only", default="", help=_ONLY)
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the report [default: analysis/GENOME].")
-@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON; with no --out no report is written.")
+@out_folder_option("Folder of the report [default: analysis/GENOME; none with --json].")
+@json_option
 @click.option("--select", multiple=True, help=_SELECT)
 @click.option("--no-bias", is_flag=True, help="Leave biases out of the Jacobian.")
-@click.option("--steps", default=0, show_default=True, type=click.IntRange(min=0), help="Take the Jacobian after so many steps.")
-@click.option("--states", default=100, show_default=True, type=click.IntRange(min=1), help="Other states of the metric search.")
-@click.option("--batch", default=64, show_default=True, type=click.IntRange(min=1), help="Rows of the full batch.")
-@click.option("--seed", help="Seed of batch, synapses and control.", default=0, show_default=True, type=click.IntRange(min=0))
+@click.option("--steps", default=0, show_default=True, type=click.IntRange(0), help="Learning steps before the Jacobian.")
+@click.option(
+    "--metric-states",
+    "states",
+    default=100,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Other states of the synapses that the metric search looks at.",
+)
+@click.option("--batch", default=64, show_default=True, type=click.IntRange(1), help="Rows of the full batch.")
+@seed_option
 @click.option(
     "--memory", default=1.0, show_default=True, type=click.FloatRange(min=0, min_open=True), help="GiB for the largest arrays."
 )
@@ -59,7 +67,6 @@ def analyze(
     from neurograph.report.analysis import write_page
     from neurograph.tasks import get_task
     from neurograph.topology import load_topology
-    from neurograph.topology.layered import mlp
 
     file: Any = load_genome_file(genome)
     if file.rule is None:
@@ -67,9 +74,7 @@ def analyze(
             f"{genome}: the file has no rule, which says how its numbers are used; save it with save_genome(path, genome, rule)"
         )
     name = Path(genome).stem
-    sizes = re.fullmatch(r"\d+(-\d+)+", topology)
-    graph = mlp(*map(int, topology.split("-"))) if sizes else load_topology(topology)
-    data = get_task(task)
+    graph, data = load_topology(topology), get_task(task)
     if len(graph.outputs) == 1 and data.num_classes == 2:
         data = data.with_outputs(1)
     found = run(

@@ -8,16 +8,16 @@ from typing import Any
 
 import click
 
-from neurograph.cli.options import batch_option, json_option, print_json, seed_option
+from neurograph.cli.options import batch_option, genome_option, json_option, kernel_option, print_json, seed_option
 
 
 @click.command()
 @click.argument("topology")
-@click.option("--genome", default="digits", show_default=True, help="A genome of the zoo, or a file; its rule is what runs.")
+@genome_option("digits")
 @batch_option
 @click.option("--steps", type=click.IntRange(1), default=10, show_default=True, help="Learning steps under the gradient.")
-@click.option("--repeat", type=click.IntRange(1), default=7, show_default=True, help="Runs, whose median is printed.")
-@click.option("--kernel", default="auto", show_default=True, help="How the graph runs: auto, blocks, gather, reference, ...")
+@click.option("--repeat", type=click.IntRange(1), default=7, show_default=True, help="Measurements, whose median is printed.")
+@kernel_option
 @click.option("--no-gradient", is_flag=True, help="Leave out the meta-gradient, which takes longest to compile.")
 @seed_option
 @json_option
@@ -26,7 +26,8 @@ def bench(
 ) -> None:
     """Measure TOPOLOGY on this machine: time of a learning step and of a meta-gradient, memory predicted and used.
 
-    Inputs and labels are random: times do not depend on them. The numbers are rough; close other programs for better ones.
+    TOPOLOGY is a shipped one's name, layer widths such as 2-20-2, or a file. Inputs and labels are random: times do
+    not depend on them. The numbers are rough; close other programs for better ones.
 
     \b
     neurograph bench mlp

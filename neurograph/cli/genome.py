@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from neurograph.cli.options import force_option, json_option, out_file_option, seed_option
 from neurograph.errors import GenomeError
 
 if TYPE_CHECKING:
@@ -16,13 +17,6 @@ if TYPE_CHECKING:
     from neurograph.genome.rule import Rule
 
 __all__ = ["genome"]
-
-_JSON = click.option("--json", "as_json", is_flag=True, help="As JSON.")
-_FORCE = click.option("--force", is_flag=True, help="Overwrite the file if it exists.")
-
-
-def _out(required: bool = True) -> Any:
-    return click.option("-o", "--out", required=required, type=click.Path(path_type=Path, dir_okay=False), help="File to write.")
 
 
 @click.group()
@@ -35,7 +29,7 @@ def genome() -> None:
 
 @genome.command("list")
 @click.argument("folder", required=False, type=click.Path(path_type=Path, exists=True, file_okay=False))
-@_JSON
+@json_option
 def list_(folder: Path | None, as_json: bool) -> None:
     """List the genomes of the zoo, or all genome files in FOLDER and below.
 
@@ -76,7 +70,7 @@ def list_(folder: Path | None, as_json: bool) -> None:
 @click.option("--digits", type=click.IntRange(0, 17), default=3, show_default=True, help="Digits after the point.")
 @click.option("--width", type=click.IntRange(20), help="Columns of text [default: the terminal's].")
 @click.option("--all", "everything", is_flag=True, help="Also arrays that have no effect under the rule.")
-@_JSON
+@json_option
 def show(source: str, digits: int, width: int | None, everything: bool, as_json: bool) -> None:
     """Print GENOME: rule, matrices, gates, card.
 
@@ -101,7 +95,7 @@ def show(source: str, digits: int, width: int | None, everything: bool, as_json:
 
 @genome.command()
 @click.argument("source", metavar="GENOME")
-@_out()
+@out_file_option("Picture to write: .png, .pdf or .svg.", required=True)
 @click.option("--title", help="Text above the picture [default: GENOME].")
 def draw(source: str, out: Path, title: str | None) -> None:
     """Draw GENOME as annotated heat maps: .png, .pdf or .svg. Entries without effect under the rule are pale.
@@ -119,7 +113,7 @@ def draw(source: str, out: Path, title: str | None) -> None:
 @click.argument("second")
 @click.option("--align/--no-align", default=True, show_default=True, help="Rename states and undo free scales before comparing.")
 @click.option("--tolerance", type=float, help="Exit with 1 if the relative distance is larger.")
-@_JSON
+@json_option
 def compare(first: str, second: str, align: bool, tolerance: float | None, as_json: bool) -> None:
     """Compare two genomes array by array, up to differences without effect: names of states, free scales and signs.
 
@@ -152,12 +146,12 @@ def compare(first: str, second: str, align: bool, tolerance: float | None, as_js
 
 @genome.command()
 @click.argument("source", metavar="GENOME")
-@_out()
+@out_file_option("File to write.", required=True)
 @click.option("--states", type=click.IntRange(3), help="States of the result [default: one more].")
 @click.option("--noise", type=click.FloatRange(0), default=0.1, show_default=True, help="Spread of what new states read.")
 @click.option("--outgoing-noise", type=click.FloatRange(0), default=0.0, show_default=True, help="Of what old ones read of new.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the noise.")
-@_FORCE
+@seed_option
+@force_option
 def extend(source: str, out: Path, states: int | None, noise: float, outgoing_noise: float, seed: int, force: bool) -> None:
     """Add states to GENOME so that it first behaves as before: no old state reads a new one (unless --outgoing-noise).
 
@@ -179,10 +173,10 @@ def extend(source: str, out: Path, states: int | None, noise: float, outgoing_no
 
 @genome.command()
 @click.argument("sources", metavar="GENOME...", nargs=-1, required=True)
-@_out()
+@out_file_option("File to write.", required=True)
 @click.option("--weights", help="One per genome, with commas between [default: equal].")
 @click.option("--align/--no-align", default=True, show_default=True, help="First bring each to the form nearest to the first.")
-@_FORCE
+@force_option
 def average(sources: tuple[str, ...], out: Path, weights: str | None, align: bool, force: bool) -> None:
     """Average genomes of one rule, array by array.
 
@@ -214,7 +208,7 @@ def average(sources: tuple[str, ...], out: Path, weights: str | None, align: boo
 @click.argument("target", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--layers", metavar="KIND[:NAMES]", help="One genome per layer: role, depth:NUMBER or population:NAME,NAME,...")
 @click.option("--layer", metavar="NAME", help="Take the genome of one layer out of a per-layer genome.")
-@_FORCE
+@force_option
 def convert(source: str, target: Path, layers: str | None, layer: str | None, force: bool) -> None:
     """Write GENOME as TARGET: .json (with rule and card) or .npz (arrays by name), shared or per layer.
 

@@ -7,27 +7,39 @@ from typing import Any
 
 import click
 
-from neurograph.cli.options import batch_option, json_option, out_file_option, print_json, seed_option, to_json
+from neurograph.cli.options import (
+    batch_option,
+    genome_option,
+    json_option,
+    kernel_option,
+    out_file_option,
+    print_json,
+    query_option,
+    renamed,
+    runs_option,
+    seed_option,
+    to_json,
+    topology_option,
+)
 from neurograph.cli.stopping import on_stop
 
 
-@click.command()
+@click.command(context_settings=renamed(on="split"))
 @click.argument("task")
-@click.option("--genome", default="universal", show_default=True, help="A genome of the zoo, or a file.")
-@click.option("--topology", metavar="FILE", help="A file, or a shipped one by name [default: one layer of 64 between].")
+@genome_option("universal")
+@topology_option(" [default: one layer of 64 between]")
 @click.option("--steps", type=click.IntRange(1), default=50, show_default=True, help="Learning steps, one batch each.")
 @batch_option
-@click.option("--runs", type=click.IntRange(1), default=3, show_default=True, help="Repetitions: other synapses and batches.")
+@runs_option(3)
 @click.option(
-    "--on",
-    "split",
+    "--split",
     type=click.Choice(["validation", "test"]),
     default="validation",
     show_default=True,
-    help="Where accuracy is measured. Keep the test data for the end.",
+    help="Rows that accuracy is judged on. Keep the test data for the end.",
 )
-@click.option("--query", type=click.IntRange(1), default=512, show_default=True, help="Rows that accuracy is measured on.")
-@click.option("--kernel", default="auto", show_default=True, help="How the graph runs: auto, blocks, gather, reference, ...")
+@query_option
+@kernel_option
 @seed_option
 @out_file_option("Also write the JSON here.")
 @json_option
@@ -51,7 +63,7 @@ def train(
 
     \b
     neurograph train digits
-    neurograph train xor --genome functions --topology mlp_2d_classes --steps 20
+    neurograph train xor --genome functions --topology 2-20-2 --steps 20
     neurograph train csv:flowers.csv --runs 5 --out curve.json
     """
     from neurograph.errors import ExperimentError

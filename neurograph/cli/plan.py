@@ -6,21 +6,21 @@ import dataclasses
 
 import click
 
-from neurograph.cli.options import json_option, print_json
+from neurograph.cli.options import batch_option, json_option, print_json, states_option
 
 WIDE = 100  # columns of a terminal in which the table has room between its columns
 
 
 @click.command()
-@click.argument("file")
-@click.option("--states", default=2, show_default=True, type=click.IntRange(min=1), help="Numbers per neuron and synapse.")
-@click.option("--batch", default=128, show_default=True, type=click.IntRange(min=1), help="Samples per step.")
+@click.argument("file", metavar="TOPOLOGY")
+@states_option
+@batch_option
 @click.option("--rows", default=30, show_default=True, type=click.IntRange(min=1), help="Show at most this many blocks.")
 @json_option
 def plan(file: str, states: int, batch: int, rows: int, as_json: bool) -> None:
-    """Show how the topology in FILE is executed: which synapses run as products, gathers or scans, at what cost, and why.
+    """Show how TOPOLOGY is executed: which synapses run as products, gathers or scans, at what cost, and why.
 
-    FILE is a file, or the name of a shipped topology.
+    TOPOLOGY is a shipped one's name, layer widths such as 2-20-2, or a file.
 
     \b
     neurograph plan residual

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from neurograph.cli.options import allow_changes_option, json_option
+from neurograph.cli.options import allow_changes_option, json_option, out_folder_option, renamed, runs_option
 from neurograph.cli.stopping import on_stop
 from neurograph.errors import ExperimentError
 from neurograph.reproduce import REPRODUCTIONS, SCALES
@@ -16,7 +16,7 @@ from neurograph.reproduce import REPRODUCTIONS, SCALES
 __all__ = ["reproduce"]
 
 
-@click.command()
+@click.command(context_settings=renamed(seeds="runs"))
 @click.argument("names", metavar="[NAME...|all]", nargs=-1)
 @click.option(
     "--scale",
@@ -25,14 +25,12 @@ __all__ = ["reproduce"]
     show_default=True,
     help="smoke: seconds, embedded data; laptop: minutes on two cores; paper: the paper's sizes.",
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+@out_folder_option(
+    "Folder of all runs, data, figures, verdicts. What is there is not computed again.",
     default=Path("runs/reproduce"),
     show_default=True,
-    help="Folder of all runs, data, figures, verdicts. What is there is not computed again.",
 )
-@click.option("--seeds", type=click.IntRange(1), help="Meta-training seeds per variant [default: the reproduction's own].")
+@runs_option(None, "Meta-training runs per variant, with other seeds [default: the reproduction's own].")
 @allow_changes_option
 @click.option("--jobs", type=click.IntRange(1), help="Meta-training runs at the same time [default: one per core].")
 @click.option(
@@ -44,6 +42,7 @@ __all__ = ["reproduce"]
 @click.option(
     "--figures",
     type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
     help="Where the page's figures go [default: `reproduction` beside it].",
 )
 @json_option
@@ -51,7 +50,7 @@ def reproduce(
     names: tuple[str, ...],
     scale: str,
     out: Path,
-    seeds: int | None,
+    runs: int | None,
     allow_changes: bool,
     jobs: int | None,
     page: Path | None,
@@ -88,7 +87,7 @@ def reproduce(
         say = lambda text, name=name: click.echo(f"{name}: {text}", err=True)  # noqa: E731
         where = f"in {name}; what is finished is kept in {out / scale}, and the same command goes on from there"
         with on_stop(lambda where=where: where):
-            options = {"seeds": seeds, "allow_changes": allow_changes}
+            options = {"seeds": runs, "allow_changes": allow_changes}
             result = run(name, scale, out, jobs=jobs or os.cpu_count() or 1, say=say, **options)
         results.append(result.to_dict() | {"paragraph": result.paragraph})
         if not as_json:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import time
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from neurograph.cli.options import json_option, print_json
+from neurograph.cli.options import data_dir_option, json_option, out_file_option, print_json, renamed, seed_option, set_option
 from neurograph.errors import TaskError
 
-_OPTION_HELP = "An option of the task, such as size=10, classes=0-4 or radius=0.5 (YAML values); repeatable."
+if TYPE_CHECKING:
+    from neurograph.tasks.registry import TaskEntry
+
+_set = set_option("An option of the task, such as size=10, classes=0-4 or radius=0.5 (YAML values)")
 
 
 @click.group()
@@ -21,8 +26,8 @@ def task() -> None:
 
     \b
     neurograph task list --kind images
-    neurograph task show xor --picture xor.png
-    neurograph task show csv:flowers.csv -o label=species
+    neurograph task show xor --out xor.png
+    neurograph task show csv:flowers.csv --set label=species
     neurograph task prepare mnist
     """
 
@@ -52,19 +57,22 @@ def list_tasks(kind: str | None, as_json: bool) -> None:
                 click.echo(f"  {entry.name:<{width}}  {entry.summary}")
 
 
-@task.command()
+@task.command(context_settings=renamed(option="set", picture="out"))
 @click.argument("name")
-@click.option("-o", "--option", "options", multiple=True, metavar="KEY=VALUE", help=_OPTION_HELP)
-@click.option("--data-dir", type=click.Path(), help="Where tensorflow-datasets keeps its data.")
+@_set
+@data_dir_option
 @click.option("--split", type=click.Choice(["train", "validation", "test"]), default="train", show_default=True)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Chooses the samples.")
-@click.option("--picture", type=click.Path(dir_okay=False), help="Write samples as an image (.png, .pdf, .svg) to this file.")
+@seed_option
+@out_file_option("Draw samples into this file: .png, .pdf or .svg.")
 @json_option
 def show(
-    name: str, options: tuple[str, ...], data_dir: str | None, split: str, seed: int, picture: str | None, as_json: bool
+    name: str, overrides: tuple[str, ...], data_dir: str | None, split: str, seed: int, out: Path | None, as_json: bool
 ) -> None:
     """Show sizes, splits, options and samples of the task NAME."""
-    given = _parse(options, data_dir)
+    if out is not None and re.match(r"[A-Za-z_]\w*=", str(out)):
+        raise click.UsageError(f"--out (-o) names a file; did you mean --set {str(out)[:200]}?")
+    given = _parse(overrides, data_dir)
+    picture = None if out is None else str(out)
     import jax
 
     from neurograph.tasks import get_task
@@ -82,10 +90,9 @@ def show(
         sizes = (
             None if made.kind == "function" else {n: rows for n, (_, rows) in zip(("train", "validation", "test"), made.extents)}
         )
-        defaults = {key: _shown(p.default) for key, p in entry.options().items() if key != "progress"}
         about = {"name": name, "about": entry.summary, "inputs": made.num_inputs, "outputs": made.num_outputs}
         about |= {"classes": made.num_classes, "class_names": list(made.class_names), "image_shape": made.image_shape}
-        print_json(about | {"rows": sizes, "options": defaults, "seconds": seconds, "picture": picture})
+        print_json(about | {"rows": sizes, "options": _in_effect(entry, given), "seconds": seconds, "picture": picture})
         return
     classes = f"{made.num_classes} classes" if made.num_classes else "regression"
     click.echo(f"{name}: {entry.summary}")
@@ -104,12 +111,9 @@ def show(
     if made.class_names:
         names = ", ".join(made.class_names[:20]) + (f", ... ({len(made.class_names)})" if len(made.class_names) > 20 else "")
         click.echo(f"  classes     {names}")
-    allowed = [
-        *(f"{key}={_shown(p.default)}" for key, p in entry.options().items() if key != "progress"),
-        "outputs=None",
-        "varied=None",
-    ]
-    click.echo(click.wrap_text(f"  options     {', '.join(allowed)}", 110, subsequent_indent="              "))
+    shown = lambda text: repr(text) if re.search(r"[,=\s]|^$", text) else text  # noqa: E731
+    effective = ", ".join(f"{key}={shown(value)}" for key, value in _in_effect(entry, given).items())
+    click.echo(click.wrap_text(f"  options     {effective}", 110, subsequent_indent="              "))
     key = jax.random.key(seed)
     if picture:
         from neurograph.report.figures.tasks import draw_samples
@@ -124,13 +128,19 @@ def show(
             click.echo(f"\n{text}")
 
 
-@task.command()
+def _no_short_form(ctx: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> None:
+    if value:
+        raise click.UsageError(f"there is no -o here; did you mean --set {value[0][:200]}?")
+
+
+@task.command(context_settings=renamed(option="set"))
 @click.argument("names", nargs=-1, required=True)
-@click.option("-o", "--option", "options", multiple=True, metavar="KEY=VALUE", help=_OPTION_HELP)
-@click.option("--data-dir", type=click.Path(), help="Where tensorflow-datasets keeps its data.")
-def prepare(names: tuple[str, ...], options: tuple[str, ...], data_dir: str | None) -> None:
+@_set
+@click.option("-o", "earlier", multiple=True, hidden=True, expose_value=False, callback=_no_short_form)
+@data_dir_option
+def prepare(names: tuple[str, ...], overrides: tuple[str, ...], data_dir: str | None) -> None:
     """Download the data of NAMES if it is not there, decode it, and keep it in the cache."""
-    given = _parse(options, data_dir)
+    given = _parse(overrides, data_dir)
     from neurograph.tasks import cache_dir, get_task, task_names
     from neurograph.tasks.registry import task_entry
     from neurograph.tasks.tfds.prepare import prepare as download
@@ -159,7 +169,7 @@ def _parse(options: tuple[str, ...], data_dir: str | None) -> dict[str, Any]:
     for text in options:
         key, equals, value = text.partition("=")
         if not equals or not key.isidentifier():
-            raise TaskError(f"--option: got {text!r}; expected KEY=VALUE, such as size=10.")
+            raise TaskError(f"--set: got {text!r}; expected KEY=VALUE, such as size=10.")
         try:
             given[key] = yaml.safe_load(value)
         except yaml.YAMLError:
@@ -169,7 +179,10 @@ def _parse(options: tuple[str, ...], data_dir: str | None) -> dict[str, Any]:
     return given
 
 
-def _shown(value: Any) -> str:
+def _in_effect(entry: TaskEntry, given: dict[str, Any]) -> dict[str, str]:
+    """Returns the options of a task with the values that it has, given or its own, as text."""
     import inspect
 
-    return "..." if value is inspect.Parameter.empty else str(value)
+    own = {key: parameter.default for key, parameter in entry.options().items() if key != "progress"}
+    values = own | {"outputs": None, "varied": None} | entry.given(given)
+    return {key: "..." if value is inspect.Parameter.empty else str(value) for key, value in values.items()}

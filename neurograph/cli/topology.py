@@ -12,6 +12,16 @@ from typing import Any
 
 import click
 
+from neurograph.cli.options import (
+    batch_option,
+    force_option,
+    json_option,
+    out_file_option,
+    out_folder_option,
+    renamed,
+    seed_option,
+    states_option,
+)
 from neurograph.documents import Source, parse_yaml
 from neurograph.errors import NeurographError, SpecError, TopologyError
 from neurograph.topology import BUILDERS, FORMATS, Limits, Topology, load_topology, save_topology
@@ -26,14 +36,14 @@ __all__ = ["topology"]
 def topology() -> None:
     """Check, show, draw and convert graphs.
 
-    FILE is .yaml, .graphml, .gml, .gexf, .json (node-link) or .csv (edge list), or the name of a shipped topology. A graph file
-    that does not say which neurons are inputs and outputs needs --inputs and --outputs: sources, sinks, ATTRIBUTE=VALUE or names
-    with commas between.
+    TOPOLOGY is the name of a shipped one, layer widths such as 2-20-2, or a file: .yaml, .graphml, .gml, .gexf, .json
+    (node-link) or .csv (edge list). A graph file that does not say which neurons are inputs and outputs needs --inputs and
+    --outputs: sources, sinks, ATTRIBUTE=VALUE or names with commas between.
 
     \b
     neurograph topology show mlp
     neurograph topology check my.yaml other.graphml --inputs sources --outputs sinks
-    neurograph topology draw residual -o residual.svg
+    neurograph topology draw residual --out residual.svg
     neurograph topology convert my.gexf my.csv
     """
 
@@ -87,11 +97,11 @@ def _rule(text: str | None) -> Any:
 
 
 @topology.command()
-@click.argument("files", nargs=-1, required=True)
-@click.option("--json", "as_json", is_flag=True, help="One JSON list, an entry per file.")
+@click.argument("files", metavar="TOPOLOGY...", nargs=-1, required=True)
+@json_option
 @reading
 def check(files: tuple[str, ...], as_json: bool, load: Callable[[str], Topology]) -> None:
-    """Read FILES and print every fault in them. Exit code 1 if there is any."""
+    """Read every TOPOLOGY and print all faults. Exit code 1 if there is any."""
     results = []
     for path in files:
         try:
@@ -120,28 +130,26 @@ def _fault(fault: Any) -> dict[str, Any]:
     return {"message": fault.message, "line": fault.line, "column": fault.column, "where": fault.where}
 
 
-@topology.command()
-@click.argument("file")
-@click.option(
-    "--states", type=click.IntRange(1), default=2, show_default=True, help="States per neuron, for the memory estimate."
-)
-@click.option("--batch", type=click.IntRange(1), default=128, show_default=True, help="Batch size, for the memory estimate.")
-@click.option("--draw", "picture", metavar="PATH", help="Also draw it: .svg, .png or .pdf.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@topology.command(context_settings=renamed(draw="out"))
+@click.argument("file", metavar="TOPOLOGY")
+@states_option
+@batch_option
+@out_file_option("Draw it into this file: .svg, .png or .pdf.")
+@json_option
 @reading
-def show(file: str, states: int, batch: int, picture: str | None, as_json: bool, load: Callable[[str], Topology]) -> None:
-    """Print the properties of FILE: sizes, levels, cycles, dead neurons, sharing, memory. Draw it with --draw."""
+def show(file: str, states: int, batch: int, out: Path | None, as_json: bool, load: Callable[[str], Topology]) -> None:
+    """Print the properties of TOPOLOGY: sizes, levels, cycles, dead neurons, sharing, memory. Draw it with --out."""
     t = load(file)
     facts = summarize(t, states=states, batch=batch)
-    if picture:
+    if out:
         from neurograph.report.figures.topology import draw_topology
 
-        draw_topology(t, picture)
+        draw_topology(t, out)
     if as_json:
         print(json.dumps({"file": file, **facts}, indent=2, ensure_ascii=False))
         return
     print("\n".join(describe(facts)))
-    print(f"{'picture':12}{picture}" if picture else f"{'picture':12}neurograph topology draw {file} -o NAME.svg")
+    print(f"{'picture':12}{out}" if out else f"{'picture':12}neurograph topology draw {file} --out NAME.svg")
 
 
 def _ticks(facts: dict[str, Any]) -> str:
@@ -225,26 +233,26 @@ def _size(size: float) -> str:
     raise AssertionError
 
 
-@topology.command()
-@click.argument("file")
-@click.option("-o", "--output", "picture", required=True, metavar="PATH", help=".svg, .png or .pdf")
+@topology.command(context_settings=renamed(output="out"))
+@click.argument("file", metavar="TOPOLOGY")
+@out_file_option("Picture to write: .svg, .png or .pdf.", required=True)
 @click.option("--detail", type=click.Choice(["auto", "neurons", "populations"]), default="auto", show_default=True)
 @reading
-def draw(file: str, picture: str, detail: Any, load: Callable[[str], Topology]) -> None:
-    """Draw FILE: every neuron of a small graph, boxes for the populations of a large one."""
+def draw(file: str, out: Path, detail: Any, load: Callable[[str], Topology]) -> None:
+    """Draw TOPOLOGY: every neuron of a small graph, boxes for the populations of a large one."""
     from neurograph.report.figures.topology import draw_topology
 
-    draw_topology(load(file), picture, detail=detail)
-    print(picture)
+    draw_topology(load(file), out, detail=detail)
+    print(out)
 
 
 @topology.command()
-@click.argument("file")
+@click.argument("file", metavar="TOPOLOGY")
 @click.argument("target")
-@click.option("--force", is_flag=True, help="Overwrite TARGET.")
+@force_option
 @reading
 def convert(file: str, target: str, force: bool, load: Callable[[str], Topology]) -> None:
-    """Write FILE as TARGET, whose ending names the format. Nothing is lost: TARGET is read again and compared."""
+    """Write TOPOLOGY as the file TARGET, whose ending names the format. Nothing is lost: TARGET is read again and compared."""
     if Path(target).suffix.lower() not in FORMATS:
         raise TopologyError(f"{target}: the ending {Path(target).suffix!r} is not known; allowed: {', '.join(FORMATS)}.")
     if Path(target).exists() and not force:
@@ -257,14 +265,14 @@ def convert(file: str, target: str, force: bool, load: Callable[[str], Topology]
     print(f"{target}: {t.num_neurons:,} neurons, {t.num_synapses:,} synapses, digest {t.digest[:16]}")
 
 
-@topology.command()
+@topology.command(context_settings=renamed(output="out", inputs="num-inputs", outputs="num-outputs"))
 @click.argument("families", nargs=-1)
 @click.option("--spec", metavar="FILE", help="A YAML list of families with ranges of their own, instead of names.")
-@click.option("--inputs", type=click.IntRange(1), default=64, show_default=True, help="Input neurons of every graph.")
-@click.option("--outputs", type=click.IntRange(1), default=10, show_default=True, help="Output neurons of every graph.")
+@click.option("--num-inputs", "inputs", type=click.IntRange(1), default=64, show_default=True, help="Inputs of every graph.")
+@click.option("--num-outputs", "outputs", type=click.IntRange(1), default=10, show_default=True, help="Outputs of every graph.")
 @click.option("--count", type=click.IntRange(1), default=8, show_default=True, help="How many graphs.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Graph i of a seed is always the same.")
-@click.option("-o", "--output", "folder", metavar="FOLDER", help="Save them here.")
+@seed_option
+@out_folder_option("Save them here.")
 @click.option(
     "--format",
     "ending",
@@ -275,7 +283,7 @@ def convert(file: str, target: str, force: bool, load: Callable[[str], Topology]
 )
 @click.option("--draw", "pictures", is_flag=True, help="Also draw them, as .svg beside the files.")
 @click.option("--list", "listing", is_flag=True, help="The families and their ranges, instead of graphs.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@json_option
 def sample(
     families: tuple[str, ...],
     spec: str | None,
@@ -283,17 +291,17 @@ def sample(
     outputs: int,
     count: int,
     seed: int,
-    folder: str | None,
+    out: Path | None,
     ending: str,
     pictures: bool,
     listing: bool,
     as_json: bool,
 ) -> None:
-    """Draw random graphs of FAMILIES (default: all), list them, and with -o save them.
+    """Draw random graphs of FAMILIES (default: all), list them, and with --out save them. Graph i of a seed is always the same.
 
     \b
     neurograph topology sample layered small_world --count 4
-    neurograph topology sample --spec families.yaml --seed 7 -o graphs --draw
+    neurograph topology sample --spec families.yaml --seed 7 --out graphs --draw
     neurograph topology sample --list
     """
     if listing:
@@ -301,8 +309,8 @@ def sample(
         return
     if families and spec:
         raise click.UsageError("FAMILIES and --spec: give one of them.")
-    if pictures and folder is None:
-        raise click.UsageError("--draw needs -o FOLDER.")
+    if pictures and out is None:
+        raise click.UsageError("--draw needs --out FOLDER.")
     source, chosen = Source(), list(families) or None
     if spec:
         if not Path(spec).is_file():
@@ -316,14 +324,14 @@ def sample(
         name = f"{t.title}_{seed}_{number}"
         size = {"neurons": t.num_neurons, "synapses": t.num_synapses, "levels": t.depth + 1}
         rows.append({"graph": name, "family": t.title, **size, "schedule": t.schedule, "ticks": t.ticks, "digest": t.digest})
-        if folder is None:
+        if out is None:
             continue
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        save_topology(t, Path(folder) / f"{name}.{ending}")
+        out.mkdir(parents=True, exist_ok=True)
+        save_topology(t, out / f"{name}.{ending}")
         if pictures:
             from neurograph.report.figures.topology import draw_topology
 
-            draw_topology(t, Path(folder) / f"{name}.svg")
+            draw_topology(t, out / f"{name}.svg")
     if as_json:
         print(json.dumps(rows, indent=2))
         return
@@ -351,7 +359,7 @@ def _list_families(as_json: bool) -> None:
 @topology.command("list")
 @click.argument("folder", required=False)
 @click.option("--builders", is_flag=True, help="The kinds of connections and their keys, instead of files.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@json_option
 def list_(folder: str | None, builders: bool, as_json: bool) -> None:
     """List the topologies in FOLDER (default: those shipped), or with --builders the kinds of connections."""
     if builders:

@@ -9,23 +9,20 @@ from typing import Any
 
 import click
 
-from neurograph.cli.options import allow_changes_option
+from neurograph.cli.options import allow_changes_option, out_folder_option, resume_option, set_option
 from neurograph.cli.stopping import on_stop
-
-_SET = "Override one value of the experiment, such as training.meta_steps=50; repeatable."
 
 
 def _run_options(command: Callable[..., None]) -> Callable[..., None]:
     """Adds the options that `meta-train` and `evolve` share."""
-    out = click.Path(path_type=Path, file_okay=False)
     for option in (
         click.option("--tensorboard", is_flag=True, help="Write TensorBoard event files too, into the run folder."),
         click.option("--devices", type=click.IntRange(1), help="Share the population among so many devices [default: 1]."),
         click.option("--no-transfer", is_flag=True, help="Stop after meta-training: no final test, no report."),
-        click.option("--resume", is_flag=True, help="Continue a run; with a higher training.meta_steps, train it longer."),
+        resume_option,
         allow_changes_option,
-        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=_SET),
-        click.option("--out", type=out, help="Run folder [default: runs/NAME]."),
+        set_option("Override one value of the experiment, such as training.meta_steps=50"),
+        out_folder_option("Run folder [default: runs/NAME]."),
         click.argument("experiment"),
     ):
         command = option(command)
@@ -40,7 +37,7 @@ def meta_train(experiment: str, no_transfer: bool, **options: Any) -> None:
     \b
     neurograph meta-train digits
     neurograph meta-train my.yaml --out runs/a --set seed=1 --set training.meta_steps=100
-    neurograph meta-train my.yaml --out runs/a --resume
+    neurograph meta-train my.yaml --out runs/a --resume         with a higher training.meta_steps, train it longer
     """
     _run(experiment, with_transfer=not no_transfer, **options)
 
@@ -70,8 +67,8 @@ GRAPHS = ("mlp", "residual", "irregular_dag", "small_world", "celegans_readout")
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("runs/quickstart"), show_default=True)
-@click.option("--resume", is_flag=True, help="Continue where it was stopped.")
+@out_folder_option("Folder of both.", default=Path("runs/quickstart"), show_default=True)
+@resume_option
 @allow_changes_option
 def quickstart(out: Path, resume: bool, allow_changes: bool) -> None:
     """Test one genome on a layered, a residual, an irregular and a cyclic graph and on C. elegans, beside tuned gradient descent;

@@ -7,46 +7,53 @@ from typing import Any
 
 import click
 
-from neurograph.cli.options import batch_option, json_option, print_json, seed_option
+from neurograph.cli.options import (
+    batch_option,
+    data_dir_option,
+    json_option,
+    out_folder_option,
+    print_json,
+    query_option,
+    renamed,
+    runs_option,
+    seed_option,
+    topology_option,
+)
 from neurograph.cli.stopping import on_stop
 from neurograph.errors import ExperimentError
 
 __all__ = ["transfer"]
 
 
-# Earlier names of options, which scripts may still use.
-RENAMED = {"seeds": "runs", "validation-seeds": "validation-runs", "batch-size": "batch", "query-size": "query"}
-
-
-@click.command(context_settings={"token_normalize_func": lambda name: RENAMED.get(name, name)})
+@click.command(context_settings=renamed(seeds="runs", validation_seeds="validation-runs", batch_size="batch", query_size="query"))
 @click.argument("words", metavar="GENOME... [TOPOLOGY...] [TASK...]", nargs=-1, required=True)
+@topology_option("; repeatable, or with commas", "topologies", multiple=True)
 @click.option(
-    "-t", "--topology", "topologies", multiple=True, metavar="T", help="File or shipped name; repeatable, or with commas."
+    "-k", "--task", "tasks", multiple=True, help="A task, such as xor (neurograph task list), with options in quotes; repeatable."
 )
-@click.option("-k", "--task", "tasks", multiple=True, metavar="K", help="Name, with options after it in quotes; repeatable.")
-@click.option("--steps", default="0,1,2,5,10,20,50", show_default=True, help="Step counts at which accuracy is judged.")
-@click.option("--runs", type=click.IntRange(1), default=5, show_default=True, help="Repetitions: other synapses and batches.")
+@click.option(
+    "--steps",
+    default="0,1,2,5,10,20,50",
+    show_default=True,
+    metavar="LIST",
+    help="Learning steps after which accuracy is judged.",
+)
+@runs_option(5)
 @seed_option
 @click.option(
     "--baselines", default="sgd", show_default=True, metavar="LIST", help="none, or of sgd, momentum, adam with commas between."
 )
 @click.option("--validation-runs", type=click.IntRange(1), default=3, show_default=True, help="Runs by which rates are chosen.")
 @batch_option
-@click.option("--query", type=click.IntRange(1), default=512, show_default=True, help="Rows that accuracy is judged on.")
+@query_option
 @click.option(
     "--show",
     "shown",
     metavar="STEPS",
     help="Step counts of the table and (the first) of the heat map [default: 10 and the last].",
 )
-@click.option("--data-dir", type=click.Path(), help="Where tensorflow-datasets keeps its data.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("runs/transfer"),
-    show_default=True,
-    help="Folder for cells, tables, pictures, report.html.",
-)
+@data_dir_option
+@out_folder_option("Folder of cells, tables, pictures, report.html.", default=Path("runs/transfer"), show_default=True)
 @json_option
 @click.option("--quiet", is_flag=True, help="No line per cell.")
 def transfer(
@@ -68,7 +75,8 @@ def transfer(
 ) -> None:
     """Test every GENOME on every topology and task, beside gradient descent on the same graphs and batches.
 
-    A GENOME is a file or a name of the zoo, a TOPOLOGY a file or a shipped name, a TASK a name (in quotes with its options).
+    A GENOME is a file or a name of the zoo, a TOPOLOGY a file, a shipped name or layer widths, a TASK a
+    name (in quotes with its options).
     Topologies and tasks follow the genomes, or are given by options.
 
     Learning rates of the baselines are chosen on validation data for every graph and step count; the results come from test

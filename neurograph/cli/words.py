@@ -14,7 +14,7 @@ from neurograph.errors import ExperimentError
 from neurograph.genome.files import FORMAT, zoo_names
 from neurograph.tasks.registry import schemes, task_names
 from neurograph.topology.files import FORMATS
-from neurograph.topology.shipped import shipped_names
+from neurograph.topology.shipped import layer_widths, shipped_names
 
 __all__ = ["KINDS", "kinds_of", "names_in", "sort_words"]
 
@@ -28,7 +28,12 @@ def names_in(text: str) -> list[str]:
 
 
 def kinds_of(word: str) -> list[str]:
-    """Returns the `KINDS` that a word can be, by known names and by the content of files."""
+    """Returns the `KINDS` that a word can be, by known names and by the content of files; a word that could be layer widths is
+    a topology.
+
+    Raises:
+      TopologyError: a word of no kind that begins as layer widths do, such as "2-x-2".
+    """
     path, found = Path(word), []
     known = os.path.isfile(word) and path.suffix.lower() in FORMATS
     learned = known and _is_genome(path)
@@ -39,7 +44,7 @@ def kinds_of(word: str) -> list[str]:
     scheme, colon, _ = word.partition(":")
     if (colon and f"{scheme}:..." in [entry.name for entry in schemes()]) or word.split(" ")[0] in task_names():
         found.append("task")
-    return found
+    return found or ["topology"] * bool(layer_widths(word))
 
 
 def _is_genome(path: Path) -> bool:

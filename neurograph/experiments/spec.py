@@ -82,7 +82,7 @@ class DrawnSpec(_Spec):
 
 
 class ProblemSpec(_Spec):
-    """A task by name with its options, on a topology: a file, the name of a shipped one, or random graphs."""
+    """A task by name with its options, on a topology: a file, a shipped one's name, layer widths (2-20-2), or random graphs."""
 
     task: str
     topology: Annotated[
@@ -455,7 +455,7 @@ def _fault(source: Source, detail: Any) -> Fault:
     if kind == "missing":
         return source.fault(f"missing key `{location[-1]}`.", location[:-1])
     if location[2:] == ("topology",) and kind.startswith("model_"):
-        expected = "a file, the name of a topology, or {random: ...}"
+        expected = "a file, the name of a topology, layer widths such as 2-20-2, or {random: ...}"
         return source.fault(f"got {shown(detail['input'])}; expected {expected}.", location)
     return source.fault(fault_message(detail), location)
 

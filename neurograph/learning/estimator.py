@@ -42,9 +42,9 @@ class NeurographClassifier(ClassifierMixin, BaseEstimator):
 
     Args:
       genome: a name of the zoo, a file, a `GenomeFile`, or a `Genome` (which needs `rule`).
-      topology: a `Topology`, a file, or the name of a shipped one, whose inputs and outputs are as many as the data's features
-        and classes (two classes may share one output, by a genome whose feedback is labels or mse, such as "digits"). Default:
-        complete layers, as wide as the data needs.
+      topology: a `Topology`, a file, a shipped one's name, or layer widths ("64-32-10"), whose inputs and outputs are as many as
+        the data's features and classes (two classes may share one output, by a genome whose feedback is labels or mse, such as
+        "digits"). Default: complete layers, as wide as the data needs.
       hidden_layers: neurons per hidden layer of the default topology, a number for a single one; without effect where a topology
         is given.
       steps: learning steps of `fit`, one batch each.

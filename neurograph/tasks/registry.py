@@ -60,6 +60,11 @@ class TaskEntry:
             if name not in self.fixed and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
         }
 
+    def given(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options that are given: None is not, where it means nothing to an option."""
+        known = self.options()
+        return {name: value for name, value in options.items() if value is not None or _takes_none(known.get(name))}
+
 
 def _function(name: str, attribute: str, summary: str, fixed: tuple[str, ...] = (), **preset: Any) -> TaskEntry:
     return TaskEntry(name, f"neurograph.tasks.functions:{attribute}", summary, "function", preset, fixed)
@@ -214,9 +219,8 @@ def get_task(name: str | Task | Mapping[str, Any], **options: Any) -> Task:
     unknown = [option for option in options if option not in allowed]
     if unknown and not takes_any:
         raise TaskError(f"task {name!r} has no option {unknown[0]!r}{suggestion(unknown[0], [*allowed, 'outputs', 'varied'])}")
-    given = {option: value for option, value in options.items() if value is not None or _takes_none(allowed.get(option))}
     try:
-        task = factory(**{**entry.preset, **given})
+        task = factory(**{**entry.preset, **entry.given(options)})
     except TaskError as error:
         if repr(name) in str(error):
             raise

@@ -21,7 +21,8 @@ from neurograph.topology.formats.reading import Options, Selector, topology_of
 from neurograph.topology.formats.xml import read_gexf, read_graphml
 from neurograph.topology.graph import Topology
 from neurograph.topology.language.build import build_topology
-from neurograph.topology.shipped import topology_file
+from neurograph.topology.layered import layered_document
+from neurograph.topology.shipped import layer_widths, topology_file
 from neurograph.topology.validate import DEFAULT_LIMITS, Limits
 
 __all__ = ["FORMATS", "load_topology", "save_topology"]
@@ -54,30 +55,35 @@ def load_topology(
     outputs_may_project: bool | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Topology:
-    """Returns the topology in a file, whose ending names the format, or one that comes with neurograph.
+    """Returns the topology in a file, whose ending names the format, one that comes with neurograph, or one of complete layers.
 
     Args:
-      path: a shipped topology's name, such as "mlp" (`neurograph topology list`), or a file: .yaml or .yml (the topology
-        language), .graphml, .gml, .gexf, .json (node-link with `links` or `edges`) or .csv (edge list).
+      path: a shipped topology's name, such as "mlp" (`neurograph topology list`); layer widths, such as "2-20-2", which are
+        `neurograph.topology.mlp(2, 20, 2)`; or a file: .yaml or .yml (the topology language), .graphml, .gml, .gexf, .json
+        (node-link with `links` or `edges`) or .csv (edge list).
       inputs, outputs: for graph files without roles: a list of names in the order of the columns of x and y, "sources", "sinks",
-        "ATTRIBUTE=VALUE" or {attribute: value}. A YAML file states its own.
+        "ATTRIBUTE=VALUE" or {attribute: value}. A YAML file and layer widths state their own.
       weight: for graph files, the edge attribute with given values; None: ignore it.
       schedule, ticks (a number, or "settle"), outputs_may_project: instead of what the file says.
       limits: how large the graph may become; raise it for larger ones.
 
     Raises:
       SpecError: with every fault of the file, each with its line where the format has lines.
-      TopologyError: the file cannot be read at all, no topology of that name is shipped, or an argument is wrong.
+      TopologyError: the file cannot be read at all, no topology of that name is shipped, widths are wrong, or an argument is.
 
     Examples:
       >>> import neurograph as ng
       >>> ng.load_topology("tiny")
       Topology('Eight neurons by hand', 8 neurons, 9 synapses, 2 in, 1 out, levels)
+      >>> ng.load_topology("2-20-2")
+      Topology('2-20-2', 24 neurons, 80 synapses, 2 in, 2 out, levels)
     """
     options = Options(inputs, outputs, weight, schedule, ticks, outputs_may_project, limits)
     path = _as_path(path)
     if not path.suffix or path.suffix.lower() in FORMATS:
         path = topology_file(path)
+    if widths := layer_widths(path):
+        return _built(layered_document(*widths), Source(str(path)[:200]), options)
     ending = _ending(path)
     _check_file(path, MAX_YAML_BYTES if ending in (".yaml", ".yml") else MAX_BYTES)
     try:
@@ -87,7 +93,8 @@ def load_topology(
             content = _read_text(path)
             if ending in _TEXT:
                 return topology_of(_TEXT[ending](content, str(path), options), options)
-            return _load_yaml(content, str(path), options)
+            tree = parse_yaml(content, str(path))
+            return _built(tree.plain(), Source(str(path), tree), options)
     except OSError as error:
         raise TopologyError(f"{path}: cannot be read ({error.strerror}).") from error
 
@@ -104,20 +111,20 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _load_yaml(content: str, path: str, options: Options) -> Topology:
+def _built(data: Any, source: Source, options: Options) -> Topology:
+    """Returns the topology of a description in the language, with the changes that the options make."""
+    kind = "a YAML topology" if source.tree else "a topology of layer widths"
     if options.inputs is not None or options.outputs is not None:
-        raise TopologyError(f"{path}: a YAML topology states its own inputs and outputs; give no others.")
+        raise TopologyError(f"{source.path}: {kind} states its own inputs and outputs; give no others.")
     if options.weight != "weight":
-        raise TopologyError(f"{path}: a YAML topology states its own weights; weight cannot name another attribute.")
-    tree = parse_yaml(content, path)
-    data: Any = tree.plain()
+        raise TopologyError(f"{source.path}: {kind} states its own weights; weight cannot name another attribute.")
     if isinstance(data, dict):
         changes = {"schedule": options.schedule, "ticks": options.ticks, "outputs_may_project": options.outputs_may_project}
         if options.schedule == "levels":
             for key in ("ticks", "tolerance", "damping"):
                 data.pop(key, None)
         data |= {key: value for key, value in changes.items() if value is not None}
-    return build_topology(data, limits=options.limits, source=Source(path, tree))
+    return build_topology(data, limits=options.limits, source=source)
 
 
 def save_topology(topology: Topology, path: str | os.PathLike[str]) -> None:

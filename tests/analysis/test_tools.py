@@ -235,7 +235,7 @@ def test_oja_refuses_what_it_cannot_normalise():
 
 def test_the_command_writes_one_page_with_everything(tmp_path):
     out = tmp_path / "a"
-    arguments = ["analyze", "functions", "--topology", "2-3-2", "--task", "xor", "--batch", "16", "--states", "3"]
+    arguments = ["analyze", "functions", "--topology", "2-3-2", "--task", "xor", "--batch", "16", "--metric-states", "3"]
     result = CliRunner().invoke(
         main, [*arguments, "--only", "asymmetry, metric,decompose,oja", "--out", str(out)], catch_exceptions=False
     )

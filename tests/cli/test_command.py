@@ -67,24 +67,6 @@ def test_help_of_every_command_has_an_example(name, call):
         assert f"neurograph {name}" in out.split("\n", 1)[1], "no example below the usage line"
 
 
-def test_options_of_one_meaning_have_one_name():
-    known = {
-        "as_json": "--json",
-        "seed": "--seed",
-        "out": "--out",
-        "batch": "--batch",
-        "runs": "--runs",
-        "query": "--query",
-        "states": "--states",
-        "overrides": "--set",
-        "resume": "--resume",
-    }
-    for path, command in ALL.items():
-        for parameter in command.params:
-            if isinstance(parameter, click.Option) and parameter.name in known:
-                assert known[parameter.name] in parameter.opts, (path, parameter.opts)
-
-
 def test_help_lists_all_commands_and_imports_none(call):
     code, out, _ = call("--help")
     assert code == 0

@@ -138,7 +138,7 @@ def test_pictures_are_written(tmp_path):
         assert (tmp_path / name).stat().st_size > 1000
     tree = ElementTree.parse(tmp_path / "a.svg")
     assert tree.getroot().tag.endswith("svg")
-    call("show", TINY, "--draw", str(tmp_path / "b.svg"))
+    call("show", TINY, "--out", str(tmp_path / "b.svg"))
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()  # the same graph, the same picture
     with pytest.raises(TopologyError, match=r"the ending '.gif' is not known"):
         call("draw", TINY, "-o", str(tmp_path / "a.gif"))
@@ -208,7 +208,9 @@ def test_sample_draws_lists_and_saves(tmp_path):
     assert "small_world: A ring whose neighbours talk both ways" in call("sample", "--list").output
     spec = tmp_path / "families.yaml"
     spec.write_text("- {family: layered, depth: 2, width: 5}\n")
-    few = json.loads(call("sample", "--spec", str(spec), "--inputs", "3", "--outputs", "2", "--count", "1", "--json").stdout)
+    few = json.loads(
+        call("sample", "--spec", str(spec), "--num-inputs", "3", "--num-outputs", "2", "--count", "1", "--json").stdout
+    )
     assert few[0]["neurons"] == 15
     spec.write_text("- layered\n- {family: layered, widht: 5}\n")
     with pytest.raises(
@@ -216,4 +218,4 @@ def test_sample_draws_lists_and_saves(tmp_path):
     ):
         call("sample", "--spec", str(spec))
     assert "give one of them" in call("sample", "layered", "--spec", str(spec), code=2).output
-    assert "--draw needs -o FOLDER" in call("sample", "--draw", code=2).output
+    assert "--draw needs --out FOLDER" in call("sample", "--draw", code=2).output

@@ -89,8 +89,8 @@ def test_settings_of_the_user_change_no_figure():
 def test_a_matplotlibrc_that_asks_for_latex_changes_no_picture(tmp_path):
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\nfont.size: 30\n")
     commands = [
-        "topology draw tiny --output topology.png",
-        "task show moons --picture task.png",
+        "topology draw tiny --out topology.png",
+        "task show moons --out task.png",
         "genome draw backprop --out genome.svg",
         "report run",
     ]

@@ -407,16 +407,16 @@ def test_command_line(tmp_path, monkeypatch):
     assert run.exit_code == 0
     assert "fashion_mnist" in run.output
     assert "csv:..." in run.output
-    run = CliRunner().invoke(command, ["show", "digits", "-o", "classes=0-4"])
+    run = CliRunner().invoke(command, ["show", "digits", "--set", "classes=0-4"])
     assert run.exit_code == 0
     assert "64 inputs, 5 outputs" in run.output
     assert "@" in run.output
     for name in ("blobs3", "digits"):
         file = tmp_path / f"{name}.png"
-        run = CliRunner().invoke(command, ["show", name, "--picture", str(file)])
+        run = CliRunner().invoke(command, ["show", name, "--out", str(file)])
         assert run.exit_code == 0, run.exception
         assert file.read_bytes()[:4] == b"\x89PNG"
-    run = CliRunner().invoke(command, ["show", "xor", "-o", "size"])
+    run = CliRunner().invoke(command, ["show", "xor", "--set", "size"])
     assert isinstance(run.exception, TaskError)
     assert "expected KEY=VALUE" in str(run.exception)
     run = CliRunner().invoke(command, ["prepare", "digits"])

@@ -8,7 +8,7 @@ from typing import Any
 
 from neurograph.documents import parse_json
 from neurograph.files import write_atomically
-from neurograph.topology.shipped import shipped_files
+from neurograph.topology.shipped import layer_widths, shipped_files
 
 __all__ = ["keep_topology", "kept_topology"]
 
@@ -28,13 +28,14 @@ def kept_topology(folder: Path | None, name: str | Path) -> Path | None:
 
 
 def keep_topology(folder: Path, name: str | Path, path: Path) -> None:
-    """Copies the file `path` of the topology `name` over an older copy; shipped topologies by name are not copied.
+    """Copies the file `path` of the topology `name` over an older copy; shipped topologies by name are not copied, and layer
+    widths have no file.
 
     Raises:
       OSError: the file cannot be read, or the folder cannot be written to.
     """
     known = kept_topology(folder, name)
-    if path == shipped_files().get(str(name)) or path.stat().st_size > MAX_BYTES:
+    if path == shipped_files().get(str(name)) or layer_widths(name) or path.stat().st_size > MAX_BYTES:
         return
     if known and known.samefile(path):
         return

@@ -41,6 +41,8 @@ TRAINING: dict[str, tuple[str, ...]] = {
 }
 """Shipped topologies that genomes are trained on together, by the name of the set."""
 START = "start: gradient descent"
+UNIVERSAL = "universal"
+"""Genome of the zoo that is tested among the rest: nobody trained it, and on none of these graphs were its numbers chosen."""
 EPISODES = 4
 """Episodes per meta-step, for any number of graphs."""
 
@@ -51,6 +53,9 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
     meta_steps, seeds = bench.pick(2, 200, 10_000), bench.seeds(1, 3, 5)
     runs = bench.train({name: _variant(bench, on, meta_steps) for name, on in training.items()}, seeds)
     runs |= bench.train({START: _variant(bench, next(iter(training.values())), 0)}, 1)
+    if bench.scale != "smoke":
+        zoo = bench.zoo(UNIVERSAL)
+        runs[zoo.label] = [zoo]
     graphs = _fitting(bench)
     steps, judged = bench.pick((0, 2), (0, 10, 50), (0, 10, 50)), bench.pick(2, 10, 10)
     rivals = {"optimizers": bench.pick((), ("sgd", "momentum"), ("sgd", "momentum")), "validation_seeds": bench.pick(1, 1, 3)}
@@ -90,6 +95,7 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
     )
     findings = _answers(related)
     findings += _several(outcome, sets) + _beside(rows, outcome, best, sets, list(of), judged)
+    findings += [_one_for_all(rows, best, "digits", step) for step in steps if best and step]
     return findings, settings
 
 
@@ -229,3 +235,20 @@ def _beside(
         text += f"; better than the start in {told_of[0]} of {told_of[1]} pairs"
         findings.append(Finding(claim, text, told_of[0] > told_of[1] / 2, "what helps on one graph is too much on another"))
     return findings
+
+
+def _one_for_all(rows: Sequence[Row], best: Sequence[Row], task: str, step: int) -> Finding:
+    """Judges `UNIVERSAL` beside gradient descent tuned for each graph."""
+    own: dict[str, list[float]] = {}
+    for row in rows:
+        if row["label"].endswith(UNIVERSAL) and (row["task"], row["step"]) == (task, step):
+            own.setdefault(row["topology"], []).append(row["accuracy"])
+    rival = {row["topology"]: row["median"] for row in best if (row["task"], row["step"]) == (task, step)}
+    genome, descent = ({name: float(np.median(values)) for name, values in each.items()} for each in (own, rival))
+    worst = min(genome, key=lambda name: genome[name])
+    ahead = sum(genome[name] > descent[name] for name in genome)
+    mean, other = np.mean(list(genome.values())), np.mean([descent[name] for name in genome])
+    claim = f"The zoo's {UNIVERSAL}, which nobody trained, is ahead of descent tuned for each graph ({task}, {step} steps)"
+    text = f"mean accuracy {mean:.3f} against {other:.3f}; ahead on {ahead} of {len(genome)} graphs"
+    text += f"; worst {worst}, {genome[worst]:.3f}"
+    return Finding(claim, text, bool(mean > other), "what one setting loses to a rate tuned for each graph is more than it gains")
