@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +79,41 @@ def test_a_stopped_run_resumes_to_the_same_result_bit_for_bit(folder: Path):
     assert numbers(parts) == numbers(whole)
     assert genome_of(parts) == genome_of(whole)
     assert [r["unroll"] for r in numbers(whole) if "unroll" in r] == [3, 3, 4, 4]
+
+
+RANDOM = """
+name: random-graphs
+seed: 3
+rule: {states: 2, normalization: batch, batch_reduction: mean, initial_deviation: fan_in}
+start: {arrays: {synapse_update: 0.3}}
+problems:
+  - task: xor
+    topology: {random: {families: [{family: layered, depth: [1, 2], width: [2, 6]}], graphs: 2, validation_graphs: 2}}
+unroll: {steps: 2, batch_size: 8, query_size: 16}
+training: {method: es, meta_steps: 4, interval: 1, population: 4}
+"""
+
+
+@pytest.mark.slow  # a process of its own
+def test_random_graphs_go_on_to_the_same_result_after_kill_9(folder: Path):
+    (folder / "random.yaml").write_text(RANDOM)
+    spec, killed = load_experiment(folder / "random.yaml"), folder / "killed"
+    program = f"""
+import os, signal
+from pathlib import Path
+from neurograph.experiments.spec import load_experiment
+from neurograph.experiments.train import meta_train
+def progress(record):
+    if record["step"] == 3 and "loss" in record:
+        os.kill(os.getpid(), signal.SIGKILL)
+meta_train(load_experiment({str(folder / "random.yaml")!r}), Path({str(killed)!r}), base=Path({str(folder)!r}), progress=progress)
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == -signal.SIGKILL
+    assert not (killed / "genome.json").exists()
+    meta_train(spec, killed, base=folder, resume=True)
+    meta_train(spec, folder / "whole", base=folder)
+    assert numbers(killed) == numbers(folder / "whole")
+    assert genome_of(killed) == genome_of(folder / "whole")
 
 
 BEST = ("training.keep=best", "training.validate_every=2", "training.learning_rate=0.3", "training.meta_steps=24")
