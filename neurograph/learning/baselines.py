@@ -23,7 +23,7 @@ from neurograph.genome.activations import resolve_activation
 from neurograph.genome.rule import Rule
 from neurograph.learning.inner_loop import Problem, accuracy, query_loss
 from neurograph.network.batch.graph import Graph
-from neurograph.network.batch.sizes import SizeClass
+from neurograph.network.batch.sizes import SizeClass, class_plan
 from neurograph.network.kernels import FORWARD
 from neurograph.network.network import Network
 from neurograph.network.passes import EPSILON, output_values
@@ -142,10 +142,12 @@ def init_parameters(network: Network | Graph, setting: Setting, *, key: jax.Arra
     The gain is sqrt(2) into relu neurons (He et al. 2015), 1 into tanh neurons and outputs. A shared synapse takes its first
     member's draw, as in `Network.init`.
     """
-    topology, xp = network.topology, jnp if isinstance(network, Graph) else np
+    traced = isinstance(network, Graph)
+    topology, xp = network.topology, jnp if traced else np
     receivers, fan_in, weight = _arriving(network)
     gain = np.full(topology.num_neurons, math.sqrt(2.0) if setting.activation == "relu" else 1.0)
-    gain[topology.outputs] = 1.0
+    outputs = [info.neurons for info in class_plan(network.kernel.size).stages if info.kind == "output"] if traced else []
+    gain[np.concatenate(outputs) if traced else topology.outputs] = 1.0
     dtype = jnp.result_type(float)
     deviation = xp.asarray((gain / xp.sqrt(xp.maximum(fan_in, 1)))[receivers], dtype)
     values = jax.random.normal(key, (len(receivers), 1), dtype) * deviation[:, None]

@@ -31,7 +31,7 @@ from neurograph.network.walk import Moments
 from neurograph.network.wiring import Wiring
 from neurograph.topology.graph import Topology
 
-__all__ = ["Network", "check_genome", "find_faults", "numbers"]
+__all__ = ["UNSETTLED", "Network", "check_genome", "find_faults", "numbers", "unsettled"]
 
 UNSETTLED = 0.1  # a last tick that moves a state by more has not settled
 PRECISIONS = ("float32", "float64", "bfloat16", "float16")
@@ -312,13 +312,7 @@ class Network(Wiring):
         moved = max(float(np.max(moved)) for moved, _ in settling)
         if moved > UNSETTLED:
             ticks = max(int(np.max(count)) for _, count in settling)
-            warnings.warn(
-                f"after {ticks} ticks the states of this graph's cycles have not settled: the last tick moved one by {moved:.2g},"
-                " so a learning step is not at the fixed point; more ticks, damping (with_schedule), `ticks: settle`, or"
-                " smaller synapses help",
-                SettlingWarning,
-                stacklevel=3,
-            )
+            warnings.warn(unsettled("this graph", ticks, moved), SettlingWarning, stacklevel=3)
 
     def predict(
         self, genome: AnyGenome, synapses: Synapses, x: Any, *, statistics: Moments = None
@@ -374,6 +368,14 @@ class Network(Wiring):
     def _check_key(self, key: jax.Array | None) -> None:
         if self.rule.noise and key is None:
             raise ShapeError("key: the rule has noise, so every step needs a PRNG key; expected key=...")
+
+
+def unsettled(graph: str, ticks: int, moved: float) -> str:
+    """The text of a `SettlingWarning`."""
+    return (
+        f"after {ticks} ticks the states of {graph}'s cycles have not settled: the last tick moved one by {moved:.2g}, so a"
+        " learning step is not at the fixed point; more ticks, damping (with_schedule), `ticks: settle`, or smaller synapses help"
+    )
 
 
 def check_genome(genome: AnyGenome, rule: Rule, topology: Topology) -> None:

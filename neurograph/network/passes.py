@@ -273,7 +273,9 @@ def output_values(wiring: Wiring, states: States) -> jax.Array:
     """State 0 of the outputs, [B, n_out], in the topology's order of outputs."""
     stages = [s for s, info in enumerate(wiring.plan.stages) if info.kind == "output"]
     outputs = jnp.concatenate([states[s][0] for s in stages], axis=0)
-    if len(stages) > 1:  # one stage has them in the topology's order
+    if wiring.output_places is not None:
+        outputs = outputs[wiring.output_places]
+    elif len(stages) > 1:  # one stage has them in the topology's order
         order = np.concatenate([wiring.plan.stages[s].neurons for s in stages])
         outputs = outputs[places(order, wiring.topology.outputs)]
     outputs = outputs.T

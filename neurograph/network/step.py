@@ -39,14 +39,22 @@ def _feedback(wiring: Wiring, passed: Pass, y: jax.Array) -> tuple[States, jax.A
     rule, plan, states = wiring.rule, wiring.plan, list(passed.states)
     stages = [s for s, info in enumerate(plan.stages) if info.kind == "output"]
     y = y.astype(states[stages[0]].dtype).T
-    if len(stages) > 1:  # one stage has them in the topology's order
+    own = wiring.output_places
+    if len(stages) > 1 and own is None:  # one stage has them in the topology's order
         y = y[places(wiring.topology.outputs, np.concatenate([plan.stages[s].neurons for s in stages]))]
-    h = jnp.concatenate([states[s][0] for s in stages], axis=0)
+
+    def joined(each: list[jax.Array]) -> jax.Array:
+        every = jnp.concatenate(each, axis=0)
+        return every if own is None else every[own]
+
+    h = joined([states[s][0] for s in stages])
     error = h - y
     if rule.feedback != "labels":
-        before = jnp.concatenate([passed.outer[s][0] for s in stages], axis=0)
+        before = joined([passed.outer[s][0] for s in stages])
         slope = derivative(value_activation(resolve_activation(rule.output_activation)), before)
         error = y = (error if rule.feedback == "mse" else jax.nn.softmax(h, axis=0) - (y + 1) / 2) * slope
+    if own is not None:  # further rows are of no output
+        y = jnp.zeros((sum(states[s].shape[1] for s in stages), y.shape[1]), y.dtype).at[own].set(y)
     start = 0
     for s in stages:
         a = states[s]

@@ -60,6 +60,11 @@ class Wiring:
         return None
 
     @property
+    def output_places(self) -> jax.Array | None:
+        """[outputs] where each output stands among those of all stages of outputs, where that is data; None: as the plan says."""
+        return None
+
+    @property
     def damping(self) -> Any:
         """Share of the last state that a tick keeps, where the genome has no say in it; 0.0: ticks are not damped."""
         return self.topology.damping

@@ -18,7 +18,7 @@ from neurograph import cli
 from neurograph.cli import run
 from neurograph.cli.progress import RunProgress
 from neurograph.cli.stopping import on_stop, signals_stop
-from neurograph.experiments.transfer import matrix
+from neurograph.experiments.transfer import units
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
@@ -121,7 +121,7 @@ def test_in_the_final_test(call, tmp_path, monkeypatch):
 
 
 def test_a_transfer_test(call, tmp_path, monkeypatch):
-    monkeypatch.setattr(matrix, "_judged", lambda *words: send(signal.SIGTERM))
+    monkeypatch.setattr(units, "_judged", lambda *words: send(signal.SIGTERM))
     words = ["transfer", "functions", "-t", "mlp_2d_classes", "-k", "xor", "--out", str(tmp_path / "out")]
     code, out, err = call(*words)
     place = "[1/2] xor on mlp_2d_classes: functions"

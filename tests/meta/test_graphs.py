@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -119,6 +120,14 @@ def test_meta_steps_have_fresh_graphs_and_one_program():
     np.testing.assert_allclose(record["loss"][0, 0], judged.at(0)(member(genomes(2), 0), keys[0])[0], rtol=1e-5)
     scores = [evaluate(judged.at(number), genomes(1), jax.random.key(2), 1)["loss"] for number in (0, 1, 0)]
     assert scores[0] == scores[2] != scores[1]
+
+
+def test_a_meta_step_lowers_for_a_gpu():
+    judged, settings = objective(cycles=True), GradientOptimizer()
+    start = settings.init(genomes(), key=jax.random.key(1))
+    per_step = gradient.per_meta_step(judged, 0, 1, None)
+    lowered = gradient._advance.trace(settings, judged, start, *per_step, 1).lower(lowering_platforms=("cuda",))
+    assert not set(re.findall(r"custom_call @(\w+)", lowered.as_text())) - {"cu_threefry2x32_ffi", "Sharding"}
 
 
 def test_an_episode_keeps_its_graphs(x64):

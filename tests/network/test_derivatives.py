@@ -9,10 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
+from random_graphs import batch, small
 
 import neurograph as ng
 from neurograph.network.kernels import native
 from neurograph.network.kernels.choice import KERNELS
+from neurograph.tasks import Batch
 
 RULE = ng.Rule(forward_activation="tanh", backward_activation="tanh")
 # Two levels that are scanned where a kernel scans, and a synapse past them.
@@ -67,3 +69,24 @@ def test_forward_mode_is_refused_by_name(kernel: str, x64):
     for call in (jax.hessian(loss), jax.jit(jax.hessian(loss)), lambda flat: jax.jvp(loss, (flat,), (direction,))):
         with pytest.raises(ng.PlanError, match=r'jax\.jacrev\(jax\.grad\(loss\)\).*kernel="reference"'):
             call(flat)
+
+
+@pytest.mark.skipif(not native.available(), reason="no native code")
+def test_gradients_of_learning_that_ends_at_a_mapped_step(x64):
+    """The condition of a step becomes a selection, also among index tables that the derivative keeps: with zeros in their place
+    where a branch was not taken."""
+    network = ng.Network(small(), ng.Rule(), "native")
+    own = ng.Genome.near_backprop(jax.random.key(0), network.rule, synapse_update=0.2)
+    own = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), own)
+    x, y = batch(small())
+    episode = ng.Episode(Batch(jnp.stack([x] * 3), jnp.stack([y] * 3)), Batch(jnp.asarray(x), jnp.asarray(y)))
+
+    def loss(genome, steps):
+        return ng.meta_loss(network, genome, episode, key=jax.random.key(1), steps=steps)[0]
+
+    steps = jnp.array([1, 3])
+    mapped = jax.jit(jax.vmap(jax.grad(loss), in_axes=(None, 0)))(own, steps)
+    one = jax.jit(jax.grad(loss))
+    for number, count in enumerate(steps):
+        expected = ravel_pytree(one(own, count))[0]
+        np.testing.assert_allclose(ravel_pytree(jax.tree.map(lambda leaf: leaf[number], mapped))[0], expected, rtol=1e-9)  # noqa: B023

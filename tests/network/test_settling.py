@@ -108,3 +108,16 @@ def test_what_settles_stands_at_the_same_point_damped_or_not(x64):
     for other in outputs[1:]:
         assert relative(other, outputs[0]) < 1e-12
     assert np.any(outputs[0])
+
+
+def test_a_batch_warns_once_and_says_of_which_graph():
+    loops = [LOOP, LOOP.replace(title="restless"), LOOP]
+    batch = ng.NetworkBatch(loops, RULE)
+    synapses = batch.pack([{"forward": np.full((5, 1), weight, np.float32)} for weight in (0.3, 1.0, 0.9)])
+    x, y = np.stack([X] * 3), np.stack([Y] * 3)
+    (message,) = told(lambda: batch.step(GENOME, synapses, x, y))
+    assert message.startswith(
+        MESSAGE.replace("this graph's cycles", "graph 1 ('restless')'s cycles (and of 1 other graphs of 3)")
+    )
+    assert not told(lambda: batch.step(GENOME, synapses, x, y))
+    assert not told(lambda: jax.jit(lambda s: ng.NetworkBatch(loops, RULE).step(GENOME, s, x, y)[1])(synapses))

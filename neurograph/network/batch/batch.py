@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
-from neurograph.errors import PlanError, ShapeError
+from neurograph.errors import PlanError, SettlingWarning, ShapeError
 from neurograph.genome import AnyGenome, LayeredGenome
 from neurograph.genome.rule import Rule
 from neurograph.network.batch import programs
 from neurograph.network.batch.arrays import checked, padded_rows
 from neurograph.network.batch.dense import packed_shapes
 from neurograph.network.batch.graph import tables_of
-from neurograph.network.batch.sizes import SizeClass, class_plan, exact_sizes, join, padded, refusal
+from neurograph.network.batch.sizes import SizeClass, class_plan, exact_sizes, join, padded
 from neurograph.network.kernels.allocator import keep_freed_memory
-from neurograph.network.network import find_faults, numbers
+from neurograph.network.network import UNSETTLED, find_faults, numbers, unsettled
 from neurograph.network.state import Synapses, Trace, check_synapses
 from neurograph.topology.graph import Topology
 
@@ -47,8 +49,7 @@ class NetworkBatch:
       side_by_side: run graphs of a class in one vectorised program instead of one after another; None: on all but CPUs.
 
     Raises:
-      PlanError: no topology, one that no given class holds, outputs with outgoing synapses under a schedule other than
-        synchronous, or options of the rule that a topology makes meaningless.
+      PlanError: no topology, one that no given class holds, or options of the rule that a topology makes meaningless.
 
     Examples:
       >>> import jax
@@ -75,7 +76,7 @@ class NetworkBatch:
         self.topologies: tuple[Topology, ...] | None = tuple(topologies)
         self.rule = rule
         exact = [exact_sizes(topology) for topology in self.topologies]
-        self._refuse(exact)
+        self._refuse()
         if jax.default_backend() == "cpu":
             keep_freed_memory()
         self.side_by_side = jax.default_backend() != "cpu" if side_by_side is None else side_by_side
@@ -93,15 +94,14 @@ class NetworkBatch:
             self.index = tuple(jnp.asarray(group, jnp.int32) for group in groups)
             self.order = jnp.asarray(np.argsort(np.concatenate(groups)), jnp.int32)
         self._fitting: set[Any] = set()
+        self._warned = False  # about ticks that have not settled
 
-    def _refuse(self, exact: list[SizeClass]) -> None:
+    def _refuse(self) -> None:
         assert self.topologies is not None
-        faults = [] if exact else ["topologies: got none; expected at least one"]
-        for g, (topology, size) in enumerate(zip(self.topologies, exact, strict=True)):
+        faults = [] if self.topologies else ["topologies: got none; expected at least one"]
+        for g, topology in enumerate(self.topologies):
             name = f"topology {g}" + (f" ({topology.title!r})" if topology.title else "")
             faults += [f"{name}: {fault}" for fault in find_faults(topology, self.rule, None)]
-            if reason := refusal(size):
-                faults.append(f"{name}: {reason}")
         if faults:
             raise PlanError("\n".join([*faults[:8], *([f"and {len(faults) - 8} more"] if len(faults) > 8 else [])]))
 
@@ -120,7 +120,7 @@ class NetworkBatch:
         batch = object.__new__(cls)
         batch.rule, batch.classes, batch.side_by_side = aux
         batch.tables, batch.index, batch.order = children
-        batch.topologies, batch._fitting = None, set()
+        batch.topologies, batch._fitting, batch._warned = None, set(), False
         return batch
 
     def with_tables(self, tables: tuple[dict[str, Any], ...]) -> Self:
@@ -233,7 +233,10 @@ class NetworkBatch:
           ShapeError: x or y do not fit, or the synapses are another batch's.
         """
         x, y = self._check_call(genome, synapses, x, y, key)
-        return programs.steps(self, genome, synapses, x, y, index, key)
+        watch = self._watches(genome, synapses, x)
+        learned, outputs, settling = programs.steps(self, genome, synapses, x, y, index, key, watch)
+        self._warn(settling)
+        return learned, outputs
 
     def trace(
         self, genome: AnyGenome, synapses: PackedBatch, x: Any, y: Any, *, index: Any = 0, key: jax.Array | None = None
@@ -265,7 +268,35 @@ class NetworkBatch:
           `(synapses, outputs)`: after the last step, and every step's prediction [G, U, B, n_out].
         """
         xs, ys = self._check_call(genome, synapses, xs, ys, key, lead="steps, ")
-        return programs.unrolls(self, genome, synapses, xs, ys, index, key, checkpoint)
+        watch = self._watches(genome, synapses, xs)
+        learned, outputs, settling = programs.unrolls(self, genome, synapses, xs, ys, index, key, checkpoint, watch)
+        self._warn(settling)
+        return learned, outputs
+
+    def _watches(self, *arguments: Any) -> bool:
+        """Whether to find out how ticks settle: of classes with cycles, where no other program is being traced."""
+        cyclic = any(phase.cyclic for size in self.classes for phase in class_plan(size).phases)
+        return cyclic and not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((self, arguments)))
+
+    def _warn(self, settling: list[list[tuple[jax.Array, jax.Array]]]) -> None:
+        """Warn, once, where the last forward tick still moved a state of some graph far, and say of which."""
+        if self._warned or not settling:
+            return
+        self._warned = True  # looked at once: later calls do not wait for their results
+        each = []  # per class [2, graphs]: how far, after how many ticks
+        for own, tables in zip(settling, self.tables, strict=True):
+            each.append(np.max(own, axis=0) if own else np.zeros((2, len(tables["count"]))))
+        moved, ticks = np.nan_to_num(np.concatenate(each, axis=1))
+        if self.order is not None:
+            moved, ticks = moved[np.asarray(self.order)], ticks[np.asarray(self.order)]
+        far = np.flatnonzero(moved > UNSETTLED)
+        if len(far):
+            worst = int(moved.argmax())
+            title = self.topologies[worst].title if self.topologies else ""
+            name = f"graph {worst}" + (f" ({title!r})" if title else "")
+            others = f" (and of {len(far) - 1} other graphs of {len(moved)})" if len(far) > 1 else ""
+            text = unsettled(name, int(ticks[worst]), float(moved[worst])).replace("cycles have", f"cycles{others} have")
+            warnings.warn(text, SettlingWarning, stacklevel=3)
 
     def predict(self, genome: AnyGenome, synapses: PackedBatch, x: Any, *, statistics: Any = None) -> jax.Array:
         """Forward pass only, without noise: state 0 of the outputs, [G, B, n_out].

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from neurograph.genome.rule import Rule
 from neurograph.network.batch.layout import FIXED, OWN, SHARED, TILE
-from neurograph.network.batch.sizes import SizeClass, chunk_of, class_plan, pairs
+from neurograph.network.batch.sizes import SizeClass, chunk_of, class_plan, pairs, parts_of
 from neurograph.network.kernels.base import ALL, BACKWARD, EXTERNAL, FINAL, INTERNAL, Kernel, Signals, Update, own_matrix
 from neurograph.network.kernels.bilinear import Multiples, flow, mix_states, product, sum_states, whole, with_derivative
 from neurograph.network.kernels.rows import Ends
@@ -190,8 +190,8 @@ class DenseKernel(Kernel):
 
     def _band(self, stage: int) -> tuple[Band, Any]:
         rows = class_plan(self.size).stages[stage].size
-        number = [band for band, size in enumerate(self.size.hidden) if size][stage - 1]
-        return Band(rows), self.tables["tiles"][str(number)]
+        part = [part for part in parts_of(self.size) if part.count][stage]
+        return Band(rows), self.tables["tiles"][str(part.band)]
 
     def sweep_levels(
         self,

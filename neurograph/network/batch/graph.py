@@ -75,6 +75,10 @@ class Graph(Wiring):
         return self.kernel.tables["log_walk_length"]
 
     @property
+    def output_places(self) -> jax.Array | None:
+        return self.kernel.tables["outputs"] if self.kernel.size.sending else None
+
+    @property
     def tick_limit(self) -> jax.Array:
         return self.kernel.tables["ticks"]
 
@@ -88,17 +92,28 @@ class Graph(Wiring):
         return first(self, genome, drawn(self.rule, self.kernel.size, dtype, key))
 
     def unroll(
-        self, genome: Any, synapses: Synapses, xs: Any, ys: Any, *, index: Any = 0, key: Any = None, checkpoint: bool = True
+        self,
+        genome: Any,
+        synapses: Synapses,
+        xs: Any,
+        ys: Any,
+        *,
+        index: Any = 0,
+        key: Any = None,
+        checkpoint: bool = True,
+        watch: bool = False,
     ):
-        """See `Network.unroll`."""
+        """See `Network.unroll`; with `watch` also how the forward ticks of the last step settled (`Pass.settling`)."""
 
         def body(synapses: Any, inputs: Any) -> Any:
             index, x, y = inputs
             step_key = None if key is None else jax.random.fold_in(key, index)
-            return learning_step(self, genome, synapses, x, y, index, step_key, False)
+            learned, *rest = learning_step(self, genome, synapses, x, y, index, step_key, False, watch)
+            return learned, rest
 
         body = jax.checkpoint(body) if checkpoint else body
-        return jax.lax.scan(body, with_states(self, synapses, xs[0]), (index + jnp.arange(xs.shape[0]), xs, ys))
+        learned, rest = jax.lax.scan(body, with_states(self, synapses, xs[0]), (index + jnp.arange(xs.shape[0]), xs, ys))
+        return (learned, rest[0], jax.tree.map(lambda leaf: leaf[-1], rest[1])) if watch else (learned, rest[0])
 
     def predict(self, genome: Any, synapses: Synapses, x: Any, *, statistics: Any = None) -> jax.Array:
         """See `Network.predict`."""

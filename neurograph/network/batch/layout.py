@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from neurograph.network.batch.sizes import SizeClass, bands, chunk_of, class_plan, pairs
+from neurograph.network.batch.sizes import SizeClass, bands, chunk_of, class_plan, pairs, parts_of
 from neurograph.topology.graph import Topology
 
 __all__ = ["FIXED", "OWN", "SHARED", "TILE", "layout"]
@@ -31,22 +31,30 @@ def layout(topology: Topology, size: SizeClass) -> dict[str, Any]:
       bias: [neurons] bool, bias_group [neurons], level, population [neurons], at positions.
       group: [synapses], members [groups, members] as `at`, first in topology order first.
       bias_members [bias_groups, bias_members] positions.
+      outputs: [outputs] where each output stands among those of all stages of outputs.
     """
     n, edges = topology.num_neurons, topology.num_synapses
     hidden_band = np.zeros(n, int) if size.schedule == "synchronous" else bands(topology)
     hidden = np.ones(n, bool)
     hidden[topology.inputs] = hidden[topology.outputs] = False
-    offsets = np.cumsum([0, size.inputs, *size.hidden])
     rank = np.full(size.neurons, -1)
-    rank[topology.inputs] = np.arange(size.inputs)
-    rank[topology.outputs] = np.arange(size.outputs) + offsets[-1]
+    sends = np.isin(topology.outputs, topology.senders) & bool(size.sending)
     tiles: dict[str, dict[str, Any]] = {}
-    for band, offset in enumerate(offsets[1:-1]):
-        mine = np.flatnonzero(hidden & (hidden_band == band))
-        if size.hidden[band] and size.schedule != "synchronous" and band % 2 == 0:
-            mine, bounds = _in_tiles(topology, mine)
-            tiles[str(band)] = _tile_tables(topology, mine, bounds, size.hidden[band])
-        rank[mine] = offset + np.arange(len(mine))
+    place, outputs, before = np.zeros(n, int), 0, 0  # of outputs, among all outputs' positions
+    for part in parts_of(size):
+        if part.kind == "input":
+            mine = topology.inputs
+        elif part.kind == "output":
+            mine = topology.outputs[~sends if part.band is None else sends & (hidden_band[topology.outputs] == part.band)]
+            place[mine] = outputs + np.arange(len(mine))
+            outputs += part.count
+        else:
+            mine = np.flatnonzero(hidden & (hidden_band == part.band))
+            if part.count and size.schedule != "synchronous" and part.band is not None and part.band % 2 == 0:
+                mine, bounds = _in_tiles(topology, mine)
+                tiles[str(part.band)] = _tile_tables(topology, mine, bounds, part.count)
+        rank[mine] = before + np.arange(len(mine))
+        before += part.count
     free = np.setdiff1d(np.arange(size.neurons), rank[:n])
     rank[n:] = free
     neurons = np.empty(size.neurons, int)
@@ -87,6 +95,7 @@ def layout(topology: Topology, size: SizeClass) -> dict[str, Any]:
         "members": _members(group, at[:edges], (size.groups, size.members), beyond),
         "level": np.where(real, topology.levels[own], 0).astype(np.int32),
         "population": np.where(real, topology.population[own], -1).astype(np.int32),
+        "outputs": place[topology.outputs].astype(np.int32),
     }
 
 

@@ -198,13 +198,18 @@ def unpacked(rule, size, tables, synapses):
     return jax.lax.map(unpack, (tables, synapses))
 
 
-@jax.jit
-def steps(batch, genome, synapses, x, y, index, key):
+@partial(jax.jit, static_argnums=(7,))
+def steps(batch, genome, synapses, x, y, index, key, watch):
     def run(wiring, genome, key, synapses, x, y):
-        return learning_step(wiring, genome, synapses, x, y, index, key, False)
+        return learning_step(wiring, genome, synapses, x, y, index, key, False, watch)
 
-    found = _each(batch, run, genome, key, synapses, x, y)
-    return tuple(learned for learned, _ in found), _in_order(batch, [outputs for _, outputs in found])
+    return _learned(batch, _each(batch, run, genome, key, synapses, x, y))
+
+
+def _learned(batch, found):
+    """Synapses, outputs, and per class how its graphs settled, where that was watched."""
+    outputs = _in_order(batch, [own[1] for own in found])
+    return tuple(own[0] for own in found), outputs, [list(own[2]) for own in found if len(own) > 2]
 
 
 @jax.jit
@@ -223,13 +228,12 @@ def traces(batch, genome, synapses, x, y, index, key):
     return Trace(forward, feedback, backward, tuple(t.synapses for t in found), outputs, settling)  # pyright: ignore[reportArgumentType]
 
 
-@partial(jax.jit, static_argnums=(7,))
-def unrolls(batch: Any, genome: Any, synapses: Any, xs: Any, ys: Any, index: Any, key: Any, checkpoint: bool):
+@partial(jax.jit, static_argnums=(7, 8))
+def unrolls(batch: Any, genome: Any, synapses: Any, xs: Any, ys: Any, index: Any, key: Any, checkpoint: bool, watch: bool):
     def run(wiring, genome, key, synapses, xs, ys):
-        return wiring.unroll(genome, synapses, xs, ys, index=index, key=key, checkpoint=checkpoint)
+        return wiring.unroll(genome, synapses, xs, ys, index=index, key=key, checkpoint=checkpoint, watch=watch)
 
-    found = _each(batch, run, genome, key, synapses, xs, ys)
-    return tuple(learned for learned, _ in found), _in_order(batch, [outputs for _, outputs in found])
+    return _learned(batch, _each(batch, run, genome, key, synapses, xs, ys))
 
 
 @jax.jit

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from neurograph.network.batch.choice import work
-from neurograph.network.batch.sizes import SizeClass, exact_sizes, join, padded, refusal
+from neurograph.network.batch.sizes import SizeClass, exact_sizes, join, padded
 from neurograph.topology.graph import Topology
 
 __all__ = ["RATE", "Load", "Route", "explain", "routes"]
@@ -53,9 +53,6 @@ def routes(topologies: Sequence[Topology], load: Load) -> list[Route]:
     found: dict[int, Route] = {}
     kinds: dict[tuple[int, int, str, float], list[int]] = {}
     for number, size in enumerate(exact):
-        if reason := refusal(size):
-            found[number] = Route(None, reason)
-            continue
         alone = load.seconds(padded(size))
         if alone > load.program:
             found[number] = Route(
@@ -78,8 +75,6 @@ def routes(topologies: Sequence[Topology], load: Load) -> list[Route]:
 def explain(topology: Topology, load: Load) -> str:
     """Returns how a topology runs beside others of its size class, and why, in a sentence."""
     exact = exact_sizes(topology)
-    if reason := refusal(exact):
-        return f"a program of its own: {reason}"
     size = padded(exact)
     each = load.seconds(size)
     if each >= load.program:

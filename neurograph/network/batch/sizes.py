@@ -13,7 +13,7 @@ from neurograph.errors import PlanError
 from neurograph.network.plan.model import Phase, Plan, Stage
 from neurograph.topology.graph import Topology
 
-__all__ = ["SizeClass", "bands", "chunk_of", "class_plan", "exact_sizes", "join", "padded", "pairs", "refusal"]
+__all__ = ["SizeClass", "bands", "chunk_of", "class_plan", "exact_sizes", "join", "padded", "pairs", "parts_of"]
 
 # Numbers of hidden neurons are padded to this, or 1.5 times this, and their doubles.
 SMALLEST = 16
@@ -32,7 +32,9 @@ class SizeClass:
       fixed: whether there may be fixed synapses.
       schedule: of all its graphs; an acyclic graph is "levels" whatever its own says, unless it says "synchronous".
       ticks: the most of any graph; tolerance: of all (see `Topology`); damped: whether ticks of a graph may be damped.
-      projecting: whether outputs may have outgoing synapses (synchronous only).
+      projecting: whether outputs may have outgoing synapses under the synchronous schedule.
+      sending: under the others, numbers of outputs with outgoing synapses per band; () for none. Of acyclic ones, what they send
+        to lies in later bands.
 
     Examples:
       >>> import neurograph as ng
@@ -54,6 +56,7 @@ class SizeClass:
     tolerance: float = 0.0
     damped: bool = False
     projecting: bool = False
+    sending: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, topologies: Sequence[Topology]) -> SizeClass:
@@ -75,7 +78,7 @@ class SizeClass:
     @property
     def neurons(self) -> int:
         """Padded number of neurons."""
-        return self.inputs + sum(self.hidden) + self.outputs
+        return self.inputs + sum(self.hidden) + sum(self.sending) + self.outputs
 
     @property
     def numbers(self) -> int:
@@ -86,7 +89,8 @@ class SizeClass:
     def __str__(self) -> str:
         hidden = " + ".join(map(str, self.hidden)) or "0"
         ticks = "" if self.schedule == "levels" else f" x {self.ticks}"
-        return f"{self.inputs} inputs, {hidden} hidden, {self.outputs} outputs, {self.schedule}{ticks}"
+        sending = f" ({sum(self.sending)} sending)" if self.sending else ""
+        return f"{self.inputs} inputs, {hidden} hidden, {self.outputs} outputs{sending}, {self.schedule}{ticks}"
 
     def holds(self, exact: SizeClass) -> bool:
         """Whether a graph of these exact sizes fits."""
@@ -107,7 +111,10 @@ def bands(topology: Topology) -> np.ndarray:
     cyclic = np.bincount(component, minlength=count) > 1
     cyclic[component[topology.senders[topology.senders == topology.receivers]]] = True
     band = cyclic.astype(np.int64)  # of components that nothing reaches
-    if not cyclic.any():
+    relay = np.zeros(count, bool)
+    relay[component[_sending(topology)]] = True
+    relay &= ~cyclic
+    if not cyclic.any() and not relay.any():
         return band[component]
     level = np.zeros(count, np.int64)
     level[component] = topology.levels
@@ -117,8 +124,19 @@ def bands(topology: Topology) -> np.ndarray:
     pairs = np.unique(np.stack([level[source], source, target], axis=1), axis=0)
     for _, s, t in pairs.tolist():
         # From a cycle to the acyclic band behind it, from there to the next cycle; from a cycle straight to another: two on.
-        band[t] = max(band[t], band[s] + (2 if cyclic[s] and cyclic[t] else 1 if cyclic[s] != cyclic[t] else 0))
+        # Outputs are updated when all of their band is known: what they send to comes later.
+        further = 2 if cyclic[s] and cyclic[t] else 1 if cyclic[s] != cyclic[t] else 2 if relay[s] else 0
+        band[t] = max(band[t], band[s] + further)
     return band[component]
+
+
+def _sending(topology: Topology) -> np.ndarray:
+    """[n] bool: outputs with outgoing synapses."""
+    outputs = np.zeros(topology.num_neurons, bool)
+    outputs[topology.outputs] = True
+    sends = np.zeros_like(outputs)
+    sends[topology.senders] = True
+    return outputs & sends
 
 
 def _bands_of_phases(topology: Topology) -> np.ndarray:
@@ -128,11 +146,14 @@ def _bands_of_phases(topology: Topology) -> np.ndarray:
     cyclic[topology.senders[topology.senders == topology.receivers]] = True
     inner = np.ones(topology.num_neurons, bool)
     inner[topology.inputs] = inner[topology.outputs] = False
+    sending = _sending(topology)
+    inner |= sending
     key = topology.levels * 2 + cyclic
-    band, last = np.zeros(topology.num_neurons, int), 0
+    band, last, closed = np.zeros(topology.num_neurons, int), 0, False
     for phase in np.unique(key[inner]):
-        last = last + 1 if phase % 2 != last % 2 else last + 2 if phase % 2 else last
+        last = last + 1 if phase % 2 != last % 2 else last + 2 if phase % 2 or closed else last
         band[key == phase] = last
+        closed = bool(sending[key == phase].any())
     return band
 
 
@@ -142,12 +163,12 @@ def exact_sizes(topology: Topology) -> SizeClass:
     roles[topology.inputs] = roles[topology.outputs] = False
     synchronous = topology.schedule == "synchronous"
     band = np.zeros(topology.num_neurons, int) if synchronous else bands(topology)
-    sizes = np.bincount(band[roles], minlength=1)
-    cyclic = len(sizes) > 1
+    sends = _sending(topology)
+    count = int(band[roles | sends].max(initial=0)) + 1
+    sizes, sending = np.bincount(band[roles], minlength=count), np.bincount(band[sends], minlength=count)
+    cyclic = bool(sizes[1::2].any() or sending[1::2].any())
     shared = topology.group[(topology.group >= 0) & ~topology.fixed]
     biases = topology.bias_group[(topology.bias_group >= 0) & topology.bias]
-    outputs = np.zeros(topology.num_neurons, bool)
-    outputs[topology.outputs] = True
     return SizeClass(
         inputs=len(topology.inputs),
         outputs=len(topology.outputs),
@@ -162,33 +183,29 @@ def exact_sizes(topology: Topology) -> SizeClass:
         ticks=topology.ticks if synchronous or cyclic else 1,
         tolerance=topology.tolerance if synchronous or cyclic else 0.0,
         damped=bool(topology.damping) and (synchronous or cyclic),
-        projecting=bool(outputs[topology.senders].any()),
+        projecting=synchronous and bool(sends.any()),
+        sending=() if synchronous or not sends.any() else tuple(sending.tolist()),
     )
-
-
-def refusal(exact: SizeClass) -> str | None:
-    """Why graphs of these sizes cannot run as data, if they cannot."""
-    if exact.projecting and exact.schedule != "synchronous":
-        return "outputs have outgoing synapses, which needs schedule: synchronous here; use Network"
-    return None
 
 
 def join(sizes: Sequence[SizeClass]) -> SizeClass:
     """The smallest class that holds graphs of all these sizes, which agree on inputs, outputs and what they make of ticks."""
     longest = max(len(size.hidden) for size in sizes)
-    hidden = np.max([[*size.hidden, *[0] * (longest - len(size.hidden))] for size in sizes], axis=0)
+    full = lambda numbers: [*numbers, *[0] * (longest - len(numbers))]  # noqa: E731
+    hidden, sending = (np.max([full(getattr(size, name)) for size in sizes], axis=0).tolist() for name in ("hidden", "sending"))
     most = {
         field.name: max(getattr(size, field.name) for size in sizes)
         for field in dataclasses.fields(SizeClass)
-        if field.name not in ("inputs", "outputs", "hidden", "schedule", "tolerance")
+        if field.name not in ("inputs", "outputs", "hidden", "sending", "schedule", "tolerance")
     }
-    return dataclasses.replace(sizes[0], hidden=tuple(hidden.tolist()), **most)
+    return dataclasses.replace(sizes[0], hidden=tuple(hidden), sending=tuple(sending) if any(sending) else (), **most)
 
 
 def padded(exact: SizeClass) -> SizeClass:
     """The class that graphs of these sizes fall in unless one is given."""
     hidden = tuple(_step(size) for size in exact.hidden)
-    full = (sum(hidden) + exact.outputs) * exact.neurons + sum(hidden) ** 2
+    outer = exact.outputs + sum(exact.sending)
+    full = (sum(hidden) + outer) * exact.neurons + sum(hidden) ** 2
     power = {name: _power(getattr(exact, name)) for name in ("synapses", "groups", "members", "bias_groups", "bias_members")}
     power["synapses"] = min(max(power["synapses"], 256), max(full, exact.synapses))
     return dataclasses.replace(exact, hidden=hidden, **power)
@@ -212,36 +229,62 @@ def chunk_of(rows: int) -> int:
 @lru_cache(maxsize=256)
 def pairs(size: SizeClass) -> tuple[tuple[int, int], ...]:
     """(receiving, sending) stage of the plan, of every matrix of synapses that graphs of a class may have."""
-    plan = class_plan(size)
+    plan, parts = class_plan(size), [part for part in parts_of(size) if part.count]
     phase, found = plan.phase_of_stage, []
-    for receiver, info in enumerate(plan.stages):
-        for sender, other in enumerate(plan.stages):
-            idle = info.kind == "input" or (other.kind == "output" and not size.projecting)
-            if not idle and phase[sender] <= phase[receiver]:
+    for receiver, info in enumerate(parts):
+        for sender, other in enumerate(parts):
+            idle = info.kind == "input" or not other.sends
+            # Acyclic outputs of a band do not reach each other.
+            apart = receiver == sender and info.kind == "output" and not plan.phases[phase[receiver]].cyclic
+            if not idle and not apart and phase[sender] <= phase[receiver]:
                 found.append((receiver, sender))
     return tuple(found)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Positions of a class that are one stage of its plan, or none where `count` is 0: a kind of neurons, their band, and whether
+    they may have outgoing synapses."""
+
+    kind: str
+    count: int
+    band: int | None
+    sends: bool
+
+
+@lru_cache(maxsize=256)
+def parts_of(size: SizeClass) -> tuple[Part, ...]:
+    """In the order of positions: inputs, per band hidden neurons and outputs that send, all other outputs."""
+    parts = [Part("input", size.inputs, None, True)]
+    for band, count in enumerate(size.hidden):
+        parts.append(Part("hidden", count, band, True))
+        parts.append(Part("output", size.sending[band] if size.sending else 0, band, True))
+    return (*parts, Part("output", size.outputs, None, size.projecting))
 
 
 @lru_cache(maxsize=256)
 def class_plan(size: SizeClass) -> Plan:
     """Stages and phases that every graph of a class runs in; their neurons are data, so those of the plan stand for positions."""
-    counts = [("input", size.inputs), *(("hidden", count) for count in size.hidden), ("output", size.outputs)]
-    offsets = np.cumsum([0, *(count for _, count in counts)])
-    n = int(offsets[-1])
+    n = size.neurons
     position = np.arange(n, dtype=np.int32)
-    stages, phases, kept = [], [], []
-    for number, (kind, count) in enumerate(counts):
-        if not count:
+    stages, phases, start, cycle = [], [], 0, None
+    for part in parts_of(size):
+        if not part.count:
             continue
-        own = position[offsets[number] : offsets[number + 1]]
-        stages.append(Stage(kind, own, np.full(count, kind != "input"), np.full(count, -1, np.int32)))
-        kept.append(number)
-        cyclic = kind != "input" if size.schedule == "synchronous" else kind == "hidden" and number % 2 == 0
-        if size.schedule == "synchronous" and kind == "output" and phases[-1].cyclic:
+        own = position[start : start + part.count]
+        start += part.count
+        stages.append(Stage(part.kind, own, np.full(part.count, part.kind != "input"), np.full(part.count, -1, np.int32)))
+        if size.schedule == "synchronous":
+            number = None if part.kind == "input" else 1
+        else:
+            number = part.band if part.band is not None and part.band % 2 else None
+        if number is not None and number == cycle:
             phases[-1] = dataclasses.replace(phases[-1], stages=(*phases[-1].stages, len(stages) - 1))
         else:
-            scanned = kind == "hidden" and not cyclic
+            cyclic = number is not None
+            scanned = part.kind == "hidden" and not cyclic
             phases.append(Phase((len(stages) - 1,), size.ticks if cyclic else 1, cyclic, scanned))
+        cycle = number
     sizes = np.array([stage.size for stage in stages])
     return Plan(
         _stand_in(size, n),

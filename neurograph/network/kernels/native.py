@@ -17,11 +17,11 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ import jax.ffi
 import jax.numpy as jnp
 import jaxlib.version
 import numpy as np
+from jax.custom_batching import custom_vmap
 
 from neurograph.files import cache_dir, remove_leftovers, switched_off, write_atomically
 
@@ -203,7 +204,32 @@ def _call(name: str, shape: Any, dtype: np.dtype, *operands: jax.Array, **option
     _load()  # a plan may have been made for native code by somebody who never asked whether it is there
     results = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s, dtype), shape, is_leaf=lambda s: isinstance(s, tuple))
     call = jax.ffi.ffi_call(f"neurograph_{name}", results, vmap_method="expand_dims")
-    return call(*operands, **{option: np.int64(value) for option, value in options.items()})
+    return _one_graph(partial(call, **{option: np.int64(value) for option, value in options.items()}))(*operands)
+
+
+def _one_graph(call: Callable[..., Any]) -> Callable[..., Any]:
+    """A call whose leading axes share one graph's tables; under vmap over tables it runs for each in turn.
+
+    Nobody need map over graphs for that: of a conditional that is differentiated, tables are among what the derivative keeps, and
+    where the condition is mapped, zeros take the place of what the branch not taken would have kept.
+    """
+    run = custom_vmap(call)
+
+    @run.def_vmap
+    def batched(size: int, lead: Any, *operands: jax.Array) -> tuple[Any, Any]:
+        if any(own and jnp.issubdtype(operand.dtype, jnp.integer) for own, operand in zip(lead, operands, strict=True)):
+            mapped = [operand for own, operand in zip(lead, operands, strict=True) if own]
+
+            def one(parts: list[jax.Array]) -> Any:
+                rest = iter(parts)
+                return run(*(next(rest) if own else operand for own, operand in zip(lead, operands, strict=True)))
+
+            found = jax.lax.map(one, mapped)
+        else:
+            found = _one_graph(jax.vmap(call, in_axes=[0 if own else None for own in lead], axis_size=size))(*operands)
+        return found, jax.tree.map(lambda _: True, found)
+
+    return run
 
 
 def _or_empty(array: jax.Array | None, rank: int, dtype: np.dtype) -> jax.Array:
