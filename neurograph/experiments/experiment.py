@@ -34,7 +34,7 @@ TRAINING, VALIDATION = 0, 1  # streams of random graphs
 
 def topology_path(name: str, base: Path | None, run: Path | None = None) -> Path:
     """Returns the file of a topology: a copy in the folder of the run, or in that of the run that is repeated, or as
-    `topology_file` finds it.
+    `topology_file` finds it. Layer widths have no file and are returned as they are.
 
     Raises:
       TopologyError: there is no such file and no such name.
@@ -155,4 +155,6 @@ class Experiment:
 
     def validate(self, genomes: Genome, steps: int) -> dict[str, np.ndarray]:
         """Judges every genome on the same validation episodes; returns {"loss", "accuracy"}, each [G, problems]."""
-        return evaluate(self.validation, genomes, self.keys["validate"], self.spec.training.validation_episodes, steps)
+        return evaluate(
+            self.validation, genomes, jax.random.clone(self.keys["validate"]), self.spec.training.validation_episodes, steps
+        )

@@ -52,7 +52,8 @@ def adam(learning_rate: float, final_learning_rate: float | None, decay_steps: i
 
 def stepped(transform: Any, genome: Genome, optimizer: Any, gradient: Genome, fine: Any):
     """Returns `(genome, optimizer)` after one update, or unchanged where not `fine`."""
-    updates, after = transform.update(gradient, optimizer, genome)
+    with jax.numpy_dtype_promotion("standard"):  # optax raises floats to whole numbers
+        updates, after = transform.update(gradient, optimizer, genome)
     keep = partial(jax.tree.map, lambda new, old: jnp.where(fine, new, old))
     return keep(optax.apply_updates(genome, updates), genome), keep(after, optimizer)  # type: ignore[arg-type]
 
@@ -144,7 +145,7 @@ def _advance(settings: GradientOptimizer, objective: Objective, state: GradientS
             after = after.restarted(~fine)
         nothing = lambda value: jnp.where(counted, value, jnp.nan)  # noqa: E731
         record = {"loss": nothing(loss), "accuracy": nothing(jnp.mean(metrics["accuracy"])), "gradient_norm": nothing(size)}
-        return (genome, optimizer, skipped + ~fine, after), record
+        return (genome, optimizer, skipped + (~fine).astype(skipped.dtype), after), record
 
     def meta_step(state: GradientState, own: tuple[jax.Array, Any]):
         steps, graphs = own

@@ -85,8 +85,10 @@ def population_map(
             raise PlanError(_too_large(member_bytes or 0, budget, 1))
         size = 1 if platform == "cpu" else _even(share, min(share, fits))
     size = min(size, share)
-    held = _Held(function)
-    if not _tracing(members):
+    if _tracing(members):  # no program of its own: it would keep the function, and with it values of the trace
+        results = _mapped(function, size, devices, members)
+    else:
+        held = _Held(function)
         while True:
             used = _bytes_of_run(held, size, devices, members)
             if used <= budget:
@@ -94,7 +96,7 @@ def population_map(
             if chunk is not None or size == 1:
                 raise PlanError(_too_large(used, budget, size))
             size = _even(share, max(size // 2, 1))  # the prediction was too small
-    results = _run(held, size, devices, members)
+        results = _run(held, size, devices, members)
     return jax.tree.map(lambda leaf: leaf.reshape(*lead, *leaf.shape[1:]), results)
 
 
@@ -151,7 +153,11 @@ class _Held:
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _run(held: _Held, chunk: int, devices: tuple[Any, ...], members: tuple[Any, ...]) -> Any:
-    run = partial(_chunks, held.function, chunk)
+    return _mapped(held.function, chunk, devices, members)
+
+
+def _mapped(function: Callable[..., Any], chunk: int, devices: tuple[Any, ...], members: tuple[Any, ...]) -> Any:
+    run = partial(_chunks, function, chunk)
     if not devices:
         return run(members)
     return _shared(run, Mesh(np.array(devices), (AXIS,)), members)

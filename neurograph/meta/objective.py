@@ -213,7 +213,7 @@ class Objective:
         over = learning.window >= windows
         begins = learning.fresh | over
         window = jnp.where(over, 0, learning.window)
-        episode = learning.episode + begins
+        episode = learning.episode + begins.astype(learning.episode.dtype)
         keys = [
             [jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(key, number), replica), episode[replica])
              for replica in range(self.replicas)]
@@ -270,7 +270,7 @@ class Objective:
             found[number] = tuple(synapses for synapses, _ in rest), scores
         each = [found[number] for number in range(len(self.problems))]
         counted = (window + 1 == windows) if self.loss == "final" else jnp.ones(self.replicas, bool)
-        share = counted / jnp.maximum(counted.sum(), 1)
+        share = counted.astype(float) / jnp.maximum(counted.sum(), 1).astype(float)
         metrics = {
             name: jnp.stack(
                 [jnp.sum(jnp.where(counted, scores[name], 0) * share.astype(scores[name].dtype)) for _, scores in each]

@@ -129,7 +129,7 @@ class PES:
           gradient; the state after the window, genomes untouched; scores "loss", "accuracy", "counted", "failed" [G, N/2, 2].
         """
         count, pairs = state.skipped.shape[0], self.population // 2
-        noise_key, data_key = jax.random.split(state.key)
+        noise_key, data_key = jax.random.split(jax.random.clone(state.key))  # the same in every meta-step, on purpose
         begins = objective.begins(state.learning, steps)[:, :, 0, 0]
         noise_key = jax.random.fold_in(noise_key, state.step)
         fresh, total = {}, {}
@@ -196,7 +196,7 @@ def _advance(settings: PES, objective: Objective, state: PESState, steps: Any, g
         moves = fine.any(axis=(1, 2)) & jnp.isfinite(sizes)
         genomes, optimizer = jax.vmap(partial(stepped, transform))(state.genomes, state.optimizer, gradients, moves)
         skipped = state.skipped + scores["failed"].sum(axis=(1, 2), dtype=jnp.int32)
-        share = fine / jnp.maximum(fine.sum(axis=(1, 2), keepdims=True), 1)
+        share = fine.astype(float) / jnp.maximum(fine.sum(axis=(1, 2), keepdims=True), 1).astype(float)
         record = {name: jnp.sum(jnp.where(fine, scores[name] * share, 0), axis=(1, 2)) for name in ("loss", "accuracy")}
         record = {name: jnp.where(fine.any(axis=(1, 2)), value, jnp.nan) for name, value in record.items()}
         return replace(after, genomes=genomes, optimizer=optimizer, skipped=skipped), record | {"gradient_norm": sizes}

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from neurograph.genome import AnyGenome, Genome
 from neurograph.genome.rule import Rule
@@ -171,18 +172,30 @@ def _sizes(wiring: Wiring, local: list[Genome], delta: Weights, twin: str, error
     found = at_synapses(wiring, factors, twin)
     if delta.shared is None and delta.shared_bias is None:
         return found
-    counts = at_synapses(wiring, ones, twin)
-    means = [at_synapses(wiring, each, twin) for each in (common, squares, rows("update_power"))]
+    counts = _group_sizes(wiring, ones, twin)
+    alike = all(own is local[0] for own in local)
 
-    def of_groups(count: jax.Array | None, *totals: Any) -> jax.Array | None:
-        if count is None:
-            return None
-        scale, square, power = (total / jnp.maximum(count, 1) for total in totals)
-        return scale * shrink(square, power)
+    def means(each: list[jax.Array], same: bool) -> tuple[Any, Any]:
+        """Of the members of every group of synapses, and of biases; one number where it is the same for all neurons."""
+        if same:
+            return each[0][:, :1, 0], each[0][:, :1, 0]
+        total = at_synapses(wiring, each, twin)
+        own, bias = total.shared, total.shared_bias
+        return None if own is None else own / counts[0], None if bias is None else bias / counts[1]
 
-    shared = of_groups(counts.shared, *(m.shared for m in means))
-    shared_bias = of_groups(counts.shared_bias, *(m.shared_bias for m in means))
+    parts = means(common, alike), means(squares, False), means(rows("update_power"), alike)
+    shared, shared_bias = (None if s is None else c * shrink(s, p) for c, s, p in zip(*parts, strict=True))
     return Weights(found.blocks, found.sparse, shared, found.bias, shared_bias)
+
+
+def _group_sizes(wiring: Wiring, ones: list[jax.Array], twin: str) -> Any:
+    """Members of every group of synapses, and of biases: known from the plan, unless the graph is data."""
+    plan, dtype = wiring.plan, ones[0].dtype
+    if not len(plan.group):
+        found = at_synapses(wiring, ones, twin)
+        return tuple(None if count is None else jnp.maximum(count, 1) for count in (found.shared, found.shared_bias))
+    groups = plan.group, np.concatenate([info.bias_group[info.bias] for info in plan.stages])
+    return tuple(jnp.asarray(np.bincount(group[group >= 0]), dtype) for group in groups)
 
 
 def _at_stored(wiring: Wiring, genome: AnyGenome, values: list[jax.Array], twin: str, weights: Weights) -> Weights:
