@@ -136,7 +136,7 @@ def _no_short_form(ctx: click.Context, parameter: click.Parameter, value: tuple[
 @task.command(context_settings=renamed(option="set"))
 @click.argument("names", nargs=-1, required=True)
 @_set
-@click.option("-o", "earlier", multiple=True, hidden=True, expose_value=False, callback=_no_short_form)
+@click.option("-o", "earlier", multiple=True, hidden=True, expose_value=False, callback=_no_short_form, help="See --set.")
 @data_dir_option
 def prepare(names: tuple[str, ...], overrides: tuple[str, ...], data_dir: str | None) -> None:
     """Download the data of NAMES if it is not there, decode it, and keep it in the cache."""

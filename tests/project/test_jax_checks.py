@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -58,7 +59,7 @@ def network_learns():
 
 def start(method):
     problem = ng.Problem(ng.Network(ng.load_topology("2-2"), RULE), ng.get_task("xor"))
-    windows = {"truncation": 1, "loss": "truncations"} if method == "pes" else {}
+    windows: dict[str, Any] = {"truncation": 1, "loss": "truncations"} if method == "pes" else {}
     objective = Objective((problem,), 2, 4, 4, **windows)
     genomes = start_genomes("near_backprop", 1, RULE, key=jax.random.key(0))
     return objective, OPTIMIZERS[method].init(genomes, key=jax.random.key(1), objective=objective)
