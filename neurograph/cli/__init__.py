@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "train": ("neurograph.cli.learn", "train", "Learn one task by a genome: accuracy over learning steps."),
     "meta-train": ("neurograph.cli.train", "meta_train", "Meta-learn a genome as an experiment file says."),
     "evolve": ("neurograph.cli.train", "evolve", "Meta-learn without gradients: an experiment of method cma, es or pes."),
+    "sweep": ("neurograph.cli.sweep", "sweep", "Meta-learn over a grid of an experiment's values and seeds; a table."),
     "transfer": ("neurograph.cli.transfer", "transfer", "Test genomes on topologies and tasks, beside gradient descent."),
     "reproduce": ("neurograph.cli.reproduce", "reproduce", "Run the paper's experiments: data, figures, verdicts."),
     "analyze": ("neurograph.cli.analyze", "analyze", "Analyze whether the rule of a genome is gradient descent."),
@@ -116,7 +117,8 @@ def run(arguments: list[str] | None = None) -> None:
     log.setLevel(logging.INFO)
     try:
         with signals_stop():
-            main(arguments, prog_name="neurograph", standalone_mode=False)
+            words = list(sys.argv[1:] if arguments is None else arguments)
+            main(arguments, prog_name="neurograph", standalone_mode=False, obj=words)
             sys.stdout.flush()  # a reader that has left is noticed here, not when Python ends
     except click.exceptions.Exit as error:
         code = error.exit_code

@@ -40,6 +40,7 @@ __all__ = [
     "states_option",
     "to_json",
     "topology_option",
+    "workers_option",
 ]
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON value on standard output.")
@@ -63,6 +64,30 @@ kernel_option = click.option(
     "--kernel", default="auto", show_default=True, help="How the graph runs: auto, blocks, gather, reference, ..."
 )
 data_dir_option = click.option("--data-dir", type=click.Path(), help="Where tensorflow-datasets keeps its data.")
+
+
+class _Workers(click.ParamType):
+    """A number of processes, or where a Dask scheduler is."""
+
+    name = "N|ADDRESS"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        text = str(value)
+        if not text.lstrip("+-").isdigit():
+            if "://" in text or text.endswith(".json"):
+                return text
+            self.fail(f"{text!r}: expected a number of processes, tcp://HOST:PORT, or a scheduler file (.json)", param, ctx)
+        if int(text) < 1:
+            self.fail(f"{text}: expected at least 1", param, ctx)
+        return int(text)
+
+
+workers_option = click.option(
+    "--workers",
+    type=_Workers(),
+    help="Compute in N processes of this machine, or in those of a Dask cluster: tcp://HOST:8786, or its scheduler file."
+    " The numbers are the same.",
+)
 
 
 def out_file_option(help: str, **options: Any) -> Any:

@@ -105,6 +105,10 @@ class RunProgress:
             self.printed = seconds
         self.before = self.before or (step, seconds)  # the first interval compiles: the rate is counted from its end
 
+    def say(self, text: str) -> None:
+        """Prints a line beside the bar."""
+        self.console.print(text, highlight=False)
+
     def stage(self, text: str) -> None:
         """Shows the present part of a test: one line that is overwritten; without a terminal, a line per task and topology."""
         what = text.partition(": ")[0]

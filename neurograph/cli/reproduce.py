@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 from pathlib import Path
 
 import click
 
-from neurograph.cli.options import allow_changes_option, json_option, out_folder_option, renamed, runs_option
+from neurograph.cli.options import allow_changes_option, json_option, out_folder_option, renamed, runs_option, workers_option
 from neurograph.cli.stopping import on_stop
 from neurograph.errors import ExperimentError
 from neurograph.reproduce import REPRODUCTIONS, SCALES
 
 __all__ = ["reproduce"]
 
+MOST = 8  # processes, unless asked for
 
-@click.command(context_settings=renamed(seeds="runs"))
+
+@click.command(context_settings=renamed(seeds="runs", jobs="workers"))
 @click.argument("names", metavar="[NAME...|all]", nargs=-1)
 @click.option(
     "--scale",
@@ -32,7 +35,7 @@ __all__ = ["reproduce"]
 )
 @runs_option(None, "Meta-training runs per variant, with other seeds [default: the reproduction's own].")
 @allow_changes_option
-@click.option("--jobs", type=click.IntRange(1), help="Meta-training runs at the same time [default: one per core].")
+@workers_option
 @click.option(
     "--page",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -52,7 +55,7 @@ def reproduce(
     out: Path,
     runs: int | None,
     allow_changes: bool,
-    jobs: int | None,
+    workers: int | str | None,
     page: Path | None,
     figures: Path | None,
     as_json: bool,
@@ -79,22 +82,28 @@ def reproduce(
             click.echo(f"{name:<{width}}  {entry.figure:<16}  {entry.title}")
         click.echo("\nneurograph reproduce NAME --scale smoke|laptop|paper runs one, `all` runs all.", err=True)
         return
+    from neurograph.experiments.workers import make_executor
     from neurograph.reproduce.page import write_page
     from neurograph.reproduce.run import reproduce as run
 
     results = []
-    for name in REPRODUCTIONS if "all" in names else dict.fromkeys(names):
-        say = lambda text, name=name: click.echo(f"{name}: {text}", err=True)  # noqa: E731
-        where = f"in {name}; what is finished is kept in {out / scale}, and the same command goes on from there"
-        with on_stop(lambda where=where: where):
-            options = {"seeds": runs, "allow_changes": allow_changes}
-            result = run(name, scale, out, jobs=jobs or os.cpu_count() or 1, say=say, **options)
-        results.append(result.to_dict() | {"paragraph": result.paragraph})
-        if not as_json:
-            click.echo(click.wrap_text(result.paragraph, 110))
-            click.echo(f"\nwritten: {', '.join(result.files)} in {out / scale / name}\n")
+    with make_executor(workers or _default(), lambda text: click.echo(text, err=True)) as executor:
+        for name in REPRODUCTIONS if "all" in names else dict.fromkeys(names):
+            say = lambda text, name=name: click.echo(f"{name}: {text}", err=True)  # noqa: E731
+            where = f"in {name}; what is finished is kept in {out / scale}, and the same command goes on from there"
+            with on_stop(lambda where=where: where):
+                result = run(name, scale, out, executor=executor, seeds=runs, allow_changes=allow_changes, say=say)
+            results.append(result.to_dict() | {"paragraph": result.paragraph})
+            if not as_json:
+                click.echo(click.wrap_text(result.paragraph, 110))
+                click.echo(f"\nwritten: {', '.join(result.files)} in {out / scale / name}\n")
     if page is not None:
         path = write_page(out, scale, page, figures or page.parent / "reproduction")
         click.echo(f"page: {path}", err=as_json)
     if as_json:
         click.echo(json.dumps(results, indent=2))
+
+
+def _default() -> int | None:
+    """Returns the number of processes where none is given: one per core, as far as there is an engine for them."""
+    return min(os.cpu_count() or 1, MOST) if importlib.util.find_spec("distributed") else None

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from neurograph.cli.options import allow_changes_option, out_folder_option, resume_option, set_option
+from neurograph.cli.options import (
+    allow_changes_option,
+    out_folder_option,
+    renamed,
+    resume_option,
+    runs_option,
+    set_option,
+    workers_option,
+)
 from neurograph.cli.stopping import on_stop
+
+if TYPE_CHECKING:
+    from neurograph.experiments.spec import ExperimentSpec
 
 
 def _run_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -19,6 +31,8 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--tensorboard", is_flag=True, help="Write TensorBoard event files too, into the run folder."),
         click.option("--devices", type=click.IntRange(1), help="Share the population among so many devices [default: 1]."),
         click.option("--no-transfer", is_flag=True, help="Stop after meta-training: no final test, no report."),
+        workers_option,
+        runs_option(None, "So many runs, of this seed and those after it, each in a folder of its own; a table compares them."),
         resume_option,
         allow_changes_option,
         set_option("Override one value of the experiment, such as training.meta_steps=50"),
@@ -29,7 +43,7 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.command("meta-train")
+@click.command("meta-train", context_settings=renamed(seeds="runs"))
 @_run_options
 def meta_train(experiment: str, no_transfer: bool, **options: Any) -> None:
     """Meta-learn a genome as EXPERIMENT says (a YAML file, or the name of a shipped experiment), then test how it transfers.
@@ -38,18 +52,19 @@ def meta_train(experiment: str, no_transfer: bool, **options: Any) -> None:
     neurograph meta-train digits
     neurograph meta-train my.yaml --out runs/a --set seed=1 --set training.meta_steps=100
     neurograph meta-train my.yaml --out runs/a --resume         with a higher training.meta_steps, train it longer
+    neurograph meta-train my.yaml --runs 5 --workers 2
     """
     _run(experiment, with_transfer=not no_transfer, **options)
 
 
-@click.command()
+@click.command(context_settings=renamed(seeds="runs"))
 @_run_options
 def evolve(experiment: str, no_transfer: bool, **options: Any) -> None:
     """Search a genome without gradients, as EXPERIMENT says (training.method: cma, es or pes), then test how it transfers.
 
     \b
     neurograph evolve paper_evolution --set training.meta_steps=60
-    neurograph evolve my.yaml --out runs/b --resume
+    neurograph evolve my.yaml --out runs/b --resume --workers tcp://node1:8786
     """
     from neurograph.errors import ExperimentError
     from neurograph.experiments.spec import METHODS, load_experiment
@@ -101,6 +116,8 @@ def _run(
     with_transfer: bool = True,
     devices: int | None = None,
     tensorboard: bool = False,
+    workers: int | str | None = None,
+    runs: int | None = None,
 ) -> None:
     from neurograph.experiments.spec import load_experiment
 
@@ -110,22 +127,53 @@ def _run(
         overrides = (*overrides, "tensorboard=true")
     spec = load_experiment(source, overrides)
     folder = out or Path("runs") / spec.name
+    if runs is not None:
+        _several(source, folder, overrides, range(spec.seed, spec.seed + runs), resume, allow_changes, with_transfer, workers)
+        return
     path = Path(source)
     base = path.parent if path.is_file() else None
 
+    from neurograph.cli.hosts import as_child, supervised
+
+    command = click.get_current_context().find_root().obj
+    if command and (code := supervised(folder, command)) is not None:
+        raise SystemExit(code)
+    with as_child():
+        _train(spec, folder, base, resume, allow_changes, with_transfer, workers)
+
+
+def _train(
+    spec: ExperimentSpec,
+    folder: Path,
+    base: Path | None,
+    resume: bool,
+    allow_changes: bool,
+    with_transfer: bool,
+    workers: int | str | None,
+) -> None:
+    """Does a run with its test and report, in this process or as one of several."""
+    from neurograph.cli.hosts import CHILD
     from neurograph.cli.progress import RunProgress
     from neurograph.experiments.final import final_test
-    from neurograph.experiments.folder.lock import locked
+    from neurograph.experiments.folder.lock import SILENCE, locked
+    from neurograph.experiments.train import check_parts
     from neurograph.experiments.train import meta_train as run
+    from neurograph.experiments.workers import make_executor
     from neurograph.meta import device_mesh
 
+    if workers is not None:
+        check_parts(spec)
     device_mesh(spec.devices)  # before JAX computes anything: later it makes no devices and joins no processes
     import jax
 
     first = jax.process_index() == 0  # of several processes the first prints and writes; all compute
-    with locked(folder) if first else nullcontext():
+    # A process on another host that has just died may seem to hold the folder.
+    patience = 1.5 * SILENCE if CHILD in os.environ else 0.0
+    with locked(folder, patience) if first else nullcontext():
         with RunProgress(spec, folder, silent=not first) as progress, on_stop(progress.where):
-            genome, rule = run(spec, folder, base=base, resume=resume, allow_changes=allow_changes, progress=progress.record)
+            common = {"base": base, "resume": resume, "allow_changes": allow_changes, "progress": progress.record}
+            with make_executor(workers, progress.say) as executor:
+                genome, rule = run(spec, folder, executor=executor if workers else None, **common)
         if with_transfer:
             again = f"the genome is in {folder / 'genome.json'}, and --out {folder} --resume tests it"
             with on_stop(lambda: f"in the final test, after all meta-steps; {again}"):
@@ -142,3 +190,35 @@ def _run(
                     click.echo(f"report: {write_report(folder, base=base)}")
         if first:
             click.echo(f"genome: {folder / 'genome.json'}")
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices("done")  # whose coordinator ends first, ends with an error
+
+
+def _several(
+    source: str,
+    folder: Path,
+    overrides: tuple[str, ...],
+    seeds: range,
+    resume: bool,
+    allow_changes: bool,
+    with_transfer: bool,
+    workers: int | str | None,
+) -> None:
+    """Does a run per seed, each with its final test and report, and prints their table."""
+    from neurograph.cli.sweep import run_points
+    from neurograph.errors import ExperimentError
+    from neurograph.experiments.sweep import Axis, plan_sweep
+
+    if not resume and folder.exists() and any(folder.iterdir()):
+        raise ExperimentError(f"{folder}: not empty; continue with --resume, or choose another folder with --out")
+    options = {"overrides": overrides, "tested": with_transfer, "allow_changes": allow_changes}
+    points = plan_sweep(source, [Axis("seed", tuple(seeds))], folder, **options)
+    run_points(points, folder, workers)
+    if with_transfer:
+        from neurograph.report.run import write_report
+
+        for point in points:
+            if point.run.summary:
+                click.echo(f"report: {write_report(point.run.folder, base=point.run.base)}")

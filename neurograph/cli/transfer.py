@@ -18,6 +18,7 @@ from neurograph.cli.options import (
     runs_option,
     seed_option,
     topology_option,
+    workers_option,
 )
 from neurograph.cli.stopping import on_stop
 from neurograph.errors import ExperimentError
@@ -54,6 +55,7 @@ __all__ = ["transfer"]
 )
 @data_dir_option
 @out_folder_option("Folder of cells, tables, pictures, report.html.", default=Path("runs/transfer"), show_default=True)
+@workers_option
 @json_option
 @click.option("--quiet", is_flag=True, help="No line per cell.")
 def transfer(
@@ -70,6 +72,7 @@ def transfer(
     shown: str | None,
     data_dir: str | None,
     out: Path,
+    workers: int | str | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -100,7 +103,6 @@ def transfer(
     sources["task"] += [name for text in tasks for name in names_in(text)]
 
     from neurograph.genome import load_genome_file
-    from neurograph.tasks import get_task
 
     named_genomes: dict[str, Any] = {}
     for source in sources["genome"]:
@@ -115,13 +117,17 @@ def transfer(
     named_topologies: dict[str, Any] = {}
     for source in sources["topology"]:
         named_topologies[_unused(_name(source), named_topologies)] = load_topology(source)
-    named_tasks: dict[str, Any] = {}
-    for text in sources["task"]:
-        name, options = _task(text, data_dir)
-        named_tasks[_unused(text, named_tasks)] = get_task(name, **options)
-
     from neurograph.experiments.folder.lock import locked
+    from neurograph.experiments.transfer.bundles import TaskSource
     from neurograph.experiments.transfer.matrix import transfer_matrix
+    from neurograph.experiments.workers import make_executor
+
+    named_tasks: dict[str, Any] = {}
+    task_sources: dict[str, TaskSource] = {}
+    for text in sources["task"]:
+        source = TaskSource(*_task(text, data_dir))
+        name = _unused(text, named_tasks)
+        named_tasks[name], task_sources[name] = source.task(), source
 
     last = ""
 
@@ -134,7 +140,7 @@ def transfer(
     def where() -> str:
         return f"at {last or 'the first cell'}; finished cells are in {out / 'cells'}, and the same command goes on from there"
 
-    with locked(out), on_stop(where):
+    with locked(out), on_stop(where), make_executor(workers, lambda text: click.echo(text, err=True)) as executor:
         matrix = transfer_matrix(
             named_genomes,
             named_topologies,
@@ -147,6 +153,8 @@ def transfer(
             query_size=query,
             optimizers=optimizers,
             validation_seeds=validation_runs,
+            executor=executor if workers else None,
+            sources=task_sources,
             progress=say,
         )
         if not any(row["genome"] for row in matrix.rows):

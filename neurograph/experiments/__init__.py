@@ -9,5 +9,6 @@ __getattr__, __dir__, __all__ = attach(
         "final": ("final_test",),
         "spec": ("ExperimentSpec", "dump_experiment", "experiment_names", "load_experiment"),
         "train": ("meta_train",),
+        "workers.makers": ("make_executor",),
     },
 )

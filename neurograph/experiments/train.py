@@ -11,18 +11,21 @@ from typing import Any
 import jax
 import numpy as np
 
+from neurograph.errors import ExperimentError
 from neurograph.experiments.experiment import Experiment
 from neurograph.experiments.folder.best_so_far import BestSoFar
 from neurograph.experiments.folder.lock import locked
 from neurograph.experiments.folder.run_folder import RunFolder
-from neurograph.experiments.spec import ExperimentSpec
+from neurograph.experiments.generations import Generations, Recipe
+from neurograph.experiments.spec import METHODS, ExperimentSpec
+from neurograph.experiments.workers.executor import Executor
 from neurograph.genome import Genome, save_genome
 from neurograph.genome.rule import Rule
 from neurograph.meta import best_member, select
 from neurograph.meta.devices import on_this_host
 from neurograph.meta.population import member
 
-__all__ = ["Progress", "meta_train"]
+__all__ = ["Progress", "check_parts", "meta_train"]
 
 
 Progress = Callable[[dict[str, Any]], None]
@@ -36,6 +39,7 @@ def meta_train(
     base: Path | None = None,
     resume: bool = False,
     allow_changes: bool = False,
+    executor: Executor | None = None,
     progress: Progress = lambda record: None,
 ) -> tuple[Genome, Rule]:
     """Meta-trains and writes a run folder; a run that is stopped at any moment resumes to the same result, bit for bit.
@@ -51,6 +55,7 @@ def meta_train(
       resume: whether to continue from the folder's checkpoint.
       allow_changes: whether to continue although precision, versions, device or kernels are not those of the checkpoint: the
         result is then not, bit for bit, that of a run without a stop, and summary.json tells the differences.
+      executor: computes the members of a generation (methods cma, es, pes), in place of this process: the same numbers.
       progress: called with every record that is written.
 
     Returns:
@@ -59,16 +64,19 @@ def meta_train(
 
     Raises:
       ExperimentError: another process writes the folder, it holds another run, or its checkpoint belongs to another
-        configuration, or, without `allow_changes`, to another precision, version, device or kernels.
+        configuration, or, without `allow_changes`, to another precision, version, device or kernels. The executor is gone, or
+        has nothing to do: the method has no generations, or devices share them.
       GenomeError: every genome failed.
     """
+    if executor is not None:
+        check_parts(spec)
     experiment = Experiment(spec, base, folder if resume and (folder / "checkpoint").exists() else None)
     with locked(folder) if jax.process_index() == 0 else nullcontext():
-        return _meta_train(experiment, folder, resume, allow_changes, progress)
+        return _meta_train(experiment, folder, resume, allow_changes, executor, progress)
 
 
 def _meta_train(
-    experiment: Experiment, folder: Path, resume: bool, allow_changes: bool, progress: Progress
+    experiment: Experiment, folder: Path, resume: bool, allow_changes: bool, executor: Executor | None, progress: Progress
 ) -> tuple[Genome, Rule]:
     """Does the work of `meta_train`, in a folder that nobody else writes."""
     spec = experiment.spec
@@ -77,6 +85,7 @@ def _meta_train(
     run.keep(experiment.files)
     if spec.start.genome and experiment.start_file:
         run.keep_start(spec.start.genome, experiment.start_file)
+    elsewhere = {} if executor is None else {"share": Generations(executor, Recipe.of(experiment, folder))}
     best = BestSoFar(experiment.rule, folder, run.done) if training.keep == "best" else None
     state, done, length = run.state, run.done, unroll.length(run.done)
     scores: Scores | None = None
@@ -91,7 +100,7 @@ def _meta_train(
         while done < training.meta_steps:
             count, length = _steps_at_once(spec, done), unroll.length(done)
             steps = np.array([unroll.drawn_length(done + number, spec.seed) for number in range(count)])
-            state, numbers = optimizer.advance(experiment.objective, state, count, steps)
+            state, numbers = optimizer.advance(experiment.objective, state, count, steps, **elsewhere)
             state = on_this_host(state, experiment.objective.mesh)
             done += count
             means = {name: _rounded(_mean_of_finite(value)) for name, value in numbers.items()}
@@ -123,6 +132,23 @@ def _meta_train(
         save_genome(folder / "genome.json", genome, experiment.rule, card)
     run.write("summary.json", json.dumps(summary | chosen | run.notes, indent=1) + "\n")
     return genome, experiment.rule
+
+
+def check_parts(spec: ExperimentSpec) -> None:
+    """Checks that an executor has something to do in a run.
+
+    Raises:
+      ExperimentError: the method has no generations, or devices share them.
+    """
+    training = spec.training
+    if training.command != "evolve":
+        others = ", ".join(name for name, method in METHODS.items() if method.command == "evolve")
+        raise ExperimentError(
+            f"workers: training.method is {training.method}, whose meta-steps workers do not share; expected one of {others},"
+            " or several runs (--runs, or neurograph sweep)"
+        )
+    if spec.devices is not None or jax.process_count() > 1:
+        raise ExperimentError("workers: devices, or several processes, already share the population; expected one or the other")
 
 
 def _steps_at_once(spec: ExperimentSpec, done: int) -> int:

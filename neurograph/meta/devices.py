@@ -17,51 +17,68 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from neurograph.errors import ExperimentError
 from neurograph.meta.mapping import AXIS
 
-__all__ = ["connect_hosts", "device_mesh", "on_this_host", "replicated"]
+__all__ = ["connect_hosts", "device_mesh", "on_this_host", "replicated", "several_hosts"]
 
 _HOST_VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+CONNECT_TIMEOUT, HEARTBEAT_TIMEOUT = 60, 30  # seconds
 _SLURM_VARIABLES = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
 
 
-def connect_hosts(environment: dict[str, str] | None = None) -> bool:
-    """Joins the other processes of this run (`jax.distributed`), if the environment names any.
+def several_hosts(environment: dict[str, str] | None = None) -> tuple[str, int, int] | None:
+    """Returns what the environment says of the processes of this run: `(address, number, count)`, or None for a single one.
 
     Either all of JAX_COORDINATOR_ADDRESS (host:port of process 0), JAX_NUM_PROCESSES and JAX_PROCESS_ID are set, or SLURM has
-    started several tasks (`srun`). It has to be called before JAX computes anything; a second call does nothing.
+    started several tasks (`srun`); the address is then "".
+
+    Raises:
+      ExperimentError: only some of the variables are set, or one is not what it should be.
+    """
+    known = os.environ if environment is None else environment
+    given = [name for name in _HOST_VARIABLES if known.get(name)]
+    if not given:
+        if not all(name in known for name in _SLURM_VARIABLES) or known["SLURM_NTASKS"] == "1":
+            return None
+        return "", int(known["SLURM_PROCID"]), int(known["SLURM_NTASKS"])
+    if missing := [name for name in _HOST_VARIABLES if name not in given]:
+        raise ExperimentError(f"{', '.join(given)} set, but not {', '.join(missing)}; expected all three or none")
+    try:
+        count, number = int(known[_HOST_VARIABLES[1]]), int(known[_HOST_VARIABLES[2]])
+    except ValueError as error:
+        raise ExperimentError(f"JAX_NUM_PROCESSES, JAX_PROCESS_ID: expected integers ({error})") from error
+    if not 0 <= number < count:
+        raise ExperimentError(f"JAX_PROCESS_ID: got {number}; expected 0 to {count - 1} (JAX_NUM_PROCESSES is {count})")
+    address = known[_HOST_VARIABLES[0]]
+    if ":" not in address:
+        raise ExperimentError(f"JAX_COORDINATOR_ADDRESS: got {address!r}; expected host:port, such as node1:12345")
+    return (address, number, count) if count > 1 else None
+
+
+def connect_hosts(environment: dict[str, str] | None = None) -> bool:
+    """Joins the other processes of this run (`jax.distributed`), if the environment names any: see `several_hosts`.
+
+    It has to be called before JAX computes anything; a second call does nothing.
 
     Returns:
       True if this process is one of several.
 
     Raises:
-      ExperimentError: only some of the variables are set, one is not a number, or the coordinator is not reached.
+      ExperimentError: see `several_hosts`; or the coordinator is not reached. (When another process dies, or does not come within
+        `CONNECT_TIMEOUT` seconds, JAX may end this one: `neurograph meta-train` is a parent that outlives it.)
     """
-    known = os.environ if environment is None else environment
-    given = [name for name in _HOST_VARIABLES if known.get(name)]
-    arguments: dict[str, Any] = {}
-    if given:
-        if missing := [name for name in _HOST_VARIABLES if name not in given]:
-            raise ExperimentError(f"{', '.join(given)} set, but not {', '.join(missing)}; expected all three or none")
-        try:
-            count, number = int(known[_HOST_VARIABLES[1]]), int(known[_HOST_VARIABLES[2]])
-        except ValueError as error:
-            raise ExperimentError(f"JAX_NUM_PROCESSES, JAX_PROCESS_ID: expected integers ({error})") from error
-        if not 0 <= number < count:
-            raise ExperimentError(f"JAX_PROCESS_ID: got {number}; expected 0 to {count - 1} (JAX_NUM_PROCESSES is {count})")
-        address = known[_HOST_VARIABLES[0]]
-        if ":" not in address:
-            raise ExperimentError(f"JAX_COORDINATOR_ADDRESS: got {address!r}; expected host:port, such as node1:12345")
-        arguments = {"coordinator_address": address, "num_processes": count, "process_id": number}
-        several = count > 1
+    several = several_hosts(environment)
+    if several is None or jax.distributed.is_initialized():
+        return several is not None
+    address, number, count = several
+    if address:
+        arguments: dict[str, Any] = {"coordinator_address": address, "num_processes": count, "process_id": number}
     else:
-        several = all(name in known for name in _SLURM_VARIABLES) and known["SLURM_NTASKS"] != "1"
         arguments = {"cluster_detection_method": "slurm"}
-    if not several or jax.distributed.is_initialized():
-        return several
     if jax.config.jax_platforms in ("cpu", None):  # type: ignore[attr-defined]
         # CPUs have no collectives of their own; other devices have.
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    timeouts = {"initialization_timeout": CONNECT_TIMEOUT, "heartbeat_timeout_seconds": HEARTBEAT_TIMEOUT}
     try:
-        jax.distributed.initialize(**arguments)
+        jax.distributed.initialize(**arguments, **timeouts)
     except (RuntimeError, ValueError) as error:
         raise ExperimentError(f"the other processes of this run were not reached: {error}") from error
     return True

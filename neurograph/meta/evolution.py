@@ -15,6 +15,7 @@ from neurograph.genome import Genome
 from neurograph.genome.vector import GenomeVector
 from neurograph.meta.objective import Objective
 from neurograph.meta.population import evaluate, member
+from neurograph.meta.share import Share
 from neurograph.meta.strategies import CMA, AntitheticES, Strategy
 
 __all__ = ["STRATEGIES", "Evolution", "EvolutionOptimizer", "EvolutionState"]
@@ -23,13 +24,13 @@ FITNESS = ("accuracy", "loss")
 STRATEGIES: dict[str, Callable[..., Strategy]] = {"cma": CMA, "es": AntitheticES}
 
 
-def _costs(objective: Any, population: Genome, key: jax.Array, episodes: int, fitness: str, steps: Any) -> dict[str, np.ndarray]:
+def _costs(objective: Any, population: Genome, fitness: str, judge: Callable[..., Any]) -> dict[str, np.ndarray]:
     """Returns {"cost", "loss", "accuracy"}, each [P] float64; NaN where a genome failed."""
     if not isinstance(objective, Objective):
         count = population.neuron_keep.shape[0]
         cost = np.array([_number(objective(member(population, index))) for index in range(count)])
         return {"cost": cost, "loss": cost, "accuracy": np.full(count, np.nan)}
-    scores = evaluate(objective, population, key, episodes, steps)
+    scores = judge(population)
     loss, accuracy = (np.asarray(scores[name], float).mean(axis=1) for name in ("loss", "accuracy"))
     cost = np.where(np.isfinite(loss), loss if fitness == "loss" else -accuracy, np.nan)
     return {"cost": cost, "loss": loss, "accuracy": np.where(np.isfinite(loss), accuracy, np.nan)}
@@ -48,13 +49,25 @@ def _check_fitness(fitness: str) -> None:
 
 
 def _generation(
-    objective: Any, vector: GenomeVector, strategy: Strategy, key: jax.Array, episodes: int, fitness: str, steps: Any = None
+    objective: Any,
+    vector: GenomeVector,
+    strategy: Strategy,
+    key: jax.Array,
+    episodes: int,
+    fitness: str,
+    steps: Any = None,
+    share: Share | None = None,
 ) -> dict[str, Any]:
     """Asks for a generation, evaluates it, tells its costs; returns a record."""
-    key = jax.random.fold_in(key, strategy.generation)
-    if isinstance(objective, Objective):
-        objective = objective.at(strategy.generation)
-    found = _costs(objective, vector.to_genomes(strategy.ask()), key, episodes, fitness, steps)
+    number = strategy.generation
+    key = jax.random.fold_in(key, number)
+
+    def judge(population: Genome) -> dict[str, np.ndarray]:
+        if share is None:
+            return evaluate(objective.at(number), population, key, episodes, steps)
+        return share.judged(number, population, key, episodes, objective.steps if steps is None else steps)
+
+    found = _costs(objective, vector.to_genomes(strategy.ask()), fitness, judge)
     failed = strategy.tell(found["cost"])
     fine = np.isfinite(found["cost"])
     best = int(np.argmin(np.where(fine, found["cost"], np.inf)))
@@ -81,6 +94,7 @@ class Evolution:
       episodes: learning runs per genome, each with its own data and first synapses; section 4.4 has one, judged on 20 query
         batches (`Objective.query_batches`).
       fitness: "accuracy" or "loss", of an `Objective`.
+      share: judges the generations of an `Objective` elsewhere.
 
     Raises:
       GenomeError: the fitness is unknown.
@@ -92,6 +106,7 @@ class Evolution:
     key: jax.Array
     episodes: int = 1
     fitness: str = "accuracy"
+    share: Share | None = None
 
     def __post_init__(self) -> None:
         _check_fitness(self.fitness)
@@ -106,7 +121,8 @@ class Evolution:
         Raises:
           GenomeError: every genome failed.
         """
-        record = _generation(self.objective, self.vector, self.strategy, self.key, self.episodes, self.fitness)
+        judged = (self.episodes, self.fitness, None, self.share)
+        record = _generation(self.objective, self.vector, self.strategy, self.key, *judged)
         return {"generation": self.strategy.generation} | record
 
     @property
@@ -181,9 +197,9 @@ class EvolutionOptimizer:
         return state
 
     def advance(
-        self, objective: Objective, state: EvolutionState, count: int, steps: Any = None
+        self, objective: Objective, state: EvolutionState, count: int, steps: Any = None, share: Share | None = None
     ) -> tuple[EvolutionState, dict[str, Any]]:
-        """Searches `count` generations further; `steps` as in `GradientOptimizer.advance`.
+        """Searches `count` generations further; `steps` as in `GradientOptimizer.advance`, `share` as in `Evolution`.
 
         Returns:
           `(state, metrics)`: "loss", "accuracy" (medians), "best_loss", "best_accuracy", "failed", each [count, 1].
@@ -194,7 +210,7 @@ class EvolutionOptimizer:
         vector, strategy = self._search(state)
         lengths = [None] * count if steps is None else np.broadcast_to(steps, (count,)).tolist()
         judged = (self.episodes, self.fitness)
-        records = [_generation(objective, vector, strategy, state.key, *judged, length) for length in lengths]
+        records = [_generation(objective, vector, strategy, state.key, *judged, length, share) for length in lengths]
         metrics = {name: np.array([[record[name]] for record in records]) for name in records[0]} if records else {}
         told = np.stack(strategy.told) if strategy.told else state.told
         failed = np.array([(~np.isfinite(told)).sum()], np.int32)

@@ -20,9 +20,12 @@ from neurograph.meta.devices import replicated
 from neurograph.meta.gradient import adam, norm, per_meta_step, stepped
 from neurograph.meta.mapping import map_members
 from neurograph.meta.objective import Learning, Objective
+from neurograph.meta.share import Share
 from neurograph.meta.strategies import PENALTY
 
-__all__ = ["PES", "PESState"]
+__all__ = ["PES", "PESState", "learn_windows"]
+
+Members = tuple[Genome, Genome, jax.Array, jax.Array, Learning]  # genomes, perturbations, signs, keys, learning; leaves [P, ...]
 
 
 @jax.tree_util.register_dataclass
@@ -113,9 +116,24 @@ class PES:
         zero = jnp.zeros((), jnp.int32)
         return PESState(genomes, optimizer, jnp.zeros(count, jnp.int32), key, zero, learning, perturbation)
 
-    def advance(self, objective: Objective, state: PESState, count: int, steps: Any = None) -> tuple[PESState, dict[str, Any]]:
-        """Takes `count` meta-steps, each one window of every particle; see `GradientOptimizer.advance`."""
-        return _advance(self, objective, state, *per_meta_step(objective, state.step, count, steps), count)
+    def advance(
+        self, objective: Objective, state: PESState, count: int, steps: Any = None, share: Share | None = None
+    ) -> tuple[PESState, dict[str, Any]]:
+        """Takes `count` meta-steps, each one window of every particle; see `GradientOptimizer.advance`.
+
+        Args:
+          share: learns the windows elsewhere.
+        """
+        if share is None:
+            return _advance(self, objective, state, *per_meta_step(objective, state.step, count, steps), count)
+        lengths, records = per_meta_step(objective, state.step, count, steps)[0], []
+        for length in lengths:
+            meta_step = int(state.step)
+            own = objective.at(meta_step)
+            members, total = _draw(self, own, state, length)
+            state, record = _finish(self, own, state, total, *share.windows(meta_step, members, length))
+            records.append(record)
+        return state, jax.tree.map(lambda *values: jnp.stack(values), *records)
 
     def genomes(self, state: PESState) -> Genome:
         """Returns the unperturbed genomes, leaves [G, ...]."""
@@ -128,6 +146,11 @@ class PES:
           `(estimates, state, scores)`: estimates, leaves [G, N/2, ...], whose mean over the counted pairs estimates the
           gradient; the state after the window, genomes untouched; scores "loss", "accuracy", "counted", "failed" [G, N/2, 2].
         """
+        members, total = self._drawn(objective, state, steps)
+        return self._estimated(objective, state, total, *map_members(partial(_window, objective, steps), members, objective.mesh))
+
+    def _drawn(self, objective: Objective, state: PESState, steps: Any) -> tuple[Members, dict[str, jax.Array]]:
+        """Draws perturbations; returns the particles [G * N] and, by array, the sum of the perturbations of every pair."""
         count, pairs = state.skipped.shape[0], self.population // 2
         noise_key, data_key = jax.random.split(jax.random.clone(state.key))  # the same in every meta-step, on purpose
         begins = objective.begins(state.learning, steps)[:, :, 0, 0]
@@ -139,15 +162,7 @@ class PES:
             fresh[field.name] = self._deviation(field.name) * drawn
             started = begins.reshape(begins.shape + (1,) * (leaf.ndim - 2))
             total[field.name] = jnp.where(started, 0, leaf) + fresh[field.name]
-        signs = jnp.array([1, -1])
         keys = jax.vmap(lambda n: jax.random.fold_in(data_key, n))(jnp.arange(count * pairs))
-
-        def particle(member):
-            genome, drawn, sign, key, learning = member
-            moved = jax.tree.map(lambda leaf, noise: leaf + sign.astype(leaf.dtype) * noise, genome, drawn)
-            loss, metrics, after = objective.window(moved, learning, key, steps)
-            scores = {"loss": loss, "accuracy": jnp.mean(metrics["accuracy"]), "counted": metrics["counted"]}
-            return scores, after
 
         def flat(leaf: jax.Array, lead: int) -> jax.Array:
             """Returns a leaf [G, ...], [G, N/2, ...] or [G, N/2, 2, ...] as [G * N, ...]."""
@@ -158,11 +173,17 @@ class PES:
         members = (
             jax.tree.map(lambda leaf: flat(leaf, 1), state.genomes),
             jax.tree.map(lambda leaf: flat(leaf, 2), Genome(**fresh)),
-            jnp.tile(signs, count * pairs),
+            jnp.tile(jnp.array([1, -1]), count * pairs),
             jnp.repeat(keys, 2, axis=0),
             jax.tree.map(lambda leaf: flat(leaf, 3), state.learning),
         )
-        scores, learning = map_members(particle, members, objective.mesh)
+        return members, total
+
+    def _estimated(
+        self, objective: Objective, state: PESState, total: dict[str, jax.Array], scores: Any, learning: Learning
+    ) -> tuple[Genome, PESState, dict[str, jax.Array]]:
+        """Returns what `contributions` returns, of the particles' scores and learning [G * N]."""
+        count, pairs = state.skipped.shape[0], self.population // 2
         scores = jax.tree.map(lambda leaf: leaf.reshape(count, pairs, 2), replicated(scores, objective.mesh))
         learning = jax.tree.map(lambda leaf: leaf.reshape(count, pairs, 2, *leaf.shape[1:]), learning)
         failed = ~jnp.isfinite(scores["loss"])
@@ -181,25 +202,62 @@ class PES:
         after = replace(state, learning=learning, perturbation=Genome(**total), step=state.step + 1)
         return Genome(**estimates), after, scores | {"failed": failed}
 
-
-@partial(jax.jit, static_argnums=(0, 5))
-def _advance(settings: PES, objective: Objective, state: PESState, steps: Any, graphs: Any, count: int):
-    transform = settings._transform()
-
-    def meta_step(state: PESState, own: tuple[jax.Array, Any]):
-        steps, graphs = own
-        estimates, after, scores = settings.contributions(objective.with_graphs(graphs), state, steps)
+    def _moved(
+        self, state: PESState, estimates: Genome, after: PESState, scores: dict[str, jax.Array]
+    ) -> tuple[PESState, dict[str, jax.Array]]:
+        """Takes the step that the estimates of `contributions` give; returns the state and a record, leaves [G]."""
         fine = scores["counted"] & ~scores["failed"]
         counted = scores["counted"][..., 0].sum(axis=1)
         gradients = jax.tree.map(lambda leaf: _mean(leaf, counted), estimates)
         sizes = jax.vmap(norm)(gradients)
         moves = fine.any(axis=(1, 2)) & jnp.isfinite(sizes)
-        genomes, optimizer = jax.vmap(partial(stepped, transform))(state.genomes, state.optimizer, gradients, moves)
+        stepping = partial(stepped, self._transform())
+        genomes, optimizer = jax.vmap(stepping)(state.genomes, state.optimizer, gradients, moves)
         skipped = state.skipped + scores["failed"].sum(axis=(1, 2), dtype=jnp.int32)
         share = fine.astype(float) / jnp.maximum(fine.sum(axis=(1, 2), keepdims=True), 1).astype(float)
         record = {name: jnp.sum(jnp.where(fine, scores[name] * share, 0), axis=(1, 2)) for name in ("loss", "accuracy")}
         record = {name: jnp.where(fine.any(axis=(1, 2)), value, jnp.nan) for name, value in record.items()}
         return replace(after, genomes=genomes, optimizer=optimizer, skipped=skipped), record | {"gradient_norm": sizes}
+
+
+def _window(objective: Objective, steps: Any, member: Any) -> tuple[dict[str, jax.Array], Learning]:
+    """Learns one window of a particle."""
+    genome, drawn, sign, key, learning = member
+    moved = jax.tree.map(lambda leaf, noise: leaf + sign.astype(leaf.dtype) * noise, genome, drawn)
+    loss, metrics, after = objective.window(moved, learning, key, steps)
+    return {"loss": loss, "accuracy": jnp.mean(metrics["accuracy"]), "counted": metrics["counted"]}, after
+
+
+# A loop whatever the number of particles: who learns two of them computes what it computes for two of forty.
+@jax.jit
+def learn_windows(objective: Objective, particles: Members, steps: Any) -> tuple[dict[str, jax.Array], Learning]:
+    """Learns one window of each particle.
+
+    Args:
+      objective: with the graphs of the meta-step, where they are random.
+      particles: `(genomes, perturbations, signs, keys, learning)`, leaves [P, ...].
+
+    Returns:
+      `(scores, learning)`, leaves [P, ...]: "loss", "accuracy", "counted"; the learning after the window.
+    """
+    return map_members(partial(_window, objective, steps), particles, objective.mesh)
+
+
+@partial(jax.jit, static_argnums=0)
+def _draw(settings: PES, objective: Objective, state: PESState, steps: Any) -> tuple[Members, dict[str, jax.Array]]:
+    return settings._drawn(objective, state, steps)
+
+
+@partial(jax.jit, static_argnums=0)
+def _finish(settings: PES, objective: Objective, state: PESState, total: Any, scores: Any, learning: Learning):
+    return settings._moved(state, *settings._estimated(objective, state, total, scores, learning))
+
+
+@partial(jax.jit, static_argnums=(0, 5))
+def _advance(settings: PES, objective: Objective, state: PESState, steps: Any, graphs: Any, count: int):
+    def meta_step(state: PESState, own: tuple[jax.Array, Any]):
+        steps, graphs = own
+        return settings._moved(state, *settings.contributions(objective.with_graphs(graphs), state, steps))
 
     state, record = jax.lax.scan(meta_step, state, (steps, graphs), length=count)
     small = replicated((state.genomes, state.optimizer, state.skipped, state.perturbation, record), objective.mesh)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from neurograph.errors import ExperimentError
 from neurograph.experiments.folder.lock import locked
+from neurograph.experiments.workers.executor import Executor
 from neurograph.reproduce import REPRODUCTIONS
 from neurograph.reproduce.verdict import Result, conclude
 from neurograph.reproduce.workbench import Workbench
@@ -21,7 +22,7 @@ def reproduce(
     scale: str = "laptop",
     out: Path | str = Path("runs/reproduce"),
     *,
-    jobs: int = 1,
+    executor: Executor | None = None,
     seeds: int | None = None,
     allow_changes: bool = False,
     say: Callable[[str], None] = lambda text: None,
@@ -36,6 +37,6 @@ def reproduce(
         raise ExperimentError(f"{name}: no such reproduction; there are: {', '.join(REPRODUCTIONS)}")
     begun = time.perf_counter()
     with locked(Path(out) / scale / name):
-        bench = Workbench(name, scale, Path(out), jobs=jobs, seeds=seeds, allow_changes=allow_changes, say=say)
+        bench = Workbench(name, scale, Path(out), executor=executor, seeds=seeds, allow_changes=allow_changes, say=say)
         findings, settings = importlib.import_module(REPRODUCTIONS[name].module).run(bench)
         return conclude(bench, findings, settings, time.perf_counter() - begun)

@@ -9,15 +9,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import multiprocessing
-import os
-import shlex
-import signal
-import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,23 +19,24 @@ import yaml
 
 from neurograph.documents import parse_json
 from neurograph.errors import ExperimentError, GenomeError
-from neurograph.experiments.folder.lock import locked
 from neurograph.experiments.folder.run_folder import FREE
+from neurograph.experiments.runs import LOST, Run, train_all
 from neurograph.experiments.spec import ExperimentSpec, load_experiment
+from neurograph.experiments.transfer.bundles import TaskSource
 from neurograph.experiments.transfer.matrix_results import TransferMatrix
 from neurograph.experiments.transfer.results import Row, csv_text
+from neurograph.experiments.workers.executor import Executor, Here
 from neurograph.files import write_atomically
 from neurograph.genome import Genome, load_genome_file
 from neurograph.genome.rule import Rule
 from neurograph.reproduce import SCALES
-from neurograph.tasks import Task, get_task
+from neurograph.tasks import Task
 from neurograph.topology import Topology
 from neurograph.topology.layered import layered_document
 
 __all__ = ["Trained", "Variant", "Workbench"]
 
 T = TypeVar("T")
-LOST = "lost.json"
 SMALL = (
     *(f"training.{name}" for name in ("meta_steps=2", "validate_every=2", "validation_episodes=1")),
     *(f"unroll.{name}" for name in ("steps=2", "batch_size=32", "query_size=32")),
@@ -101,7 +95,7 @@ class Workbench:
       name: of the reproduction.
       scale: one of `SCALES`.
       out: folder of all reproductions.
-      jobs: meta-training runs at the same time, in processes of their own; 1 runs them here, one after another.
+      executor: does the meta-training runs; default: this process, one after another.
       seeds: number of meta-training seeds, instead of the reproduction's own.
       allow_changes: of stopped runs, as in `meta_train`.
       say: called with a line about the run that starts or ends.
@@ -116,14 +110,14 @@ class Workbench:
         scale: str,
         out: Path,
         *,
-        jobs: int = 1,
+        executor: Executor | None = None,
         seeds: int | None = None,
         allow_changes: bool = False,
         say: Callable[[str], None] = lambda text: None,
     ):
         if scale not in SCALES:
             raise ExperimentError(f"scale: got {scale!r}; allowed: {', '.join(SCALES)}")
-        self.name, self.scale, self.jobs, self.say = name, scale, jobs, say
+        self.name, self.scale, self.executor, self.say = name, scale, executor or Here(), say
         self.out = out / scale
         self.folder = self.out / name
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -197,62 +191,31 @@ class Workbench:
           Per label its runs, in the order of the seeds; see `Trained` for lost ones.
 
         Raises:
-          SpecError, ExperimentError: an experiment that says something wrong.
+          SpecError, ExperimentError: an experiment that says something wrong, or runs that could not be done.
         """
         wanted = range(seeds) if isinstance(seeds, int) else seeds
-        plan = [(label, seed, variant) for label, variant in variants.items() for seed in wanted]
-        specs = {(label, seed): variant.spec(f"seed={seed}") for label, seed, variant in plan}
-        folders = {key: self._run_folder(variants[key[0]], spec) for key, spec in specs.items()}
-        todo = {folders[key]: key for key in folders if not _finished(folders[key])}
-        calls = {folder: (variants[key[0]], f"seed={key[1]}", folder, self.allow_changes) for folder, key in todo.items()}
-        started, done = time.perf_counter(), 0
-
-        def finished(folder: Path) -> None:
-            nonlocal done
-            done += 1
-            label, seed = todo[folder]
-            self.say(
-                f"[{done}/{len(todo)}] meta-trained {label}, seed {seed}: {_state(folder)}"
-                f" ({time.perf_counter() - started:.0f} s so far)"
-            )
-
-        if calls:
-            self.say(f"{self.name}: {len(calls)} of {len(plan)} meta-training runs to do")
-        if self.jobs == 1 or len(calls) <= 1:
-            for folder, call in calls.items():
-                _train(*call)
-                finished(folder)
-        else:
-            self._side_by_side(calls, finished)
+        runs: dict[tuple[str, int], Run] = {}
+        for label, variant in variants.items():
+            for seed in wanted:
+                spec = variant.spec(f"seed={seed}")
+                folder = self._run_folder(variant, spec)
+                command = ["neurograph", "meta-train", variant.experiment]
+                command += [word for one in (*variant.overrides, f"seed={seed}") for word in ("--set", one)]
+                command += ["--out", str(folder), "--no-transfer", "--resume"]
+                name = f"{label}, seed {seed}"
+                runs[label, seed] = Run(name, spec, folder, command=tuple(command), allow_changes=self.allow_changes)
+        todo = {run.folder: run for run in runs.values() if not run.finished}
+        if todo:
+            self.say(f"{self.name}: {len(todo)} of {len(runs)} meta-training runs to do")
+        if failed := train_all(todo.values(), self.executor, self.say):
+            text = "\n".join(f"  {name}: {why}" for name, why in failed.items())
+            raise ExperimentError(f"{self.name}: runs that are needed were not done; the same command tries them again:\n{text}")
         found: dict[str, list[Trained]] = {}
-        for label, seed, _ in plan:
-            run = _read(label, seed, folders[label, seed])
-            self.trained[run.folder] = run
-            found.setdefault(label, []).append(run)
+        for (label, seed), run in runs.items():
+            trained = _read(label, seed, run.folder)
+            self.trained[trained.folder] = trained
+            found.setdefault(label, []).append(trained)
         return found
-
-    def _side_by_side(self, calls: Mapping[Path, tuple[Variant, str, Path, bool]], finished: Callable[[Path], None]) -> None:
-        context = multiprocessing.get_context("spawn")  # JAX has threads: a forked process may hang
-        before = os.environ.get("JAX_COMPILATION_CACHE_DIR")
-        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(self.out / "compiled"))
-        try:
-            size = min(self.jobs, len(calls))
-            others = multiprocessing.active_children()
-            with ProcessPoolExecutor(size, mp_context=context, initializer=_end_with_parent) as pool:
-                waiting = {pool.submit(_train, *call): folder for folder, call in calls.items()}
-                try:
-                    for future in as_completed(waiting):
-                        future.result()
-                        finished(waiting[future])
-                except BaseException as error:
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    if isinstance(error, KeyboardInterrupt):
-                        for child in {*multiprocessing.active_children()} - {*others}:
-                            child.terminate()  # its run goes on from its checkpoint
-                    raise
-        finally:
-            if before is None:
-                os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
 
     def _run_folder(self, variant: Variant, spec: ExperimentSpec) -> Path:
         """Returns the folder named by the settings that decide the run: reproductions that need the same run share it."""
@@ -282,10 +245,18 @@ class Workbench:
         tried = [run for members in runs.values() for run in members]
         genomes = {run.name: (run.genome, run.rule) for run in tried if run.genome is not None and run.rule}
         graphs = {name: one if isinstance(one, Topology) else load_topology(one) for name, one in topologies.items()}
-        data = {name: one if isinstance(one, Task) else get_task(one) for name, one in tasks.items()}
+        data, sources = {}, {}
+        for name, one in tasks.items():
+            if isinstance(one, Task):
+                data[name] = one
+                continue
+            words = {"name": one} if isinstance(one, str) else dict(one)
+            sources[name] = TaskSource(words.pop("name"), words)
+            data[name] = sources[name].task()
         if not genomes:
             raise GenomeError(f"{self.name}: every meta-training run was lost; there is nothing to test")
-        options = {"optimizers": ()} | options
+        elsewhere = {} if isinstance(self.executor, Here) else {"executor": self.executor, "sources": sources}
+        options = {"optimizers": ()} | elsewhere | options
         matrix = transfer_matrix(genomes, graphs, data, self.out, at=at, seeds=seeds, progress=self.say, **options)
         self.count((row for row in matrix.rows if row["genome"] is not None and row["step"] == matrix.steps[-1]), matrix.notes)
         return matrix
@@ -325,45 +296,8 @@ class Workbench:
         self.write(name, small.getvalue())
 
 
-def _end_with_parent() -> None:
-    """Makes a process end with its parent, by kill -9 too, and leave Ctrl-C to it; else it would go on, and hold its folder."""
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _finished(folder: Path) -> bool:
-    return (folder / "summary.json").exists() or (folder / LOST).exists()
-
-
-def _train(variant: Variant, seed: str, folder: Path, allow_changes: bool) -> None:
-    """Does one run, as `neurograph meta-train EXPERIMENT --set ... --out FOLDER --no-transfer --resume` does it."""
-    from neurograph.experiments.train import meta_train
-
-    command = ["neurograph", "meta-train", variant.experiment]
-    command += [word for one in (*variant.overrides, seed) for word in ("--set", one)]
-    command += ["--out", str(folder), "--no-transfer", "--resume"]
-    with locked(folder):
-        write_atomically(folder / "command.txt", shlex.join(command) + "\n")
-        try:
-            meta_train(variant.spec(seed), folder, resume=True, allow_changes=allow_changes)
-        except GenomeError as error:  # every genome diverged: that is a result, too
-            write_atomically(folder / LOST, json.dumps(str(error)) + "\n")
-
-
 def _read(label: str, seed: int, folder: Path) -> Trained:
     if (folder / LOST).exists():
         return Trained(label, seed, folder, reason=parse_json((folder / LOST).read_text(encoding="utf-8")))
     file: Any = load_genome_file(folder / "genome.json")
     return Trained(label, seed, folder, file.genome, file.rule)
-
-
-def _state(folder: Path) -> str:
-    run = _read("", 0, folder)
-    return f"lost ({run.reason.splitlines()[0]})" if run.genome is None else f"{run.accuracy:.3f} on validation data"

@@ -144,29 +144,25 @@ def test_a_reproduction(call, tmp_path, monkeypatch):
 
 
 CHILDREN = """
-import os, sys, time
-from pathlib import Path
+import sys
+import worker_tasks
 from neurograph.cli.stopping import signals_stop
-from neurograph.reproduce import workbench
-
-def sleep(folder):
-    (Path(folder) / str(os.getpid())).touch()
-    time.sleep(100)
+from neurograph.experiments.workers import make_executor
 
 if __name__ == "__main__":
-    workbench._train = sleep
-    bench = workbench.Workbench("states", "smoke", Path(sys.argv[1]), jobs=2)
-    with signals_stop():
-        bench._side_by_side({Path(name): (sys.argv[1],) for name in "ab"}, print)
+    with signals_stop(), make_executor(2) as executor:
+        for task in executor.as_completed([executor.submit(worker_tasks.sleep, sys.argv[1]) for name in "ab"]):
+            task.result()
 """
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_runs_side_by_side_end_with_their_parent(tmp_path: Path, number):
+def test_workers_end_with_their_parent(tmp_path: Path, number):
     (tmp_path / "program.py").write_text(CHILDREN)
     (tmp_path / "pids").mkdir()
     command = [sys.executable, str(tmp_path / "program.py"), str(tmp_path / "pids")]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as parent:
+    paths = os.pathsep.join([str(Path(__file__).parents[1]), *(path for path in sys.path if path)])
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": paths}) as parent:
         try:
             while len(children := [int(path.name) for path in (tmp_path / "pids").iterdir() if path.name.isdigit()]) < 2:
                 assert parent.poll() is None

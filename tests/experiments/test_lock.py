@@ -160,6 +160,17 @@ def test_a_holder_elsewhere_counts_as_alive_until_it_is_silent(tmp_path: Path, k
         assert "has given no sign of life for 6 minutes" in caplog.text
 
 
+def test_a_holder_elsewhere_is_waited_for_if_asked_and_one_on_this_machine_is_not(tmp_path: Path, monkeypatch, caplog):
+    claim(tmp_path)
+    monkeypatch.setattr(time, "sleep", lambda seconds: claim(tmp_path, silent_for=lock.SILENCE + 61))  # it falls silent
+    with locked(tmp_path, patience=1000):
+        assert "taken over from process 4711 on elsewhere" in caplog.text
+    monkeypatch.setattr(lock, "_flock", lambda handle: False)
+    claim(tmp_path, **mine(), pid=os.getpid(), started=lock._started(os.getpid()))
+    with pytest.raises(ng.ExperimentError, match="in use"), locked(tmp_path, patience=1000):
+        pass
+
+
 def test_a_process_id_that_is_used_again_is_not_the_holder(tmp_path: Path, monkeypatch, caplog):
     """With locks of the kernel the id is not asked; without, when the process began."""
     claim(tmp_path, **mine(), pid=os.getpid(), started=lock._started(os.getpid()))

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 from pages import check_self_contained, text_of
 from transfer_parts import GENOME, RULE, given, layered
+from worker_tasks import Reversed
 
 import neurograph as ng
 import neurograph.experiments.transfer.matrix as module
@@ -22,8 +23,10 @@ import neurograph.experiments.transfer.units as units
 from neurograph.cli.report import report
 from neurograph.cli.transfer import transfer as command
 from neurograph.cli.words import names_in, sort_words
+from neurograph.experiments.transfer.bundles import TaskSource, bundles
 from neurograph.experiments.transfer.curves import transfer
 from neurograph.experiments.transfer.matrix_results import load_transfer_matrix
+from neurograph.experiments.workers import TaskLost
 from neurograph.learning.baselines import Setting
 from neurograph.learning.trial import Trial
 from neurograph.report.figures.transfer import curves_figure, heat_map
@@ -139,6 +142,56 @@ def test_units_can_be_sent_to_another_process():
     assert sent[0].topologies == question.topologies
     broken = replace(question, genomes={"fast": (GENOME, RULE.replace(states=3))})
     assert [list(cell) for cell in units.compute_unit(broken, unit)] == [["reason"]]
+
+
+def test_cells_computed_elsewhere_are_the_same_in_whatever_order_they_come(store, tmp_path):
+    said = []
+    sources = {"xor": TaskSource("xor")}
+    matrix = run(tmp_path, executor=Reversed(), sources=sources, optimizers=(), progress=said.append)
+    assert list(matrix.rows) == [row for row in store[1].rows if row["genome"]]
+    assert matrix.notes["cells"]["found"] == 0
+    assert len(said) == len({*said})
+    assert said[-1].startswith("[6/6] xor on ")
+    again = run(tmp_path, executor=Reversed(), sources=sources, optimizers=())
+    assert again.notes["cells"]["found"] == 4
+    assert again.rows == matrix.rows
+
+
+def test_a_cell_that_kills_its_workers_is_told_and_the_others_go_on(store, tmp_path):
+    """Its bundle is taken apart, until it is known which cell it is; nothing is kept of it."""
+
+    class Deadly(Reversed):
+        def submit(self, function, bundle, shared=None):
+            def killed(shared, bundle):
+                raise TaskLost("compute: 3 workers died of it")
+
+            deadly = any((unit.genome, name) == ("fast", "loop") for unit in bundle for name in unit.topologies)
+            return super().submit(killed if deadly else function, bundle, shared=shared)
+
+    matrix = run(tmp_path, executor=Deadly(), optimizers=())
+    place = {"topology": "loop", "task": "xor"}
+    assert place | {"genome": "fast", "method": "genome", "reason": "compute: 3 workers died of it"} in matrix.problems
+    expected = [row for row in store[1].rows if row["genome"] and (row["genome"], row["topology"]) != ("fast", "loop")]
+    assert list(matrix.rows) == expected
+    whole = run(tmp_path, optimizers=())
+    assert whole.notes["cells"]["found"] == 3
+    assert list(whole.rows) == [row for row in store[1].rows if row["genome"]]
+
+
+def test_bundles_hold_what_shares_a_program_the_largest_first():
+    graphs = {"small": layered(2, 4, 2), "large": layered(2, 9, 9, 2)}
+    genomes = {"a": (GENOME, RULE), "b": (GENOME, RULE), "c": (GENOME, RULE.replace(states=3))}
+    question = units.Question(genomes, graphs, {"xor": ng.get_task("xor")}, Trial(), (0.1,), "auto")
+    alone = [units.Unit("xor", genome, "genome", (name,), None) for genome in genomes for name in graphs]
+    found = [[(unit.genome, *unit.topologies) for unit in bundle] for bundle in bundles(question, alone)]
+    assert found == [[("a", "large"), ("b", "large")], [("c", "large")], [("a", "small"), ("b", "small")], [("c", "small")]]
+
+
+def test_data_of_a_worker_that_differ_are_refused():
+    with pytest.raises(
+        ng.ExperimentError, match=r"this process: its data of task xor have the checksum \w{12}; .* asks\W* have 0000"
+    ):
+        TaskSource("xor", {}, "0" * 64).task()
 
 
 def test_tables_files_and_pictures(store, tmp_path):

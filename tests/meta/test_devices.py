@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from meta_runs import genome_of, numbers, write_experiments
+from worker_tasks import Reversed
 
 import neurograph as ng
 from neurograph.experiments.spec import load_experiment
@@ -76,6 +77,15 @@ def test_two_processes_are_one(alone: Path, tmp_path: Path):
         for process in processes:
             process.kill()
     compare(tmp_path, alone, names)
+
+
+def test_parts_whose_answers_come_in_any_order_are_the_whole(alone: Path, tmp_path: Path):
+    """Particles and individuals in parts of two, as workers compute them; to the bit, those of pes as well."""
+    write_experiments(tmp_path)
+    for name in ("pes", "cma"):
+        meta_train(load_experiment(tmp_path / f"{name}.yaml"), tmp_path / name, base=tmp_path, executor=Reversed())
+        assert numbers(tmp_path / name) == numbers(alone / f"{name}-run")
+        assert genome_of(tmp_path / name) == genome_of(alone / f"{name}-run")
 
 
 def test_what_the_environment_says_of_other_processes_is_checked():

@@ -16,7 +16,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-HOWTO = ("topology", "task", "rule", "kernel", "graphs_as_data", "continual", "scikit_learn", "hosts")
+HOWTO = ("topology", "task", "rule", "kernel", "graphs_as_data", "continual", "scikit_learn", "hosts", "cluster")
 OWN = ("tutorial", *(f"howto/{name}" for name in HOWTO))
 PAGES = [*OWN, "mathematics", "command_line", "topologies", "tasks", "genomes", "analysis"]
 

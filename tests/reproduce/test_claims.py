@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from neurograph.cli.reproduce import reproduce as command
 from neurograph.errors import ExperimentError
+from neurograph.experiments.workers import make_executor
 from neurograph.reproduce import REPRODUCTIONS
 from neurograph.reproduce.page import write_page
 from neurograph.reproduce.run import reproduce
@@ -56,7 +57,8 @@ def test_what_is_there_is_not_computed_again(name, out):
 
 def test_runs_side_by_side_find_the_same(out, tmp_path):
     here = reproduce("states", "smoke", out)
-    there = reproduce("states", "smoke", tmp_path, jobs=2)
+    with make_executor(2) as executor:
+        there = reproduce("states", "smoke", tmp_path, executor=executor)
     assert there.findings == here.findings
 
 

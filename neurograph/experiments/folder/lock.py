@@ -14,6 +14,7 @@ import os
 import platform
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -67,10 +68,13 @@ _held: dict[Path, _Lock] = {}  # by the file, of this process
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, patience: float = 0.0) -> Iterator[None]:
     """Makes a folder if it is missing, holds its lock in the body, and removes what killed writers left in it.
 
     The thread that holds the lock may take it again. A lock whose holder is dead is taken over, and a line says so.
+
+    Args:
+      patience: seconds to wait for a holder on another machine, who may be dead.
 
     Raises:
       ExperimentError: another process, or thread, holds it; the text says which. Or this is not a folder.
@@ -84,7 +88,7 @@ def locked(folder: Path) -> Iterator[None]:
         yield
         return
     try:
-        lock = _held[path] = _take(folder, path)
+        lock = _held[path] = _take_in_time(folder, path, time.monotonic() + patience)
         try:
             for place in (folder, *(folder / part for part in PARTS)):
                 remove_leftovers(place, BEFORE)
@@ -108,6 +112,17 @@ def check_lock(folder: Path) -> None:
     path = folder.resolve() / FILE
     if path in _held and path.exists() and not _names(path, _held[path].handle):
         raise ExperimentError(f"{folder}: taken over by {_holder(path) or 'another process'}; this process writes no more")
+
+
+def _take_in_time(folder: Path, path: Path, until: float) -> _Lock:
+    while True:
+        try:
+            return _take(folder, path)
+        except ExperimentError:
+            holder = _holder(path)
+            if time.monotonic() >= until or (holder and _here(holder, _myself())):
+                raise
+            time.sleep(1)
 
 
 def _take(folder: Path, path: Path) -> _Lock:

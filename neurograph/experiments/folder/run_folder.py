@@ -28,11 +28,12 @@ from neurograph.files import append_line, write_atomically
 from neurograph.genome import Genome, GenomeFile, load_genome_file, save_genome
 from neurograph.genome.files import genome_file
 
-__all__ = ["RunFolder", "start_genome"]
+__all__ = ["HOSTS", "RunFolder", "start_genome"]
 
 log = logging.getLogger(__name__)
 
 START = "start_genome.json"
+HOSTS = ".hosts"  # where the processes of a run meet
 
 # Arrays of a genome that checkpoints of older versions lack, and the array that gives them their value, if any.
 ADDED: dict[str, str | None] = {f.name: None for f in dataclasses.fields(Genome) if f.name not in FIRST_ARRAYS}
@@ -70,7 +71,7 @@ class RunFolder:
         self.config = spec.model_dump(mode="json", exclude=FREE)
         if folder.exists() and not folder.is_dir():
             raise ExperimentError(f"{folder}: not a folder")
-        if folder.exists() and any(place.name != lock.FILE for place in folder.iterdir()) and not resume:
+        if folder.exists() and any(place.name not in (lock.FILE, HOSTS) for place in folder.iterdir()) and not resume:
             raise ExperimentError(f"{folder}: not empty; continue it with --resume, or choose another folder with --out")
         self.state, self.extra = like, {"step": 0, "seconds": 0.0, "lines": 0}
         if resume and self.checkpoint.exists():

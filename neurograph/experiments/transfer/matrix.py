@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,13 @@ import jax
 
 from neurograph.errors import ExperimentError
 from neurograph.experiments.environment import current_environment, versions
+from neurograph.experiments.transfer.bundles import TaskSource, compute_elsewhere
 from neurograph.experiments.transfer.cells import genome_key, keep_cell, stored_cell, task_key
 from neurograph.experiments.transfer.curves import sizes_of
 from neurograph.experiments.transfer.matrix_results import TransferMatrix
 from neurograph.experiments.transfer.results import GENOME, Row, mark_best
 from neurograph.experiments.transfer.units import Question, Unit, compute_unit, settings_of
+from neurograph.experiments.workers.executor import Executor
 from neurograph.files import remove_leftovers
 from neurograph.genome import AnyGenome
 from neurograph.genome.rule import Rule
@@ -44,6 +47,7 @@ MOST = 12  # graphs of a unit
 PROGRAMS = 100  # after so many, compiled programs are dropped: a process cannot map many hundreds of them
 
 Progress = Callable[[str], None]
+Elsewhere = Callable[[list[Unit]], Iterator[tuple[Unit, str, Row]]]
 Cell = tuple[str, str, str | None, str]  # task, topology, genome (None: a baseline), method
 
 
@@ -93,6 +97,8 @@ def transfer_matrix(
     optimizers: Sequence[str] = ("sgd",),
     learning_rates: Sequence[float] = LEARNING_RATES,
     kernel: str = "auto",
+    executor: Executor | None = None,
+    sources: Mapping[str, TaskSource] | None = None,
     progress: Progress | None = None,
     **changes: Any,
 ) -> TransferMatrix:
@@ -109,6 +115,8 @@ def transfer_matrix(
       trial: step counts, sizes, seeds; default: `Trial()`.
       optimizers: baselines, of "sgd", "momentum", "adam", each with two activations, with and without batch norm; () for none.
       learning_rates, kernel, progress: as in `transfer`.
+      executor: computes cells, in place of this process: the same numbers. A cell of which workers died is one of `problems`.
+      sources: by the names of tasks, how workers make them; other tasks are sent to each worker once, with their data.
       **changes: fields of the trial, such as at=(0, 10), seeds=3.
 
     Raises:
@@ -131,7 +139,8 @@ def transfer_matrix(
     store = None if folder is None else Path(folder) / "cells"
     if store:
         remove_leftovers(store, older_than=3600)  # several tests may share a store: its files are written once, and whole
-    _run(question, methods, common, found, store, progress or (lambda text: None))
+    elsewhere = None if executor is None else partial(compute_elsewhere, executor, question, sources or {})
+    _run(question, methods, common, found, store, progress or (lambda text: None), elsewhere)
     rows, chosen, problems, counts, chance = found.tables(cells)
     notes = common | {"validation_seeds": trial.validation_seeds, "learning_rates": rates}
     notes |= {name: counts[name] for name in COUNTS}
@@ -148,10 +157,22 @@ def transfer_matrix(
 
 
 def _run(
-    question: Question, methods: list[tuple[str | None, str]], common: Row, found: _Found, store: Path | None, say: Progress
+    question: Question,
+    methods: list[tuple[str | None, str]],
+    common: Row,
+    found: _Found,
+    store: Path | None,
+    say: Progress,
+    elsewhere: Elsewhere | None,
 ) -> None:
-    """Takes cells from the store, or computes and keeps them, unit by unit; a cell that cannot run has a "reason" as its data."""
+    """Takes cells from the store, or computes and keeps them, unit by unit; a cell that cannot run has a "reason" as its data.
+
+    Args:
+      elsewhere: computes all units, and gives their cells in any order; None: this process, one unit after another.
+    """
     keys = {name: genome_key(*pair) for name, pair in question.genomes.items()}
+    keys_of: dict[Cell, Row | None] = {}
+    waiting: list[Unit] = []
     total, done = len(question.tasks) * len(question.topologies) * len(methods), 0
 
     def label(task: str, topology: str, method: str) -> str:
@@ -163,6 +184,19 @@ def _run(
             return None if keys[genome] is None else {"genome": keys[genome]} | decides
         rates = list(question.rates)
         return {"optimizer": method, "learning_rates": rates, "validation_seeds": question.trial.validation_seeds} | decides
+
+    def begin(unit: Unit, name: str) -> None:
+        nonlocal done
+        done += 1
+        say(label(unit.task, name, unit.genome or unit.method))
+
+    def keep(unit: Unit, name: str, cell: Row) -> None:
+        place: Cell = (unit.task, name, unit.genome, unit.method)
+        found.data[place] = cell
+        if "reason" in cell:
+            say(f"{label(unit.task, name, unit.genome or unit.method)}: cannot run ({cell['reason'].splitlines()[0]})")
+        else:
+            keep_cell(store, keys_of[place], cell)
 
     for task_name, task in question.tasks.items():
         data, fitting = task_key(task, task_name), []
@@ -185,20 +219,22 @@ def _run(
                 found.data[task_name, name, genome, method] = kept
                 done += 1
                 say(f"{label(task_name, name, genome or method)}: known")
+            keys_of |= {(task_name, name, genome, method): key for name, key in missing.items()}
             for unit in _units(question, task_name, genome, method, fitting, missing):
+                if elsewhere:
+                    waiting.append(unit)
+                    continue
                 results = compute_unit(question, unit)
                 for name in unit.topologies:
-                    done += 1
-                    say(label(task_name, name, genome or method))
-                    cell = next(results)
-                    found.data[task_name, name, genome, method] = cell
-                    if "reason" in cell:
-                        say(f"{label(task_name, name, genome or method)}: cannot run ({cell['reason'].splitlines()[0]})")
-                    else:
-                        keep_cell(store, missing[name], cell)
+                    begin(unit, name)
+                    keep(unit, name, next(results))
                 found.programs += 1
                 if found.programs % PROGRAMS == 0:
                     jax.clear_caches()
+    if elsewhere and waiting:
+        for unit, name, cell in elsewhere(waiting):
+            begin(unit, name)
+            keep(unit, name, cell)
 
 
 def _units(
