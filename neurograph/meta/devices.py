@@ -76,7 +76,7 @@ def connect_hosts(environment: dict[str, str] | None = None) -> bool:
     if jax.config.jax_platforms in ("cpu", None):  # type: ignore[attr-defined]
         # CPUs have no collectives of their own; other devices have.
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    timeouts = {"initialization_timeout": CONNECT_TIMEOUT, "heartbeat_timeout_seconds": HEARTBEAT_TIMEOUT}
+    timeouts: dict[str, Any] = {"initialization_timeout": CONNECT_TIMEOUT, "heartbeat_timeout_seconds": HEARTBEAT_TIMEOUT}
     try:
         jax.distributed.initialize(**arguments, **timeouts)
     except (RuntimeError, ValueError) as error:
