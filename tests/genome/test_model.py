@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from random_rules import random_genome
 
 import neurograph as ng
+from neurograph.experiments import load_experiment
 from neurograph.genome.files import ZOO
 
 FIELDS = [field.name for field in dataclasses.fields(ng.Genome)]
@@ -275,7 +276,7 @@ def test_every_genome_of_the_zoo_loads(name):
     assert file.rule.states == file.genome.states
 
 
-@pytest.mark.parametrize("name", sorted({*ng.zoo_names()} - {"universal"}))
+@pytest.mark.parametrize("name", ["backprop", "digits", "functions", "functions-4state", "mnist-4state"])
 def test_genomes_of_before_keep_their_product(name):
     """Files without a gate of the product: it is the neurons' own, which it was; what else is new has no effect."""
     arrays = json.loads((ZOO / f"{name}.json").read_text())["arrays"]
@@ -294,6 +295,14 @@ def test_genomes_of_before_keep_their_product(name):
     assert not file.rule.learned_damping
     assert not file.rule.synapse_derivative
     assert (file.rule.update_normalization, file.rule.backward_normalization) == ("none", "auto")
+
+
+@pytest.mark.parametrize("name", ["mnist-cma", "mnist-wide-cma"])
+def test_evolved_genomes_have_the_rule_of_their_experiment(name):
+    """So that the command of their card makes them again."""
+    file = ng.load_genome_file(name)
+    assert file.rule == load_experiment(name).rule
+    assert file.card["retrain"] == f"neurograph meta-train {name} --set seed={file.card['seed']}"
 
 
 def test_the_universal_genome_is_descent_with_five_other_numbers():

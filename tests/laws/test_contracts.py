@@ -53,7 +53,7 @@ def test_one_learning_step_on_every_topology(path: Path, kernel: str, x64):
         expected = record.synapses | {"outputs": record.outputs}
     else:
         reference = ng.Network(topology, rule, "reference")
-        found, expected = reference.step(genome, reference.pack(before), x, y)
+        found, expected = reference.step(genome, reference.pack(**before), x, y)
         expected = reference.unpack(found) | {"outputs": expected}
     assert outputs.shape == (3, len(topology.outputs))
     assert np.isfinite(outputs).all()
