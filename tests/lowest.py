@@ -9,14 +9,14 @@ import re
 import tomllib
 from pathlib import Path
 
-REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(\[[\w,-]+\])?>=(?P<version>[\w.]+)")
+REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(\[[\w,-]+\])?>=(?P<version>[\w.]+)(,!=[\w.]+)*")
 
 
 def pins(project: dict) -> list[str]:
     """NAME==VERSION of every requirement of the project and of its extras.
 
     Raises:
-      ValueError: a requirement without a lower bound, or one that is more than that.
+      ValueError: a requirement without a lower bound, or one that is more than that and versions left out.
     """
     found = set()
     for text in [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]:
@@ -24,7 +24,7 @@ def pins(project: dict) -> list[str]:
             continue  # an extra of its own
         match = REQUIREMENT.fullmatch(text)
         if match is None:
-            raise ValueError(f"pyproject.toml: got {text!r}; expected NAME>=VERSION")
+            raise ValueError(f"pyproject.toml: got {text!r}; expected NAME>=VERSION, and ,!=VERSION if need be")
         found.add(f"{match['name']}=={match['version']}")
     return sorted(found)
 
