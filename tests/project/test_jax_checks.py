@@ -90,6 +90,7 @@ def test_a_meta_step_leaks_no_tracer(method):
         jax.eval_shape(partial(OPTIMIZERS[method].advance, objective, count=1), state)
 
 
+@pytest.mark.slow
 def test_judging_a_population_leaks_no_tracer():
     """What cma and es run on the device; the strategies are NumPy."""
     objective, state = start("cma")
