@@ -258,5 +258,6 @@ def _of_a_peer(error: BaseException) -> bool:
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()  # ends when the parent does
+    while os.read(0, 1):  # ends when the parent does; `sys.stdin` would be locked when Python ends, and Python abort
+        pass
     os._exit(LOST)
