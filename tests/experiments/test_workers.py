@@ -6,6 +6,7 @@ import dataclasses
 import os
 import random
 import signal
+import socket
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -56,6 +57,16 @@ def test_workers_are_other_processes_and_side_by_side(pair):
     found = {*results(executor, [executor.submit(worker_tasks.process) for _ in range(6)])}
     assert os.getpid() not in found
     assert len(found) == 2
+
+
+def test_the_port_of_another_cluster_is_no_matter():
+    """Dask warns, on standard error, where its own port is taken; warnings are errors here."""
+    with socket.socket() as taken:
+        with suppress(OSError):  # somebody else has it: as well
+            taken.bind(("127.0.0.1", 8787))
+            taken.listen()
+        with make_executor(1) as executor:
+            assert executor.submit(worker_tasks.square, 3).result() == 9
 
 
 def test_a_task_that_kills_three_workers_is_given_up_and_the_others_go_on(pair):

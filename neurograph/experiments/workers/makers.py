@@ -117,6 +117,7 @@ def _local(count: int) -> Iterator[tuple[Any, str]]:
             threads_per_worker=1,
             host="127.0.0.1",
             dashboard_address=None,  # pyright: ignore[reportArgumentType]  # none
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # any free port: Dask's own may be taken
             memory_limit=0,  # as this process, which has none
             silence_logs=logging.CRITICAL,
         )
