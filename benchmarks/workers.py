@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.transfer import graphs as fitting
+
 WORKERS = (1, 2, 10, 30, 100, 300, 1000)
 # name: tasks per wave, waves, median seconds of a task, sigma of its logarithm
 WORK = {
@@ -95,7 +97,6 @@ def transfer(workers: int) -> None:
     from neurograph.experiments.workers import make_executor
     from neurograph.genome import load_genome_file, zoo_names
     from neurograph.topology import load_topology
-    from neurograph.topology.shipped import shipped_files
 
     genomes: Any = {}
     for half in (False, True):
@@ -104,8 +105,7 @@ def transfer(workers: int) -> None:
             genome = file.genome.replace(synapse_update=file.genome.synapse_update / 2) if half else file.genome
             genomes[f"{name} / 2" if half else name] = (genome, file.rule)
     genomes = dict(list(genomes.items())[:9])
-    graphs = {name: load_topology(path) for name, path in sorted(shipped_files().items())}
-    graphs = {name: graph for name, graph in graphs.items() if (len(graph.inputs), len(graph.outputs)) == (64, 10)}
+    graphs = {name: load_topology(name) for name in fitting(quick=False)}
     source = TaskSource("digits")
     common: Any = (genomes, graphs, {"digits": source.task()})
     options: Any = {"at": (0, 10, 50), "seeds": 2, "optimizers": ()}

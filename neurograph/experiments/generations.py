@@ -18,12 +18,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from neurograph.errors import ExperimentError
 from neurograph.experiments.experiment import Experiment, located
 from neurograph.experiments.folder.run_folder import START
 from neurograph.experiments.folder.topologies import PLACE
 from neurograph.experiments.spec import ExperimentSpec
-from neurograph.experiments.transfer.cells import task_key
+from neurograph.experiments.transfer.cells import require_data, task_key
 from neurograph.experiments.workers.executor import Executor
 from neurograph.experiments.workers.worker import worker_name
 from neurograph.genome import Genome
@@ -113,7 +112,8 @@ class Recipe:
         kept = [folder / START, *sorted((folder / PLACE).glob("*"))]
         files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in kept if path.is_file()}
         spec = experiment.spec.model_copy(update={"devices": None, "tensorboard": False})
-        return cls(json.dumps(spec.model_dump(mode="json")), files, _checksums(experiment.objective))
+        checksums = [task_key(problem.task, "")["data"] for problem in experiment.objective.problems]
+        return cls(json.dumps(spec.model_dump(mode="json")), files, checksums)
 
     def at(self, meta_step: int) -> Objective:
         """Returns the objective of a meta-step, made once in a process.
@@ -135,17 +135,9 @@ class Recipe:
                 (Path(folder) / place).write_bytes(content)
             with located(worker_name()):
                 objective = Experiment(spec, None, Path(folder)).objective
-        for problem, ours, theirs in zip(spec.problems, _checksums(objective), self.data, strict=True):
-            if ours != theirs:
-                raise ExperimentError(
-                    f"{worker_name()}: its data of task {problem.task} have the checksum {ours[:12]}; those of the process that"
-                    f" asks have {theirs[:12]}"
-                )
+        for problem, made, checksum in zip(spec.problems, objective.problems, self.data, strict=True):
+            require_data(made.task, str(problem.task), checksum)
         return objective
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_made": {}}
-
-
-def _checksums(objective: Objective) -> list[str]:
-    return [task_key(problem.task, "")["data"] for problem in objective.problems]

@@ -21,7 +21,7 @@ import optax
 from neurograph.errors import ExperimentError
 from neurograph.genome.activations import resolve_activation
 from neurograph.genome.rule import Rule
-from neurograph.learning.inner_loop import Problem, accuracy, query_loss
+from neurograph.learning.inner_loop import Problem, accuracy, episode_of, query_loss
 from neurograph.network.batch.graph import Graph
 from neurograph.network.batch.sizes import SizeClass, class_plan
 from neurograph.network.kernels import FORWARD
@@ -29,7 +29,7 @@ from neurograph.network.network import Network
 from neurograph.network.passes import EPSILON, output_values
 from neurograph.network.state import Weights
 from neurograph.network.walk import Walk
-from neurograph.tasks import Episode, Task
+from neurograph.tasks import Task
 from neurograph.topology.graph import Topology
 
 __all__ = [
@@ -40,7 +40,6 @@ __all__ = [
     "Setting",
     "any_optimizer",
     "baseline_curves",
-    "episode_of",
     "init_parameters",
     "learning_rates",
     "ordinary_network",
@@ -297,16 +296,6 @@ def baseline_curves(
 
 # Largest number of rates per call. How many of them run is an argument of the compiled program.
 CAPACITY = 16
-
-
-@partial(jax.jit, static_argnums=(2,))
-def episode_of(task: Task, key: jax.Array, sizes: tuple[Any, ...]) -> tuple[Episode, jax.Array, jax.Array]:
-    """Returns the episode that `learning_curve` has for a key, and its keys of first synapses and noise.
-
-    `sizes`: what `Task.episode` takes after the key. A program of its own, so that it is compiled once for all graphs.
-    """
-    data_key, init_key, noise_key = jax.random.split(key, 3)  # as learning_curve splits it
-    return task.episode(data_key, *sizes), init_key, noise_key
 
 
 @partial(jax.jit, static_argnums=(6, 7, 8))

@@ -25,6 +25,7 @@ __all__ = [
     "Problem",
     "accuracy",
     "curve_of",
+    "episode_of",
     "fresh_synapses",
     "judge",
     "learn",
@@ -300,9 +301,19 @@ def learning_curve(
 
 @partial(jax.jit, static_argnums=(3, 4, 5, 6, 7))
 def _curve(problem, genome, key, at, batch_size, split, query_split, query_size):
-    data_key, init_key, noise_key = jax.random.split(key, 3)
-    episode = problem.task.episode(data_key, max(at[-1], 1), batch_size, query_size, split, query_split)
+    sizes = (max(at[-1], 1), batch_size, query_size, split, query_split)
+    episode, init_key, noise_key = episode_of(problem.task, key, sizes)
     return curve_of(problem.network, genome, episode, init_key, noise_key, at)
+
+
+@partial(jax.jit, static_argnums=(2,))
+def episode_of(task: Task, key: jax.Array, sizes: tuple[Any, ...]) -> tuple[Episode, jax.Array, jax.Array]:
+    """Returns the episode that `learning_curve` has for a key, and its keys of first synapses and noise.
+
+    `sizes`: what `Task.episode` takes after the key. A program of its own, so that it is compiled once for all graphs.
+    """
+    data_key, init_key, noise_key = jax.random.split(key, 3)
+    return task.episode(data_key, *sizes), init_key, noise_key
 
 
 def curve_of(

@@ -20,13 +20,11 @@ from jaxtyping import Float, PRNGKeyArray
 from neurograph.errors import PlanError, SettlingWarning, ShapeError
 from neurograph.genome import AnyGenome, LayeredGenome, genome_of_neurons
 from neurograph.genome.rule import Rule
-from neurograph.network.kernels import FORWARD
 from neurograph.network.kernels.allocator import keep_freed_memory
 from neurograph.network.kernels.choice import make_kernel
-from neurograph.network.norms import frozen_norms
-from neurograph.network.passes import clamped, output_values, sweep, with_states
+from neurograph.network.passes import output_values
 from neurograph.network.state import Synapses, Trace, Weights, check_synapses
-from neurograph.network.step import learning_step
+from neurograph.network.step import forward_pass, learning_step, learning_steps
 from neurograph.network.walk import Moments
 from neurograph.network.wiring import Wiring
 from neurograph.topology.graph import Topology
@@ -370,11 +368,12 @@ class Network(Wiring):
             raise ShapeError("key: the rule has noise, so every step needs a PRNG key; expected key=...")
 
 
-def unsettled(graph: str, ticks: int, moved: float) -> str:
-    """The text of a `SettlingWarning`."""
+def unsettled(graph: str, ticks: int, moved: float, others: str = "") -> str:
+    """The text of a `SettlingWarning`; `others`: words for further graphs."""
     return (
-        f"after {ticks} ticks the states of {graph}'s cycles have not settled: the last tick moved one by {moved:.2g}, so a"
-        " learning step is not at the fixed point; more ticks, damping (with_schedule), `ticks: settle`, or smaller synapses help"
+        f"after {ticks} ticks the states of {graph}'s cycles{others} have not settled: the last tick moved one by {moved:.2g}, so"
+        " a learning step is not at the fixed point; more ticks, damping (with_schedule), `ticks: settle`, or smaller synapses"
+        " help"
     )
 
 
@@ -441,28 +440,16 @@ def _jit_trace(network, genome, synapses, x, y, index, key):
 
 
 @partial(jax.jit, static_argnums=(7, 8))
-def _jit_unroll(network: Any, genome: Any, synapses: Any, xs: Any, ys: Any, index: Any, key: Any, checkpoint: bool, watch: bool):
-    def body(synapses: Any, inputs: Any) -> Any:
-        index, x, y = inputs
-        step_key = None if key is None else jax.random.fold_in(key, index)
-        learned, *rest = learning_step(network, genome, synapses, x, y, index, step_key, False, watch)
-        return learned, rest
-
-    body = jax.checkpoint(body) if checkpoint else body
-    learned, rest = jax.lax.scan(body, with_states(network, synapses, xs[0]), (index + jnp.arange(xs.shape[0]), xs, ys))
-    return (learned, rest[0], jax.tree.map(lambda leaf: leaf[-1:], rest[1]) if watch else [])
+def _jit_unroll(network, genome, synapses, xs, ys, index, key, checkpoint, watch):
+    found = learning_steps(network, genome, synapses, xs, ys, index, key, checkpoint, watch)
+    return found if watch else (*found, [])
 
 
 @jax.jit
 def _jit_predict(network, genome, synapses, x, statistics):
-    if network.rule.synapse_normalization == "stored":
-        synapses = frozen_norms(network, genome, synapses)
-    states = clamped(network, synapses, x)
-    return output_values(network, sweep(network, genome, synapses.forward, states, FORWARD, frozen=statistics).states)
+    return output_values(network, forward_pass(network, genome, synapses, x, statistics=statistics).states)
 
 
 @jax.jit
 def _jit_statistics(network, genome, synapses, x):
-    if network.rule.synapse_normalization == "stored":
-        synapses = frozen_norms(network, genome, synapses)
-    return sweep(network, genome, synapses.forward, clamped(network, synapses, x), FORWARD).moments
+    return forward_pass(network, genome, synapses, x).moments

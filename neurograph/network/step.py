@@ -20,12 +20,12 @@ from neurograph.genome.activations import derivative, resolve_activation, value_
 from neurograph.network.hebbian import learning_ends, update_synapses
 from neurograph.network.kernels import BACKWARD, FORWARD
 from neurograph.network.norms import frozen_norms
-from neurograph.network.passes import carried_states, clamped, output_values, places, sweep, through_normalization
+from neurograph.network.passes import carried_states, clamped, output_values, places, sweep, through_normalization, with_states
 from neurograph.network.state import Synapses, Trace
 from neurograph.network.walk import Pass
 from neurograph.network.wiring import States, Wiring
 
-__all__ = ["learning_step"]
+__all__ = ["forward_pass", "learning_step", "learning_steps"]
 
 ERROR_FLOOR = 1e-30  # under the root of the mean squared error
 
@@ -123,3 +123,35 @@ def learning_step(
         settling = {"forward": passed.settling, "backward": result[3]}
         return Trace(forward, feedback, backward, learned, outputs, settling)
     return (learned, outputs, passed.settling) if watch else (learned, outputs)
+
+
+def learning_steps(
+    wiring: Wiring, genome: AnyGenome, synapses: Synapses, xs, ys, index, key, checkpoint: bool, watch: bool = False
+) -> Any:
+    """Steps on xs [U, batch, inputs], ys [U, batch, outputs] in turn, numbered from `index`.
+
+    Args:
+      checkpoint: recompute each step when differentiating instead of keeping its states.
+      watch: as in `learning_step`, of the last step.
+
+    Returns:
+      `(synapses, outputs)`: after the last step, and every step's prediction; with `watch` followed by `Pass.settling`.
+    """
+
+    def body(synapses: Synapses, inputs: Any) -> Any:
+        index, x, y = inputs
+        step_key = None if key is None else jax.random.fold_in(key, index)
+        learned, *rest = learning_step(wiring, genome, synapses, x, y, index, step_key, False, watch)
+        return learned, rest
+
+    body = jax.checkpoint(body) if checkpoint else body
+    inputs = (index + jnp.arange(xs.shape[0]), xs, ys)
+    learned, (outputs, *settling) = jax.lax.scan(body, with_states(wiring, synapses, xs[0]), inputs)
+    return learned, outputs, *jax.tree.map(lambda leaf: leaf[-1], settling)
+
+
+def forward_pass(wiring: Wiring, genome: AnyGenome, synapses: Synapses, x, *, statistics: Any = None) -> Pass:
+    """The forward pass alone, without noise; `statistics`: frozen moments to normalise by, or None for this batch's."""
+    if wiring.rule.synapse_normalization == "stored":
+        synapses = frozen_norms(wiring, genome, synapses)
+    return sweep(wiring, genome, synapses.forward, clamped(wiring, synapses, x), FORWARD, frozen=statistics)

@@ -106,3 +106,12 @@ def test_an_option_of_a_task_by_its_short_form_of_before_is_refused_with_the_new
     result = CliRunner().invoke(main, ["task", command, "xor", "-o", "label=cultivar"])
     assert result.exit_code == 2
     assert "did you mean --set label=cultivar?" in result.output
+
+
+def test_the_values_in_effect_are_told(tmp_path):
+    lines = [f"{number / 10},{number % 3},{'xy'[number % 2]}" for number in range(12)]
+    (tmp_path / "wine.csv").write_text("\n".join(["a,b,cultivar", *lines]))
+    result = CliRunner().invoke(main, ["task", "show", f"csv:{tmp_path / 'wine.csv'}", "--set", "label=cultivar"])
+    assert result.exit_code == 0, result.output
+    assert "  options     label=cultivar, delimiter=','" in result.output
+    assert "  classes     x, y\n" in result.output

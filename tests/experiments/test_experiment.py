@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from meta_runs import TWO, numbers, write_experiments
 
 import neurograph as ng
 from neurograph.experiments.spec import dump_experiment, experiment_names, load_experiment
@@ -27,16 +28,6 @@ problems:
 unroll: {steps: 3, batch_size: 8, query_size: 16, grow_by: 1, grow_every: 4, max_steps: 5}
 training: {meta_steps: 8, genomes: 2, screen: 4, interval: 2, validate_every: 4, validation_episodes: 2, replace: 1}
 """
-TWO = """
-populations: {input: 2, hidden: 6, output: 2}
-inputs: input
-outputs: output
-connections:
-  - {kind: dense, from: input, to: hidden}
-  - {kind: dense, from: hidden, to: output}
-"""
-
-
 FUNCTIONS = ("and", "or", "xor", "nxor", "moons", "circle", "square", "qand")
 
 
@@ -45,12 +36,6 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "tiny.yaml").write_text(TINY)
     (tmp_path / "two.yaml").write_text(TWO)
     return tmp_path
-
-
-def numbers(run: Path) -> list[dict]:
-    """Metrics without the clock."""
-    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in record.items() if k != "seconds"} for record in records]
 
 
 def genome_of(run: Path) -> str:
@@ -81,32 +66,20 @@ def test_a_stopped_run_resumes_to_the_same_result_bit_for_bit(folder: Path):
     assert [r["unroll"] for r in numbers(whole) if "unroll" in r] == [3, 3, 4, 4]
 
 
-RANDOM = """
-name: random-graphs
-seed: 3
-rule: {states: 2, normalization: batch, batch_reduction: mean, initial_deviation: fan_in}
-start: {arrays: {synapse_update: 0.3}}
-problems:
-  - task: xor
-    topology: {random: {families: [{family: layered, depth: [1, 2], width: [2, 6]}], graphs: 2, validation_graphs: 2}}
-unroll: {steps: 2, batch_size: 8, query_size: 16}
-training: {method: es, meta_steps: 4, interval: 1, population: 4}
-"""
-
-
 @pytest.mark.slow  # a process of its own
 def test_random_graphs_go_on_to_the_same_result_after_kill_9(folder: Path):
-    (folder / "random.yaml").write_text(RANDOM)
-    spec, killed = load_experiment(folder / "random.yaml"), folder / "killed"
+    write_experiments(folder)
+    file, killed = folder / "random-es.yaml", folder / "killed"
+    spec = load_experiment(file)
     program = f"""
 import os, signal
 from pathlib import Path
 from neurograph.experiments.spec import load_experiment
 from neurograph.experiments.train import meta_train
 def progress(record):
-    if record["step"] == 3 and "loss" in record:
+    if record["step"] == 4 and "loss" in record:
         os.kill(os.getpid(), signal.SIGKILL)
-meta_train(load_experiment({str(folder / "random.yaml")!r}), Path({str(killed)!r}), base=Path({str(folder)!r}), progress=progress)
+meta_train(load_experiment({str(file)!r}), Path({str(killed)!r}), base=Path({str(folder)!r}), progress=progress)
 """
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == -signal.SIGKILL
     assert not (killed / "genome.json").exists()

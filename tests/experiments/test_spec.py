@@ -115,7 +115,8 @@ def test_faults_of_random_graphs_and_lengths_have_their_lines(old: str, new: str
 def test_what_is_no_topology_and_what_has_too_few_graphs_is_named(tmp_path: Path):
     path = tmp_path / "random.yaml"
     path.write_text("problems: [{task: xor, topology: 3}]")
-    with pytest.raises(ng.SpecError, match=r"topology: got 3; expected a file, the name of a topology, or \{random: \.\.\.\}"):
+    allowed = r"a file, the name of a topology, layer widths such as 2-20-2, or \{random: \.\.\.\}"
+    with pytest.raises(ng.SpecError, match=rf"topology: got 3; expected {allowed}"):
         load_experiment(path)
     path.write_text(RANDOM.replace("graphs: 3", "validation_graphs: 1"))
     where = r"problems\[0\]\.topology\.random\.validation_graphs: got 1 graphs; expected at least 2, one for each size class"

@@ -7,21 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import jax
-
-from neurograph.errors import ExperimentError
-from neurograph.experiments.transfer.cells import task_key
+from neurograph.experiments.transfer.cells import require_data, task_key
 from neurograph.experiments.transfer.units import Question, Unit, compute_unit
 from neurograph.experiments.workers.executor import Executor, TaskLost
-from neurograph.experiments.workers.worker import worker_name
 from neurograph.tasks import Task, get_task
 
 __all__ = ["TaskSource", "compute_elsewhere"]
 
 MOST_CELLS = 48  # of a bundle
-PROGRAMS = 100  # as in matrix.py, per worker
-
-_computed = [0]  # units of this process
 
 
 @dataclass(frozen=True)
@@ -40,12 +33,8 @@ class TaskSource:
           TaskError: see `get_task`.
         """
         made = get_task(self.name, **self.options)
-        ours = task_key(made, "")["data"]
-        if self.checksum not in ("", ours):
-            raise ExperimentError(
-                f"{worker_name()}: its data of task {self.name} have the checksum {ours[:12]}; those of the process that asks"
-                f" have {self.checksum[:12]}"
-            )
+        if self.checksum:
+            require_data(made, self.name, self.checksum)
         return made
 
 
@@ -125,10 +114,5 @@ def bundles(question: Question, units: Iterable[Unit]) -> list[tuple[Unit, ...]]
 
 def _compute(shared: Shared, bundle: tuple[Unit, ...]) -> list[list[dict[str, Any]]]:
     """Computes a bundle, in a worker."""
-    question, found = shared.whole(), []
-    for unit in bundle:
-        found.append(list(compute_unit(question, unit)))
-        _computed[0] += 1
-        if _computed[0] % PROGRAMS == 0:
-            jax.clear_caches()
-    return found
+    question = shared.whole()
+    return [list(compute_unit(question, unit)) for unit in bundle]

@@ -12,13 +12,14 @@ import jax
 import numpy as np
 
 from neurograph.documents import parse_json
-from neurograph.errors import RuleError
+from neurograph.errors import ExperimentError, RuleError
+from neurograph.experiments.workers.worker import worker_name
 from neurograph.files import write_atomically
 from neurograph.genome import AnyGenome, Genome, effective_fields
 from neurograph.genome.rule import Rule
 from neurograph.tasks import Task
 
-__all__ = ["FIRST_ARRAYS", "FIRST_OPTIONS", "FORMAT", "genome_key", "keep_cell", "stored_cell", "task_key"]
+__all__ = ["FIRST_ARRAYS", "FIRST_OPTIONS", "FORMAT", "genome_key", "keep_cell", "require_data", "stored_cell", "task_key"]
 
 
 FORMAT = "neurograph-transfer-cell"
@@ -103,6 +104,16 @@ def task_key(task: Task, name: str) -> dict[str, Any]:
         array = np.asarray(leaf)
         content.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
     return {"name": name, "task": task.name, "data": content.hexdigest()}
+
+
+def require_data(task: Task, name: str, checksum: str) -> None:
+    """Raises `ExperimentError` if the data of this process's task are not those of the process that asks, by their checksum."""
+    ours = task_key(task, "")["data"]
+    if ours != checksum:
+        raise ExperimentError(
+            f"{worker_name()}: its data of task {name} have the checksum {ours[:12]}; those of the process that asks have"
+            f" {checksum[:12]}"
+        )
 
 
 def _digest(data: Any) -> str:

@@ -15,8 +15,8 @@ from neurograph.errors import ExperimentError, ShapeError
 from neurograph.experiments.transfer.results import GENOME, Row, Transfer
 from neurograph.genome import AnyGenome
 from neurograph.genome.rule import Rule
-from neurograph.learning.baselines import LEARNING_RATES, SETTINGS, Setting, episode_of, ordinary_network, splits_of
-from neurograph.learning.inner_loop import Problem, curve_of
+from neurograph.learning.baselines import LEARNING_RATES, SETTINGS, Setting, ordinary_network, splits_of
+from neurograph.learning.inner_loop import Problem, curve_of, episode_of
 from neurograph.learning.load import descent_load, genome_load
 from neurograph.learning.trial import Trial
 from neurograph.learning.tuning import Tuned, tuned_baselines
@@ -188,7 +188,7 @@ def _size(topology: Topology) -> dict[str, Any]:
 
 @partial(jax.jit, static_argnums=(2,))
 def _query_labels(task: Task, keys: jax.Array, sizes: tuple[Any, ...]) -> jax.Array:
-    return jax.lax.map(lambda key: task.episode(jax.random.split(key, 3)[0], *sizes).query.y, keys)
+    return jax.lax.map(lambda key: episode_of(task, key, sizes)[0].query.y, keys)
 
 
 def commonest(task: Task, trial: Trial, number: int) -> float:

@@ -19,8 +19,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from neurograph.errors import ExperimentError
 from neurograph.experiments.environment import current_environment, versions
 from neurograph.experiments.transfer.bundles import TaskSource, compute_elsewhere
@@ -44,7 +42,6 @@ __all__ = ["TransferMatrix", "transfer_matrix"]
 
 COUNTS = ("configurations", "runs", "baseline_failures")  # of baselines: added up over the cells
 MOST = 12  # graphs of a unit
-PROGRAMS = 100  # after so many, compiled programs are dropped: a process cannot map many hundreds of them
 
 Progress = Callable[[str], None]
 Elsewhere = Callable[[list[Unit]], Iterator[tuple[Unit, str, Row]]]
@@ -58,7 +55,6 @@ class _Found:
     data: dict[Cell, dict[str, Any]] = field(default_factory=dict)
     misfits: dict[tuple[str, str], str] = field(default_factory=dict)
     stored: int = 0
-    programs: int = 0
 
     def tables(self, cells: Sequence[Cell]) -> tuple[list[Row], list[Row], list[Row], Counter[str], dict[str, float]]:
         """Rows, choices and problems of the cells in their order, counts, and the accuracy of chance by task."""
@@ -228,9 +224,6 @@ def _run(
                 for name in unit.topologies:
                     begin(unit, name)
                     keep(unit, name, next(results))
-                found.programs += 1
-                if found.programs % PROGRAMS == 0:
-                    jax.clear_caches()
     if elsewhere and waiting:
         for unit, name, cell in elsewhere(waiting):
             begin(unit, name)

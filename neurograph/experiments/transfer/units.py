@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+
+import jax
 
 from neurograph.errors import NeurographError
 from neurograph.experiments.transfer.curves import baseline_rows, commonest, genome_rows, network_of
@@ -20,6 +23,10 @@ from neurograph.tasks import Task
 from neurograph.topology.graph import Topology
 
 __all__ = ["Question", "Unit", "compute_unit", "settings_of"]
+
+PROGRAMS = 100  # units after which compiled programs are dropped: a process cannot map many hundreds of them
+
+_number = itertools.count(1)  # of a unit among those of this process
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,8 @@ class Unit:
 def compute_unit(question: Question, unit: Unit) -> Iterator[dict[str, Any]]:
     """Yields the cell of every graph, plain data: {"rows", "chosen", "route", "seconds"} and counts or chance, see `results`; of
     one that cannot run {"reason"} alone."""
+    if next(_number) % PROGRAMS == 0:
+        jax.clear_caches()
     for name in unit.topologies:
         begun = time.perf_counter()
         try:

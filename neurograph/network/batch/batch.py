@@ -295,7 +295,7 @@ class NetworkBatch:
             title = self.topologies[worst].title if self.topologies else ""
             name = f"graph {worst}" + (f" ({title!r})" if title else "")
             others = f" (and of {len(far) - 1} other graphs of {len(moved)})" if len(far) > 1 else ""
-            text = unsettled(name, int(ticks[worst]), float(moved[worst])).replace("cycles have", f"cycles{others} have")
+            text = unsettled(name, int(ticks[worst]), float(moved[worst]), others)
             warnings.warn(text, SettlingWarning, stacklevel=3)
 
     def predict(self, genome: AnyGenome, synapses: PackedBatch, x: Any, *, statistics: Any = None) -> jax.Array:

@@ -17,17 +17,15 @@ from neurograph.genome.rule import Rule
 from neurograph.network.batch.dense import DenseKernel
 from neurograph.network.batch.layout import layout
 from neurograph.network.batch.sizes import SizeClass, class_plan
-from neurograph.network.kernels import FORWARD
 from neurograph.network.kernels.allocator import keep_freed_memory
 from neurograph.network.network import find_faults
-from neurograph.network.norms import frozen_norms
-from neurograph.network.passes import clamped, output_values, sweep, with_states
+from neurograph.network.passes import output_values
 from neurograph.network.state import Synapses, Weights
-from neurograph.network.step import learning_step
+from neurograph.network.step import forward_pass, learning_steps
 from neurograph.network.wiring import StagedGenome, Wiring
 from neurograph.topology.graph import Topology
 
-__all__ = ["Graph", "both_ways", "drawn", "first", "laid_out", "normed", "tables_of", "wiring_of"]
+__all__ = ["Graph", "both_ways", "drawn", "first", "laid_out", "tables_of", "wiring_of"]
 
 
 def tables_of(topology: Topology, rule: Rule, size: SizeClass) -> dict[str, Any]:
@@ -92,34 +90,14 @@ class Graph(Wiring):
         return first(self, genome, drawn(self.rule, self.kernel.size, dtype, key))
 
     def unroll(
-        self,
-        genome: Any,
-        synapses: Synapses,
-        xs: Any,
-        ys: Any,
-        *,
-        index: Any = 0,
-        key: Any = None,
-        checkpoint: bool = True,
-        watch: bool = False,
+        self, genome: Any, synapses: Synapses, xs: Any, ys: Any, *, index: Any = 0, key: Any = None, checkpoint: bool = True
     ):
-        """See `Network.unroll`; with `watch` also how the forward ticks of the last step settled (`Pass.settling`)."""
-
-        def body(synapses: Any, inputs: Any) -> Any:
-            index, x, y = inputs
-            step_key = None if key is None else jax.random.fold_in(key, index)
-            learned, *rest = learning_step(self, genome, synapses, x, y, index, step_key, False, watch)
-            return learned, rest
-
-        body = jax.checkpoint(body) if checkpoint else body
-        learned, rest = jax.lax.scan(body, with_states(self, synapses, xs[0]), (index + jnp.arange(xs.shape[0]), xs, ys))
-        return (learned, rest[0], jax.tree.map(lambda leaf: leaf[-1], rest[1])) if watch else (learned, rest[0])
+        """See `Network.unroll`."""
+        return learning_steps(self, genome, synapses, xs, ys, index, key, checkpoint)
 
     def predict(self, genome: Any, synapses: Synapses, x: Any, *, statistics: Any = None) -> jax.Array:
         """See `Network.predict`."""
-        synapses = normed(self, genome, synapses)
-        states = clamped(self, synapses, x)
-        return output_values(self, sweep(self, genome, synapses.forward, states, FORWARD, frozen=statistics).states)
+        return output_values(self, forward_pass(self, genome, synapses, x, statistics=statistics).states)
 
 
 def wiring_of(rule: Rule, size: SizeClass, tables: dict[str, Any]) -> Graph:
@@ -197,10 +175,6 @@ def first(wiring: Wiring, genome: Any, drawn: list[jax.Array]) -> Synapses:
     both = kernel.pack(forward, bias), backward
     memory = jax.tree.map(jnp.zeros_like, both_ways(*both)) if rule.synapse_trace else None
     return Synapses(*both, None, memory)
-
-
-def normed(wiring: Wiring, genome: Any, synapses: Synapses) -> Synapses:
-    return frozen_norms(wiring, genome, synapses) if wiring.rule.synapse_normalization == "stored" else synapses
 
 
 def both_ways(forward: Weights, backward: Weights | None) -> dict[str, Weights]:

@@ -11,13 +11,11 @@ import jax
 import jax.numpy as jnp
 
 from neurograph.genome import AnyGenome, LayeredGenome
-from neurograph.network.batch.graph import both_ways, drawn, first, laid_out, normed, wiring_of
+from neurograph.network.batch.graph import both_ways, drawn, first, laid_out, wiring_of
 from neurograph.network.batch.layout import FIXED
 from neurograph.network.batch.sizes import SizeClass, chunk_of
-from neurograph.network.kernels import FORWARD
-from neurograph.network.passes import clamped, sweep
 from neurograph.network.state import Synapses, Trace, Weights
-from neurograph.network.step import learning_step
+from neurograph.network.step import forward_pass, learning_step, learning_steps
 
 __all__ = [
     "draws",
@@ -231,7 +229,7 @@ def traces(batch, genome, synapses, x, y, index, key):
 @partial(jax.jit, static_argnums=(7, 8))
 def unrolls(batch: Any, genome: Any, synapses: Any, xs: Any, ys: Any, index: Any, key: Any, checkpoint: bool, watch: bool):
     def run(wiring, genome, key, synapses, xs, ys):
-        return wiring.unroll(genome, synapses, xs, ys, index=index, key=key, checkpoint=checkpoint, watch=watch)
+        return learning_steps(wiring, genome, synapses, xs, ys, index, key, checkpoint, watch)
 
     return _learned(batch, _each(batch, run, genome, key, synapses, xs, ys))
 
@@ -248,7 +246,6 @@ def predictions(batch, genome, synapses, x, statistics):
 @jax.jit
 def statistics(batch, genome, synapses, x):
     def run(wiring, genome, key, synapses, x, y):
-        synapses = normed(wiring, genome, synapses)
-        return sweep(wiring, genome, synapses.forward, clamped(wiring, synapses, x), FORWARD).moments
+        return forward_pass(wiring, genome, synapses, x).moments
 
     return tuple(_each(batch, run, genome, None, synapses, x))
