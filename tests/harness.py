@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import neurograph as ng
 import neurograph.network.network
@@ -14,6 +16,16 @@ from neurograph.network.kernels import native
 
 # Every kernel that can run here: the native one needs a C++ compiler.
 KERNELS = tuple(name for name in ng.network.KERNELS if name != "auto" and (name != "native" or native.available()))
+
+
+def kernels(*quick: str) -> list[Any]:
+    """Every kernel as a parameter of a test; the default run has the quick ones."""
+    return [pytest.param(name, marks=[] if name in quick else pytest.mark.thorough) for name in KERNELS]
+
+
+def rest_is_thorough(values: Iterable[Any], *quick: Any) -> list[Any]:
+    """Values as parameters of a test; the default run has those named."""
+    return [pytest.param(value, marks=[] if value in quick else pytest.mark.thorough) for value in values]
 
 
 @jax.jit

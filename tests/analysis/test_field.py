@@ -163,7 +163,7 @@ def test_backprop_is_symmetric_on_any_acyclic_graph(seed, activation, loss, shar
     assert found.relative < 1e-13
 
 
-@pytest.mark.parametrize("normalization", [pytest.param("none", marks=pytest.mark.slow), "batch"])
+@pytest.mark.parametrize("normalization", [pytest.param("none", marks=pytest.mark.thorough), "batch"])
 def test_a_random_genome_is_asymmetric_on_many_graphs(normalization):
     for seed in range(1, 2):
         topology = random_topology(seed, max_hidden=2)

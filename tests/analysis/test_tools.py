@@ -111,7 +111,7 @@ def test_feedback_alignment_is_that_of_a_loop(x64):
         feedback_alignment_step(plain, symmetric, plain.init(symmetric, key=jax.random.key(0)), *batch(small()))
 
 
-@pytest.mark.parametrize("outputs", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.parametrize("outputs", [pytest.param(1, marks=pytest.mark.thorough), 2])
 def test_backprop_is_aligned_and_descends(xor, outputs):
     loss = "mse" if outputs == 1 else "softmax_cross_entropy"
     genome, rule = ng.backprop_genome(0.1 / 32, loss=loss)
@@ -163,7 +163,7 @@ def test_sensitivity_knows_what_is_needed_and_what_is_idle(functions, xor):
     assert np.isfinite(found.slope).all()
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_slope_of_the_loss_is_that_of_differences(functions, xor):
     problem = ng.Problem(ng.Network(mlp(2, 12, 2), functions.rule), xor)
     found = sensitivity(problem, functions.genome, steps=8, seeds=3, batch_size=32, query_size=128)

@@ -66,7 +66,7 @@ def test_a_stopped_run_resumes_to_the_same_result_bit_for_bit(folder: Path):
     assert [r["unroll"] for r in numbers(whole) if "unroll" in r] == [3, 3, 4, 4]
 
 
-@pytest.mark.slow  # a process of its own
+@pytest.mark.thorough  # a process of its own
 def test_random_graphs_go_on_to_the_same_result_after_kill_9(folder: Path):
     write_experiments(folder)
     file, killed = folder / "random-es.yaml", folder / "killed"

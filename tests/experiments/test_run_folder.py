@@ -17,6 +17,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from harness import rest_is_thorough
 from meta_runs import METHODS, RANDOM_METHODS, genome_of, numbers, write_experiments
 
 import neurograph as ng
@@ -52,7 +53,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("name", [*METHODS, *RANDOM_METHODS])
+@pytest.mark.parametrize("name", rest_is_thorough([*METHODS, *RANDOM_METHODS], "gradient", "cma", "random-es"))
 def test_a_stopped_run_resumes_bit_for_bit(name: str, folder: Path):
     """In one process, so that it is quick: stopped between a record and its checkpoint, where most could go wrong."""
     spec = load_experiment(folder / f"{name}.yaml")
@@ -70,7 +71,7 @@ def test_a_stopped_run_resumes_bit_for_bit(name: str, folder: Path):
     assert genome_of(folder / "parts") == genome_of(folder / "whole")
 
 
-@pytest.mark.parametrize("name", ["gradient", "pes", "cma"])
+@pytest.mark.parametrize("name", rest_is_thorough(["gradient", "pes", "cma"], "cma"))
 def test_kill_minus_nine_at_any_moment_loses_at_most_an_interval(name: str, folder: Path, tmp_path_factory):
     moments, lines = random.Random(name), 0
     environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.getbasetemp() / "programs")}
@@ -124,7 +125,7 @@ def test_an_older_checkpoint_without_a_key_that_has_a_default_is_continued(folde
         meta_train(other, folder / "run", base=folder, resume=True)
 
 
-@pytest.mark.parametrize("name", ["gradient", "pes", "cma"])
+@pytest.mark.parametrize("name", rest_is_thorough(["gradient", "pes", "cma"], "cma"))
 def test_a_finished_run_can_be_prolonged_as_if_it_had_been_that_long_at_once(name: str, folder: Path):
     """Unless its meta-steps depend on how many there will be: a rate that falls to the end, selection."""
     common = ("training.validate_every=4", *(("training.replace=0",) if name != "cma" else ()))
@@ -203,7 +204,7 @@ def _forget(checkpoint: Path, names: set[str]) -> None:
     write_first_version(checkpoint, header, buffer.getvalue())
 
 
-@pytest.mark.parametrize("name", ["gradient", "cma"])
+@pytest.mark.parametrize("name", rest_is_thorough(["gradient", "cma"], "cma"))
 def test_a_run_begun_before_an_array_without_effect_came_goes_on_to_the_same_result(tmp_path: Path, name: str):
     write_experiments(tmp_path)
     spec = load_experiment(tmp_path / f"{name}.yaml", ("training.meta_steps=6", "training.validate_every=4"))

@@ -57,7 +57,7 @@ def test_every_kernel_equals_the_oracle_on_many_rules(name, case):
     compare(*others, name, genome=genome)
 
 
-@pytest.mark.parametrize("name", [pytest.param("blocks", marks=pytest.mark.slow), "levels"])
+@pytest.mark.parametrize("name", [pytest.param("blocks", marks=pytest.mark.thorough), "levels"])
 @pytest.mark.usefixtures("x64")
 def test_blocks_of_every_kind_with_a_rule_that_has_everything(name):
     topology = topology_of_blocks(0).replace(group=np.full(topology_of_blocks(0).num_synapses, -1), bias_group=None)

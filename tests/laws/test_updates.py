@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from harness import relative, steps
+from harness import relative, rest_is_thorough, steps
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jax.flatten_util import ravel_pytree
@@ -63,7 +63,7 @@ def lengths(t: ng.Topology, found: dict) -> dict[str, np.ndarray]:
     return {name: np.sqrt(value) for name, value in square.items()}
 
 
-@pytest.mark.parametrize("kernel", ["auto", "reference"])
+@pytest.mark.parametrize("kernel", rest_is_thorough(["auto", "reference"], "auto"))
 @few(4)
 @given(seed=st.integers(0, 2**31 - 1), cyclic=st.booleans(), pick=st.data())
 def test_the_update_of_every_neuron_is_as_long_as_the_error_says(kernel, seed, cyclic, pick):
@@ -132,7 +132,7 @@ def test_the_size_falls_with_depth(kernel):
 # ---- what is switched off
 
 
-@few(4)
+@few(2)
 @given(seed=st.integers(0, 2**31 - 1), cyclic=st.booleans(), pick=st.data())
 def test_what_is_switched_off_has_no_effect(kernel, seed, cyclic, pick):
     t = graph(seed, cyclic, fixed=True, shared=True)
@@ -194,7 +194,7 @@ GRAPHS = {
 }
 
 
-@pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.parametrize("name", rest_is_thorough(GRAPHS, "settling"))
 def test_meta_gradients_are_derivatives(name):
     topology = GRAPHS[name]
     rng = np.random.default_rng(6)

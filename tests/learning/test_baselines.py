@@ -340,7 +340,8 @@ def test_irregular_graphs_with_scanned_levels_and_masked_blocks_give_the_referen
         network = ordinary_network(topology, kernel)
         setting = Setting("sgd", "tanh", batch_norm)
         parameters = init_parameters(network, setting, key=jax.random.key(1))
-        loss, gradient = jax.value_and_grad(lambda p, n=network: jnp.sum(predict(n, p, x, "tanh") ** 2))(parameters)
+        run = jax.jit(jax.value_and_grad(lambda p, n=network: jnp.sum(predict(n, p, x, "tanh") ** 2)))
+        loss, gradient = run(parameters)
         found[kernel] = loss, sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(gradient))
         assert any(phase.scanned for phase in network.plan.phases) == (kernel != "reference")
     for kernel in ("auto", "levels"):

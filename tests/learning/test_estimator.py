@@ -145,7 +145,7 @@ def test_a_genome_a_rule_and_a_file():
     np.testing.assert_array_equal(classifier(genome=file).fit(X, y).predict(X), classifier().fit(X, y).predict(X))
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_noise_is_drawn_anew_and_repeats():
     X, y = WINE
     rule = ng.load_genome_file("digits").rule.replace(noise=0.3)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from harness import rest_is_thorough
 from meta_runs import genome_of, numbers, write_experiments
 from worker_tasks import Reversed
 
@@ -19,7 +20,6 @@ from neurograph.experiments.train import meta_train
 from neurograph.meta import connect_hosts, device_mesh
 
 PROGRAM = Path(__file__).parents[1] / "meta_runs.py"
-NAMES = ("gradient", "pes", "cma")
 
 
 def start(folder: Path, devices: int, names: tuple[str, ...], **environment: str) -> subprocess.Popen:
@@ -35,12 +35,17 @@ def finish(process: subprocess.Popen) -> None:
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory) -> Path:
+def alone(tmp_path_factory):
+    """Runs of one device, each when it is asked for: the folder that they are in, by their names."""
     folder = tmp_path_factory.mktemp("alone")
     write_experiments(folder)
-    for name in NAMES:
-        meta_train(load_experiment(folder / f"{name}.yaml"), folder / f"{name}-run", base=folder)
-    return folder
+
+    def run(*names: str) -> Path:
+        for name in names:
+            meta_train(load_experiment(folder / f"{name}.yaml"), folder / f"{name}-run", base=folder, resume=True)
+        return folder
+
+    return run
 
 
 def compare(folder: Path, alone: Path, names: tuple[str, ...]) -> None:
@@ -57,13 +62,15 @@ def compare(folder: Path, alone: Path, names: tuple[str, ...]) -> None:
             assert genome_of(ours) == genome_of(theirs)
 
 
-def test_two_devices_are_one(alone: Path, tmp_path: Path):
+@pytest.mark.parametrize("name", rest_is_thorough(["gradient", "pes", "cma"], "cma"))
+def test_two_devices_are_one(name: str, alone, tmp_path: Path):
     """Three genomes and seven individuals do not divide by two: the rest is filled up."""
-    finish(start(tmp_path, 2, NAMES, XLA_FLAGS=f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"))
-    compare(tmp_path, alone, NAMES)
+    finish(start(tmp_path, 2, (name,), XLA_FLAGS=f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"))
+    compare(tmp_path, alone(name), (name,))
 
 
-def test_two_processes_are_one(alone: Path, tmp_path: Path):
+@pytest.mark.thorough
+def test_two_processes_are_one(alone, tmp_path: Path):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -76,16 +83,17 @@ def test_two_processes_are_one(alone: Path, tmp_path: Path):
     finally:
         for process in processes:
             process.kill()
-    compare(tmp_path, alone, names)
+    compare(tmp_path, alone(*names), names)
 
 
-def test_parts_whose_answers_come_in_any_order_are_the_whole(alone: Path, tmp_path: Path):
+@pytest.mark.parametrize("name", rest_is_thorough(["pes", "cma"], "cma"))
+def test_parts_whose_answers_come_in_any_order_are_the_whole(name: str, alone, tmp_path: Path):
     """Particles and individuals in parts of two, as workers compute them; to the bit, those of pes as well."""
     write_experiments(tmp_path)
-    for name in ("pes", "cma"):
-        meta_train(load_experiment(tmp_path / f"{name}.yaml"), tmp_path / name, base=tmp_path, executor=Reversed())
-        assert numbers(tmp_path / name) == numbers(alone / f"{name}-run")
-        assert genome_of(tmp_path / name) == genome_of(alone / f"{name}-run")
+    meta_train(load_experiment(tmp_path / f"{name}.yaml"), tmp_path / name, base=tmp_path, executor=Reversed())
+    run = alone(name) / f"{name}-run"
+    assert numbers(tmp_path / name) == numbers(run)
+    assert genome_of(tmp_path / name) == genome_of(run)
 
 
 def test_what_the_environment_says_of_other_processes_is_checked():

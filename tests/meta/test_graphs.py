@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from harness import rest_is_thorough
 
 import neurograph as ng
 from neurograph.learning.inner_loop import meta_loss
@@ -92,9 +93,10 @@ def by_hand(judged: Objective, number: int, genome: ng.Genome, key: jax.Array) -
     return loss, accuracy
 
 
-def test_the_loss_is_the_mean_over_graphs_and_its_gradient_that_of_networks(x64):
+@pytest.mark.parametrize("cycles", rest_is_thorough([False, True], False))
+def test_the_loss_is_the_mean_over_graphs_and_its_gradient_that_of_networks(cycles, x64):
     genome, key = member(genomes(), 0), jax.random.key(3)
-    judged = objective(cycles=True, steps=2, judged_at=(1,)).at(4)
+    judged = objective(cycles=cycles, steps=2, judged_at=(1,) if cycles else None).at(4)
     (loss, metrics), slope = jax.jit(jax.value_and_grad(judged, has_aux=True))(genome, key)
     run = jax.jit(jax.value_and_grad(lambda genome: by_hand(judged, 0, genome, key), has_aux=True))
     (expected, accuracy), own = run(genome)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from harness import relative, steps
+from harness import relative, rest_is_thorough, steps
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_graphs import random_synapses, random_topology, small
@@ -22,7 +22,7 @@ from neurograph.network.batch import programs
 from neurograph.network.batch.dense import packed_shapes
 from neurograph.network.batch.sizes import exact_sizes
 
-FEW = settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck))
 MANY = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 FOLDER = Path(__file__).parents[2] / "topologies"
 SHIPPED = sorted(path for path in FOLDER.iterdir() if path.suffix in {".yaml", ".json", ".graphml", ".csv"})
@@ -128,7 +128,10 @@ def ends(graphs, steps=None, rows=4, seed=0):
     return rng.normal(size=(*lead, widths[0])), rng.choice([-1.0, 1.0], (*lead, widths[1]))
 
 
-@pytest.mark.parametrize("fields", [{}, {"cyclic": True, "schedule": "mixed", "ticks": 3}], ids=["levels", "mixed"])
+MIXED = {"cyclic": True, "schedule": "mixed", "ticks": 3}
+
+
+@pytest.mark.parametrize("fields", [pytest.param({}, id="levels"), pytest.param(MIXED, id="mixed", marks=pytest.mark.thorough)])
 def test_outputs_that_send(fields, x64):
     """Outputs in front of hidden neurons and on cycles, beside a graph whose outputs end it."""
     many = [random_topology(seed, projecting=seed % 2 == 0, min_outputs=2, max_hidden=2, **fields) for seed in range(60)]
@@ -151,7 +154,7 @@ def test_graphs_of_several_classes_at_once(x64):
     assert len(batch.describe().splitlines()) == len(batch.classes)
 
 
-@pytest.mark.parametrize("rule", [RULE, DESCENT], ids=["additive", "descent"])
+@pytest.mark.parametrize("rule", [pytest.param(RULE, marks=pytest.mark.thorough), DESCENT], ids=["additive", "descent"])
 def test_ten_steps(rule, x64):
     graphs = [random_topology(s, min_outputs=2, fixed=True) for s in (1, 12)]
     compare(graphs, rule, 2, number=10, sizes=None)
@@ -188,7 +191,11 @@ def _loss(network, genome, synapses, xs, ys):
     return jnp.sum(jnp.sin(outputs), axis=tuple(range(outputs.ndim - 3, outputs.ndim)))
 
 
-@pytest.mark.parametrize(("side_by_side", "cyclic"), [(False, False), (True, True)], ids=["levels", "mixed, side by side"])
+@pytest.mark.parametrize(
+    ("side_by_side", "cyclic"),
+    [pytest.param(False, False, marks=pytest.mark.thorough), (True, True)],
+    ids=["levels", "mixed, side by side"],
+)
 def test_meta_gradients(side_by_side, cyclic, x64):
     """By genome, synapses and inputs, through three steps."""
     fields = {"cyclic": True, "schedule": "mixed", "ticks": 2} if cyclic else {}
@@ -312,7 +319,7 @@ def test_a_genome_for_every_graph_and_populations(x64):
         batch.step(jax.tree.map(lambda a: jnp.stack([a] * 3), genomes[0]), synapses, x, y)
 
 
-@pytest.mark.parametrize("by", ["depth", "role", "population"])
+@pytest.mark.parametrize("by", rest_is_thorough(["depth", "role", "population"], "role"))
 def test_genomes_per_layer(by, x64):
     graphs = [
         graph
@@ -348,7 +355,7 @@ def test_noise_and_frozen_statistics(x64):
         assert relative(outputs[g][..., : len(graph.outputs)], expected) < TOLERANCE
 
 
-@pytest.mark.parametrize("side_by_side", [False, True])
+@pytest.mark.parametrize("side_by_side", rest_is_thorough([False, True], True))
 def test_lowers_for_a_gpu(side_by_side):
     """Step and meta-gradient, without a call that only a CPU has."""
     graphs = [random_topology(s, min_outputs=2, cyclic=True, schedule="mixed", ticks=2) for s in (1, 2)] + [small()]

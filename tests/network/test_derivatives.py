@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from harness import rest_is_thorough
 from jax.flatten_util import ravel_pytree
 from random_graphs import batch, small
 
@@ -54,7 +55,7 @@ def expected() -> np.ndarray:
     return np.asarray(gradient(flat + 1e-5 * direction) - gradient(flat - 1e-5 * direction)) / 2e-5
 
 
-@pytest.mark.parametrize("kernel", [*(k for k in EVERY if k not in ("auto", "blocks")), "batch"])
+@pytest.mark.parametrize("kernel", rest_is_thorough([*(k for k in EVERY if k not in ("auto", "blocks")), "batch"], "native"))
 def test_gradients_can_be_differentiated_again(kernel: str, x64):
     flat, _, direction = genome()
     loss = loss_of(kernel)

@@ -43,7 +43,12 @@ RULES = {
     ),
 }
 NATIVE = ("native",) if native.available() else ()
-CASES = [("irregular", "plain"), ("irregular", "full"), ("local", "plain"), ("conv", "plain")]
+CASES = [
+    pytest.param("irregular", "plain", marks=pytest.mark.thorough),
+    ("irregular", "full"),
+    ("local", "plain"),
+    ("conv", "plain"),
+]
 
 
 def _results(topology: ng.Topology, rule: ng.Rule, kernel: str) -> list[np.ndarray]:
@@ -306,8 +311,8 @@ def test_native_learning_on_the_way(channels, batch, activation, absent, x64):
     [
         {},
         {"hebbian_pre": "forward", "oja": "activity", "synapse_normalization": "stored"},
-        {"backward_update": "multiplicative", "symmetric": False},
-        {"reset_states": False, "hebbian_pre": "forward", "supervise_every": 2},
+        pytest.param({"backward_update": "multiplicative", "symmetric": False}, marks=pytest.mark.thorough),
+        pytest.param({"reset_states": False, "hebbian_pre": "forward", "supervise_every": 2}, marks=pytest.mark.thorough),
     ],
     ids=str,
 )
@@ -446,6 +451,7 @@ def test_without_a_compiler_everything_runs_and_says_so(tmp_path: Path):
     np.testing.assert_array_equal(results[0], results[2])
 
 
+@pytest.mark.thorough
 @needs_native
 def test_compiling_twice_at_once_is_safe(tmp_path: Path):
     code = "from neurograph.network.kernels import native; print(native.description())"

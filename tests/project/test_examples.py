@@ -21,7 +21,7 @@ SIZES = {
     "cma_evolution.py": ["1"],
     "sklearn_pipeline.py": ["2"],
 }
-SLOW = {"transfer.py", "cma_evolution.py", "sklearn_pipeline.py", "own_rule.py"}  # tens of seconds of compiling
+QUICK = {"learn_on_your_graph.py", "backprop_is_a_genome.py"}  # the others compile for tens of seconds
 
 
 def run(arguments: list[str], folder: Path) -> str:
@@ -37,7 +37,7 @@ def run(arguments: list[str], folder: Path) -> str:
 
 
 EXAMPLES = [
-    pytest.param(path, id=path.name, marks=[pytest.mark.slow] if path.name in SLOW else [])
+    pytest.param(path, id=path.name, marks=[] if path.name in QUICK else pytest.mark.thorough)
     for path in sorted((ROOT / "examples").glob("*.py"))
 ]
 

@@ -83,14 +83,14 @@ def test_a_meta_step(method):
         assert np.isfinite(advanced(method)).any()
 
 
-@pytest.mark.parametrize("method", ["gradient", pytest.param("pes", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("method", ["gradient", pytest.param("pes", marks=pytest.mark.thorough)])
 def test_a_meta_step_leaks_no_tracer(method):
     objective, state = start(method)
     with checks(**TRACING):
         jax.eval_shape(partial(OPTIMIZERS[method].advance, objective, count=1), state)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_judging_a_population_leaks_no_tracer():
     """What cma and es run on the device; the strategies are NumPy."""
     objective, state = start("cma")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from harness import rest_is_thorough
 
 from neurograph.cli.reproduce import reproduce as command
 from neurograph.errors import ExperimentError
@@ -25,7 +26,7 @@ def out(tmp_path_factory):
     return tmp_path_factory.mktemp("reproduce")
 
 
-@pytest.mark.parametrize("name", REPRODUCTIONS)
+@pytest.mark.parametrize("name", rest_is_thorough(REPRODUCTIONS, "states", "transfer", "cma"))
 def test_every_reproduction_runs_at_smoke_scale(name, out):
     result = reproduce(name, "smoke", out)
     folder = out / "smoke" / name
@@ -44,7 +45,7 @@ def test_every_reproduction_runs_at_smoke_scale(name, out):
     assert result.paragraph.strip() == (folder / "verdict.txt").read_text().strip()
 
 
-@pytest.mark.parametrize("name", ["states", "continual"])
+@pytest.mark.parametrize("name", rest_is_thorough(["states", "continual"], "states"))
 def test_what_is_there_is_not_computed_again(name, out):
     first = reproduce(name, "smoke", out)
     told = []
@@ -55,6 +56,7 @@ def test_what_is_there_is_not_computed_again(name, out):
     assert all(line.endswith("known") for line in told)
 
 
+@pytest.mark.thorough
 def test_runs_side_by_side_find_the_same(out, tmp_path):
     here = reproduce("states", "smoke", out)
     with make_executor(2) as executor:
