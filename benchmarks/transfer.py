@@ -43,6 +43,7 @@ def child(names: list[str], genomes: list[str], folder: Path, networks: bool) ->
 
     if networks:
         route.RATE = 1.0
+        route.QUICK = 1.0
     files = {name: ng.load_genome_file(name) for name in genomes}
     given = {name: (file.genome, file.rule) for name, file in files.items()}
     topologies = {name: ng.load_topology(name) for name in names}

@@ -31,7 +31,7 @@ def plan(file: str, states: int, batch: int, rows: int, as_json: bool) -> None:
 
     from neurograph.learning.load import genome_load
     from neurograph.learning.trial import Trial
-    from neurograph.network.batch.route import explain
+    from neurograph.network.batch.route import TRAINING, explain
     from neurograph.network.kernels import native
     from neurograph.network.plan import compile_plan
     from neurograph.network.plan.describe import block_costs
@@ -45,7 +45,13 @@ def plan(file: str, states: int, batch: int, rows: int, as_json: bool) -> None:
         blocks = [dataclasses.asdict(cost) for cost in costs]
         sizes = {"neurons": topology.num_neurons, "synapses": topology.num_synapses}
         sizes |= {"stages": len(made.stages), "phases": len(made.phases), "dense_share": made.dense_share}
-        sizes |= {"transfer": beside, "states": states, "batch": batch, "state_bytes": 4 * topology.num_neurons * states * batch}
+        sizes |= {
+            "transfer": beside,
+            "training": TRAINING,
+            "states": states,
+            "batch": batch,
+            "state_bytes": 4 * topology.num_neurons * states * batch,
+        }
         print_json({"file": file, **sizes, "blocks": blocks})
         return
     console = Console()
@@ -75,3 +81,4 @@ def plan(file: str, states: int, batch: int, rows: int, as_json: bool) -> None:
         highlight=False,
     )
     console.print(f"in a transfer: {beside}", highlight=False)
+    console.print(f"in meta-training: {TRAINING}", highlight=False)

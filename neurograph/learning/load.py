@@ -20,7 +20,7 @@ PASSES = 3
 def genome_load(states: int, trial: Trial) -> Load:
     """The learning curves of a genome with so many states."""
     rows = PASSES * trial.at[-1] * trial.batch_size + len(trial.at) * trial.query_size
-    return Load(trial.seeds * rows * states, GENOME_PROGRAM)
+    return Load(trial.seeds * rows * states, GENOME_PROGRAM, may_be_quick=True)
 
 
 def descent_load(settings: Sequence[Setting], rates: int, trial: Trial) -> Load:

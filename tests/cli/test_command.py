@@ -191,9 +191,10 @@ def test_plan_fits_a_terminal_and_explains_every_block(call, monkeypatch, topolo
     assert code == 0
     assert max(map(len, out.splitlines())) <= 80
     blocks = json.loads(call("plan", topology, "--json")[1])["blocks"]
-    beside = json.loads(call("plan", topology, "--json")[1])["transfer"]
-    assert f"in a transfer: {beside}" in " ".join(out.split())
-    assert beside.startswith("as data from" if topology != "convolution" else "a program of its own")
+    told = json.loads(call("plan", topology, "--json")[1])
+    for where, words in {"in a transfer": told["transfer"], "in meta-training": told["training"]}.items():
+        assert f"{where}: {words}" in " ".join(out.split())
+    assert told["transfer"].startswith("as data from" if topology != "convolution" else "a program of its own")
     rows = re.findall(r"^[\d-]+ +\w.* \((\d+)\)$", out, flags=re.MULTILINE)
     reasons = dict(re.findall(r"^\((\d+)\) (.*?)(?=\n\(|\nin all)", out, flags=re.MULTILINE | re.DOTALL))
     assert [" ".join(reasons[row].split()) for row in rows] == [block["why"] for block in blocks]
@@ -216,7 +217,7 @@ def test_train_prints_a_curve_and_writes_it(call, tmp_path):
     assert again.read_text() == path.read_text()
 
 
-@pytest.mark.slow  # compiles a meta-gradient
+@pytest.mark.thorough  # compiles a meta-gradient
 def test_bench_measures_what_it_says(call):
     code, out, _ = call("bench", "mlp_2d_classes", "--batch", "8", "--steps", "2", "--repeat", "2")
     assert code == 0

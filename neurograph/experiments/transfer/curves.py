@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -21,9 +21,10 @@ from neurograph.learning.load import descent_load, genome_load
 from neurograph.learning.trial import Trial
 from neurograph.learning.tuning import Tuned, tuned_baselines
 from neurograph.network.batch.graph import Graph
-from neurograph.network.batch.route import Load, routes
+from neurograph.network.batch.route import Load, Route, routes
 from neurograph.network.batch.sizes import SizeClass
 from neurograph.network.network import Network, check_genome
+from neurograph.network.quick import quick_options
 from neurograph.tasks import Task
 from neurograph.topology.graph import Topology
 
@@ -34,7 +35,7 @@ __all__ = [
     "genome_curves",
     "genome_rows",
     "network_of",
-    "sizes_of",
+    "routes_of",
     "transfer",
 ]
 
@@ -88,19 +89,22 @@ def transfer(
     chosen: list[Row] = []
     counts = {"configurations": 0, "runs": 0, "baseline_failures": 0}
     chance: dict[str, float] = {}
-    ways = sizes_of(named.values(), genome_load(rule.states, trial), kernel)
-    networks = {name: network_of(genome, rule, topology, kernel, size) for (name, topology), size in zip(named.items(), ways)}
-    ways = sizes_of(named.values(), descent_load(settings, len(learning_rates), trial), kernel) if settings else ways
+    ways = dict(zip(named, routes_of(named.values(), genome_load(rule.states, trial), kernel), strict=True))
+    networks = {name: network_of(genome, rule, topology, kernel, ways[name].size) for name, topology in named.items()}
+    load = descent_load(settings, len(learning_rates), trial)
+    theirs = dict(zip(named, routes_of(named.values(), load, kernel), strict=True)) if settings else {}
     for number, task in enumerate(tasks):
         chance[task.name] = commonest(task, trial, number)
-        for (name, topology), size in zip(named.items(), ways):
+        for name, topology in named.items():
             where = {"topology": name, "task": task.name}
             say(f"{task.name} on {name}: genome")
-            rows += [where | row for row in genome_rows(Problem(networks[name], task), genome, trial, number)]
+            rows += [
+                where | row for row in genome_rows(Problem(networks[name], task), genome, trial, number, quick=ways[name].quick)
+            ]
             if not settings:
                 continue
             tuned = tuned_baselines(
-                Problem(ordinary_network(topology, kernel, size), task),
+                Problem(ordinary_network(topology, kernel, theirs[name].size), task),
                 trial,
                 number,
                 settings=settings,
@@ -121,10 +125,10 @@ def transfer(
     return Transfer(tuple(rows), tuple(chosen), notes)
 
 
-def sizes_of(topologies: Iterable[Topology], load: Load, kernel: str) -> list[SizeClass | None]:
-    """Returns the size class as whose data each topology runs, by `routes`; None: a `Network`, as with any kernel but "auto"."""
+def routes_of(topologies: Iterable[Topology], load: Load, kernel: str) -> list[Route]:
+    """Returns how each topology runs, see `routes`; with any kernel but "auto" as a `Network`."""
     topologies = list(topologies)
-    return [None] * len(topologies) if kernel != "auto" else [route.size for route in routes(topologies, load)]
+    return [Route(None, False, f"kernel {kernel}")] * len(topologies) if kernel != "auto" else routes(topologies, load)
 
 
 def network_of(genome: AnyGenome, rule: Rule, topology: Topology, kernel: str, size: SizeClass | None) -> Network | Graph:
@@ -199,9 +203,9 @@ def commonest(task: Task, trial: Trial, number: int) -> float:
     return float(np.mean([np.bincount(run).max() / len(run) for run in labels]))
 
 
-def genome_rows(problem: Problem, genome: AnyGenome, trial: Trial, number: int) -> list[Row]:
-    """Returns the rows of a genome, without topology and task."""
-    loss, hits = genome_curves(problem, genome, keys=trial.keys(number)[0], **trial.sizes)
+def genome_rows(problem: Problem, genome: AnyGenome, trial: Trial, number: int, *, quick: bool = False) -> list[Row]:
+    """Returns the rows of a genome, without topology and task; `quick`: see `genome_curves`."""
+    loss, hits = genome_curves(problem, genome, keys=trial.keys(number)[0], quick=quick, **trial.sizes)
     rows = []
     for run in range(trial.seeds):
         for index, step in enumerate(trial.at):
@@ -223,17 +227,21 @@ def genome_curves(
     batch_size: int,
     judged_on: str = "test",
     query_size: int = 1024,
+    quick: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns query loss and accuracy after each of `at` learning steps, one run per key: two arrays [S, len(at)].
 
-    The runs are those of `learning_curve`.
+    The runs are those of `learning_curve`; `quick`: by a program without optimisations (`quick_options`).
     """
     at = tuple(sorted({int(step) for step in at}))
     sizes = (max(*at, 1), int(batch_size), int(query_size), *splits_of(problem.task, judged_on))
     # Data are drawn by a program of their own, which serves every graph.
-    found = [_curve(problem.network, genome, *episode_of(problem.task, key, sizes), at) for key in keys]
+    run = _program(quick)
+    found = [run(problem.network, genome, *episode_of(problem.task, key, sizes), at) for key in keys]
     loss, hits = (np.stack([np.asarray(curve[name]) for curve in found]) for name in ("loss", "accuracy"))
     return loss, hits
 
 
-_curve = jax.jit(curve_of, static_argnums=5)
+@cache
+def _program(quick: bool) -> Callable[..., dict[str, jax.Array]]:
+    return jax.jit(curve_of, static_argnums=5, compiler_options=quick_options() if quick else None)

@@ -23,7 +23,7 @@ from neurograph.errors import ExperimentError
 from neurograph.experiments.environment import current_environment, versions
 from neurograph.experiments.transfer.bundles import TaskSource, compute_elsewhere
 from neurograph.experiments.transfer.cells import genome_key, keep_cell, stored_cell, task_key
-from neurograph.experiments.transfer.curves import sizes_of
+from neurograph.experiments.transfer.curves import routes_of
 from neurograph.experiments.transfer.matrix_results import TransferMatrix
 from neurograph.experiments.transfer.results import GENOME, Row, mark_best
 from neurograph.experiments.transfer.units import Question, Unit, compute_unit, settings_of
@@ -34,7 +34,6 @@ from neurograph.genome.rule import Rule
 from neurograph.learning.baselines import LEARNING_RATES, SETTINGS
 from neurograph.learning.load import descent_load, genome_load
 from neurograph.learning.trial import Trial
-from neurograph.network.batch.sizes import SizeClass
 from neurograph.tasks import Task
 from neurograph.topology.graph import Topology
 
@@ -239,15 +238,15 @@ def _units(
         if genome is None
         else genome_load(question.genomes[genome][1].states, question.trial)
     )
-    sizes = sizes_of([question.topologies[name] for name in fitting], load, question.kernel)
+    ways = dict(zip(fitting, routes_of([question.topologies[name] for name in fitting], load, question.kernel), strict=True))
     groups: dict[Any, list[str]] = {}
-    for name, size in zip(fitting, sizes, strict=True):
+    for name, way in ways.items():
         if name in missing:
-            groups.setdefault(name if size is None else size, []).append(name)
-    for own, names in groups.items():
-        size = own if isinstance(own, SizeClass) else None
+            groups.setdefault(name if way.size is None else way.size, []).append(name)
+    for names in groups.values():
+        way = ways[names[0]]
         for start in range(0, len(names), MOST):
-            yield Unit(task, genome, method, tuple(names[start : start + MOST]), size)
+            yield Unit(task, genome, method, tuple(names[start : start + MOST]), way.size, way.quick)
 
 
 def _misfit(topology: Topology, task: Task) -> str:

@@ -50,6 +50,7 @@ class Unit:
       genome: its name, or None.
       method: "genome", or the optimiser.
       size: the size class as whose data the graphs run; None: a `Network` for each.
+      quick: whether a genome's program is compiled without optimisations.
     """
 
     task: str
@@ -57,11 +58,12 @@ class Unit:
     method: str
     topologies: tuple[str, ...]
     size: SizeClass | None
+    quick: bool = False
 
 
 def compute_unit(question: Question, unit: Unit) -> Iterator[dict[str, Any]]:
-    """Yields the cell of every graph, plain data: {"rows", "chosen", "route", "seconds"} and counts or chance, see `results`; of
-    one that cannot run {"reason"} alone."""
+    """Yields the cell of every graph, plain data: {"rows", "chosen", "route", "quick", "seconds"} and counts or chance, see
+    `results`; of one that cannot run {"reason"} alone."""
     if next(_number) % PROGRAMS == 0:
         jax.clear_caches()
     for name in unit.topologies:
@@ -72,7 +74,7 @@ def compute_unit(question: Question, unit: Unit) -> Iterator[dict[str, Any]]:
             yield {"reason": str(error)}
             continue
         route = "network" if unit.size is None else "data"
-        yield data | {"route": route, "seconds": round(time.perf_counter() - begun, 3)}
+        yield data | {"route": route, "quick": unit.quick, "seconds": round(time.perf_counter() - begun, 3)}
 
 
 def settings_of(optimizer: str) -> tuple[Setting, ...]:
@@ -86,7 +88,7 @@ def _judged(question: Question, unit: Unit, topology: Topology) -> dict[str, Any
     genome, rule = question.genomes[unit.genome]
     task, trial = question.tasks[unit.task], question.trial
     network = network_of(genome, rule, topology, question.kernel, unit.size)
-    rows = genome_rows(Problem(network, task), genome, trial, 0)
+    rows = genome_rows(Problem(network, task), genome, trial, 0, quick=unit.quick)
     return {"rows": rows, "chosen": [], "chance": commonest(task, trial, 0)}
 
 
