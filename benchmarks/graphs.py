@@ -1,5 +1,5 @@
 """Many small graphs: `python -m benchmarks.graphs` prints JSON. Fresh graphs with compilation, against a `Network` for each;
-steps in steady state; memory. A process of its own, so that nothing is compiled before."""
+steps in steady state; memory; layouts of synapses. A process of its own, so that nothing is compiled before."""
 
 from __future__ import annotations
 
@@ -118,19 +118,63 @@ def steady(seconds: float, names: tuple[str, ...] = ()) -> dict[str, Any]:
     return found
 
 
+def layouts(seconds: float, sizes: tuple[int, ...] = (100, 200, 400, 800, 1600, 3200)) -> dict[str, Any]:
+    """Milliseconds of one product and one update of all synapses: as a padded matrix, and by rows of each neuron's senders."""
+    import jax
+    import jax.numpy as jnp
+
+    columns, found = 2 * BATCH, {}
+
+    def matrix(w: Any, x: Any, y: Any) -> Any:
+        return w @ x, y @ x.T
+
+    def rows(w: Any, senders: Any, x: Any, y: Any) -> Any:
+        sent = x[senders]
+        return jnp.einsum("nd,ndb->nb", w, sent), jnp.einsum("nb,ndb->nd", y, sent)
+
+    def in_turn(w: Any, senders: Any, x: Any, y: Any) -> Any:
+        def one(total: Any, place: Any) -> Any:
+            sent = x[senders[:, place]]
+            return total + w[:, place, None] * sent, (y * sent).sum(axis=1)
+
+        return jax.lax.scan(one, jnp.zeros_like(x), jnp.arange(w.shape[1]))
+
+    for count in sizes:
+        for degree in (8, 32):
+            random = np.random.default_rng(0)
+            senders = jnp.asarray(np.sort(random.integers(0, count, (count, degree)), axis=1), jnp.int32)
+            w, x, y = (jnp.asarray(random.standard_normal((count, n), np.float32)) for n in (degree, columns, columns))
+            whole = jnp.zeros((count, count)).at[jnp.arange(count)[:, None], senders].add(w)
+            programs: dict[str, tuple[Any, tuple[Any, ...]]] = {
+                "matrix": (jax.jit(matrix), (whole, x, y)),
+                "rows": (jax.jit(rows), (w, senders, x, y)),
+                "rows in turn": (jax.jit(in_turn), (w, senders, x, y)),
+            }
+            runs = {
+                name: lambda run=run, given=given: jax.block_until_ready(run(*given)) for name, (run, given) in programs.items()
+            }
+            for run in runs.values():
+                run()  # compiles
+            times = interleave(runs, seconds=seconds, most=200)
+            found[f"{count} x {degree}"] = {name: own["cpu ms"] for name, own in times.items()}
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--chunk", type=int, default=100, help="graphs in one call")
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", choices=["fresh", "steady"])
+    parser.add_argument("--only", choices=["fresh", "steady", "layouts"])
     given = parser.parse_args()
     out: dict[str, Any] = {"machine": machine()}
-    if given.only != "steady":
+    if given.only in (None, "fresh"):
         out["fresh"] = fresh(40 if given.quick else given.count, 20 if given.quick else given.chunk)
-    if given.only != "fresh":
+    if given.only in (None, "steady"):
         out["steady"] = steady(0.2 if given.quick else given.seconds)
+    if given.only in (None, "layouts"):
+        out["layouts"] = layouts(0.1, (50,)) if given.quick else layouts(given.seconds)
     print(json.dumps(out))
 
 
