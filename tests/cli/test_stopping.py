@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 import pytest
+from harness import rest_is_thorough
 from meta_runs import genome_of, numbers, write_experiments
 
 from neurograph import cli
@@ -156,7 +157,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", rest_is_thorough([signal.SIGTERM, signal.SIGKILL], signal.SIGKILL))
 def test_workers_end_with_their_parent(tmp_path: Path, number):
     (tmp_path / "program.py").write_text(CHILDREN)
     (tmp_path / "pids").mkdir()

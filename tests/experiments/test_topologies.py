@@ -66,6 +66,7 @@ def test_a_run_goes_on_is_done_again_and_reported_without_its_files(folder: Path
     assert "the file has changed since" not in page
 
 
+@pytest.mark.thorough
 def test_before_the_first_checkpoint_there_is_nothing_to_keep_to(folder: Path):
     spec = load_experiment(folder / "files/gradient.yaml", SHORT)
     with pytest.raises(Stop):

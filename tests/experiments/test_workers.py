@@ -150,6 +150,7 @@ def test_generations_on_two_workers_one_of_which_dies_are_those_of_one_process(p
     assert genome_of(tmp_path / "there") == genome_of(tmp_path / "here")
 
 
+@pytest.mark.thorough
 def test_when_the_scheduler_dies_finished_generations_are_kept(tmp_path):
     write_experiments(tmp_path)
     spec = load_experiment(tmp_path / "cma.yaml", ("training.meta_steps=6",))

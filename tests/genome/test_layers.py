@@ -57,7 +57,8 @@ def test_every_kernel_equals_the_oracle_on_many_rules(name, case):
     compare(*others, name, genome=genome)
 
 
-@pytest.mark.parametrize("name", [pytest.param("blocks", marks=pytest.mark.thorough), "levels"])
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", ["blocks", "levels"])
 @pytest.mark.usefixtures("x64")
 def test_blocks_of_every_kind_with_a_rule_that_has_everything(name):
     topology = topology_of_blocks(0).replace(group=np.full(topology_of_blocks(0).num_synapses, -1), bias_group=None)
@@ -75,7 +76,14 @@ def test_blocks_of_every_kind_with_a_rule_that_has_everything(name):
     compare(topology, rule, activations, 1, name, genome=layered(topology, 3, 5, "depth"))
 
 
-@pytest.mark.parametrize(("by", "name"), [("depth", "levels"), ("role", "auto"), ("population", "reference")])
+@pytest.mark.parametrize(
+    ("by", "name"),
+    [
+        pytest.param("depth", "levels", marks=pytest.mark.thorough),
+        ("role", "auto"),
+        pytest.param("population", "reference", marks=pytest.mark.thorough),
+    ],
+)
 @pytest.mark.usefixtures("x64")
 def test_equal_layers_are_the_shared_genome(name, by):
     topology = random_topology(7, fixed=True)

@@ -64,7 +64,7 @@ def lengths(t: ng.Topology, found: dict) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("kernel", rest_is_thorough(["auto", "reference"], "auto"))
-@few(4)
+@few(2)
 @given(seed=st.integers(0, 2**31 - 1), cyclic=st.booleans(), pick=st.data())
 def test_the_update_of_every_neuron_is_as_long_as_the_error_says(kernel, seed, cyclic, pick):
     t = graph(seed, cyclic, fixed=True)
@@ -132,6 +132,7 @@ def test_the_size_falls_with_depth(kernel):
 # ---- what is switched off
 
 
+@pytest.mark.thorough
 @few(2)
 @given(seed=st.integers(0, 2**31 - 1), cyclic=st.booleans(), pick=st.data())
 def test_what_is_switched_off_has_no_effect(kernel, seed, cyclic, pick):
@@ -194,7 +195,8 @@ GRAPHS = {
 }
 
 
-@pytest.mark.parametrize("name", rest_is_thorough(GRAPHS, "settling"))
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", GRAPHS)
 def test_meta_gradients_are_derivatives(name):
     topology = GRAPHS[name]
     rng = np.random.default_rng(6)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from harness import rest_is_thorough
 
 import neurograph as ng
 from neurograph.learning.baselines import (
@@ -330,7 +331,7 @@ def test_misuse_names_what_is_allowed():
         baseline_curves(small_problem(), Setting(), [0.1], at=(-1,), **options)
 
 
-@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("batch_norm", rest_is_thorough([False, True], False))
 def test_irregular_graphs_with_scanned_levels_and_masked_blocks_give_the_reference_gradient(batch_norm: bool):
     """Scanned levels must take part, and the zeros of masked blocks must not learn."""
     topology = ng.load_topology(Path(__file__).parents[2] / "topologies" / "irregular_dag.yaml")

@@ -124,6 +124,7 @@ def test_meta_steps_have_fresh_graphs_and_one_program():
     assert scores[0] == scores[2] != scores[1]
 
 
+@pytest.mark.thorough
 def test_a_meta_step_lowers_for_a_gpu():
     judged, settings = objective(cycles=True), GradientOptimizer()
     start = settings.init(genomes(), key=jax.random.key(1))

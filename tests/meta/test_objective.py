@@ -85,7 +85,10 @@ def test_fewer_steps_by_a_traced_number_are_fewer_steps(kernel: str):
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), both(2), expected)
 
 
-@pytest.mark.parametrize(("steps", "counted"), [(4, [1, 3, 4]), (2, [1, 2]), (3, [1, 3])])
+MORE = [pytest.param(2, [1, 2], marks=pytest.mark.thorough), pytest.param(3, [1, 3], marks=pytest.mark.thorough)]
+
+
+@pytest.mark.parametrize(("steps", "counted"), [(4, [1, 3, 4]), *MORE])
 def test_judged_at_is_the_mean_of_the_queries_that_an_episode_reaches(steps: int, counted: list[int]):
     problem, genome = objective("auto").problems[0], member(population(), 0)
     episode = problem.task.episode(jax.random.key(1), 4, 8, 16)

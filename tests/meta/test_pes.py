@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from harness import rest_is_thorough
 
 import neurograph as ng
 from neurograph.genome import effective_fields
@@ -122,6 +121,7 @@ def test_query_batches_are_judged_by_themselves(x64):
     np.testing.assert_allclose(loss, np.mean(losses), rtol=1e-6)
 
 
+@pytest.mark.thorough
 def test_a_truncated_gradient_is_that_of_its_window(x64):
     judged = objective(loss="truncations")
     settings = GradientOptimizer(learning_rate=1e-3)
@@ -182,7 +182,8 @@ def mean_square_z(errors: np.ndarray) -> float:
     return float(np.mean((errors.mean(axis=0)[moving] / spread[moving]) ** 2))
 
 
-@pytest.mark.parametrize("loss", rest_is_thorough(["final", "truncations"], "truncations"))
+@pytest.mark.thorough
+@pytest.mark.parametrize("loss", ["final", "truncations"])
 def test_pes_is_unbiased_and_without_its_memory_it_is_not(loss: str, x64):
     """Over 2,000 pairs in float64. About 30 entries: the mean of their z^2 is near 1, and above 2 with probability < 1e-3."""
     persistent, forgetful, exact = estimates_and_exact(loss, 2000)

@@ -154,7 +154,8 @@ def test_graphs_of_several_classes_at_once(x64):
     assert len(batch.describe().splitlines()) == len(batch.classes)
 
 
-@pytest.mark.parametrize("rule", [pytest.param(RULE, marks=pytest.mark.thorough), DESCENT], ids=["additive", "descent"])
+@pytest.mark.thorough
+@pytest.mark.parametrize("rule", [RULE, DESCENT], ids=["additive", "descent"])
 def test_ten_steps(rule, x64):
     graphs = [random_topology(s, min_outputs=2, fixed=True) for s in (1, 12)]
     compare(graphs, rule, 2, number=10, sizes=None)
@@ -191,9 +192,10 @@ def _loss(network, genome, synapses, xs, ys):
     return jnp.sum(jnp.sin(outputs), axis=tuple(range(outputs.ndim - 3, outputs.ndim)))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("side_by_side", "cyclic"),
-    [pytest.param(False, False, marks=pytest.mark.thorough), (True, True)],
+    [(False, False), (True, True)],
     ids=["levels", "mixed, side by side"],
 )
 def test_meta_gradients(side_by_side, cyclic, x64):
@@ -230,6 +232,7 @@ def test_meta_gradients(side_by_side, cyclic, x64):
         np.testing.assert_allclose(one, other, rtol=1e-8, atol=1e-9 * abs(float(total)), err_msg=field.name)
 
 
+@pytest.mark.thorough
 def test_losses_and_their_gradient_are_the_same_in_turn_and_side_by_side(x64):
     """In turn is compared with networks in tests/meta/test_graphs.py."""
     graphs = [random_topology(s, min_outputs=2) for s in (0, 2)]

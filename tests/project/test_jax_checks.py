@@ -83,7 +83,8 @@ def test_a_meta_step(method):
         assert np.isfinite(advanced(method)).any()
 
 
-@pytest.mark.parametrize("method", ["gradient", pytest.param("pes", marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("method", ["gradient", "pes"])
 def test_a_meta_step_leaks_no_tracer(method):
     objective, state = start(method)
     with checks(**TRACING):

@@ -20,6 +20,7 @@ LOCAL = {
     "distributed.scheduler.work-stealing": False,  # nothing waits at a worker
     "distributed.worker.preload": ["neurograph.experiments.workers.worker"],
     "distributed.comm.timeouts.connect": "60s",  # of workers that start on a busy machine
+    "distributed.comm.timeouts.tcp": "1h",  # a silent process of this machine is busy: one that died closes its socket
     "distributed.deploy.lost-worker-timeout": "1h",  # there, a worker that starts again may need more than the usual 15 s
     "distributed.scheduler.no-workers-timeout": "15m",  # none comes back: an error rather than a wait without end
     "distributed.admin.log-format": "%(name)s: %(message)s",
