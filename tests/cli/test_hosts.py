@@ -99,6 +99,7 @@ def test_a_process_that_is_killed_is_one_line_and_the_other_goes_on_to_the_same_
         for process in processes:
             os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else None
             process.wait()
+            process.stderr.close()
     assert processes[1 - victim].returncode == 0, said
     assert f"process {victim} of 2: gone; going on from the checkpoint with those that are left: {1 - victim}" in said
     assert "Check failure" not in said

@@ -148,7 +148,7 @@ def test_a_genome_a_rule_and_a_file():
 @pytest.mark.thorough
 def test_noise_is_drawn_anew_and_repeats():
     X, y = WINE
-    rule = ng.load_genome_file("digits").rule.replace(noise=0.3)
+    rule = ng.load_genome_file("universal").rule.replace(noise=0.3)
     noisy, again = (classifier(rule=rule).fit(X, y).decision_function(X) for _ in range(2))
     np.testing.assert_array_equal(noisy, again)
     assert not np.array_equal(noisy, classifier().fit(X, y).decision_function(X))
