@@ -33,6 +33,7 @@ from neurograph.meta.population import evaluate
 __all__ = ["Generations", "Recipe"]
 
 PART = 2  # members; a loop over one alone would be compiled into something else
+TASKS = 4  # per worker and generation: few, because each costs its asking; several, so that who is slow holds up less
 
 
 class Source(Protocol):
@@ -72,12 +73,19 @@ class Generations:
         count = len(arrays[0])
         places = [np.minimum(np.arange(first, first + PART), count - 1) for first in range(0, count, PART)]
         parts = [jax.tree.unflatten(tree, [array[place] for array in arrays]) for place in places]
-        tasks = [self._executor.submit(function, part, *arguments, shared=self._source) for part in parts]
+        many = -(-len(parts) // (TASKS * self._executor.workers))
+        bundles = [parts[first : first + many] for first in range(0, len(parts), many)]
+        tasks = [self._executor.submit(_each, function, bundle, *arguments, shared=self._source) for bundle in bundles]
         number_of = {id(task): number for number, task in enumerate(tasks)}
         found: list[Any] = [None] * len(tasks)
         for task in self._executor.as_completed(tasks):
             found[number_of[id(task)]] = task.result()
-        return jax.tree.map(lambda *own: np.concatenate(own)[:count], *found)
+        return jax.tree.map(lambda *own: np.concatenate(own)[:count], *(part for bundle in found for part in bundle))
+
+
+def _each(source: Source, function: Callable[..., Any], bundle: list[Any], *arguments: Any) -> list[Any]:
+    """Computes parts one after another, in a worker: each by the program that computes it alone."""
+    return [function(source, part, *arguments) for part in bundle]
 
 
 def _judge(source: Source, part: Genome, meta_step: int, key: np.ndarray, episodes: int, steps: int) -> dict[str, np.ndarray]:
