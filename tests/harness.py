@@ -18,11 +18,6 @@ from neurograph.network.kernels import native
 KERNELS = tuple(name for name in ng.network.KERNELS if name != "auto" and (name != "native" or native.available()))
 
 
-def kernels(*quick: str) -> list[Any]:
-    """Every kernel as a parameter of a test; the default run has the quick ones."""
-    return [pytest.param(name, marks=[] if name in quick else pytest.mark.thorough) for name in KERNELS]
-
-
 def rest_is_thorough(values: Iterable[Any], *quick: Any) -> list[Any]:
     """Values as parameters of a test; the default run has those named."""
     return [pytest.param(value, marks=[] if value in quick else pytest.mark.thorough) for value in values]

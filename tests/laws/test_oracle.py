@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 from comparing import compare
-from harness import KERNELS, kernels
+from harness import KERNELS, rest_is_thorough
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_graphs import random_topology, topology_of_blocks
@@ -37,14 +37,14 @@ FEW = settings(max_examples=3, deadline=None, suppress_health_check=list(HealthC
 MANY = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 
 
-@pytest.mark.parametrize("name", kernels("reference", "native"))
+@pytest.mark.parametrize("name", rest_is_thorough(KERNELS, "reference", "native"))
 @FEW
 @given(case=cases())
 def test_levels(name, case):
     compare(*case, name)
 
 
-@pytest.mark.parametrize("name", kernels("reference", "native"))
+@pytest.mark.parametrize("name", rest_is_thorough(KERNELS, "reference", "native"))
 @FEW
 @given(case=cases(cyclic=True))
 def test_cycles(name, case):

@@ -233,6 +233,8 @@ def _units(
     question: Question, task: str, genome: str | None, method: str, fitting: list[str], missing: Mapping[str, Any]
 ) -> Iterator[Unit]:
     """The units of a method's missing cells: those of a size class together, at most `MOST`, each other one alone."""
+    if not missing:
+        return
     load = (
         descent_load(settings_of(method), len(question.rates), question.trial)
         if genome is None

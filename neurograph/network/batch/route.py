@@ -1,4 +1,5 @@
-"""Which graphs run as data of shared programs, and which as a `Network` each: a rule that weighs compiling against padding."""
+"""Which graphs run as data of shared programs, which as a `Network` each, and which programs are compiled without optimisations:
+a rule that weighs compiling against padding and running."""
 
 from __future__ import annotations
 
