@@ -151,6 +151,32 @@ def test_generations_on_two_workers_one_of_which_dies_are_those_of_one_process(p
     assert genome_of(tmp_path / "there") == genome_of(tmp_path / "here")
 
 
+def test_a_scheduler_that_goes_while_it_is_asked():
+    """Dask's client still calls itself running then: each of its calls may fail."""
+    from distributed.client import ClosedClientError
+    from distributed.comm.core import CommClosedError
+
+    from neurograph.experiments.workers.cluster import Cluster
+
+    class Client:
+        status = "running"
+        error = CommClosedError("ConnectionPool closing.")
+
+        def fail(self, *_, **__):
+            raise self.error
+
+        nthreads = submit = cancel = scheduler_info = fail
+
+    cluster = Cluster(Client(), "the scheduler tcp://host:1")  # pyright: ignore[reportArgumentType]
+    for Client.error in (CommClosedError("closing"), ClosedClientError("closed"), TimeoutError("too long")):
+        for ask in (lambda: cluster.workers, lambda: cluster.submit(worker_tasks.square, 3)):
+            with pytest.raises(ng.ExperimentError, match=rf"the scheduler tcp://host:1 is gone, .* \({Client.error}\)"):
+                ask()
+        cluster._open.add(object())  # pyright: ignore[reportArgumentType]
+        cluster.cancel()
+        cluster._look()
+
+
 @pytest.mark.thorough
 def test_when_the_scheduler_dies_finished_generations_are_kept(tmp_path):
     write_experiments(tmp_path)

@@ -7,10 +7,12 @@ import queue
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from typing import Any
 
 import cloudpickle
 from distributed import Client, Future, KilledWorker
+from distributed.client import ClosedClientError
 from distributed.comm.core import CommClosedError
 from distributed.scheduler import NoWorkerError
 
@@ -20,6 +22,7 @@ from neurograph.experiments.workers.worker import asking, perform
 
 __all__ = ["Cluster"]
 
+LOST = (OSError, RuntimeError, TimeoutError, ClosedClientError)  # of a scheduler that has gone; CommClosedError is an OSError
 LOOK = 5.0  # seconds between two looks at the workers while none answers
 
 
@@ -81,8 +84,12 @@ class Cluster:
 
     @property
     def workers(self) -> int:
-        """Threads of all workers, at the moment; 1 if there are none."""
-        threads: Any = self.client.nthreads()
+        """Threads of all workers, at the moment; 1 if there are none.
+
+        Raises:
+          ExperimentError: the scheduler is gone.
+        """
+        threads: Any = self._asked(self.client.nthreads)
         return max(sum(threads.values()), 1)
 
     def submit(self, function: Callable[..., Any], *arguments: Any, shared: Any = None) -> Task:
@@ -97,11 +104,19 @@ class Cluster:
         Raises:
           ExperimentError: it is gone.
         """
-        if self.client.status != "running":
-            raise self.gone()
-        future = self.client.submit(*call, key=f"neurograph-{name}-{uuid.uuid4()}", pure=False)
+        key = f"neurograph-{name}-{uuid.uuid4()}"
+        future = self._asked(lambda: self.client.submit(*call, key=key, pure=False))
         self._open.add(future)
         return future
+
+    def _asked(self, call: Callable[[], Any]) -> Any:
+        """Returns what the scheduler answers: it may have gone at any moment, and the client notices by and by."""
+        if self.client.status != "running":
+            raise self.gone()
+        try:
+            return call()
+        except LOST as error:
+            raise self.gone(error) from error
 
     def _share(self, value: Any) -> tuple[str, Future]:
         if id(value) in self._digests:
@@ -171,10 +186,11 @@ class Cluster:
         """Returns the addresses of all workers; None if the scheduler does not answer."""
         try:
             return {*self.client.scheduler_info()["workers"]}
-        except (OSError, CommClosedError, RuntimeError, TimeoutError):
+        except LOST:
             return None
 
     def cancel(self) -> None:
         futures, self._open, self._shared, self._digests = [*self._open], set(), {}, {}
         if futures and self.client.status == "running":
-            self.client.cancel(futures, force=True)
+            with suppress(*LOST):  # a scheduler that has gone has forgotten them
+                self.client.cancel(futures, force=True)
