@@ -163,6 +163,7 @@ def test_backprop_is_symmetric_on_any_acyclic_graph(seed, activation, loss, shar
     assert found.relative < 1e-13
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("normalization", [pytest.param("none", marks=pytest.mark.thorough), "batch"])
 def test_a_random_genome_is_asymmetric_on_many_graphs(normalization):
     for seed in range(1, 2):
@@ -186,6 +187,7 @@ def test_the_measures_of_known_matrices():
     assert "not a gradient of any loss" in found.summary()
 
 
+@pytest.mark.thorough
 def test_the_zoo_genome_is_asymmetric_and_so_is_its_untrained_control():
     file = ng.load_genome_file("functions-4state")
     x, y = ng.get_task("xor").sample(jax.random.key(0), 32)

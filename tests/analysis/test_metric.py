@@ -165,6 +165,7 @@ def test_the_work_round_a_circle_is_the_curl_times_its_area(seed, turn):
         assert found.nonzero == 0
 
 
+@pytest.mark.thorough
 def test_the_work_of_backprop_is_zero_and_that_of_others_is_not():
     found = circulation(backprop_field(2, 4, 2), loops=3)
     assert found.nonzero == 0
@@ -210,6 +211,7 @@ def test_the_ends_of_linear_flows(matrix, outcome, spiral):
     assert found.found == 0
 
 
+@pytest.mark.thorough
 def test_gradient_flow_has_no_closed_curve():
     f = backprop_field(2, 3, 2)
     found = closed_curves(dataclasses.replace(f), starts=2, time=30)

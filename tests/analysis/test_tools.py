@@ -233,6 +233,7 @@ def test_oja_refuses_what_it_cannot_normalise():
 # ---- page and command
 
 
+@pytest.mark.thorough
 def test_the_command_writes_one_page_with_everything(tmp_path):
     out = tmp_path / "a"
     arguments = ["analyze", "functions", "--topology", "2-3-2", "--task", "xor", "--batch", "16", "--metric-states", "3"]
@@ -314,6 +315,7 @@ def test_a_field_is_that_of_steps_from_rest(xor):
     np.testing.assert_allclose(f.jacobian(), plain.jacobian(), rtol=1e-9, atol=1e-15)
 
 
+@pytest.mark.thorough
 def test_alignment_keeps_traces_along_the_trajectory(xor, x64):
     """Momentum by hand beside it."""
     x, y = xor.sample(jax.random.key(0), 16)

@@ -157,6 +157,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", rest_is_thorough([signal.SIGTERM, signal.SIGKILL], signal.SIGKILL))
 def test_workers_end_with_their_parent(tmp_path: Path, number):
     (tmp_path / "program.py").write_text(CHILDREN)

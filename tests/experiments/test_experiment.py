@@ -42,6 +42,7 @@ def genome_of(run: Path) -> str:
     return json.dumps(json.loads((run / "genome.json").read_text())["arrays"])
 
 
+@pytest.mark.thorough
 def test_a_stopped_run_resumes_to_the_same_result_bit_for_bit(folder: Path):
     spec = load_experiment(folder / "tiny.yaml")
     whole, parts = folder / "whole", folder / "parts"

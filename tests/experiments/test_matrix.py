@@ -53,6 +53,7 @@ def store(tmp_path_factory):
     return folder, run(folder)
 
 
+@pytest.mark.thorough
 def test_cells_are_those_of_single_transfers(store):
     folder, matrix = store
     single = transfer(

@@ -71,6 +71,7 @@ def test_a_stopped_run_resumes_bit_for_bit(name: str, folder: Path):
     assert genome_of(folder / "parts") == genome_of(folder / "whole")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", rest_is_thorough(["gradient", "pes", "cma"], "cma"))
 def test_kill_minus_nine_at_any_moment_loses_at_most_an_interval(name: str, folder: Path, tmp_path_factory):
     moments, lines = random.Random(name), 0
@@ -113,6 +114,7 @@ def test_a_curriculum_compiles_once_and_goes_on_from_the_best(folder: Path):
             assert record["parents"][0] == int(np.lexsort((scores["loss"], -np.array(scores["accuracy"])))[0])
 
 
+@pytest.mark.thorough
 def test_an_older_checkpoint_without_a_key_that_has_a_default_is_continued(folder: Path):
     spec = load_experiment(folder / "gradient.yaml", ("training.meta_steps=2",))
     meta_train(spec, folder / "run", base=folder)
@@ -139,6 +141,7 @@ def test_a_finished_run_can_be_prolonged_as_if_it_had_been_that_long_at_once(nam
         meta_train(short, folder / "parts", base=folder, resume=True)
 
 
+@pytest.mark.thorough
 def test_a_run_whose_rate_falls_to_its_end_is_not_prolonged(folder: Path):
     falling = ("training.final_learning_rate=0.001", "training.replace=0")
     short, long = (load_experiment(folder / "gradient.yaml", (*falling, f"training.meta_steps={n}")) for n in (2, 4))
@@ -238,6 +241,7 @@ def test_options_that_came_later_are_in_the_key_of_a_cell_where_they_have_an_eff
     assert genome_key(genome.replace(damping=0.5), damped) != genome_key(genome, damped)
 
 
+@pytest.mark.thorough
 def test_a_run_begun_in_another_precision_is_refused_or_told(folder: Path):
     spec = load_experiment(folder / "cma.yaml", ("training.meta_steps=4", "training.validate_every=4"))
 

@@ -124,6 +124,7 @@ def test_what_is_no_topology_and_what_has_too_few_graphs_is_named(tmp_path: Path
         Experiment(load_experiment(path))
 
 
+@pytest.mark.thorough
 def test_the_example_of_the_page_trains(tmp_path: Path):
     page = (Path(__file__).parents[2] / "docs/howto/graphs_as_data.md").read_text(encoding="utf-8")
     path = tmp_path / "many.yaml"

@@ -35,6 +35,7 @@ def folder(tmp_path: Path, monkeypatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.thorough
 def test_a_run_goes_on_is_done_again_and_reported_without_its_files(folder: Path):
     files = folder / "files"
     spec = load_experiment(files / "gradient.yaml", (*SHORT, f"transfer={TEST}"))

@@ -60,6 +60,7 @@ def test_workers_are_other_processes_and_side_by_side(pair):
     assert len(found) == 2
 
 
+@pytest.mark.thorough
 def test_the_port_of_another_cluster_is_no_matter():
     """Dask warns, on standard error, where its own port is taken; warnings are errors here."""
     with socket.socket() as taken:
@@ -70,6 +71,7 @@ def test_the_port_of_another_cluster_is_no_matter():
             assert executor.submit(worker_tasks.square, 3).result() == 9
 
 
+@pytest.mark.thorough
 def test_a_task_that_kills_three_workers_is_given_up_and_the_others_go_on(pair):
     executor, _ = pair
     cluster = executor._executor()

@@ -102,6 +102,7 @@ def test_equal_layers_are_the_shared_genome(name, by):
     assert all(np.array_equal(fresh[0][field], fresh[1][field]) for field in fresh[0])
 
 
+@pytest.mark.thorough
 def test_two_graphs_side_by_side_learn_as_each_does_alone():
     """Populations with different genomes in the same stages: neither feels the other."""
     one, n = small(), 7
@@ -155,6 +156,7 @@ def test_meta_gradient_equals_differences(name):
     assert float(slope) == pytest.approx(float((ends[0] - ends[1]) / (2 * step)), rel=1e-6)
 
 
+@pytest.mark.thorough
 def test_a_population_of_layered_genomes_in_a_meta_loss():
     task = ng.get_task("xor")
     dense = [{"kind": "dense", "from": a, "to": b} for a, b in ("xh", "hy")]

@@ -92,6 +92,7 @@ def cases(draw: st.DrawFn):
     return topology, draw(rules(len(topology.outputs)))[0], seed
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("x64")
 @FEW
 @given(case=cases())
@@ -110,6 +111,7 @@ def test_what_must_behave_the_same_does_on_many_rules(case):
 # ---- extend
 
 
+@pytest.mark.thorough
 def test_a_network_that_learned_goes_on_with_more_states():
     """From a file, through `extend_synapses`, with noise injected by the rule, and states that carry over."""
     topology = small()
@@ -280,6 +282,7 @@ def test_text_names_every_number_that_counts():
     assert layers.count("== ") == 3
 
 
+@pytest.mark.thorough
 def test_picture(tmp_path):
     from neurograph.report.figures.genome import draw_genome, genome_picture
 

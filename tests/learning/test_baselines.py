@@ -331,6 +331,7 @@ def test_misuse_names_what_is_allowed():
         baseline_curves(small_problem(), Setting(), [0.1], at=(-1,), **options)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("batch_norm", rest_is_thorough([False, True], False))
 def test_irregular_graphs_with_scanned_levels_and_masked_blocks_give_the_reference_gradient(batch_norm: bool):
     """Scanned levels must take part, and the zeros of masked blocks must not learn."""

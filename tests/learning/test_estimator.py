@@ -26,6 +26,7 @@ def classifier(**options) -> ng.NeurographClassifier:
     return ng.NeurographClassifier(**({"random_state": 0} | options))
 
 
+@pytest.mark.thorough
 def test_all_checks_of_scikit_learn():
     results = check_estimator(classifier(), on_fail=None, on_skip=None)
     assert len(results) > 50

@@ -156,6 +156,7 @@ def test_faults_are_told(learner):
         best_descent(GRAPH, [Phase(XOR, 1)], key=KEYS[0], settings=())
 
 
+@pytest.mark.thorough
 def test_the_example_runs(monkeypatch):
     monkeypatch.chdir(Path(__file__).parents[2])
     found = doctest.testmod(neurograph.learning.sequence)

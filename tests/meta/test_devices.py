@@ -62,6 +62,7 @@ def compare(folder: Path, alone: Path, names: tuple[str, ...]) -> None:
             assert genome_of(ours) == genome_of(theirs)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", rest_is_thorough(["gradient", "pes", "cma"], "cma"))
 def test_two_devices_are_one(name: str, alone, tmp_path: Path):
     """Three genomes and seven individuals do not divide by two: the rest is filled up."""

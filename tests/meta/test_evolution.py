@@ -102,6 +102,7 @@ def test_evolution_improves_a_genome_and_repeats_itself():
     assert not np.array_equal(first.genome.forward_transform, start.forward_transform)
 
 
+@pytest.mark.thorough
 def test_any_python_function_of_a_genome_can_be_searched():
     """Not differentiable, in NumPy, and it fails for a part of the space."""
     rule = ng.Rule(states=2)

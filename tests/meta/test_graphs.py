@@ -93,6 +93,7 @@ def by_hand(judged: Objective, number: int, genome: ng.Genome, key: jax.Array) -
     return loss, accuracy
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("cycles", rest_is_thorough([False, True], False))
 def test_the_loss_is_the_mean_over_graphs_and_its_gradient_that_of_networks(cycles, x64):
     genome, key = member(genomes(), 0), jax.random.key(3)
@@ -133,6 +134,7 @@ def test_a_meta_step_lowers_for_a_gpu():
     assert not set(re.findall(r"custom_call @(\w+)", lowered.as_text())) - {"cu_threefry2x32_ffi", "Sharding"}
 
 
+@pytest.mark.thorough
 def test_an_episode_keeps_its_graphs(x64):
     judged, genome, key = objective(truncation=1, steps=2, loss="truncations"), member(genomes(), 0), jax.random.key(5)
     run = jax.jit(Objective.window)

@@ -88,6 +88,7 @@ def test_fewer_steps_by_a_traced_number_are_fewer_steps(kernel: str):
 MORE = [pytest.param(2, [1, 2], marks=pytest.mark.thorough), pytest.param(3, [1, 3], marks=pytest.mark.thorough)]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("steps", "counted"), [(4, [1, 3, 4]), *MORE])
 def test_judged_at_is_the_mean_of_the_queries_that_an_episode_reaches(steps: int, counted: list[int]):
     problem, genome = objective("auto").problems[0], member(population(), 0)
@@ -125,9 +126,10 @@ def test_advance_is_adam_on_the_clipped_meta_gradient(kernel: str, x64):
     state, record = settings.advance(objective(kernel), settings.init(genomes, key=jax.random.key(7)), 1)
     keys = jax.random.split(jax.random.fold_in(jax.random.key(7), 0), 2)
     transform = optax.chain(optax.clip_by_global_norm(0.1), optax.adam(0.01))
+    exact = jax.jit(jax.value_and_grad(objective(kernel), has_aux=True))
     for index in range(2):
         genome = member(genomes, index)
-        (loss, _), gradient = jax.value_and_grad(lambda g, i=index: objective(kernel)(g, keys[i]), has_aux=True)(genome)
+        (loss, _), gradient = exact(genome, keys[index])
         updates, _ = transform.update(gradient, transform.init(genome))
         expected = optax.apply_updates(genome, updates)
         moved = member(state.genomes, index)
@@ -136,6 +138,7 @@ def test_advance_is_adam_on_the_clipped_meta_gradient(kernel: str, x64):
     assert int(state.step) == 1
 
 
+@pytest.mark.thorough
 def test_what_is_not_finite_is_skipped_and_counted(kernel: str):
     settings, genomes = GradientOptimizer(), population(2)
     broken = dataclasses.replace(genomes, synapse_update=genomes.synapse_update.at[1].set(jnp.inf))
@@ -146,6 +149,7 @@ def test_what_is_not_finite_is_skipped_and_counted(kernel: str):
     np.testing.assert_array_equal(state.genomes.forward_transform[1], genomes.forward_transform[1])
 
 
+@pytest.mark.thorough
 def test_meta_steps_in_one_call_or_several_are_the_same(kernel: str):
     settings, genomes = GradientOptimizer(final_learning_rate=1e-3, decay_steps=4), population(2)
     start = settings.init(genomes, key=jax.random.key(3))
@@ -155,6 +159,7 @@ def test_meta_steps_in_one_call_or_several_are_the_same(kernel: str):
     jax.tree.map(np.testing.assert_array_equal, parts.genomes, whole.genomes)
 
 
+@pytest.mark.thorough
 def test_screening_keeps_the_best_and_selection_copies_the_best(kernel: str):
     genomes = start_genomes("random", 6, RULE, key=jax.random.key(1))
     scores = evaluate(objective(kernel), genomes, jax.random.key(2), 1)
@@ -204,6 +209,7 @@ def test_a_problem_that_does_not_fit_is_named():
         start_genomes("nowhere", 2, RULE, key=jax.random.key(0))
 
 
+@pytest.mark.thorough
 def test_problems_of_different_depth_and_data_are_one_meta_batch(kernel: str):
     def layers(*sizes: int) -> ng.Topology:
         names = [f"p{number}" for number in range(len(sizes))]
@@ -228,6 +234,7 @@ def test_problems_of_different_depth_and_data_are_one_meta_batch(kernel: str):
     np.testing.assert_allclose(metrics["loss"][1], np.mean(runs), rtol=1e-4)
 
 
+@pytest.mark.thorough
 def test_tasks_whose_splits_hold_other_classes_are_learned_where_they_are_judged():
     """Omniglot's alphabets: an episode cannot take its support from one split and its query from another."""
     rng = np.random.default_rng(0)

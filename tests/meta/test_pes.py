@@ -61,6 +61,7 @@ def windows_of(judged: Objective, genome: ng.Genome, key: jax.Array, count: int)
     return [*losses, learning]
 
 
+@pytest.mark.thorough
 def test_windows_are_learning_that_goes_on_where_it_stopped(x64):
     judged, genome, key = objective(), member(genomes(), 0), jax.random.key(5)
     *windows, _ = windows_of(judged, genome, key, 4)

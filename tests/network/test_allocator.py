@@ -33,6 +33,7 @@ def page_faults(**variables: str) -> int:
     return int(run.stdout)
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="malloc is not glibc's")
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="networks run on another device")
 def test_large_arrays_come_from_memory_that_the_process_has():

@@ -131,6 +131,7 @@ def ends(graphs, steps=None, rows=4, seed=0):
 MIXED = {"cyclic": True, "schedule": "mixed", "ticks": 3}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("fields", [pytest.param({}, id="levels"), pytest.param(MIXED, id="mixed", marks=pytest.mark.thorough)])
 def test_outputs_that_send(fields, x64):
     """Outputs in front of hidden neurons and on cycles, beside a graph whose outputs end it."""
@@ -143,6 +144,7 @@ def test_outputs_that_send(fields, x64):
     assert "sending" in str(batch.classes[0])
 
 
+@pytest.mark.thorough
 def test_graphs_of_several_classes_at_once(x64):
     """Other numbers of inputs and outputs, cycles and none: columns beyond a graph's own are not read, and zero in results."""
     graphs = [random_topology(3, min_outputs=2), random_topology(4, min_outputs=3), small()]
@@ -161,6 +163,7 @@ def test_ten_steps(rule, x64):
     compare(graphs, rule, 2, number=10, sizes=None)
 
 
+@pytest.mark.thorough
 def test_synapses_are_those_of_network_init(x64):
     graphs = [small(), random_topology(8, shared=True, fixed=True), random_topology(9)]
     for rule in (ng.Rule(symmetric=False), ng.Rule(initial_deviation="fan_in", initial_distribution="uniform")):
@@ -276,6 +279,7 @@ def test_a_graph_does_not_depend_on_its_company():
                 np.testing.assert_array_equal(value, together[g][0][name])
 
 
+@pytest.mark.thorough
 def test_two_hundred_graphs_compile_once():
     """One after another, and as arguments of a function of one's own."""
     graphs = [graph for s in range(4000) if len((graph := random_topology(s)).inputs) == 3 and len(graph.outputs) == 2][:200]
@@ -322,6 +326,7 @@ def test_a_genome_for_every_graph_and_populations(x64):
         batch.step(jax.tree.map(lambda a: jnp.stack([a] * 3), genomes[0]), synapses, x, y)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("by", rest_is_thorough(["depth", "role", "population"], "role"))
 def test_genomes_per_layer(by, x64):
     graphs = [
@@ -340,6 +345,7 @@ def test_genomes_per_layer(by, x64):
             np.testing.assert_array_equal(own[name], value)
 
 
+@pytest.mark.thorough
 def test_noise_and_frozen_statistics(x64):
     graphs = [random_topology(s, min_outputs=2) for s in (3, 4)]
     rule, genome = RULE.replace(noise=0.3), random_genome(2, 0)
@@ -358,6 +364,7 @@ def test_noise_and_frozen_statistics(x64):
         assert relative(outputs[g][..., : len(graph.outputs)], expected) < TOLERANCE
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("side_by_side", rest_is_thorough([False, True], True))
 def test_lowers_for_a_gpu(side_by_side):
     """Step and meta-gradient, without a call that only a CPU has."""
@@ -409,7 +416,9 @@ def test_what_cannot_run_is_refused_by_name():
             jax.jit(lambda given: batch.unroll(genome, given, x[:, None], y[:, None]))(theirs)
 
 
-@pytest.mark.parametrize("options", [{}, {"symmetric": False, "synapse_trace": True}, {"reset_states": False}])
+@pytest.mark.parametrize(
+    "options", rest_is_thorough([{}, {"symmetric": False, "synapse_trace": True}, {"reset_states": False}], {})
+)
 def test_shapes_of_packed_synapses_are_those_of_init(options):
     graphs, rule = [random_topology(seed, shared=True, fixed=True) for seed in (3, 4)], ng.Rule(**options)
     batch, genome = ng.NetworkBatch(graphs, rule), ng.Genome.random(jax.random.key(0), rule)

@@ -310,7 +310,9 @@ def test_native_learning_on_the_way(channels, batch, activation, absent, x64):
     "options",
     [
         {},
-        {"hebbian_pre": "forward", "oja": "activity", "synapse_normalization": "stored"},
+        pytest.param(
+            {"hebbian_pre": "forward", "oja": "activity", "synapse_normalization": "stored"}, marks=pytest.mark.thorough
+        ),
         pytest.param({"backward_update": "multiplicative", "symmetric": False}, marks=pytest.mark.thorough),
         pytest.param({"reset_states": False, "hebbian_pre": "forward", "supervise_every": 2}, marks=pytest.mark.thorough),
     ],
@@ -436,6 +438,7 @@ def _process(code: str, **environment: str) -> subprocess.Popen:
     )
 
 
+@pytest.mark.thorough
 def test_without_a_compiler_everything_runs_and_says_so(tmp_path: Path):
     absent = _process(STEP, CXX="no-such-compiler", NEUROGRAPH_CACHE=str(tmp_path / "a"))
     broken = _process(STEP, CXX="false", NEUROGRAPH_CACHE=str(tmp_path / "b"))

@@ -93,6 +93,7 @@ def test_every_peer_takes_the_same_step(graph, peer, expected):
     np.testing.assert_array_equal(run.weights(run.step()), result)  # a step starts from the same numbers every time
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("graph", ["layered", "irregular"])
 def test_every_peer_has_the_same_meta_gradient(graph):
     case = make_case(SMALL[graph], deviation=0.6)

@@ -57,6 +57,7 @@ def test_every_page_with_python_is_run():
     assert all(re.match(r": \w.* -->\n```python\n", mark) for mark in marks)
 
 
+@pytest.mark.thorough
 def test_blocks_of_the_pages_run(tmp_path: Path):
     import json
 

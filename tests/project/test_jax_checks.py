@@ -99,6 +99,7 @@ def test_judging_a_population_leaks_no_tracer():
         jax.eval_shape(lambda genomes: _evaluate(objective, genomes, jax.random.split(jax.random.key(0), 2), 2), state.origin)
 
 
+@pytest.mark.thorough
 def test_the_checks_are_on():
     with checks(**RUNNING):
         with pytest.raises(Exception, match="no available implicit dtype promotion"):

@@ -78,6 +78,7 @@ def svg_of(figure: Figure) -> str:
     return stream.getvalue()
 
 
+@pytest.mark.thorough
 def test_settings_of_the_user_change_no_figure():
     plain = {name: svg_of(figure) for name, figure in every_figure("a name").items()}
     with matplotlib.rc_context(OTHER_SETTINGS):
@@ -86,6 +87,7 @@ def test_settings_of_the_user_change_no_figure():
     assert [name for name in plain if plain[name] != found[name]] == []
 
 
+@pytest.mark.thorough
 def test_a_matplotlibrc_that_asks_for_latex_changes_no_picture(tmp_path):
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\nfont.size: 30\n")
     commands = [

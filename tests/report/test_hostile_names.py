@@ -166,6 +166,7 @@ def check(page: str) -> None:
 SVG = {"svg", "g", "path", "use", "defs", "rect", "clippath", "image", "text", "tspan", "style", "pattern", "lineargradient"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("make", PAGES)
 def test_every_name_stays_in_its_place_in_every_field(make, tmp_path, monkeypatch):
     def caption_only(folder, name, figure, caption, *, natural=False):

@@ -26,7 +26,7 @@ def out(tmp_path_factory):
     return tmp_path_factory.mktemp("reproduce")
 
 
-@pytest.mark.parametrize("name", rest_is_thorough(REPRODUCTIONS, "states", "transfer", "cma"))
+@pytest.mark.parametrize("name", rest_is_thorough(REPRODUCTIONS, "cma"))
 def test_every_reproduction_runs_at_smoke_scale(name, out):
     result = reproduce(name, "smoke", out)
     folder = out / "smoke" / name
@@ -64,6 +64,7 @@ def test_runs_side_by_side_find_the_same(out, tmp_path):
     assert there.findings == here.findings
 
 
+@pytest.mark.thorough
 def test_a_lost_run_is_counted_and_not_run_again(tmp_path):
     bench = Workbench("states", "smoke", tmp_path)
     broken = bench.images("start.arrays={synapse_update: 1.0e+38}", "rule.normalization=none", "rule.normalize_outputs=false")

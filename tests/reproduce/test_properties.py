@@ -81,6 +81,7 @@ def test_relations_are_found_where_they_are_and_only_there():
     assert axis.containers[1][0].get_width() == first["rho"]
 
 
+@pytest.mark.thorough
 def test_chance_is_what_random_exchanges_of_sets_give():
     """Of predictors that say nothing, one in twenty has p < 0.05."""
     random = np.random.default_rng(1)

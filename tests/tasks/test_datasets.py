@@ -362,6 +362,7 @@ def test_real_mnist(real):
     assert sum(half.extents[2][1] for half in halves) == 10000
 
 
+@pytest.mark.thorough
 def test_real_images_can_be_told_apart(real):
     """The mean images of training classes classify test rows: labels, orientation and normalisation of splits agree."""
     for name, options, least in (("mnist", {"size": 14}, 0.75), ("fashion_mnist", {"size": 14}, 0.6), ("emnist/a-j", {}, 0.6)):
@@ -384,6 +385,7 @@ def test_real_emnist_is_upright(real):
     assert top > 2 * abs(left)
 
 
+@pytest.mark.thorough
 def test_real_omniglot_holds_alphabets_back(real):
     task = get_task("omniglot/small", size=14)
     assert task.num_classes == 10

@@ -95,6 +95,7 @@ def test_roles(name):
     assert longest == (4 if name == "celegans" else 3)
 
 
+@pytest.mark.thorough
 def test_every_input_reaches_every_output_within_the_ticks(x64):
     t = ng.load_topology(FOLDER / "celegans.graphml")
     genome = ng.Genome.random(jax.random.key(0), RULE)

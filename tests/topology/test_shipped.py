@@ -102,6 +102,7 @@ def test_commands_take_widths(tmp_path):
         assert "2-x-2: no such file, no shipped topology of that name, and no layer widths: got 'x'" in call(*words, code=2)
 
 
+@pytest.mark.thorough
 def test_a_run_on_widths_goes_on_and_is_drawn_and_tested(tmp_path):
     from neurograph.experiments.final import final_test
     from neurograph.experiments.spec import load_experiment
