@@ -83,6 +83,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     ),
     "meta": ("population_map",),
     "report": ("write_comparison", "write_report"),
+    "workflows": ("MetaTraining", "analyze", "evolve", "meta_train", "transfer"),
 }
 
 __getattr__, __dir__, __all__ = attach(__name__, _NAMES)

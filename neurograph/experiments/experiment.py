@@ -14,6 +14,7 @@ import numpy as np
 from neurograph.errors import ExperimentError, NeurographError
 from neurograph.experiments.folder.run_folder import start_genome
 from neurograph.experiments.folder.topologies import kept_topology
+from neurograph.experiments.given import Given
 from neurograph.experiments.spec import DrawnSpec, ExperimentSpec, RandomSpec
 from neurograph.genome import Genome
 from neurograph.genome.rule import Rule
@@ -22,7 +23,7 @@ from neurograph.meta import Objective, RandomNetworks, RandomProblem, device_mes
 from neurograph.meta.graphs import derived_seed
 from neurograph.meta.population import evaluate, stack
 from neurograph.network.network import Network
-from neurograph.tasks import Task, get_task
+from neurograph.tasks import Task
 from neurograph.topology import load_topology
 from neurograph.topology.language.families import RandomTopologies
 from neurograph.topology.shipped import topology_file
@@ -30,16 +31,17 @@ from neurograph.topology.shipped import topology_file
 __all__ = ["Experiment", "located", "topology_path"]
 
 TRAINING, VALIDATION = 0, 1  # streams of random graphs
+NOTHING = Given()
 
 
-def topology_path(name: str, base: Path | None, run: Path | None = None) -> Path:
-    """Returns the file of a topology: a copy in the folder of the run, or in that of the run that is repeated, or as
-    `topology_file` finds it. Layer widths have no file and are returned as they are.
+def topology_path(name: str, base: Path | None, run: Path | None = None, given: Given = NOTHING) -> Path:
+    """Returns the file of a topology: a copy in the folder of the run, or in that of the run that is repeated, the file of one
+    that was given, or as `topology_file` finds it. Layer widths have no file and are returned as they are.
 
     Raises:
       TopologyError: there is no such file and no such name.
     """
-    return kept_topology(run, name) or kept_topology(base, name) or topology_file(name, base)
+    return kept_topology(run, name) or kept_topology(base, name) or given.files.get(name) or topology_file(name, base)
 
 
 @contextmanager
@@ -62,6 +64,7 @@ class Experiment:
       spec: the specification.
       base: folder in which relative paths of topologies and of the start genome are looked up, after the current one.
       run: folder of the run: its copies of topology files and of the start genome are taken before all others.
+      given: objects that the specification names.
 
     Attributes:
       files: files of the topologies, by name.
@@ -70,13 +73,13 @@ class Experiment:
       ExperimentError: a rule, start, task or topology does not exist or does not fit; the place is named.
     """
 
-    def __init__(self, spec: ExperimentSpec, base: Path | None = None, run: Path | None = None):
+    def __init__(self, spec: ExperimentSpec, base: Path | None = None, run: Path | None = None, given: Given | None = None):
         mesh = device_mesh(spec.devices)
-        self.spec = spec
+        self.spec, self.given = spec, given or NOTHING
         self.start_file = None
         if spec.start.genome:
             with located("start.genome"):
-                self.start_file = start_genome(spec.start.genome, base, run)
+                self.start_file = self.given.genomes.get(spec.start.genome) or start_genome(spec.start.genome, base, run)
         inherited = self.start_file.rule.to_dict() if self.start_file and self.start_file.rule else {}
         with located("rule"):
             self.rule = Rule.from_dict(inherited | spec.rule)
@@ -107,13 +110,13 @@ class Experiment:
         for number, item in enumerate(self.spec.problems):
             where = f"problems[{number}]"
             with located(f"{where}.task"):
-                task = get_task(item.task, **item.options)
+                task = self.given.task(item.task, item.options)
             if isinstance(item.topology, DrawnSpec):
                 with located(f"{where}.topology.random"):
                     problems.append(self._random_problem(number, item.topology.random, task))
                 continue
             with located(f"{where}.topology"):
-                self.files[item.topology] = topology_path(item.topology, base, run)
+                self.files[item.topology] = topology_path(item.topology, base, run, self.given)
                 topology = load_topology(self.files[item.topology])
             with located(where):
                 if topology.digest not in networks:

@@ -11,6 +11,7 @@ import jax
 from neurograph.errors import ExperimentError
 from neurograph.experiments.experiment import located, topology_path
 from neurograph.experiments.folder.topologies import keep_topology
+from neurograph.experiments.given import Given
 from neurograph.experiments.spec import ExperimentSpec, ProblemSpec
 from neurograph.experiments.transfer.curves import transfer
 from neurograph.experiments.transfer.results import Transfer
@@ -18,7 +19,6 @@ from neurograph.genome import Genome
 from neurograph.genome.rule import Rule
 from neurograph.learning.baselines import SETTINGS
 from neurograph.learning.trial import Trial
-from neurograph.tasks import get_task
 from neurograph.topology import load_topology
 
 __all__ = ["final_test"]
@@ -31,18 +31,20 @@ def final_test(
     rule: Rule,
     *,
     base: Path | None = None,
+    given: Given | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Transfer:
     """Tests a genome as the experiment's `transfer` says, once, on test data, and writes transfer.json.
 
     Topologies that a task does not fit are left out for that task. The folder keeps their files, as those of training.
+    `given` has the objects that the specification names.
 
     Raises:
       ExperimentError: a topology or task does not exist, or a task fits none of the topologies.
     """
-    wanted = spec.transfer
+    wanted, given = spec.transfer, given or Given()
     with located("transfer.topologies"):
-        paths = {name: topology_path(name, base, folder) for name in wanted.topologies}
+        paths = {name: topology_path(name, base, folder, given) for name in wanted.topologies}
         topologies = {name: load_topology(path) for name, path in paths.items()}
     items = [ProblemSpec(task=name, topology="") for name in wanted.tasks] or spec.problems
     trial = Trial(tuple(wanted.at), wanted.batch_size, wanted.query_size, wanted.seeds, spec.seed, wanted.validation_seeds)
@@ -50,7 +52,7 @@ def final_test(
     results = []
     for item in {(i.task, json.dumps(i.options, sort_keys=True)): i for i in items}.values():
         with located("transfer.tasks"):
-            task = get_task(item.task, **item.options)
+            task = given.task(item.task, item.options)
         width = (task.num_inputs, task.num_outputs)
         fitting = {name: t for name, t in topologies.items() if (len(t.inputs), len(t.outputs)) == width}
         if not fitting:

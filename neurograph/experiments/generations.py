@@ -21,6 +21,7 @@ import numpy as np
 from neurograph.experiments.experiment import Experiment, located
 from neurograph.experiments.folder.run_folder import START
 from neurograph.experiments.folder.topologies import PLACE
+from neurograph.experiments.given import Given
 from neurograph.experiments.spec import ExperimentSpec
 from neurograph.experiments.transfer.cells import require_data, task_key
 from neurograph.experiments.workers.executor import Executor
@@ -29,6 +30,7 @@ from neurograph.genome import Genome
 from neurograph.meta import Objective
 from neurograph.meta.pes import learn_windows
 from neurograph.meta.population import evaluate
+from neurograph.tasks import Task
 
 __all__ = ["Generations", "Recipe"]
 
@@ -107,11 +109,13 @@ class Recipe:
       spec: an `ExperimentSpec` as JSON.
       files: by their place in a run folder.
       data: per problem the checksum of its task's data.
+      tasks: those that the specification names but no registry has.
     """
 
     spec: str
     files: dict[str, bytes]
     data: list[str]
+    tasks: dict[str, Task] = field(default_factory=dict)
     _made: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
@@ -121,7 +125,7 @@ class Recipe:
         files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in kept if path.is_file()}
         spec = experiment.spec.model_copy(update={"devices": None, "tensorboard": False})
         checksums = [task_key(problem.task, "")["data"] for problem in experiment.objective.problems]
-        return cls(json.dumps(spec.model_dump(mode="json")), files, checksums)
+        return cls(json.dumps(spec.model_dump(mode="json")), files, checksums, dict(experiment.given.tasks))
 
     def at(self, meta_step: int) -> Objective:
         """Returns the objective of a meta-step, made once in a process.
@@ -142,7 +146,7 @@ class Recipe:
                 (Path(folder) / place).parent.mkdir(exist_ok=True)
                 (Path(folder) / place).write_bytes(content)
             with located(worker_name()):
-                objective = Experiment(spec, None, Path(folder)).objective
+                objective = Experiment(spec, None, Path(folder), Given(self.tasks)).objective
         for problem, made, checksum in zip(spec.problems, objective.problems, self.data, strict=True):
             require_data(made.task, str(problem.task), checksum)
         return objective

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import random
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from neurograph.genome import Rule
     from neurograph.meta import PES, EvolutionOptimizer, GradientOptimizer
 
-__all__ = ["ExperimentSpec", "experiment_names", "load_experiment"]
+__all__ = ["ExperimentSpec", "experiment_names", "load_experiment", "make_experiment"]
 
 SHIPPED = Path(__file__).parent / "shipped"
 
@@ -407,10 +408,36 @@ def load_experiment(source: str | Path, overrides: tuple[str, ...] = ()) -> Expe
     return _validate(data, str(path), tree)
 
 
+def make_experiment(document: Mapping[str, Any], changes: Mapping[str, Any] | None = None) -> ExperimentSpec:
+    """Returns the experiment of a mapping with the content of an experiment file.
+
+    Args:
+      document: as YAML would give it.
+      changes: values by their place, {"training.meta_steps": 50}.
+
+    Raises:
+      SpecError: every fault, with its place.
+      ExperimentError: a change fits nothing.
+    """
+    data = copy.deepcopy(dict(document))
+    for place, value in (changes or {}).items():
+        _put(data, place, value, f"changes[{place!r}]")
+    return _validate(data, "experiment", None)
+
+
 def _override(data: Any, override: str) -> None:
     place, equals, text = override.partition("=")
     if not equals or not place:
         raise ExperimentError(f"--set {override}: expected key=value, such as training.meta_steps=50")
+    try:
+        value = parse_yaml(text, f"--set {override}").plain()
+    except SpecError as error:
+        raise ExperimentError(f"--set {override}: {error}") from error
+    _put(data, place, value, f"--set {override}")
+
+
+def _put(data: Any, place: str, value: Any, what: str) -> None:
+    """Sets a value at a place such as `training.meta_steps`; mappings on the way are made."""
     *above, last = place.split(".")
     for step in above:
         if isinstance(data, list) and step.isdigit() and int(step) < len(data):
@@ -418,17 +445,13 @@ def _override(data: Any, override: str) -> None:
         elif isinstance(data, dict):
             data = data.setdefault(step, {})
         else:
-            raise ExperimentError(f"--set {override}: nothing at {step!r}")
-    try:
-        value = parse_yaml(text, f"--set {override}").plain()
-    except SpecError as error:
-        raise ExperimentError(f"--set {override}: {error}") from error
+            raise ExperimentError(f"{what}: nothing at {step!r}")
     if isinstance(data, list) and last.isdigit() and int(last) < len(data):
         data[int(last)] = value
     elif isinstance(data, dict):
         data[last] = value
     else:
-        raise ExperimentError(f"--set {override}: nothing at {last!r}")
+        raise ExperimentError(f"{what}: nothing at {last!r}")
 
 
 def _validate(data: Any, path: str, tree: Node | None) -> ExperimentSpec:

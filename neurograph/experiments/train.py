@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from neurograph.experiments.folder.best_so_far import BestSoFar
 from neurograph.experiments.folder.lock import locked
 from neurograph.experiments.folder.run_folder import RunFolder
 from neurograph.experiments.generations import Generations, Recipe
+from neurograph.experiments.given import Given
 from neurograph.experiments.spec import METHODS, ExperimentSpec
 from neurograph.experiments.workers.executor import Executor
 from neurograph.genome import Genome, save_genome
@@ -25,9 +27,32 @@ from neurograph.meta import best_member, select
 from neurograph.meta.devices import on_this_host
 from neurograph.meta.population import member
 
-__all__ = ["Progress", "check_parts", "meta_train"]
+__all__ = ["Callback", "Interval", "Progress", "check_parts", "meta_train"]
 
 
+@dataclass(frozen=True)
+class Interval:
+    """What a callback is given after every interval of meta-steps, when its checkpoint has been written.
+
+    Attributes:
+      step: meta-steps so far.
+      metrics: the interval's record as in metrics.jsonl: "loss", "accuracy" [G] and others; where the genomes were judged,
+        "validation", {"loss", "accuracy"}, each [G].
+      genomes: the genomes of the search, leaves [G, ...] (the mean genome of an evolution).
+      rule: theirs.
+    """
+
+    step: int
+    metrics: dict[str, Any]
+    genomes: Genome
+    rule: Rule
+
+    def genome(self, index: int = 0) -> Genome:
+        """Returns one of the genomes."""
+        return member(self.genomes, index)
+
+
+Callback = Callable[[Interval], None]
 Progress = Callable[[dict[str, Any]], None]
 Scores = dict[str, np.ndarray]  # {"loss", "accuracy"}, each [genomes, problems]
 
@@ -41,6 +66,8 @@ def meta_train(
     allow_changes: bool = False,
     executor: Executor | None = None,
     progress: Progress = lambda record: None,
+    callback: Callback = lambda interval: None,
+    given: Given | None = None,
 ) -> tuple[Genome, Rule]:
     """Meta-trains and writes a run folder; a run that is stopped at any moment resumes to the same result, bit for bit.
 
@@ -57,6 +84,8 @@ def meta_train(
         result is then not, bit for bit, that of a run without a stop, and summary.json tells the differences.
       executor: computes the members of a generation (methods cma, es, pes), in place of this process: the same numbers.
       progress: called with every record that is written.
+      callback: called after every interval, with its genomes. An error that it raises ends the run, which resumes there.
+      given: objects that the specification names.
 
     Returns:
       The genome that is best on validation data at the end (the mean genome of an evolution) and its rule; with `keep: best` the
@@ -70,13 +99,19 @@ def meta_train(
     """
     if executor is not None:
         check_parts(spec)
-    experiment = Experiment(spec, base, folder if resume and (folder / "checkpoint").exists() else None)
+    experiment = Experiment(spec, base, folder if resume and (folder / "checkpoint").exists() else None, given)
     with locked(folder) if jax.process_index() == 0 else nullcontext():
-        return _meta_train(experiment, folder, resume, allow_changes, executor, progress)
+        return _meta_train(experiment, folder, resume, allow_changes, executor, progress, callback)
 
 
 def _meta_train(
-    experiment: Experiment, folder: Path, resume: bool, allow_changes: bool, executor: Executor | None, progress: Progress
+    experiment: Experiment,
+    folder: Path,
+    resume: bool,
+    allow_changes: bool,
+    executor: Executor | None,
+    progress: Progress,
+    callback: Callback,
 ) -> tuple[Genome, Rule]:
     """Does the work of `meta_train`, in a folder that nobody else writes."""
     spec = experiment.spec
@@ -105,14 +140,17 @@ def _meta_train(
             done += count
             means = {name: _rounded(_mean_of_finite(value)) for name, value in numbers.items()}
             times = {"step": done, "seconds": round(run.seconds, 3), "unroll": length}
-            run.record(times | means | {"skipped": np.asarray(state.skipped).tolist()}, progress)
+            metrics = times | means | {"skipped": np.asarray(state.skipped).tolist()}
+            run.record(metrics, progress)
             if done % training.validate_every == 0 or done == training.meta_steps:
                 scores = validate(state, length)
                 record = {"step": done, "validation": {name: _rounded(v.mean(axis=1)) for name, v in scores.items()}}
                 if training.replace and done < training.meta_steps:
                     state, record["parents"] = _replaced(state, scores, training.replace)
                 run.record(record, progress)
+                metrics = metrics | record
             run.save(state, done)
+            callback(Interval(done, metrics, optimizer.genomes(state), experiment.rule))
     finally:
         run.close()
     last = unroll.length(training.meta_steps)

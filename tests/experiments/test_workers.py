@@ -305,3 +305,24 @@ def kill_at_checkpoints(killer: Killer, folder: Path, ended: threading.Event) ->
         if any(step != steps.get(path) for path, step in now.items()):
             killer.tick()
             steps = now
+
+
+@pytest.mark.thorough
+def test_a_script_without_a_main_guard_is_told_what_it_lacks(tmp_path):
+    """Each process imports the script, and would start processes of its own."""
+    import subprocess
+    import sys
+
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from neurograph.experiments.workers import make_executor\n"
+        "with make_executor(1) as executor:\n    print(executor.submit(abs, -3).result())\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert done.returncode
+    assert 'has to stand under `if __name__ == "__main__":`' in done.stderr.splitlines()[-1]
+    text = (
+        script.read_text().replace("with make", 'if __name__ == "__main__":\n  with make').replace("\n    print", "\n      print")
+    )
+    script.write_text(text)
+    assert subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True).stdout == "3\n"

@@ -16,7 +16,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-HOWTO = ("topology", "task", "rule", "kernel", "graphs_as_data", "continual", "scikit_learn", "hosts", "cluster")
+HOWTO = ("topology", "task", "rule", "kernel", "graphs_as_data", "python", "continual", "scikit_learn", "hosts", "cluster")
 OWN = ("tutorial", *(f"howto/{name}" for name in HOWTO))
 PAGES = [*OWN, "mathematics", "command_line", "topologies", "tasks", "genomes", "analysis"]
 
@@ -116,7 +116,7 @@ def test_names_of_the_reference_exist():
 
 
 ROOMS = ("errors", "topology", "tasks", "genome", "network", "learning", "meta", "analysis", "experiments", "report")
-FACES = (*ROOMS, "experiments.transfer")
+FACES = (*ROOMS, "experiments.transfer", "workflows")
 USERS = sorted([ROOT / "README.md", *DOCS.rglob("*.md"), *(ROOT / "examples").glob("*.py")])
 
 

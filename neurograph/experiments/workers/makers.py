@@ -99,18 +99,28 @@ class _Later:
             self._made.cancel()
 
 
+GUARD = (
+    "workers: a process of this machine ended while it started; in a script, what asks for workers has to stand under"
+    ' `if __name__ == "__main__":`, because each process imports the script'
+)
+
+
 @contextmanager
 def _local(count: int) -> Iterator[tuple[Any, str]]:
     """Starts processes on this machine: Dask's, whose nannies start another one when one dies."""
     import logging
+    from multiprocessing import process
 
     from dask import config
     from distributed import Client, LocalCluster, Security
 
+    if getattr(process.current_process(), "_inheriting", False):  # one of these processes, which imports the script
+        raise ExperimentError(GUARD)
     if count < 1:
         raise ExperimentError(f"workers: got {count}; expected a number > 0, or the address of a scheduler")
     with config.set(LOCAL):  # some of it is read when a worker dies
-        cluster = LocalCluster(
+        cluster = _started(
+            LocalCluster,
             n_workers=count,
             protocol="tls://",  # tasks are pickles: no other user of this machine can send one
             security=_certificates(Security),
@@ -127,6 +137,13 @@ def _local(count: int) -> Iterator[tuple[Any, str]]:
                 yield client, "the scheduler of this machine's workers"
         finally:
             cluster.close()
+
+
+def _started(kind: Any, **options: Any) -> Any:
+    try:
+        return kind(**options)
+    except RuntimeError as error:
+        raise ExperimentError(GUARD) from error
 
 
 def _certificates(security: Any) -> Any:

@@ -1,0 +1,258 @@
+"""`meta_train` and `evolve` in Python: a run with its folder, test and report, and its result in frames and figures."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from neurograph.errors import ExperimentError, MissingExtraError
+from neurograph.experiments.experiment import NOTHING
+from neurograph.experiments.final import final_test
+from neurograph.experiments.folder.lock import locked
+from neurograph.experiments.folder.reading import Run, read_run
+from neurograph.experiments.given import Given
+from neurograph.experiments.spec import METHODS, ExperimentSpec, load_experiment, make_experiment
+from neurograph.experiments.train import Callback, Interval
+from neurograph.experiments.train import meta_train as train
+from neurograph.experiments.transfer.results import Row, Transfer
+from neurograph.experiments.workers import make_executor
+from neurograph.genome import Genome, save_genome
+from neurograph.genome.rule import Rule
+from neurograph.workflows.objects import given_of
+
+__all__ = ["MetaTraining", "evolve", "meta_train"]
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, repr=False)
+class MetaTraining:
+    """The result of a run.
+
+    Attributes:
+      genome, rule: what was found.
+      spec: the experiment, all defaults filled in.
+      folder: of the run; None for a temporary one, which is gone.
+      run: what the folder held: records, validations, summary, environment.
+      test: the final test on test data; None where the experiment names no topologies for it.
+
+    Examples:
+      >>> import neurograph as ng
+      >>> document = {"problems": [{"task": "xor", "topology": "2-4-2"}], "unroll": {"steps": 2, "batch_size": 8}}
+      >>> changes = {"training.meta_steps": 2, "training.genomes": 1, "training.validation_episodes": 1}
+      >>> found = ng.meta_train(document, changes=changes)
+      >>> isinstance(found, ng.MetaTraining), found.genome.states
+      (True, 2)
+    """
+
+    genome: Genome
+    rule: Rule
+    spec: ExperimentSpec
+    folder: Path | None
+    run: Run
+    test: Transfer | None = None
+
+    def __repr__(self) -> str:
+        where = f" in {self.folder}" if self.folder else ""
+        scores = "" if self.validation is None else f", validation accuracy {self.validation:.3f}"
+        steps = f"{self.summary['meta_steps']} meta-steps ({self.summary['method']})"
+        return f"<MetaTraining {self.spec.name}: {steps}{scores}, genome of {self.genome.states} states{where}>"
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """summary.json: the chosen genome, its validation, seconds, skipped meta-steps."""
+        return self.run.summary
+
+    @property
+    def validation(self) -> float | None:
+        """Accuracy of the genome on validation data, mean over problems; None where no judged run was finite."""
+        found = [value for value in self.summary["validation"]["accuracy"] if value is not None]
+        return sum(found) / len(found) if found else None
+
+    def metrics(self) -> Any:
+        """Returns a pandas frame, a line per interval and genome: "step", "genome", "loss", "accuracy", "seconds", ...
+
+        Raises:
+          MissingExtraError: pandas is not installed.
+        """
+        return _frame(self.run.records)
+
+    def validations(self) -> Any:
+        """Returns a pandas frame, a line per validation and genome: "step", "genome", "loss", "accuracy".
+
+        Raises:
+          MissingExtraError: pandas is not installed.
+        """
+        return _frame(self.run.validations)
+
+    def plot(self) -> Any:
+        """Returns a matplotlib figure: loss and accuracy over meta-steps, on training and on validation data."""
+        from neurograph.report.figures.runs import training_figure
+
+        look: dict[str, Any] = {"selected": self.run.chosen, "chance": self.run.chance(), "evolved": self.run.evolved}
+        return training_figure(self.run.records, self.run.validations, **look)
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the genome with its rule, as `save_genome` does; returns the path."""
+        return save_genome(path, self.genome, self.rule, self.run.card)
+
+
+def meta_train(
+    experiment: str | Path | Mapping[str, Any] | ExperimentSpec,
+    folder: str | Path | None = None,
+    *,
+    changes: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    allow_changes: bool = False,
+    workers: int | str | Any = None,
+    test: bool = True,
+    callbacks: Iterable[Callback] = (),
+    say: Say = lambda text: None,
+) -> MetaTraining:
+    """Meta-trains a genome as an experiment says, tests it on test data, and writes a report; what `neurograph meta-train` does.
+
+    A run with a folder that is stopped at any moment goes on with `resume=True` to the same result, bit for bit, under the same
+    experiment and objects.
+
+    Args:
+      experiment: a file, a shipped name, a mapping with the content of a file, or an `ExperimentSpec`. In a mapping a task may
+        be a `Task` or a pair of arrays (x, labels), a topology a `Topology` or a networkx graph, `start.genome` a `GenomeFile`
+        or a pair (genome, rule).
+      folder: of the run, made if missing; None: a temporary one.
+      changes: values by their place, {"training.meta_steps": 50, "seed": 1}.
+      resume: whether to go on from the folder's checkpoint.
+      allow_changes: whether to go on under other versions, precision or devices.
+      workers: how many processes, the address of a Dask scheduler, or a `distributed.Client` shares the members of a generation
+        (methods cma, es, pes): the same numbers.
+      test: whether the final test of the experiment follows.
+      callbacks: called with an `Interval` (step, metrics, genomes) after every interval. An error that one raises ends the run.
+      say: called with lines about workers and the final test.
+
+    Returns:
+      `MetaTraining`.
+
+    Raises:
+      SpecError: every fault of the experiment. ExperimentError: the folder holds another run, or what is given does not fit.
+      GenomeError: every genome failed.
+
+    Examples:
+      >>> import neurograph as ng
+      >>> task, graph = ng.get_task("xor"), ng.load_topology("2-4-2")
+      >>> document = {"problems": [{"task": task, "topology": graph}], "unroll": {"steps": 2, "batch_size": 8}}
+      >>> document["training"] = {"meta_steps": 2, "genomes": 1, "interval": 1, "validation_episodes": 1}
+      >>> steps = []
+      >>> found = ng.meta_train(document, callbacks=[lambda interval: steps.append(interval.step)])
+      >>> steps, found.run.records[-1]["step"]
+      ([1, 2], 2)
+    """
+    return _meta_train(experiment, folder, changes, "gradient", resume, allow_changes, workers, test, callbacks, say)
+
+
+def evolve(
+    experiment: str | Path | Mapping[str, Any] | ExperimentSpec,
+    folder: str | Path | None = None,
+    *,
+    changes: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    allow_changes: bool = False,
+    workers: int | str | Any = None,
+    test: bool = True,
+    callbacks: Iterable[Callback] = (),
+    say: Say = lambda text: None,
+) -> MetaTraining:
+    """Searches a genome without derivatives: `meta_train` of an experiment of method cma, es or pes, cma where it names none.
+
+    Raises:
+      ExperimentError: the method of the experiment is gradient. Others: as `meta_train`.
+
+    Examples:
+      >>> import neurograph as ng
+      >>> document = {"problems": [{"task": "xor", "topology": "2-4-2"}], "unroll": {"steps": 2, "batch_size": 8}}
+      >>> document["training"] = {"method": "cma", "population": 4, "meta_steps": 2, "validation_episodes": 1}
+      >>> ng.evolve(document).summary["method"]
+      'cma'
+    """
+    return _meta_train(experiment, folder, changes, "cma", resume, allow_changes, workers, test, callbacks, say)
+
+
+def _meta_train(
+    experiment: Any,
+    folder: str | Path | None,
+    changes: Mapping[str, Any] | None,
+    method: str,
+    resume: bool,
+    allow_changes: bool,
+    workers: Any,
+    test: bool,
+    callbacks: Iterable[Callback],
+    say: Say,
+) -> MetaTraining:
+    called = tuple(callbacks)
+
+    def callback(interval: Interval) -> None:
+        for one in called:
+            one(interval)
+
+    with ExitStack() as stack:
+        files = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        spec, base, given = _read(experiment, changes, method, files)
+        if METHODS[method].command == "evolve" and spec.training.command != "evolve":
+            others = ", ".join(name for name, one in METHODS.items() if one.command == "evolve")
+            raise ExperimentError(f"training.method: got {spec.training.method!r}; evolve runs {others} (see meta_train)")
+        place = files / "run" if folder is None else Path(folder)
+        stack.enter_context(locked(place))
+        executor = None if workers is None else stack.enter_context(make_executor(workers, say))
+        options: dict[str, Any] = {"resume": resume, "allow_changes": allow_changes, "executor": executor, "callback": callback}
+        genome, rule = train(spec, place, base=base, given=given, **options)
+        tested = None
+        if test and spec.transfer.topologies:
+            tested = final_test(spec, place, genome, rule, base=base, given=given, say=say)
+        run = read_run(place)
+        if folder is None:
+            return MetaTraining(genome, rule, spec, None, run, tested)
+        from neurograph.report.run import write_report
+
+        write_report(place, base=base)
+        return MetaTraining(genome, rule, spec, place, run, tested)
+
+
+def _read(
+    experiment: Any, changes: Mapping[str, Any] | None, method: str, files: Path
+) -> tuple[ExperimentSpec, Path | None, Given]:
+    """Returns the specification, the folder of its file, and the objects that it names."""
+    if isinstance(experiment, (str, Path)):
+        spec, base, given = load_experiment(experiment), None, NOTHING
+        if Path(experiment).is_file():
+            base = Path(experiment).parent
+        return (make_experiment(spec.model_dump(mode="json"), changes) if changes else spec), base, given
+    if isinstance(experiment, ExperimentSpec):
+        return (make_experiment(experiment.model_dump(mode="json"), changes) if changes else experiment), None, NOTHING
+    if not isinstance(experiment, Mapping):
+        raise ExperimentError(
+            f"experiment: got {type(experiment).__name__}; expected a file, a shipped name, a mapping, or an ExperimentSpec"
+        )
+    training = experiment.get("training", {})
+    if isinstance(training, Mapping) and "method" not in training and "training.method" not in (changes or {}):
+        experiment = {**experiment, "training": {"method": method, **training}}
+    document, given = given_of(experiment, files)
+    return make_experiment(document, changes), None, given
+
+
+def _frame(records: Iterable[Row]) -> Any:
+    """Returns a pandas frame with a line per record and genome."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise MissingExtraError("pandas", "tables", "a frame of metrics") from error
+    lines = []
+    for record in records:
+        several = {name: value for name, value in record.items() if isinstance(value, list)}
+        common = {name: value for name, value in record.items() if name not in several}
+        for number in range(max(map(len, several.values()), default=1)):
+            own = {name: value[number] for name, value in several.items() if number < len(value)}
+            lines.append({"step": common["step"], "genome": number} | common | own)
+    return pandas.DataFrame(lines)

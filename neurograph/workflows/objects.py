@@ -1,0 +1,163 @@
+"""Names, files and objects, as workflows are given them, as what the rooms take."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import networkx as nx
+import numpy as np
+
+from neurograph.errors import ExperimentError
+from neurograph.experiments.given import OBJECT, Given
+from neurograph.experiments.transfer.cells import genome_key, task_key
+from neurograph.genome import AnyGenome, GenomeFile, LayeredGenome, load_genome_file
+from neurograph.genome.model import Genome
+from neurograph.genome.rule import Rule
+from neurograph.tasks import Task, from_arrays, get_task
+from neurograph.topology import Topology, from_networkx, load_topology, save_topology
+
+__all__ = ["as_genome", "as_task", "as_topology", "by_name", "given_of"]
+
+T = TypeVar("T")
+
+GENOMES = "a name of the zoo, a file, a GenomeFile, or a pair (genome, rule)"
+TOPOLOGIES = "a shipped name, a file, layer widths such as 2-20-2, a Topology, or a networkx graph whose nodes say their role"
+TASKS = "a name, a mapping with name and options, a Task, or a pair of arrays (x, labels)"
+
+
+def as_genome(given: Any) -> tuple[AnyGenome, Rule]:
+    """Returns a genome with its rule.
+
+    Raises:
+      ExperimentError: it is of another kind, or has no rule. GenomeError: there is no such file or name.
+    """
+    if isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], Rule):
+        return given
+    file = load_genome_file(given) if isinstance(given, (str, os.PathLike)) else given
+    if isinstance(file, (Genome, LayeredGenome)):
+        raise ExperimentError("genome: got one without a rule, which says how it is used; expected a pair (genome, rule)")
+    if not isinstance(file, GenomeFile):
+        raise ExperimentError(f"genome: got {type(given).__name__}; expected {GENOMES}")
+    if file.rule is None:
+        raise ExperimentError(f"genome: {given!s:.80} has no rule; save it with the rule that it was learned under")
+    return file.genome, file.rule
+
+
+def as_topology(given: Any) -> Topology:
+    """Returns a topology.
+
+    Raises:
+      ExperimentError: it is of another kind. TopologyError: there is no such file or name, or the graph is none.
+    """
+    if isinstance(given, Topology):
+        return given
+    if isinstance(given, nx.Graph):
+        return from_networkx(given)
+    if isinstance(given, (str, os.PathLike)):
+        return load_topology(given)
+    raise ExperimentError(f"topology: got {type(given).__name__}; expected {TOPOLOGIES}")
+
+
+def as_task(given: Any) -> Task:
+    """Returns a task.
+
+    Raises:
+      ExperimentError: it is of another kind. TaskError: there is no such name, or the data are none.
+    """
+    if isinstance(given, tuple) and len(given) == 2:
+        return from_arrays(*given)
+    if isinstance(given, (str, Mapping, Task)):
+        return get_task(given)
+    raise ExperimentError(f"task: got {type(given).__name__}; expected {TASKS}")
+
+
+def by_name(given: Any, made: Callable[[Any], T], named: Callable[[Any, T], str]) -> dict[str, T]:
+    """Returns one or several things by name: a mapping has names, of others `named` finds one.
+
+    Names that come twice get a number.
+    """
+    if isinstance(given, Mapping) and "name" not in given:
+        return {str(name): made(one) for name, one in given.items()}
+    several = isinstance(given, (list, set, frozenset)) or (isinstance(given, Iterable) and not _single(given))
+    found: dict[str, T] = {}
+    for one in given if several else [given]:
+        value = made(one)
+        name = first = named(one, value)
+        number = 2
+        while name in found:
+            name, number = f"{first} ({number})", number + 1
+        found[name] = value
+    return found
+
+
+def _single(given: Any) -> bool:
+    """Whether something that could be gone through is one thing: a pair (genome, rule) or of arrays, a graph, a mapping."""
+    if isinstance(given, tuple):
+        return len(given) == 2 and (isinstance(given[1], Rule) or isinstance(given[0], np.ndarray) or hasattr(given[0], "shape"))
+    return isinstance(given, (str, os.PathLike, Mapping, nx.Graph, Topology, Task, GenomeFile))
+
+
+def given_of(document: Any, folder: Path) -> tuple[Any, Given]:
+    """Returns an experiment's document with names in place of its objects, and the objects.
+
+    Args:
+      document: a mapping as in an experiment file, whose tasks, topologies and start genome may be objects.
+      folder: where the files of topologies are written.
+    """
+    tasks: dict[str, Task] = {}
+    files: dict[str, Path] = {}
+    genomes: dict[str, GenomeFile] = {}
+
+    def task(one: Any) -> Any:
+        if isinstance(one, str):
+            return one
+        made = as_task(one)
+        name = f"{OBJECT}{made.name}-{task_key(made, '')['data'][:12]}"
+        tasks[name] = made
+        return name
+
+    def topology(one: Any) -> Any:
+        if isinstance(one, (str, Mapping)):
+            return one
+        if isinstance(one, os.PathLike):
+            return os.fspath(one)
+        made = as_topology(one)
+        name = f"{OBJECT}{made.title or 'graph'}-{made.digest[:12]}"
+        if name not in files:
+            files[name] = folder / f"{made.digest[:12]}.json"
+            save_topology(made, files[name])
+        return name
+
+    def genome(one: Any) -> Any:
+        if one is None or isinstance(one, str):
+            return one
+        if isinstance(one, os.PathLike):
+            return os.fspath(one)
+        found, rule = as_genome(one)
+        key = genome_key(found, rule)
+        if key is None:
+            raise ExperimentError("start.genome: its rule has an activation without a name, which no file can hold")
+        name = f"{OBJECT}{hashlib.sha256(repr(key).encode()).hexdigest()[:12]}"
+        genomes[name] = GenomeFile(found, rule, one.card if isinstance(one, GenomeFile) else {})
+        return name
+
+    def each(value: Any, what: Callable[[Any], Any]) -> Any:
+        return [what(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+    def within(value: Any, **what: Callable[[Any], Any]) -> Any:
+        """A mapping with some of its values replaced; what is of another kind is left for the specification to refuse."""
+        if not isinstance(value, Mapping):
+            return value
+        return {key: what[key](one) if key in what else one for key, one in value.items()}
+
+    replaced = within(
+        document,
+        problems=lambda problems: each(problems, lambda one: within(one, task=task, topology=topology)),
+        start=lambda start: within(start, genome=genome),
+        transfer=lambda test: within(test, topologies=lambda found: each(found, topology), tasks=lambda found: each(found, task)),
+    )
+    return replaced, Given(tasks, files, genomes)
