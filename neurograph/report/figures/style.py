@@ -90,7 +90,14 @@ class Picture(Figure):
 
     matplotlib reads its settings when a figure is made, when it is drawn and when it is saved. Make axes and artists inside
     `styled`; drawing and saving apply it themselves.
+
+    Attributes:
+      dense: artists that may become an image in a vector file, where there are too many of them.
+      notes: what was left out or became an image, one line each.
     """
+
+    dense: Sequence[Any] = ()
+    notes: tuple[str, ...] = ()
 
     @allow_rasterization
     def draw(self, renderer: Any) -> None:
