@@ -119,7 +119,7 @@ def compose(figure: Picture, rows: Sequence[Sequence[Panel]], title: str, facts:
     for row, wide, high in zip(rows, widths, tall):
         left = (width - wide) / 2 + MARGIN
         for panel in row:
-            bottom = top - MARGIN / 2 - panel.height
+            bottom = top - (high + panel.height) / 2
             for axes, (x, y, w, h) in panel.axes:
                 axes.set_position(((left + x) / width, (bottom + y) / height, w / width, h / height))
             left += panel.width + MARGIN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -103,6 +104,12 @@ class Picture(Figure):
     def draw(self, renderer: Any) -> None:
         with styled():
             super().draw(renderer)
+
+    def _repr_png_(self) -> bytes:
+        """Shows the figure in a notebook that has not asked for matplotlib's own way."""
+        stream = io.BytesIO()
+        self.savefig(stream, format="png", dpi=96)
+        return stream.getvalue()
 
     def savefig(self, fname: Any, **options: Any) -> None:  # type: ignore[override]
         """Saves the figure; the same figure gives the same bytes."""

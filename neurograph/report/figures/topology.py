@@ -17,7 +17,7 @@ from neurograph.report.figures.style import Picture, picture, short, styled
 from neurograph.topology.graph import Topology
 from neurograph.topology.summary import headline
 
-__all__ = ["Detail", "View", "draw_topology", "svg_of"]
+__all__ = ["Detail", "View", "draw_topology", "overview", "svg_of"]
 
 View = Literal["boxes", "matrix", "histograms", "nodes", "all"]
 VIEWS = ("boxes", "matrix", "histograms", "nodes", "all")
@@ -60,12 +60,25 @@ def draw_topology(
     if path is not None and Path(path).suffix.lower() not in ENDINGS:
         raise TopologyError(f"{path}: the ending {Path(path).suffix!r} is not known; allowed: {', '.join(ENDINGS)}.")
     figure = picture(1, 1, fitted=False)
-    rows = _panels(figure, topology, detail, view)
-    figure.dense = [artist for row in rows for panel in row for artist in panel.dense]
-    compose(figure, rows, short(topology.title, 100), headline(topology), legend(topology))
+    _finish(figure, topology, _panels(figure, topology, detail, view))
     if path is not None:
         _save(figure, Path(path))
     return figure
+
+
+@styled()
+def overview(topology: Topology) -> Picture:
+    """Returns boxes beside the adjacency matrix, or above it where they are wide: what tells most graphs apart."""
+    figure = picture(1, 1, fitted=False)
+    ((boxes,),) = _panels(figure, topology, "auto", "boxes")
+    matrix = matrix_panel(figure, topology)
+    _finish(figure, topology, [[boxes, matrix]] if boxes.width + matrix.width < 13 else [[boxes], [matrix]])
+    return figure
+
+
+def _finish(figure: Picture, t: Topology, rows: list[list[Panel]]) -> None:
+    figure.dense = [artist for row in rows for panel in row for artist in panel.dense]
+    compose(figure, rows, short(t.title, 100), headline(t), legend(t))
 
 
 def _panels(figure: Picture, t: Topology, detail: Detail, view: View) -> list[list[Panel]]:
