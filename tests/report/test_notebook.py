@@ -167,7 +167,7 @@ def test_results_of_transfer_are_tables_with_the_difference_as_colour():
     assert cells(html)[6:12] == ["task", "x", "5", "0.500 (0.500-0.500)", "0.600 (0.600-0.600)", "0.550 sgd, relu, 0.1"]
     assert re.findall(r"rgb\(([\d,]+)\)", html)[:2] == ["230,97,1", "94,60,153"]
     one = matrix.of("b")
-    assert repr(one) == "Transfer(4 rows of 2 tasks and topologies)"
+    assert repr(one) == "Transfer(4 rows of 2 pairs of task and topology)"
     assert cells(one._repr_html_())[7:14] == [
         *("task", "x", "5", "0.600 (0.600-0.600)", "0.550 (0.550-0.550)", "sgd, relu", "+0.050"),
     ]

@@ -66,7 +66,7 @@ class Transfer:
 
     def __repr__(self) -> str:
         places = len({(row["task"], row["topology"]) for row in self.rows})
-        return f"Transfer({len(self.rows):,} rows of {places:,} tasks and topologies)"
+        return f"Transfer({len(self.rows):,} rows of {places:,} pair{'s' * (places != 1)} of task and topology)"
 
     def _repr_html_(self) -> str:
         return from_above("report.notebook.transfer", "transfer_html")(self)

@@ -10,7 +10,7 @@ from neurograph.report.html import escape
 __all__ = ["MOST_ROWS", "coloured", "cut", "head_of", "line", "more", "row_of", "table"]
 
 MOST_ROWS = 40
-LONGEST = 200  # characters of a text in a cell
+LONGEST = 500  # characters of a text in a cell
 
 NEGATIVE, POSITIVE = (230, 97, 1), (94, 60, 153)  # as in the pictures: orange negative, purple positive
 CELL = "padding:2px 6px;text-align:right"
