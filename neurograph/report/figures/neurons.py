@@ -48,19 +48,29 @@ def nodes_panel(figure: Picture, t: Topology) -> Panel:
 
 
 def _by_dot(program: str, t: Topology) -> tuple[np.ndarray, dict[int, np.ndarray]] | None:
-    """Returns dot's positions [n, 2]; None where it fails. It is given numbers only, no names."""
-    head = 'digraph {rankdir=LR; nodesep=0.2; node [shape=circle, fixedsize=true, width=0.3, label=""];'
-    nodes = " ".join(f"{i};" for i in range(t.num_neurons))
+    """Returns positions [n, 2]: columns, and the order in each, are dot's, distances ours, since its own leave wide gaps.
+
+    dot is given numbers only, no names. None where it fails.
+    """
+    ends = "".join(
+        f"{{rank={rank}; {' '.join(map(str, ends.tolist()))}}} " for rank, ends in (("min", t.inputs), ("max", t.outputs))
+    )
+    nodes = " ".join(map(str, range(t.num_neurons)))
     edges = " ".join(f"{i}->{j};" for i, j in zip(t.senders.tolist(), t.receivers.tolist()))
+    text = f"digraph {{rankdir=LR; {nodes}; {ends}{edges}}}"
     try:
-        done = subprocess.run([program, "-Tplain"], input=f"{head} {nodes} {edges}}}", capture_output=True, text=True, check=True)
+        done = subprocess.run([program, "-Tplain"], input=text, capture_output=True, text=True, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    rows = [line.split() for line in done.stdout.splitlines() if line.startswith("node ")]
+    columns: dict[float, list[tuple[float, int]]] = {}
+    for row in (line.split() for line in done.stdout.splitlines() if line.startswith("node ")):
+        columns.setdefault(float(row[2]), []).append((-float(row[3]), int(row[1])))
     spot = np.zeros((t.num_neurons, 2))
-    for row in rows:
-        spot[int(row[1])] = float(row[2]), float(row[3])
-    return np.round(spot * 2 * RADIUS / 0.3, 3), {}  # a circle of 0.3 inches there has our radius here
+    for column, place in enumerate(sorted(columns)):
+        here = sorted(columns[place])
+        for k, (_, neuron) in enumerate(here):
+            spot[neuron] = 1.6 * column, 0.85 * ((len(here) - 1) / 2 - k)
+    return spot, {}
 
 
 def _by_networkx(t: Topology) -> tuple[np.ndarray, dict[int, np.ndarray]]:
