@@ -1,4 +1,4 @@
-"""Public names of a package, each imported from its module when it is first used."""
+"""Names that are imported when they are first used: the public names of a package, and functions of rooms above."""
 
 from __future__ import annotations
 
@@ -11,6 +11,15 @@ if TYPE_CHECKING:
     from typing import Any
 
     Face = tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]
+
+
+def from_above(module: str, name: str) -> Any:
+    """Returns `neurograph.MODULE.NAME`, a function of a room above the caller's.
+
+    Rooms import one way. The one exception are methods by which a thing shows itself (`draw`, `_repr_html_`): they ask for the
+    function of the room `report` when they are called, so that neither the import nor matplotlib costs anybody else anything.
+    """
+    return getattr(importlib.import_module(f"neurograph.{module}"), name)
 
 
 def attach(package: str, modules: Mapping[str, tuple[str, ...]]) -> Face:

@@ -149,7 +149,7 @@ def show(file: str, states: int, batch: int, out: Path | None, as_json: bool, lo
         print(json.dumps({"file": file, **facts}, indent=2, ensure_ascii=False))
         return
     print("\n".join(describe(facts)))
-    print(f"{'picture':12}{out}" if out else f"{'picture':12}neurograph topology draw {file} --out NAME.svg")
+    print(f"{'picture':12}{out}" if out else f"{'picture':12}neurograph topology draw {file} --view all --out NAME.svg")
 
 
 def _ticks(facts: dict[str, Any]) -> str:
@@ -236,13 +236,34 @@ def _size(size: float) -> str:
 @topology.command(context_settings=renamed(output="out"))
 @click.argument("file", metavar="TOPOLOGY")
 @out_file_option("Picture to write: .svg, .png or .pdf.", required=True)
-@click.option("--detail", type=click.Choice(["auto", "neurons", "populations"]), default="auto", show_default=True)
+@click.option(
+    "--view",
+    type=click.Choice(["boxes", "matrix", "histograms", "nodes", "all"]),
+    default="boxes",
+    show_default=True,
+    help="Boxes and arrows; the adjacency matrix; degrees and levels; every neuron (up to 160); or all that can be drawn.",
+)
+@click.option(
+    "--detail",
+    type=click.Choice(["auto", "neurons", "populations"]),
+    default="auto",
+    show_default=True,
+    help="Of boxes: every neuron, or boxes for populations.",
+)
 @reading
-def draw(file: str, out: Path, detail: Any, load: Callable[[str], Topology]) -> None:
-    """Draw TOPOLOGY: every neuron of a small graph, boxes for the populations of a large one."""
+def draw(file: str, out: Path, view: Any, detail: Any, load: Callable[[str], Topology]) -> None:
+    """Draw TOPOLOGY: every neuron of a small graph, boxes for the populations of a large one, or another --view.
+
+    Cycles are red in every view. An SVG has at most 1 MB.
+
+    \b
+    neurograph topology draw residual --out residual.svg
+    neurograph topology draw small_world --view all --out small_world.png
+    """
     from neurograph.report.figures.topology import draw_topology
 
-    draw_topology(load(file), out, detail=detail)
+    for note in draw_topology(load(file), out, detail=detail, view=view).notes:
+        print(f"{out}: {note}", file=sys.stderr)
     print(out)
 
 

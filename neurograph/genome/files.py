@@ -11,6 +11,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from neurograph._lazy import from_above
 from neurograph.documents import named_file, parse_json
 from neurograph.errors import GenomeError
 from neurograph.files import write_atomically
@@ -39,6 +40,18 @@ class GenomeFile:
     genome: AnyGenome
     rule: Rule | None
     card: dict[str, Any]
+
+    def __repr__(self) -> str:
+        description = str(self.card.get("description") or "")
+        words = f", {description[:60]!r}{'...' * (len(description) > 60)}" if description else ""
+        return f"GenomeFile({self.genome!r}, {'with' if self.rule else 'without'} a rule{words})"
+
+    def _repr_html_(self) -> str:
+        return from_above("report.notebook.genome", "genome_file_html")(self)
+
+    def draw(self, path: str | os.PathLike[str] | None = None, *, title: str = "") -> Any:
+        """Draws the genome under its rule: see `Genome.draw`."""
+        return self.genome.draw(path, rule=self.rule, title=title)
 
 
 def save_genome(

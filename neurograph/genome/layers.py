@@ -8,6 +8,7 @@ synapse belongs to the neuron that it arrives at in its own direction; a bias, w
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,8 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
+from neurograph._lazy import from_above
 from neurograph.errors import GenomeError
 from neurograph.genome.model import Genome
+from neurograph.genome.rule import Rule
 from neurograph.topology.graph import Topology
 
 __all__ = ["LAYERS", "AnyGenome", "LayeredGenome", "genome_of_neurons", "genomes_of_stages"]
@@ -97,6 +100,34 @@ class LayeredGenome:
             raise GenomeError(f"names: expected {'a number of layers' if by == 'depth' else 'the names of the layers'}")
         names = [str(level) for level in range(names)] if isinstance(names, int) else list(names)
         return cls.from_genomes(dict.fromkeys(names, genome), by)
+
+    def __repr__(self) -> str:
+        names = ", ".join(self.names[:8]) + (", ..." if len(self.names) > 8 else "")
+        return f"LayeredGenome(by {self.by}: {names}; {self.genomes!r})"
+
+    def _repr_html_(self) -> str:
+        return from_above("report.notebook.genome", "genome_html")(self)
+
+    def draw(self, path: str | os.PathLike[str] | None = None, *, rule: Rule | None = None, title: str = "") -> Any:
+        """Draws the genome of every layer as heat maps, as `neurograph genome draw` does; saves the picture if a path is given.
+
+        Args:
+          path: ends in .svg, .png or .pdf.
+          rule: what has no effect under it is left out; entries without effect are pale.
+
+        Returns:
+          A `matplotlib.figure.Figure` that belongs to no window; a notebook shows it.
+
+        Raises:
+          GenomeError: another ending, or the file cannot be written.
+
+        Examples:
+          >>> import neurograph as ng
+          >>> figure = ng.LayeredGenome.repeat(ng.load_genome("digits"), "role").draw()
+          >>> len(figure.subfigs)
+          3
+        """
+        return from_above("report.figures.genome", "drawn_genome")(self, path, rule, title)
 
     @property
     def states(self) -> int:

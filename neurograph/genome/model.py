@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from dataclasses import dataclass
 from typing import Any, SupportsFloat
 
@@ -32,6 +33,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Float, PRNGKeyArray
 
+from neurograph._lazy import from_above
 from neurograph.documents import suggestion
 from neurograph.errors import GenomeError
 from neurograph.genome.activations import Activation, with_derivative
@@ -106,6 +108,38 @@ class Genome:
     depth_power: Float[jax.Array, "*genomes"]
     trace_keep: Float[jax.Array, "*genomes"]
     damping: Float[jax.Array, "*genomes"]
+
+    def __repr__(self) -> str:
+        matrix = self.forward_transform  # a tracer, a shape, or what a mapping over the leaves has put in its place
+        shape = getattr(matrix, "shape", None)
+        if shape is None or len(shape) < 2:
+            return f"Genome of {type(matrix).__name__}"
+        many = "".join(f"{size:,} x " for size in shape[:-2])
+        return f"Genome({many}{shape[-1]} states, {getattr(matrix, 'dtype', type(matrix).__name__)})"
+
+    def _repr_html_(self) -> str:
+        return from_above("report.notebook.genome", "genome_html")(self)
+
+    def draw(self, path: str | os.PathLike[str] | None = None, *, rule: Rule | None = None, title: str = "") -> Any:
+        """Draws matrices, moments and gates as heat maps, as `neurograph genome draw` does; saves the picture if a path is given.
+
+        Args:
+          path: ends in .svg, .png or .pdf.
+          rule: what has no effect under it is left out; entries without effect are pale.
+
+        Returns:
+          A `matplotlib.figure.Figure` that belongs to no window; a notebook shows it.
+
+        Raises:
+          GenomeError: another ending, or the file cannot be written.
+
+        Examples:
+          >>> import neurograph as ng
+          >>> figure = ng.load_genome("digits").draw("digits.svg")
+          >>> len(figure.subfigs)
+          1
+        """
+        return from_above("report.figures.genome", "drawn_genome")(self, path, rule, title)
 
     @property
     def states(self) -> int:

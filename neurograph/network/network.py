@@ -17,6 +17,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Float, PRNGKeyArray
 
+from neurograph._lazy import from_above
 from neurograph.errors import PlanError, SettlingWarning, ShapeError
 from neurograph.genome import AnyGenome, LayeredGenome, genome_of_neurons
 from neurograph.genome.rule import Rule
@@ -87,6 +88,9 @@ class Network(Wiring):
         return (
             f"Network({t.num_neurons} neurons, {t.num_synapses} synapses, states={self.rule.states}, kernel={self.kernel_name!r})"
         )
+
+    def _repr_html_(self) -> str:
+        return from_above("report.notebook.network", "network_html")(self)
 
     # -- synapses ----------------------------------------------------------------------------------------------------------
 

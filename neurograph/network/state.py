@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
+from neurograph._lazy import from_above
 from neurograph.errors import ShapeError
 
 __all__ = ["Synapses", "Trace", "Weights", "check_synapses"]
@@ -41,6 +43,12 @@ class Weights:
     bias: tuple[Float[jax.Array, "channels _"] | None, ...] = ()
     shared_bias: Float[jax.Array, "channels bias_groups"] | None = None
 
+    def __repr__(self) -> str:
+        return f"Weights({_amount(self)})"
+
+    def _repr_html_(self) -> str:
+        return from_above("report.notebook.network", "synapses_html")(self)
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
@@ -67,6 +75,13 @@ class Synapses:
     backward: Weights | None = None
     neurons: tuple[Float[jax.Array, "states _ batch"], ...] | None = None
     traces: dict[str, Weights] | None = None
+
+    def __repr__(self) -> str:
+        parts = {"forward": self.forward, "backward": self.backward, "neurons": self.neurons, "traces": self.traces}
+        return f"Synapses({'; '.join(f'{name} {_amount(part)}' for name, part in parts.items() if part is not None)})"
+
+    def _repr_html_(self) -> str:
+        return from_above("report.notebook.network", "synapses_html")(self)
 
 
 @jax.tree_util.register_dataclass
@@ -98,6 +113,18 @@ class Trace:
     synapses: Synapses
     outputs: Float[jax.Array, "batch outputs"]
     settling: dict[str, list[tuple[Float[jax.Array, ""], Int[jax.Array, ""]]]]
+
+    def __repr__(self) -> str:
+        return f"Trace(states {_amount(self.forward)} in each of 3 phases; {self.synapses!r})"
+
+
+def _amount(tree: Any) -> str:
+    """Returns how many numbers of which type the leaves hold: of arrays, tracers and shapes alike; else what the leaves are."""
+    leaves = jax.tree.leaves(tree)
+    kinds = sorted({str(getattr(leaf, "dtype", type(leaf).__name__)) for leaf in leaves})
+    if not all(hasattr(leaf, "shape") for leaf in leaves):
+        return f"{len(leaves):,} leaves of {', '.join(kinds)}"
+    return f"{sum(math.prod(leaf.shape) for leaf in leaves):,} numbers{' of ' * bool(kinds)}{', '.join(kinds)}"
 
 
 def check_synapses(given: Any, expected: Synapses, stages: Sequence[int] | None, whose: str = "network") -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from neurograph.errors import ExperimentError
 from neurograph.files import write_atomically
 
-__all__ = ["block", "commands", "contents", "details", "document", "drawing", "escape", "paragraph", "table", "visible"]
+__all__ = ["block", "commands", "contents", "details", "document", "drawing", "escape", "inline", "paragraph", "table", "visible"]
 
 # Characters that no page and no SVG may hold (controls, halves of a pair), and those that turn the text after them round.
 _UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
@@ -142,7 +142,7 @@ def drawing(folder: Path | None, name: str, figure: Any, caption: str, *, natura
             write_atomically(folder / f"{name}.png", pixels.getvalue())
         except OSError as error:
             raise ExperimentError(f"{error.filename or folder}: cannot be written ({error.strerror})") from error
-    svg = _inline(svg, name, caption)
+    svg = inline(svg, name, caption)
     words = f"<figcaption>{escape(caption)}</figcaption>"
     if not natural:
         return f"<figure>{svg}{words}</figure>"
@@ -151,7 +151,7 @@ def drawing(folder: Path | None, name: str, figure: Any, caption: str, *, natura
     return f'<figure class="natural"><div class="scroll" tabindex="0">{svg}</div>{words}</figure>'
 
 
-def _inline(svg: str, name: str, caption: str) -> str:
+def inline(svg: str, name: str, caption: str) -> str:
     """Returns an SVG file as an element of a page: no prologue, no metadata, ids of its own, a name for screen readers."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)

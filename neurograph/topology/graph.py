@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Mapping, Sequence, Set
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 from jaxtyping import Bool, Float64, Int32
 
+from neurograph._lazy import from_above
 from neurograph.errors import TopologyError
 from neurograph.topology import structure
 from neurograph.topology.validate import SCHEDULES, InvalidGraph, find_problems, settling
@@ -261,6 +263,38 @@ class Topology:
             f"Topology({title}{self.num_neurons} neurons, {self.num_synapses} synapses, "
             f"{len(self.inputs)} in, {len(self.outputs)} out, {self.schedule}{ticks})"
         )
+
+    def _repr_html_(self) -> str:
+        return from_above("report.notebook.graph", "topology_html")(self)
+
+    def draw(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        view: Literal["boxes", "matrix", "histograms", "nodes", "all"] = "boxes",
+        detail: Literal["auto", "neurons", "populations"] = "auto",
+    ) -> Any:
+        """Draws the graph, as `neurograph topology draw` does, and saves the picture if a path is given.
+
+        Args:
+          path: ends in .svg, .png or .pdf; an SVG has at most 1 MB.
+          view: "boxes", "matrix" (adjacency in plan order), "histograms" (degrees and levels), "nodes" (up to 160 neurons),
+            or "all".
+          detail: of the boxes: every neuron, or a box per population; auto takes boxes above 60 neurons or 300 synapses.
+
+        Returns:
+          A `matplotlib.figure.Figure` that belongs to no window; a notebook shows it.
+
+        Raises:
+          TopologyError: an unknown ending, view or detail, a file that cannot be written, or too many neurons to draw each.
+
+        Examples:
+          >>> import neurograph as ng
+          >>> figure = ng.load_topology("small_world").draw("small_world.svg", view="matrix")
+          >>> [axes.get_xlabel() for axes in figure.axes if axes.get_label() == "matrix"]
+          ['to']
+        """
+        return from_above("report.figures.topology", "draw_topology")(self, path, detail=detail, view=view)
 
     def __getstate__(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
 from neurograph.topology import structure
 from neurograph.topology.graph import Topology
 
-__all__ = ["dense_share", "estimate", "summarize"]
+__all__ = ["dense_share", "estimate", "headline", "in_complete_blocks", "summarize"]
 
 
 def estimate(topology: Topology, states: int, batch: int) -> dict[str, Any]:
@@ -37,15 +38,34 @@ def estimate(topology: Topology, states: int, batch: int) -> dict[str, Any]:
 
 def dense_share(topology: Topology) -> float:
     """Share of the synapses that lie in complete blocks: all of one population and level to all of another."""
-    if not topology.num_synapses:
-        return 0.0
+    return float(in_complete_blocks(topology).mean()) if topology.num_synapses else 0.0
+
+
+def in_complete_blocks(topology: Topology) -> Bool[np.ndarray, " synapses"]:
+    """Returns which synapses lie in complete blocks."""
     _, block = np.unique(np.stack([topology.levels, topology.population]), axis=1, return_inverse=True)
     block = block.ravel()
     size = np.bincount(block).astype(np.int64)
     pair = block[topology.senders].astype(np.int64) * len(size) + block[topology.receivers]
-    pairs, count = np.unique(pair, return_counts=True)
-    full = count == size[pairs // len(size)] * size[pairs % len(size)]
-    return float(count[full].sum() / topology.num_synapses)
+    pairs, inverse, count = np.unique(pair, return_inverse=True, return_counts=True)
+    return (count == size[pairs // len(size)] * size[pairs % len(size)])[inverse.ravel()]
+
+
+def headline(topology: Topology) -> str:
+    """Returns one line: sizes, levels, cycles and dead neurons."""
+    t = topology
+    some = lambda count, noun: f"{count:,} {noun}{'s' * (count != 1)}"  # noqa: E731
+    parts = [some(t.num_neurons, "neuron"), some(t.num_synapses, "synapse")]
+    parts += [f"{len(t.inputs):,} in", f"{len(t.outputs):,} out", some(t.depth + 1, "level")]
+    if t.is_acyclic:
+        parts.append("acyclic")
+    elif (sizes := np.bincount(t.components)).max() > 1:
+        parts.append(f"{some(int((sizes > 1).sum()), 'cyclic component')} (largest {sizes.max():,})")
+    else:
+        parts.append(some(int((t.senders == t.receivers).sum()), "self-loop"))
+    if t.dead.any():
+        parts.append(f"{int(t.dead.sum()):,} dead")
+    return ", ".join(parts)
 
 
 def summarize(

@@ -148,6 +148,16 @@ def test_pictures_are_written(tmp_path):
         draw_topology(load_topology(ROOT / "topologies" / "mnist_mlp.yaml"), detail="neurons")
 
 
+def test_views_are_drawn_and_what_is_left_out_is_said(tmp_path):
+    result = call("draw", TINY, "--view", "matrix", "-o", str(tmp_path / "a.svg"))
+    assert result.stdout == f"{tmp_path / 'a.svg'}\n"
+    assert "<image" in (tmp_path / "a.svg").read_text()
+    result = call("draw", "irregular_dag", "--view", "all", "-o", str(tmp_path / "b.svg"))
+    assert result.stderr == f"{tmp_path / 'b.svg'}: no nodes: they are drawn up to 160 neurons and 2,500 synapses\n"
+    assert (tmp_path / "b.svg").stat().st_size < 1_000_000
+    assert "'circle' is not one of" in call("draw", TINY, "--view", "circle", "-o", str(tmp_path / "c.svg"), code=2).output
+
+
 def test_large_graphs_are_boxes():
     texts = [text.get_text() for text in draw_topology(load_topology(ROOT / "topologies" / "mnist_mlp.yaml")).axes[0].texts]
     assert {"input", "28 x 28", "hidden", "512", "output", "10", "401,408 dense", "5,120 dense"} <= set(texts)

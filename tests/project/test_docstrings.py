@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import inspect
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -17,14 +18,17 @@ SHOWN_BY = {"ACTIVATIONS": "neurograph.genome.activations"}
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
-@pytest.mark.parametrize("name", ng.__all__)
+METHODS = ("Topology.draw", "Genome.draw", "LayeredGenome.draw")  # with examples of their own
+
+
+@pytest.mark.parametrize("name", [*ng.__all__, *METHODS])
 def test_the_example_of_a_public_name_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """In a fresh folder, with nothing imported but the name itself and `ng`."""
     monkeypatch.chdir(tmp_path)
-    shown = importlib.import_module(SHOWN_BY[name]) if name in SHOWN_BY else getattr(ng, name)
+    shown = importlib.import_module(SHOWN_BY[name]) if name in SHOWN_BY else attrgetter(name)(ng)
     found = doctest.DocTestParser().get_examples(inspect.getdoc(shown) or "")
     assert found, f"ng.{name}: its docstring has no example (>>>)"
-    test = doctest.DocTest(found, {"ng": ng, name: getattr(ng, name)}, name, None, 0, None)
+    test = doctest.DocTest(found, {"ng": ng, name: attrgetter(name)(ng)}, name, None, 0, None)
     report: list[str] = []
     kinds = dict(BUILDERS)
     doctest.DocTestRunner(optionflags=FLAGS).run(test, out=report.append)

@@ -30,6 +30,13 @@ def test_graphs_need_no_jax(statement):
     assert not loaded_by(statement) & set(HEAVY)
 
 
+def test_a_graph_is_shown_without_jax_and_matplotlib_is_loaded_then():
+    loaded = loaded_by("import neurograph as n; t = n.load_topology('tiny'); repr(t)")
+    assert not loaded & set(HEAVY)
+    loaded = loaded_by("import neurograph as n; assert '<svg' in n.load_topology('tiny')._repr_html_()")
+    assert loaded & set(HEAVY) == {"matplotlib"}
+
+
 def test_importing_the_package_loads_nothing_at_all():
     assert not loaded_by("import neurograph") & {"numpy", "scipy", "networkx", "pydantic", "yaml", "click"}
 

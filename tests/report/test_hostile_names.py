@@ -15,7 +15,8 @@ import neurograph as ng
 from neurograph.analysis.loops import Circulation
 from neurograph.analysis.tools import Analysis
 from neurograph.report import analysis, compare, run, transfer
-from neurograph.report.html import escape, visible
+from neurograph.report.figures.topology import draw_topology
+from neurograph.report.html import document, drawing, escape, visible
 
 NAMES = (
     "<script>alert(1)</script>",
@@ -190,3 +191,22 @@ def test_every_drawing_keeps_names_in_their_place(make, tmp_path):
     check(page)
     if CHROMIUM:
         assert browse(page, tmp_path) == (390, page.count("<svg"), [], [])
+
+
+@pytest.mark.parametrize("view", ["boxes", "matrix", "all"])
+def test_every_view_of_a_topology_keeps_names_in_their_place(view):
+    names = tuple(visible(name)[:80] for name in NAMES)
+    count = len(names)
+    chain = ng.Topology(
+        names,
+        senders=range(count - 1),
+        receivers=range(1, count),
+        inputs=[0],
+        outputs=[count - 1],
+        population=range(count),
+        population_names=names,
+        title=NAMES[0],
+    )
+    for detail in ("neurons", "populations") if view == "boxes" else ("auto",):
+        page = drawing(None, "picture", draw_topology(chain, view=view, detail=detail), NAMES[0])
+        check(document(NAMES[1], page))

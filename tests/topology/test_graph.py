@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from strategies import topologies
 
 from neurograph.errors import TopologyError
-from neurograph.topology import Topology, structure
-from neurograph.topology.summary import dense_share, estimate, summarize
+from neurograph.topology import Topology, load_topology, structure
+from neurograph.topology.summary import dense_share, estimate, headline, summarize
 
 ANY = st.booleans().flatmap(lambda cyclic: topologies(cyclic=cyclic, attributes=True))
 
@@ -238,6 +238,16 @@ def test_summary_counts_what_is_stored():
     assert dense_share(dense) == 1.0
     sparse = Topology(names=tuple("abcd"), senders=[0, 1, 1], receivers=[2, 2, 3], inputs=[0, 1], outputs=[2, 3])
     assert dense_share(sparse) == 0.0
+
+
+def test_the_headline_names_cycles_and_dead_neurons():
+    lines = {name: headline(load_topology(name)) for name in ("tiny", "ring")}
+    assert lines["tiny"] == "8 neurons, 9 synapses, 2 in, 1 out, 4 levels, acyclic, 2 dead"
+    assert lines["ring"] == "104 neurons, 2,280 synapses, 64 in, 10 out, 3 levels, 1 cyclic component (largest 30)"
+    loop = Topology(
+        ("a", "b"), senders=[0, 1], receivers=[1, 1], inputs=[0], outputs=[1], schedule="mixed", outputs_may_project=True
+    )
+    assert headline(loop) == "2 neurons, 2 synapses, 1 in, 1 out, 2 levels, 1 self-loop"
 
 
 def test_too_few_ticks_are_noted():

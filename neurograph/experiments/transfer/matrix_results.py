@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from neurograph._lazy import from_above
 from neurograph.documents import parse_json
 from neurograph.errors import ExperimentError
 from neurograph.experiments.transfer.results import (
@@ -48,6 +49,13 @@ class TransferMatrix:
     chosen: tuple[Row, ...] = ()
     problems: tuple[Row, ...] = ()
     notes: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        sizes = [f"{len(self.notes.get(name) or ()):,} {name}" for name in ("genomes", "topologies", "tasks")]
+        return f"TransferMatrix({', '.join(sizes)}, {len(self.rows):,} rows, {len(self.problems):,} problems)"
+
+    def _repr_html_(self) -> str:
+        return from_above("report.notebook.transfer", "matrix_html")(self)
 
     @property
     def genomes(self) -> list[str]:

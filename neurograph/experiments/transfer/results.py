@@ -25,6 +25,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
+from neurograph._lazy import from_above
 from neurograph.documents import parse_json, shown
 from neurograph.errors import ExperimentError
 from neurograph.files import write_atomically
@@ -62,6 +63,13 @@ class Transfer:
     rows: tuple[Row, ...]
     chosen: tuple[Row, ...] = ()
     notes: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        places = len({(row["task"], row["topology"]) for row in self.rows})
+        return f"Transfer({len(self.rows):,} rows of {places:,} pair{'s' * (places != 1)} of task and topology)"
+
+    def _repr_html_(self) -> str:
+        return from_above("report.notebook.transfer", "transfer_html")(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain JSON data."""

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from neurograph._lazy import from_above
 from neurograph.errors import PlanError, SettlingWarning, ShapeError
 from neurograph.genome import AnyGenome, LayeredGenome
 from neurograph.genome.rule import Rule
@@ -107,6 +108,9 @@ class NetworkBatch:
 
     def __repr__(self) -> str:
         return f"NetworkBatch({len(self)} graphs in {len(self.classes)} size classes, states={self.rule.states})"
+
+    def _repr_html_(self) -> str:
+        return from_above("report.notebook.network", "batch_html")(self)
 
     def __len__(self) -> int:
         """G, the number of graphs."""

@@ -101,6 +101,10 @@ class Plan:
     group: Int[np.ndarray, " synapses"] = field(repr=False)  # in topology order: dense id of the shared number, -1: own, fixed
     options: tuple[bool, str, bool] = (True, "auto", False)
 
+    def __repr__(self) -> str:
+        sizes = f"{len(self.stages):,} stages, {len(self.phases):,} phases, {len(self.blocks):,} blocks"
+        return f"Plan({sizes} of {self.topology!r})"
+
     @property
     def digest(self) -> str:
         return self.topology.digest

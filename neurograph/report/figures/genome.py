@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from neurograph.genome.rule import Rule
 from neurograph.report.figures.heat_map import annotated_cells
 from neurograph.report.figures.style import Picture, picture, short, styled
 
-__all__ = ["colour_limit", "draw_genome", "genome_picture"]
+__all__ = ["colour_limit", "draw_genome", "drawn_genome", "genome_picture"]
 
 ENDINGS = (".png", ".pdf", ".svg")
 TITLES = {
@@ -33,15 +34,30 @@ def draw_genome(genome: AnyGenome | GenomeFile, path: str | Path, rule: Rule | N
     """Writes the picture of `genome_picture` in the format that the ending says, and returns the path.
 
     Raises:
-      GenomeError: an ending that is not .png, .pdf or .svg.
+      GenomeError: an ending that is not .png, .pdf or .svg, or the file cannot be written.
     """
-    path = Path(path)
-    if path.suffix.lower() not in ENDINGS:
-        raise GenomeError(f"{path}: the ending {path.suffix!r} is not known; allowed: {', '.join(ENDINGS)}")
+    drawn_genome(genome, path, rule, title)
+    return Path(path)
+
+
+def drawn_genome(
+    genome: AnyGenome | GenomeFile, path: str | os.PathLike[str] | None = None, rule: Rule | None = None, title: str = ""
+) -> Picture:
+    """Returns the picture of `genome_picture`, and saves it if a path is given.
+
+    Raises:
+      GenomeError: an ending that is not .png, .pdf or .svg, or the file cannot be written.
+    """
+    if path is not None and Path(path).suffix.lower() not in ENDINGS:
+        raise GenomeError(f"{path}: the ending {Path(path).suffix!r} is not known; allowed: {', '.join(ENDINGS)}")
     figure = genome_picture(genome, rule, title=title)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=160)
-    return path
+    if path is not None:
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(path, dpi=160)
+        except OSError as error:
+            raise GenomeError(f"{path}: cannot be written ({error.strerror})") from error
+    return figure
 
 
 def colour_limit(genome: AnyGenome, rule: Rule | None) -> float:

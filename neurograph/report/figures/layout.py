@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,9 @@ from neurograph.topology.graph import Topology
 __all__ = ["Box", "Link", "neuron_positions", "population_layout"]
 
 MAX_BOXES = 40
+MAX_COLUMNS = 7  # of boxes in one row: more are wrapped as lines of text are,
+MAX_ACROSS = 5  # but not where more links on average would lead from one row to the next
+PITCH = 3.4  # from one column of boxes to the next
 
 
 @dataclass
@@ -31,7 +35,10 @@ class Box:
 
 @dataclass
 class Link:
-    """All synapses from one box to another. `lane` 0 is a direct arrow, above 0 over the boxes, below 0 under them."""
+    """All synapses from one box to another. `lane` 0 is a direct arrow, above 0 over the boxes, below 0 under them.
+
+    `corners` are those of a way to another row of boxes, or of a way back to an earlier one; empty inside a row.
+    """
 
     source: int
     target: int
@@ -40,10 +47,19 @@ class Link:
     cyclic: bool
     lane: int = 0
     height: float = 0.0
+    corners: tuple[tuple[float, float], ...] = ()
 
 
-def neuron_positions(t: Topology) -> tuple[np.ndarray, dict[int, np.ndarray]]:
-    """Returns positions [n, 2] of the neurons, and the middle of the circle of every cyclic component."""
+def neuron_positions(
+    t: Topology, *, shapes: Mapping[int, np.ndarray] | None = None, tallest: int | None = None
+) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+    """Returns positions [n, 2] of the neurons, and the middle of every cyclic component.
+
+    Args:
+      shapes: positions [members, 2] of a component's neurons about its middle, by its number; the others are circles.
+      tallest: columns of more single neurons are folded; None folds none.
+    """
+    shapes = shapes or {}
     sizes = np.bincount(t.components)
     level = t.levels.copy()
     isolated = (np.bincount(np.concatenate([t.senders, t.receivers]), minlength=t.num_neurons) == 0) & (sizes[t.components] == 1)
@@ -55,6 +71,8 @@ def neuron_positions(t: Topology) -> tuple[np.ndarray, dict[int, np.ndarray]]:
     component_level[t.components] = level
     members = [np.flatnonzero(t.components == c) for c in range(len(sizes))]
     radius = np.where(sizes > 1, np.maximum(0.55, sizes * 0.8 / (2 * np.pi)), 0.0)
+    for c, shape in shapes.items():
+        radius[c] = max(0.55, float(np.linalg.norm(shape, axis=1).max()))
     columns: list[list[int]] = [np.flatnonzero(component_level == value).tolist() for value in range(component_level.max() + 1)]
     columns = [column for column in columns if column]
     alone = {int(t.components[i]) for i in np.flatnonzero(isolated)}
@@ -85,6 +103,13 @@ def neuron_positions(t: Topology) -> tuple[np.ndarray, dict[int, np.ndarray]]:
     spot, middles, x = np.zeros((t.num_neurons, 2)), {}, 0.0
     for column in columns:
         widest = max(radius[c] for c in column)
+        if tallest and len(column) > tallest and not widest:
+            folds = -(-len(column) // tallest)
+            tall = -(-len(column) // folds)
+            for k, c in enumerate(column):
+                spot[members[c][0]] = x + 0.8 * (k // tall), ((tall - 1) / 2 - k % tall) * 0.8
+            x += 0.8 * (folds - 1) + 1.6
+            continue
         x += widest
         for c in column:
             if sizes[c] == 1:
@@ -92,7 +117,8 @@ def neuron_positions(t: Topology) -> tuple[np.ndarray, dict[int, np.ndarray]]:
             else:
                 middles[int(c)] = np.array([x, place[c]])
                 angle = np.pi - 2 * np.pi * np.arange(sizes[c]) / sizes[c]
-                spot[members[c]] = middles[int(c)] + radius[c] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+                circle = radius[c] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+                spot[members[c]] = middles[int(c)] + shapes.get(int(c), circle)
         x += widest + (1.6 if len(columns) <= 12 else 1.2)
     return spot, middles
 
@@ -176,10 +202,60 @@ def population_layout(t: Topology) -> tuple[list[Box], list[Link]]:
                 int(source[k]), int(target[k]), *_label(t, k, inverse, int(count[k]), fixed[k], grouped[k], a, b), bool(inner[k])
             )
         )
-    for i, box in enumerate(boxes):
-        box.x = column[i] * 3.4
-    _lanes(boxes, links, column)
+    _wrap(boxes, links, column)
     return boxes, links
+
+
+def _wrap(boxes: list[Box], links: list[Link], column: np.ndarray) -> None:
+    """Places columns in as many rows as they need, one below the other, and routes the links."""
+    columns = int(column.max()) + 1
+    rows = -(-columns // MAX_COLUMNS)
+    row, place = np.divmod(column, -(-columns // rows))
+    across = [link for link in links if row[link.source] != row[link.target]]
+    if len(across) > MAX_ACROSS * (rows - 1):
+        rows, row, place, across = 1, np.zeros_like(column), column, []
+    for i, box in enumerate(boxes):
+        box.x = float(place[i]) * PITCH
+    # a link to a later row runs in the gap above its target's, one to an earlier row in the gap below
+    gap = [int(row[k.target]) - 1 if row[k.target] > row[k.source] else int(row[k.target]) for k in across]
+    ends = [(boxes[k.source].x + boxes[k.source].width / 2, boxes[k.target].x - boxes[k.target].width / 2) for k in across]
+    lane, ways = _lanes_of_gaps(gap, ends), {}
+    bottom = 0.0  # of the rows so far
+    for number in range(rows):
+        here = np.flatnonzero(row == number)
+        own = [link for link in links if row[link.source] == row[link.target] == number]
+        _lanes([boxes[i] for i in here], own, place)
+        loops = [boxes[k.source].y + 1.2 for k in own if k.source == k.target]
+        top = max([boxes[i].y + boxes[i].height / 2 for i in here] + [k.height + 0.2 for k in own if k.lane > 0] + loops)
+        low = min([boxes[i].y - boxes[i].height / 2 for i in here] + [k.height - 0.2 for k in own if k.lane < 0])
+        if number:
+            above = [k for k in range(len(across)) if gap[k] == number - 1]
+            for k in above:
+                ways[k] = bottom - 0.35 - 0.4 * lane[k]
+            bottom -= 0.7 + 0.4 * max((lane[k] for k in above), default=0)
+        shift = bottom - top
+        for i in here:
+            boxes[i].y += shift
+        for link in own:
+            link.height += shift
+        bottom += low - top
+    for k, (link, (start, stop)) in enumerate(zip(across, ends)):
+        a, b = boxes[link.source], boxes[link.target]
+        aside = 0.3 + 0.14 * (lane[k] % 4)  # lines of several lanes do not lie on each other
+        link.lane = lane[k] + 1
+        link.height = ways[k]
+        turns = (start + aside, a.y), (start + aside, ways[k]), (stop - aside, ways[k]), (stop - aside, b.y)
+        link.corners = ((start, a.y), *turns, (stop, b.y))
+
+
+def _lanes_of_gaps(gap: list[int], ends: list[tuple[float, float]]) -> list[int]:
+    """Returns a lane of every way through a gap between two rows, so that no two ways of a lane meet."""
+    lanes: list[int] = []
+    for k, (start, stop) in enumerate(ends):
+        low, high = min(start, stop) - 1, max(start, stop) + 1
+        taken = {lanes[o] for o in range(k) if gap[o] == gap[k] and low < max(ends[o]) + 1 and min(ends[o]) - 1 < high}
+        lanes.append(next(lane for lane in range(len(ends)) if lane not in taken))
+    return lanes
 
 
 def _label(t: Topology, k: int, inverse: np.ndarray, count: int, fixed: float, grouped: float, a: Box, b: Box) -> tuple[str, str]:
@@ -195,9 +271,13 @@ def _label(t: Topology, k: int, inverse: np.ndarray, count: int, fixed: float, g
     return f"{count:,} ({share:.2g} %){extra}", "plain"
 
 
-def _lanes(boxes: list[Box], links: list[Link], column: np.ndarray) -> None:
-    """Arrows to the next column go straight; skips over the boxes and backward ones under them, each at a height of its own."""
-    top, bottom = max(box.y for box in boxes), min(box.y for box in boxes)
+def _lanes(row: list[Box], links: list[Link], column: np.ndarray) -> None:
+    """Arrows to the next column go straight; skips over the boxes and backward ones under them, each at a height of its own.
+
+    Args:
+      row: the boxes of one row; `links` lead from one of them to another; `column` is that of every box of the graph.
+    """
+    top, bottom = max(box.y for box in row), min(box.y for box in row)
     loops = {link.source for link in links if link.source == link.target}
     taken: dict[int, list[tuple[int, int, int]]] = {1: [], -1: []}
     far = [link for link in links if link.source != link.target and column[link.target] - column[link.source] != 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -90,12 +91,25 @@ class Picture(Figure):
 
     matplotlib reads its settings when a figure is made, when it is drawn and when it is saved. Make axes and artists inside
     `styled`; drawing and saving apply it themselves.
+
+    Attributes:
+      dense: artists that may become an image in a vector file, where there are too many of them.
+      notes: what was left out or became an image, one line each.
     """
+
+    dense: Sequence[Any] = ()
+    notes: tuple[str, ...] = ()
 
     @allow_rasterization
     def draw(self, renderer: Any) -> None:
         with styled():
             super().draw(renderer)
+
+    def _repr_png_(self) -> bytes:
+        """Shows the figure in a notebook that has not asked for matplotlib's own way."""
+        stream = io.BytesIO()
+        self.savefig(stream, format="png", dpi=96)
+        return stream.getvalue()
 
     def savefig(self, fname: Any, **options: Any) -> None:  # type: ignore[override]
         """Saves the figure; the same figure gives the same bytes."""
