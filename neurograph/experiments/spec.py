@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     from neurograph.genome import Rule
     from neurograph.meta import PES, EvolutionOptimizer, GradientOptimizer
 
-__all__ = ["ExperimentSpec", "experiment_names", "load_experiment"]
+__all__ = ["FREE", "ExperimentSpec", "experiment_names", "load_experiment"]
 
 SHIPPED = Path(__file__).parent / "shipped"
+
+FREE = {"transfer", "devices", "tensorboard"}
+"""Keys that may differ between a run and its continuation: the final test, the devices, event files."""
 
 
 class _Spec(BaseModel):
