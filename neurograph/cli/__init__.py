@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "quickstart",
         "One genome on five kinds of graphs, and a small one learned, in minutes.",
     ),
+    "new": ("neurograph.cli.new", "new", "Write a commented experiment, topology or task file that runs as it is."),
     "topology": ("neurograph.cli.topology", "topology", "Check, show, draw and convert graphs."),
     "plan": (
         "neurograph.cli.plan",
