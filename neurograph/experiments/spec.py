@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import random
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, GetCoreSchemaHandler, Tag, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetCoreSchemaHandler,
+    PrivateAttr,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import core_schema
 
 from neurograph.documents import Node, Source, fault_message, named_file, parse_yaml, shown, suggestion
@@ -23,6 +35,9 @@ if TYPE_CHECKING:
 __all__ = ["FREE", "ExperimentSpec", "experiment_names", "load_experiment"]
 
 SHIPPED = Path(__file__).parent / "shipped"
+
+RECIPE = "digits"
+"""The shipped experiment whose rule and start a file has that says neither."""
 
 FREE = {"transfer", "devices", "tensorboard"}
 """Keys that may differ between a run and its continuation: the final test, the devices, event files."""
@@ -375,9 +390,27 @@ class ExperimentSpec(_Spec):
     devices: int | None = Field(default=None, ge=1)
     tensorboard: bool = False
 
+    _before: ExperimentSpec | None = PrivateAttr(default=None)
+    """Of a file without rule and start: what it meant to versions that did not give it those of `RECIPE`."""
+
     @model_validator(mode="after")
     def _sensible(self) -> ExperimentSpec:
         self.training.check(self.unroll)
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        """Returns whether both say the same; what a file meant to older versions does not count."""
+        fields = type(self).model_fields
+        return isinstance(other, ExperimentSpec) and all(getattr(self, name) == getattr(other, name) for name in fields)
+
+    def as_begun(self, config: Mapping[str, Any]) -> ExperimentSpec:
+        """Returns the experiment as the version read it that began a run with this configuration, if that is told by its rule and
+        start."""
+        before = self._before
+        with suppress(ValidationError):
+            then = ExperimentSpec.model_validate(dict(config))
+            if before and (then.rule, then.start) == (before.rule, before.start):
+                return before
         return self
 
 
@@ -388,6 +421,9 @@ def experiment_names() -> list[str]:
 
 def load_experiment(source: str | Path, overrides: tuple[str, ...] = ()) -> ExperimentSpec:
     """Reads an experiment file, or a shipped experiment by name.
+
+    A file with neither `rule` nor `start` gets those of the shipped experiment `RECIPE`: under the defaults of both nothing is
+    learned.
 
     Args:
       source: path or name.
@@ -405,9 +441,22 @@ def load_experiment(source: str | Path, overrides: tuple[str, ...] = ()) -> Expe
         raise ExperimentError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
     tree = parse_yaml(text, str(path))
     data = tree.plain()
+    plain = isinstance(data, dict) and not {"rule", "start"} & data.keys()
+    before = _validate(_overridden(data, overrides), str(path), tree)
+    if not plain or before.start.genome:
+        return before
+    recipe = parse_yaml(shipped[RECIPE].read_text(encoding="utf-8"), RECIPE).plain()
+    spec = _validate(_overridden({key: recipe[key] for key in ("rule", "start")} | data, overrides), str(path), tree)
+    spec._before = before
+    return spec
+
+
+def _overridden(data: Any, overrides: tuple[str, ...]) -> Any:
+    """Returns a copy of a configuration with overrides."""
+    data = copy.deepcopy(data)
     for override in overrides:
         _override(data, override)
-    return _validate(data, str(path), tree)
+    return data
 
 
 def _override(data: Any, override: str) -> None:

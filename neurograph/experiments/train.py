@@ -16,6 +16,7 @@ from neurograph.errors import ExperimentError
 from neurograph.experiments.chance import PART, advice, at_chance, chance_level
 from neurograph.experiments.experiment import Experiment
 from neurograph.experiments.folder.best_so_far import BestSoFar
+from neurograph.experiments.folder.checkpoint import checkpoint_config
 from neurograph.experiments.folder.lock import locked
 from neurograph.experiments.folder.run_folder import RunFolder
 from neurograph.experiments.generations import Generations, Recipe
@@ -76,7 +77,10 @@ def meta_train(
     """
     if executor is not None:
         check_parts(spec)
-    experiment = Experiment(spec, base, folder if resume and (folder / "checkpoint").exists() else None)
+    kept = resume and (folder / "checkpoint").exists()
+    if kept:
+        spec = spec.as_begun(checkpoint_config(folder / "checkpoint"))
+    experiment = Experiment(spec, base, folder if kept else None)
     with locked(folder) if jax.process_index() == 0 else nullcontext():
         return _meta_train(experiment, folder, resume, allow_changes, executor, progress)
 

@@ -17,6 +17,7 @@ from neurograph.experiments.train import meta_train
 from neurograph.report.run import write_report
 
 PLAIN = """
+rule: {}
 problems: [{task: TASK, topology: 2-4-2}]
 unroll: {steps: 1, batch_size: 8, query_size: 16}
 training: {method: es, population: 4, meta_steps: 6, interval: 2, validate_every: 2, validation_episodes: 4}
