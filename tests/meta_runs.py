@@ -82,6 +82,28 @@ def write_experiments(folder: Path) -> None:
         (folder / f"{name}.yaml").write_text(f"name: {name}{RANDOM.rstrip()}{text}")
 
 
+def write_run(folder: Path, *overrides: str, experiment: str = "functions", done: int = 20, score: float | None = None) -> Path:
+    """Writes the folder of a run that has done so many meta-steps, as if it had run; finished with this accuracy on validation
+    data, if given."""
+    from neurograph.experiments.spec import dump_experiment, load_experiment
+
+    folder.mkdir(parents=True)
+    spec = load_experiment(experiment, ("training.meta_steps=20", *overrides))
+    (folder / "config.yaml").write_text(dump_experiment(spec))
+    lines: list[dict] = [
+        {"step": step, "seconds": step / 2, "loss": [1 / step], "accuracy": [0.1]} for step in range(10, done + 1, 10)
+    ]
+    lines.append({"step": done, "validation": {"loss": [0.5, 0.4], "accuracy": [0.25, 0.75]}})
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines if done))
+    (folder / "checkpoint").write_text("")
+    if score is not None:
+        (folder / "genome.json").write_text("{}")  # nothing here reads it
+        scores = {"accuracy": [score - 0.1, score + 0.1], "loss": [0.5, 0.5]}
+        summary = {"name": spec.name, "method": spec.training.method, "meta_steps": 20, "seconds": 12.5, "validation": scores}
+        (folder / "summary.json").write_text(json.dumps(summary))
+    return folder
+
+
 def numbers(run: Path) -> list[dict]:
     """Metrics without the clock."""
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]

@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "quickstart",
         "One genome on five kinds of graphs, and a small one learned, in minutes.",
     ),
+    "new": ("neurograph.cli.new", "new", "Write a commented experiment, topology or task file that runs as it is."),
     "topology": ("neurograph.cli.topology", "topology", "Check, show, draw and convert graphs."),
     "plan": (
         "neurograph.cli.plan",
@@ -34,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "meta-train": ("neurograph.cli.train", "meta_train", "Meta-learn a genome as an experiment file says."),
     "evolve": ("neurograph.cli.train", "evolve", "Meta-learn without gradients: an experiment of method cma, es or pes."),
     "sweep": ("neurograph.cli.sweep", "sweep", "Meta-learn over a grid of an experiment's values and seeds; a table."),
+    "runs": ("neurograph.cli.runs", "runs", "List, show, rank and compare the runs in folders."),
     "transfer": ("neurograph.cli.transfer", "transfer", "Test genomes on topologies and tasks, beside gradient descent."),
     "reproduce": ("neurograph.cli.reproduce", "reproduce", "Run the paper's experiments: data, figures, verdicts."),
     "analyze": ("neurograph.cli.analyze", "analyze", "Analyze whether the rule of a genome is gradient descent."),

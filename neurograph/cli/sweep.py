@@ -10,7 +10,7 @@ import click
 from neurograph.cli.options import allow_changes_option, json_option, out_folder_option, print_json, set_option, workers_option
 from neurograph.cli.stopping import on_stop
 
-__all__ = ["run_points", "sweep"]
+__all__ = ["print_points", "run_points", "sweep"]
 
 
 @click.command()
@@ -47,18 +47,22 @@ def sweep(
     name = load_experiment(experiment, overrides).name
     folder = out or Path("runs") / f"{name}-sweep"
     points = plan_sweep(experiment, [parse_axis(text) for text in axes], folder, overrides=overrides, allow_changes=allow_changes)
-    run_points(points, folder, workers, as_json=as_json)
+    rows = run_points(points, folder, workers)
+    if as_json:
+        print_json({"axes": list(points[0].values), "rows": rows})
+    else:
+        print_points(points, rows, folder)
 
 
-def run_points(points: list[Any], folder: Path, workers: Any, *, as_json: bool = False) -> None:
-    """Does the runs of points, and prints and writes their table.
+def run_points(points: list[Any], folder: Path, workers: Any) -> list[dict[str, Any]]:
+    """Does the runs of points, writes their table to sweep.csv, and returns its rows.
 
     Raises:
       ExperimentError: see `train_all`; or no run has a result.
     """
     from neurograph.experiments.folder.lock import locked
     from neurograph.experiments.runs import train_all
-    from neurograph.experiments.sweep import sweep_rows, sweep_table
+    from neurograph.experiments.sweep import sweep_rows
     from neurograph.experiments.transfer.results import csv_text
     from neurograph.experiments.workers import make_executor
     from neurograph.files import write_atomically
@@ -77,14 +81,18 @@ def run_points(points: list[Any], folder: Path, workers: Any, *, as_json: bool =
         if todo:
             with make_executor(workers, say) as executor:
                 failed = train_all([point.run for point in points], executor, say)
-        rows, keys = sweep_rows(points, failed), list(points[0].values)
+        rows = sweep_rows(points, failed)
         write_atomically(folder / "sweep.csv", csv_text(list(rows[0]), rows))
-    if as_json:
-        print_json({"axes": keys, "rows": rows})
-    else:
-        from rich.console import Console
-
-        Console(highlight=False).print(sweep_table(rows, keys))
-        click.echo(f"written: sweep.csv in {folder}")
     for name, why in failed.items():
         say(f"not done: {name}: {why}")
+    return rows
+
+
+def print_points(points: list[Any], rows: list[dict[str, Any]], folder: Path) -> None:
+    """Prints the table of a sweep."""
+    from rich.console import Console
+
+    from neurograph.experiments.sweep import sweep_table
+
+    Console(highlight=False).print(sweep_table(rows, list(points[0].values)))
+    click.echo(f"written: sweep.csv in {folder}")

@@ -12,7 +12,9 @@ import click
 
 from neurograph.cli.options import (
     allow_changes_option,
+    json_option,
     out_folder_option,
+    print_json,
     renamed,
     resume_option,
     runs_option,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 def _run_options(command: Callable[..., None]) -> Callable[..., None]:
     """Adds the options that `meta-train` and `evolve` share."""
     for option in (
+        json_option,
         click.option("--tensorboard", is_flag=True, help="Write TensorBoard event files too, into the run folder."),
         click.option("--devices", type=click.IntRange(1), help="Share the population among so many devices [default: 1]."),
         click.option("--no-transfer", is_flag=True, help="Stop after meta-training: no final test, no report."),
@@ -53,6 +56,7 @@ def meta_train(experiment: str, no_transfer: bool, **options: Any) -> None:
     neurograph meta-train my.yaml --out runs/a --set seed=1 --set training.meta_steps=100
     neurograph meta-train my.yaml --out runs/a --resume         with a higher training.meta_steps, train it longer
     neurograph meta-train my.yaml --runs 5 --workers 2
+    neurograph meta-train my.yaml --json | jq .validation
     """
     _run(experiment, with_transfer=not no_transfer, **options)
 
@@ -118,6 +122,7 @@ def _run(
     tensorboard: bool = False,
     workers: int | str | None = None,
     runs: int | None = None,
+    as_json: bool = False,
 ) -> None:
     from neurograph.experiments.spec import load_experiment
 
@@ -128,7 +133,8 @@ def _run(
     spec = load_experiment(source, overrides)
     folder = out or Path("runs") / spec.name
     if runs is not None:
-        _several(source, folder, overrides, range(spec.seed, spec.seed + runs), resume, allow_changes, with_transfer, workers)
+        seeds = range(spec.seed, spec.seed + runs)
+        _several(source, folder, overrides, seeds, resume, allow_changes, with_transfer, workers, as_json)
         return
     path = Path(source)
     base = path.parent if path.is_file() else None
@@ -139,7 +145,7 @@ def _run(
     if command and (code := supervised(folder, command)) is not None:
         raise SystemExit(code)
     with as_child():
-        _train(spec, folder, base, resume, allow_changes, with_transfer, workers)
+        _train(spec, folder, base, resume, allow_changes, with_transfer, workers, as_json)
 
 
 def _train(
@@ -150,6 +156,7 @@ def _train(
     allow_changes: bool,
     with_transfer: bool,
     workers: int | str | None,
+    as_json: bool,
 ) -> None:
     """Does a run with its test and report, in this process or as one of several."""
     from neurograph.cli.hosts import CHILD
@@ -166,6 +173,7 @@ def _train(
     device_mesh(spec.devices)  # before JAX computes anything: later it makes no devices and joins no processes
     import jax
 
+    report: Path | None = None
     first = jax.process_index() == 0  # of several processes the first prints and writes; all compute
     # A process on another host that has just died may seem to hold the folder.
     patience = 1.5 * SILENCE if CHILD in os.environ else 0.0
@@ -182,18 +190,30 @@ def _train(
                         result = final_test(spec, folder, genome, rule, base=base, say=progress.stage)
                     finally:
                         progress.close()
-                    if first:
+                    if first and not as_json:
                         click.echo(result.text())
                 if first:
                     from neurograph.report.run import write_report
 
-                    click.echo(f"report: {write_report(folder, base=base)}")
-        if first:
+                    report = write_report(folder, base=base)
+                    if not as_json:
+                        click.echo(f"report: {report}")
+    if first:
+        if as_json:
+            print_json(_result(folder, report))
+        else:
             click.echo(f"genome: {folder / 'genome.json'}")
     if jax.process_count() > 1:
         from jax.experimental import multihost_utils
 
         multihost_utils.sync_global_devices("done")  # whose coordinator ends first, ends with an error
+
+
+def _result(folder: Path, report: Path | None) -> dict[str, Any]:
+    """Returns a run as JSON data: what `neurograph runs list --json` says of it, and its report."""
+    from neurograph.experiments.folder.catalog import summarize_run
+
+    return summarize_run(folder).to_dict() | {"report": None if report is None else str(report)}
 
 
 def _several(
@@ -205,9 +225,10 @@ def _several(
     allow_changes: bool,
     with_transfer: bool,
     workers: int | str | None,
+    as_json: bool,
 ) -> None:
     """Does a run per seed, each with its final test and report, and prints their table."""
-    from neurograph.cli.sweep import run_points
+    from neurograph.cli.sweep import print_points, run_points
     from neurograph.errors import ExperimentError
     from neurograph.experiments.sweep import Axis, plan_sweep
 
@@ -215,10 +236,17 @@ def _several(
         raise ExperimentError(f"{folder}: not empty; continue with --resume, or choose another folder with --out")
     options = {"overrides": overrides, "tested": with_transfer, "allow_changes": allow_changes}
     points = plan_sweep(source, [Axis("seed", tuple(seeds))], folder, **options)
-    run_points(points, folder, workers)
+    rows = run_points(points, folder, workers)
+    if not as_json:
+        print_points(points, rows, folder)
+    reports: dict[Path, Path] = {}
     if with_transfer:
         from neurograph.report.run import write_report
 
-        for point in points:
-            if point.run.summary:
-                click.echo(f"report: {write_report(point.run.folder, base=point.run.base)}")
+        for run in (point.run for point in points):
+            if run.summary:
+                reports[run.folder] = write_report(run.folder, base=run.base)
+                if not as_json:
+                    click.echo(f"report: {reports[run.folder]}")
+    if as_json:
+        print_json({"runs": [_result(point.run.folder, reports.get(point.run.folder)) for point in points]})

@@ -16,16 +16,14 @@ from neurograph.experiments.experiment import located
 from neurograph.experiments.final import final_test
 from neurograph.experiments.folder.checkpoint import checkpoint_step
 from neurograph.experiments.folder.lock import SILENCE, locked
+from neurograph.experiments.folder.reading import COMMAND, LOST
 from neurograph.experiments.spec import ExperimentSpec
 from neurograph.experiments.train import meta_train
 from neurograph.experiments.workers.executor import Executor, TaskLost
 from neurograph.experiments.workers.worker import cancelled, worker_name
 from neurograph.files import write_atomically
 
-__all__ = ["LOST", "Run", "train_all"]
-
-LOST = "lost.json"
-COMMAND = "command.txt"
+__all__ = ["Run", "train_all"]
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,22 @@ import copy
 import math
 import random
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, GetCoreSchemaHandler, Tag, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetCoreSchemaHandler,
+    PrivateAttr,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import core_schema
 
 from neurograph.documents import Node, Source, fault_message, named_file, parse_yaml, shown, suggestion
@@ -21,9 +32,15 @@ if TYPE_CHECKING:
     from neurograph.genome import Rule
     from neurograph.meta import PES, EvolutionOptimizer, GradientOptimizer
 
-__all__ = ["ExperimentSpec", "experiment_names", "load_experiment", "make_experiment"]
+__all__ = ["FREE", "ExperimentSpec", "experiment_names", "load_experiment", "make_experiment"]
 
 SHIPPED = Path(__file__).parent / "shipped"
+
+RECIPE = "digits"
+"""The shipped experiment whose rule and start a file has that says neither."""
+
+FREE = {"transfer", "devices", "tensorboard"}
+"""Keys that may differ between a run and its continuation: the final test, the devices, event files."""
 
 
 class _Spec(BaseModel):
@@ -373,9 +390,27 @@ class ExperimentSpec(_Spec):
     devices: int | None = Field(default=None, ge=1)
     tensorboard: bool = False
 
+    _before: ExperimentSpec | None = PrivateAttr(default=None)
+    """Of a file without rule and start: what it meant to versions that did not give it those of `RECIPE`."""
+
     @model_validator(mode="after")
     def _sensible(self) -> ExperimentSpec:
         self.training.check(self.unroll)
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        """Returns whether both say the same; what a file meant to older versions does not count."""
+        fields = type(self).model_fields
+        return isinstance(other, ExperimentSpec) and all(getattr(self, name) == getattr(other, name) for name in fields)
+
+    def as_begun(self, config: Mapping[str, Any]) -> ExperimentSpec:
+        """Returns the experiment as the version read it that began a run with this configuration, if that is told by its rule and
+        start."""
+        before = self._before
+        with suppress(ValidationError):
+            then = ExperimentSpec.model_validate(dict(config))
+            if before and (then.rule, then.start) == (before.rule, before.start):
+                return before
         return self
 
 
@@ -384,12 +419,18 @@ def experiment_names() -> list[str]:
     return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
 
 
-def load_experiment(source: str | Path, overrides: tuple[str, ...] = ()) -> ExperimentSpec:
+def load_experiment(
+    source: str | Path, overrides: tuple[str, ...] = (), changes: Mapping[str, Any] | None = None
+) -> ExperimentSpec:
     """Reads an experiment file, or a shipped experiment by name.
+
+    A file with neither `rule` nor `start` gets those of the shipped experiment `RECIPE`: under the defaults of both nothing is
+    learned.
 
     Args:
       source: path or name.
       overrides: `training.meta_steps=50` and the like; values are read as YAML.
+      changes: the same as values by their place, {"training.meta_steps": 50}.
 
     Raises:
       SpecError: every fault of the file, with its line.
@@ -402,27 +443,37 @@ def load_experiment(source: str | Path, overrides: tuple[str, ...] = ()) -> Expe
     except (OSError, UnicodeDecodeError) as error:
         raise ExperimentError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
     tree = parse_yaml(text, str(path))
-    data = tree.plain()
-    for override in overrides:
-        _override(data, override)
-    return _validate(data, str(path), tree)
+    return _made(tree.plain(), overrides, changes or {}, str(path), tree)
 
 
 def make_experiment(document: Mapping[str, Any], changes: Mapping[str, Any] | None = None) -> ExperimentSpec:
-    """Returns the experiment of a mapping with the content of an experiment file.
-
-    Args:
-      document: as YAML would give it.
-      changes: values by their place, {"training.meta_steps": 50}.
+    """Returns the experiment of a mapping with the content of an experiment file; `changes` as in `load_experiment`.
 
     Raises:
       SpecError: every fault, with its place.
       ExperimentError: a change fits nothing.
     """
-    data = copy.deepcopy(dict(document))
-    for place, value in (changes or {}).items():
-        _put(data, place, value, f"changes[{place!r}]")
-    return _validate(data, "experiment", None)
+    return _made(dict(document), (), changes or {}, "experiment", None)
+
+
+def _made(data: Any, overrides: tuple[str, ...], changes: Mapping[str, Any], path: str, tree: Node | None) -> ExperimentSpec:
+    """Returns the experiment of a document after changes, with the rule and start of `RECIPE` where it has neither."""
+
+    def made(document: Any) -> ExperimentSpec:
+        document = copy.deepcopy(document)
+        for override in overrides:
+            _override(document, override)
+        for place, value in changes.items():
+            _put(document, place, value, f"changes[{place!r}]")
+        return _validate(document, path, tree)
+
+    before = made(data)
+    if not isinstance(data, dict) or {"rule", "start"} & data.keys() or before.start.genome:
+        return before
+    recipe = parse_yaml((SHIPPED / f"{RECIPE}.yaml").read_text(encoding="utf-8"), RECIPE).plain()
+    spec = made({key: recipe[key] for key in ("rule", "start")} | data)
+    spec._before = before
+    return spec
 
 
 def _override(data: Any, override: str) -> None:

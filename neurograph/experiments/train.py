@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ import jax
 import numpy as np
 
 from neurograph.errors import ExperimentError
+from neurograph.experiments.chance import PART, advice, at_chance, chance_level
 from neurograph.experiments.experiment import Experiment
 from neurograph.experiments.folder.best_so_far import BestSoFar
+from neurograph.experiments.folder.checkpoint import checkpoint_config
 from neurograph.experiments.folder.lock import locked
 from neurograph.experiments.folder.run_folder import RunFolder
 from neurograph.experiments.generations import Generations, Recipe
@@ -28,6 +31,8 @@ from neurograph.meta.devices import on_this_host
 from neurograph.meta.population import member
 
 __all__ = ["Callback", "Interval", "Progress", "check_parts", "meta_train"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,9 @@ def meta_train(
     come with neurograph; a run that goes on from a checkpoint reads them), metrics.jsonl (a line per interval), checkpoint and
     best.json (with `keep: best`); at the end genome.json and summary.json.
 
+    A run whose genomes are no better than guessing at its first validation after a third of the meta-steps says so in a warning
+    of the log, and summary.json has "at_chance" with what to try where the result is no better.
+
     Args:
       spec: the experiment.
       folder: folder of this run; made if missing.
@@ -99,7 +107,10 @@ def meta_train(
     """
     if executor is not None:
         check_parts(spec)
-    experiment = Experiment(spec, base, folder if resume and (folder / "checkpoint").exists() else None, given)
+    kept = resume and (folder / "checkpoint").exists()
+    if kept:
+        spec = spec.as_begun(checkpoint_config(folder / "checkpoint"))
+    experiment = Experiment(spec, base, folder if kept else None, given)
     with locked(folder) if jax.process_index() == 0 else nullcontext():
         return _meta_train(experiment, folder, resume, allow_changes, executor, progress, callback)
 
@@ -124,6 +135,7 @@ def _meta_train(
     best = BestSoFar(experiment.rule, folder, run.done) if training.keep == "best" else None
     state, done, length = run.state, run.done, unroll.length(run.done)
     scores: Scores | None = None
+    asked = done >= PART * training.meta_steps  # whether the run is at chance: once, also of a run that was stopped
 
     def validate(state: Any, length: int) -> Scores:
         scores = experiment.validate(optimizer.genomes(state), length)
@@ -144,6 +156,10 @@ def _meta_train(
             run.record(metrics, progress)
             if done % training.validate_every == 0 or done == training.meta_steps:
                 scores = validate(state, length)
+                if not asked and done >= PART * training.meta_steps:
+                    asked = True
+                    if run.writes:
+                        _warn_at_chance(experiment, scores, done)
                 record = {"step": done, "validation": {name: _rounded(v.mean(axis=1)) for name, v in scores.items()}}
                 if training.replace and done < training.meta_steps:
                     state, record["parents"] = _replaced(state, scores, training.replace)
@@ -163,6 +179,8 @@ def _meta_train(
     summary["validation_all"] = {name: _rounded(value.mean(axis=1)) for name, value in scores.items()}
     summary["skipped"] = np.asarray(state.skipped).tolist()
     summary["tasks"] = [problem.task.name for problem in experiment.objective.problems]
+    if at_chance(experiment, float(np.mean([value or 0.0 for value in summary["validation"]["accuracy"]]))):
+        summary["at_chance"] = advice(experiment)
     card = {"experiment": spec.name, "description": spec.description, "seed": spec.seed} | common
     card |= {"tasks": sorted({p.task for p in spec.problems}), "topologies": sorted({str(p.topology) for p in spec.problems})}
     card |= {"validation_accuracy": summary["validation"]["accuracy"], "chosen_of": training.genomes}
@@ -170,6 +188,21 @@ def _meta_train(
         save_genome(folder / "genome.json", genome, experiment.rule, card)
     run.write("summary.json", json.dumps(summary | chosen | run.notes, indent=1) + "\n")
     return genome, experiment.rule
+
+
+def _warn_at_chance(experiment: Experiment, scores: Scores, done: int) -> None:
+    accuracies = scores["accuracy"].mean(axis=1)
+    accuracy = float(np.max(accuracies[np.isfinite(accuracies)], initial=0.0))
+    if at_chance(experiment, accuracy):
+        log.warning(
+            "%s is at chance after %d of %d meta-steps: accuracy %.3f on validation data, guessing %.3f; %s",
+            experiment.spec.name,
+            done,
+            experiment.spec.training.meta_steps,
+            accuracy,
+            chance_level(experiment),
+            advice(experiment),
+        )
 
 
 def check_parts(spec: ExperimentSpec) -> None:

@@ -65,6 +65,8 @@ def overview(run: Run) -> str:
     """Returns the description of a run and its facts."""
     description = run.config.get("description") or run.card.get("description")
     text = paragraph(str(description)) if description else ""
+    if isinstance(told := run.summary.get("at_chance"), str):
+        text += paragraph(f"This run is at chance: its genome is no better than guessing on validation data; {told}.")
     found = facts(run)
     return block("", text + (table(["", ""], found, head_row=False) if found else ""))
 

@@ -12,7 +12,7 @@ from neurograph.experiments.transfer.results import is_number
 from neurograph.files import write_atomically
 from neurograph.report.html import block, commands, contents, document, escape, paragraph
 
-__all__ = ["environment_rows", "facts", "faults", "finish", "number", "rerun", "rerun_commands"]
+__all__ = ["duration", "environment_rows", "facts", "faults", "finish", "number", "rerun", "rerun_commands"]
 
 
 def finish(path: Path, title: str, top: str, sections: dict[str, str]) -> Path:
@@ -64,7 +64,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     if run.genome:
         found.append(("states per neuron", number(run.genome.genome.states)))
     if is_number(summary.get("seconds")):
-        found.append(("meta-training took", _duration(summary["seconds"])))
+        found.append(("meta-training took", duration(summary["seconds"])))
     validation = mapping(summary.get("validation"))
     for name in ("accuracy", "loss"):
         values = validation.get(name)
@@ -78,7 +78,8 @@ def facts(run: Run) -> list[tuple[str, str]]:
     return [(name, str(value)) for name, value in found]
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Returns seconds in the unit that a reader thinks in."""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 

@@ -19,9 +19,9 @@ import yaml
 
 from neurograph.documents import parse_json
 from neurograph.errors import ExperimentError, GenomeError
-from neurograph.experiments.folder.run_folder import FREE
-from neurograph.experiments.runs import LOST, Run, train_all
-from neurograph.experiments.spec import ExperimentSpec, load_experiment
+from neurograph.experiments.folder.reading import LOST
+from neurograph.experiments.runs import Run, train_all
+from neurograph.experiments.spec import FREE, ExperimentSpec, load_experiment
 from neurograph.experiments.transfer.bundles import TaskSource
 from neurograph.experiments.transfer.matrix_results import TransferMatrix
 from neurograph.experiments.transfer.results import Row, csv_text

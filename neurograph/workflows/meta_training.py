@@ -225,10 +225,8 @@ def _read(
 ) -> tuple[ExperimentSpec, Path | None, Given]:
     """Returns the specification, the folder of its file, and the objects that it names."""
     if isinstance(experiment, (str, Path)):
-        spec, base, given = load_experiment(experiment), None, NOTHING
-        if Path(experiment).is_file():
-            base = Path(experiment).parent
-        return (make_experiment(spec.model_dump(mode="json"), changes) if changes else spec), base, given
+        base = Path(experiment).parent if Path(experiment).is_file() else None
+        return load_experiment(experiment, changes=changes), base, NOTHING
     if isinstance(experiment, ExperimentSpec):
         return (make_experiment(experiment.model_dump(mode="json"), changes) if changes else experiment), None, NOTHING
     if not isinstance(experiment, Mapping):

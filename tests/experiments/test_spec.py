@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from meta_runs import genome_of
 
 import neurograph as ng
 from neurograph.cli import COMMANDS
@@ -163,3 +165,46 @@ def test_validation_is_judged_on_validation_rows_after_learning_from_training_ro
         episode, _ = objective._episode(0, 0, jax.random.key(0))
         assert {row.tobytes() for row in np.asarray(episode.query.x)} <= rows[judged_on]
         assert {row.tobytes() for batch in np.asarray(episode.support.x) for row in batch} <= rows["train"]
+
+
+def test_a_file_that_says_only_problems_has_the_rule_and_start_of_the_shipped_recipe(tmp_path):
+    path, digits = tmp_path / "mine.yaml", load_experiment("digits")
+    path.write_text("problems: [{task: digits, topology: 64-32-10}]")
+    plain = load_experiment(path)
+    assert (plain.rule, plain.start) == (digits.rule, digits.start)
+    assert load_experiment(path, ("rule.states=2",)).rule == digits.rule | {"states": 2}
+    assert load_experiment(path, ("start.genome=universal",)).rule == {}  # that of the genome
+    kept = tmp_path / "config.yaml"
+    kept.write_text(dump_experiment(plain))
+    assert load_experiment(kept).model_dump() == plain.model_dump()
+    for more in ("rule: {}", "start: {kind: random}"):
+        path.write_text(f"problems: [{{task: digits, topology: 64-32-10}}]\n{more}")
+        assert load_experiment(path).rule == {}
+
+
+def test_a_run_that_began_without_the_recipe_goes_on_without_it(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "problems: [{task: xor, topology: 2-4-2}]\n"
+        "unroll: {steps: 1, batch_size: 8, query_size: 16}\n"
+        "training: {method: es, population: 4, meta_steps: 4, validate_every: 2, validation_episodes: 1}\n"
+    )
+    plain = path.with_name("plain.yaml")
+    plain.write_text(path.read_text() + "rule: {}\n")  # what the file meant
+    for folder in ("stopped", "whole"):
+        meta_train(load_experiment(plain, ("training.meta_steps=2",) if folder == "stopped" else ()), tmp_path / folder)
+    longer = load_experiment(path)
+    assert longer.rule
+    meta_train(longer, tmp_path / "stopped", resume=True)
+    assert genome_of(tmp_path / "stopped") == genome_of(tmp_path / "whole")
+    meta_train(longer, tmp_path / "new")
+    assert genome_of(tmp_path / "new") != genome_of(tmp_path / "whole")
+    assert longer.as_begun(longer.model_dump(mode="json")) is longer.as_begun({}) is longer
+
+
+@pytest.mark.thorough
+def test_a_file_that_says_only_problems_learns(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("problems: [{task: digits, topology: 64-32-10}]")
+    meta_train(load_experiment(path, ("training.meta_steps=60",)), tmp_path / "run")
+    assert json.loads((tmp_path / "run/summary.json").read_text())["validation"]["accuracy"][0] > 0.5  # chance is 0.1

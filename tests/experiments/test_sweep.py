@@ -111,7 +111,14 @@ def test_seeds_of_one_experiment(source, tmp_path):
     again = CliRunner().invoke(evolve, words)
     assert isinstance(again.exception, ng.ExperimentError)
     assert "not empty; continue with --resume" in str(again.exception)
-    assert CliRunner().invoke(evolve, [*words, "--resume"]).exit_code == 0
+    shown = CliRunner().invoke(evolve, [*words, "--resume", "--json"])
+    assert shown.exit_code == 0
+    told = json.loads(shown.stdout)["runs"]
+    assert [(run["seed"], run["state"], run["step"], run["report"]) for run in told] == [
+        (5, "finished", 2, None),
+        (6, "finished", 2, None),
+    ]
+    assert told[0]["genome"] == str(tmp_path / "out/seed=5/genome.json")
 
 
 def test_a_run_that_kills_its_workers_is_a_line_of_the_table(source, tmp_path, monkeypatch):

@@ -24,7 +24,7 @@ from neurograph.errors import ExperimentError
 from neurograph.experiments.environment import deciding
 from neurograph.files import write_atomically
 
-__all__ = ["checkpoint_step", "load_checkpoint", "save_checkpoint"]
+__all__ = ["checkpoint_config", "checkpoint_step", "load_checkpoint", "save_checkpoint"]
 
 FORMAT = "neurograph-checkpoint"
 VERSION, UNCHECKED_HEADER = 2, 1
@@ -108,6 +108,14 @@ def checkpoint_step(path: Path) -> int | None:
     except ExperimentError:
         return None
     return step if isinstance(step, int) else None
+
+
+def checkpoint_config(path: Path) -> dict[str, Any]:
+    """Returns the configuration that a checkpoint was written under; {} if there is none that can be read."""
+    try:
+        return _read(path)[0]["config"]
+    except ExperimentError:
+        return {}
 
 
 def _read(path: Path) -> tuple[dict[str, Any], bytes]:

@@ -30,7 +30,7 @@ try:
 except ImportError:  # Windows: the heartbeat alone
     fcntl = None
 
-__all__ = ["FILE", "check_lock", "locked"]
+__all__ = ["FILE", "Holder", "check_lock", "holder_of", "locked"]
 
 FILE = ".lock"
 HEARTBEAT, SILENCE = 30.0, 300.0  # seconds between two signs of life, and without one until a holder elsewhere is taken for dead
@@ -112,6 +112,36 @@ def check_lock(folder: Path) -> None:
     path = folder.resolve() / FILE
     if path in _held and path.exists() and not _names(path, _held[path].handle):
         raise ExperimentError(f"{folder}: taken over by {_holder(path) or 'another process'}; this process writes no more")
+
+
+def holder_of(folder: Path) -> Holder | None:
+    """Returns the process that holds the lock of a folder, as far as can be known; None if none does, or it is dead.
+
+    It writes nothing, so that it can be asked about folders of others.
+    """
+    path = folder / FILE
+    holder = _holder(path)
+    if holder is None:
+        return None
+    if not _here(holder, _myself()):
+        with suppress(OSError):
+            return holder if time.time() - path.stat().st_mtime <= SILENCE else None
+        return None
+    if _lives(holder):
+        return holder
+    return holder if _kernel_refuses(path) else None  # a container knows its process by another number
+
+
+def _kernel_refuses(path: Path) -> bool:
+    """Whether another process has the `flock` of a file. It is taken for an instant, shared: only for holders who seem dead."""
+    with suppress(OSError), path.open("rb") as stream:
+        if fcntl is None:
+            return False
+        try:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def _take_in_time(folder: Path, path: Path, until: float) -> _Lock:

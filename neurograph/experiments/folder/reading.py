@@ -16,9 +16,11 @@ from neurograph.experiments.transfer.results import Row, Transfer, is_number, lo
 if TYPE_CHECKING:
     from neurograph.genome import GenomeFile
 
-__all__ = ["FILES", "Run", "flatten", "mapping", "read_run"]
+__all__ = ["COMMAND", "FILES", "LOST", "Run", "flatten", "mapping", "read_run"]
 
 FILES = ("config.yaml", "environment.json", "metrics.jsonl", "genome.json", "transfer.json", "summary.json")
+COMMAND = "command.txt"  # of one run of several: the command that does it
+LOST = "lost.json"  # of a run in which every genome diverged: why
 SCORES = ("loss", "accuracy", "best_loss", "best_accuracy")
 
 
@@ -112,8 +114,11 @@ def flatten(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
         yield place, value
 
 
-def read_run(folder: Path | str) -> Run:
+def read_run(folder: Path | str, *, genome: bool = True) -> Run:
     """Reads a run folder.
+
+    Args:
+      genome: whether its genome is read as well, which imports JAX.
 
     Raises:
       ExperimentError: there is no such folder, or it holds no file of a run.
@@ -150,12 +155,14 @@ def read_run(folder: Path | str) -> Run:
     run.summary = load_mapping("summary.json", parse_json)
     for number, line in enumerate((load("metrics.jsonl", str) or "").splitlines(), 1):
         _record(run, number, line)
-    _results(run)
+    if genome:
+        _genome(run)
+    _transfer(run)
     return run
 
 
-def _results(run: Run) -> None:
-    genome, transfer = run.folder / "genome.json", run.folder / "transfer.json"
+def _genome(run: Run) -> None:
+    genome = run.folder / "genome.json"
     if genome.is_file():
         from neurograph.genome import load_genome_file  # imports JAX, which a folder without a genome does not need
 
@@ -163,6 +170,10 @@ def _results(run: Run) -> None:
             run.genome = load_genome_file(genome)
         except GenomeError as error:
             run.faults.append(str(error).replace(str(genome), "genome.json"))
+
+
+def _transfer(run: Run) -> None:
+    transfer = run.folder / "transfer.json"
     if transfer.is_file():
         try:
             run.transfer = load_transfer(transfer)

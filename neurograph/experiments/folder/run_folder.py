@@ -21,7 +21,7 @@ from neurograph.experiments.environment import current_environment
 from neurograph.experiments.folder import lock
 from neurograph.experiments.folder.checkpoint import load_checkpoint, save_checkpoint
 from neurograph.experiments.folder.topologies import keep_topology
-from neurograph.experiments.spec import ExperimentSpec, dump_experiment
+from neurograph.experiments.spec import FREE, ExperimentSpec, dump_experiment
 from neurograph.experiments.transfer.cells import FIRST_ARRAYS
 from neurograph.experiments.transfer.results import is_number
 from neurograph.files import append_line, write_atomically
@@ -38,9 +38,6 @@ HOSTS = ".hosts"  # where the processes of a run meet
 # Arrays of a genome that checkpoints of older versions lack, and the array that gives them their value, if any.
 ADDED: dict[str, str | None] = {f.name: None for f in dataclasses.fields(Genome) if f.name not in FIRST_ARRAYS}
 ADDED["backward_keep"] = "neuron_keep"
-
-# Keys that may differ between a run and its continuation: the final test, the devices, event files.
-FREE = {"transfer", "devices", "tensorboard"}
 
 
 class RunFolder:

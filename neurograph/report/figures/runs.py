@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from neurograph.experiments.transfer.results import Row
-from neurograph.report.figures.bands import chance_line, median
+from neurograph.report.figures.bands import band, chance_line, median
 from neurograph.report.figures.style import COLOURS, GREY, MARKERS, Picture, legend_below, rows_of_axes, short, styled
 
-__all__ = ["comparison_figure", "training_figure"]
+__all__ = ["bands_figure", "comparison_figure", "training_figure"]
 
 
 def _numbers(values: Any) -> np.ndarray:
@@ -137,6 +137,48 @@ def comparison_figure(runs: Sequence[tuple[str, Sequence[Row], Sequence[Row], in
         axis.set_ylabel(f"query {name}")
     _finish(figure, axes, "meta-step" if over == "step" else "seconds of meta-training", columns=2)
     return figure
+
+
+@styled()
+def bands_figure(groups: Mapping[str, Sequence[tuple[Sequence[Row], Sequence[Row], int | None]]]) -> Picture:
+    """Draws the meta-training of groups of runs on the same axes: a median line per group over a band from its lowest run to its
+    highest.
+
+    Args:
+      groups: by label, (records, validations, chosen genome) of each run, as for `comparison_figure`. A run counts with its
+        chosen genome, or with the median of its genomes where none was chosen.
+    """
+    figure, axes = rows_of_axes(7.2, 3, sharex=True)
+    panels = (("loss", False, "query loss"), ("accuracy", False, "query accuracy"), ("accuracy", True, "validation accuracy"))
+    for axis, (name, judged, words) in zip(axes, panels):
+        for number, (label, runs) in enumerate(groups.items()):
+            look: dict[str, Any] = {} if judged else {"marker": None}
+            if line := _over_runs([(validations if judged else records, chosen) for records, validations, chosen in runs], name):
+                band(axis, [row["step"] for row in line], line, number, label=label, **look)
+        axis.set_ylabel(words)
+    _log_if_wide(axes[0])
+    for axis in axes[1:]:
+        axis.set_ylim(top=min(1.02, axis.get_ylim()[1]))
+    axes[-1].set_xlabel("meta-step")
+    axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    labels = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels())}
+    legend_below(figure, [*labels.values()], [*labels])
+    return figure
+
+
+def _over_runs(runs: Sequence[tuple[Sequence[Row], int | None]], name: str) -> list[Row]:
+    """Returns per meta-step the median, lowest and highest of the runs that have a number there."""
+    found: dict[float, list[float]] = {}
+    for records, chosen in runs:
+        usable = [record for record in records if record.get(name)]
+        if usable:
+            for record, value in zip(usable, _strong(_column(usable, name), chosen)):
+                found.setdefault(record["step"], []).append(value)
+    line = []
+    for step, values in sorted(found.items()):
+        if finite := [value for value in values if math.isfinite(value)]:
+            line.append({"step": step, "median": float(np.median(finite)), "low": min(finite), "high": max(finite)})
+    return line
 
 
 def _strong(values: np.ndarray, chosen: int | None) -> np.ndarray:
