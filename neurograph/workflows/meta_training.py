@@ -46,7 +46,7 @@ class MetaTraining:
       >>> changes = {"training.meta_steps": 2, "training.genomes": 1, "training.validation_episodes": 1}
       >>> found = ng.meta_train(document, changes=changes)
       >>> isinstance(found, ng.MetaTraining), found.genome.states
-      (True, 2)
+      (True, 4)
     """
 
     genome: Genome

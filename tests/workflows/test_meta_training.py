@@ -24,7 +24,7 @@ def rows(shift: float = 0.0):
 
 
 def document(shift: float = 0.0, **more):
-    return {"problems": [{"task": rows(shift), "topology": ng.load_topology("2-3-2")}]} | SMALL | more
+    return {"problems": [{"task": rows(shift), "topology": ng.load_topology("2-3-2")}], "rule": {"states": 2}} | SMALL | more
 
 
 def same(one, other) -> bool:
@@ -105,13 +105,15 @@ def test_files_names_and_mappings_give_the_same_run(tmp_path):
     assert same(objects.genome, names.genome)
     assert same(file.genome, names.genome)
     assert names.spec.seed == file.spec.seed == 3
+    assert names.rule == ng.load_genome_file("digits").rule  # of a document that says neither rule nor start
     assert names.folder is None
 
 
+@pytest.mark.thorough
 def test_evolution_with_workers_from_a_start_that_is_an_object():
     start = ng.load_genome_file("functions")
     training = {"population": 4, "meta_steps": 1, "sigma": 1e-6, "validation_episodes": 1}
-    asked = document(start={"genome": start}, training=training, rule={"states": 2})
+    asked = document(start={"genome": start}, training=training)
     found = ng.evolve(asked, workers=1)
     assert found.summary["method"] == "cma"
     np.testing.assert_allclose(found.genome.forward_transform, start.genome.forward_transform, atol=1e-4)
