@@ -143,6 +143,7 @@ def test_a_jacobian_that_would_not_fit_is_refused_with_the_size_that_would():
 # ---- Eqs. 9 and 10
 
 
+@pytest.mark.thorough
 @given(
     seed=st.integers(0, 2**31 - 1),
     activation=st.sampled_from(["tanh", "sigmoid", "relu", "swish"]),

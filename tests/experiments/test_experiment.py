@@ -93,6 +93,7 @@ meta_train(load_experiment({str(file)!r}), Path({str(killed)!r}), base=Path({str
 BEST = ("training.keep=best", "training.validate_every=2", "training.learning_rate=0.3", "training.meta_steps=24")
 
 
+@pytest.mark.thorough
 def test_the_best_genome_is_kept_when_training_turns_bad(folder: Path):
     """With a rate that ruins genomes: the result is that of the best validation at the last unroll length, stopped or not."""
     spec = load_experiment(folder / "tiny.yaml", (*BEST, "training.replace=0", "training.genomes=1"))

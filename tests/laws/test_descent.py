@@ -380,6 +380,7 @@ def cyclic() -> ng.Topology:
     return ng.Topology(tuple("abcdef"), *np.array(edges).T, [0, 1], [4, 5], schedule="mixed", ticks=2)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("topology", "others"),
     [

@@ -37,14 +37,14 @@ FEW = settings(max_examples=3, deadline=None, suppress_health_check=list(HealthC
 MANY = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 
 
-@pytest.mark.parametrize("name", rest_is_thorough(KERNELS, "reference", "native"))
+@pytest.mark.parametrize("name", rest_is_thorough(KERNELS, "native"))
 @FEW
 @given(case=cases())
 def test_levels(name, case):
     compare(*case, name)
 
 
-@pytest.mark.parametrize("name", rest_is_thorough(KERNELS, "reference", "native"))
+@pytest.mark.parametrize("name", rest_is_thorough(KERNELS, "native"))
 @FEW
 @given(case=cases(cyclic=True))
 def test_cycles(name, case):

@@ -63,6 +63,7 @@ def lengths(t: ng.Topology, found: dict) -> dict[str, np.ndarray]:
     return {name: np.sqrt(value) for name, value in square.items()}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kernel", rest_is_thorough(["auto", "reference"], "auto"))
 @few(2)
 @given(seed=st.integers(0, 2**31 - 1), cyclic=st.booleans(), pick=st.data())

@@ -106,6 +106,7 @@ def test_the_loss_is_the_mean_over_graphs_and_its_gradient_that_of_networks(cycl
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-8, atol=1e-10), slope, own)
 
 
+@pytest.mark.thorough
 def test_meta_steps_have_fresh_graphs_and_one_program():
     judged, settings = objective(replicas=2), GradientOptimizer()
     gradient._advance.clear_cache()

@@ -123,10 +123,11 @@ def test_advance_is_adam_on_the_clipped_meta_gradient(kernel: str, x64):
     # In float64: the first step of Adam divides a gradient by itself, which magnifies the rounding of small entries.
     settings, genomes = GradientOptimizer(learning_rate=0.01, clip=0.1), population(2)
     assert genomes.forward_transform.dtype == np.float64
-    state, record = settings.advance(objective(kernel), settings.init(genomes, key=jax.random.key(7)), 1)
+    judged = dataclasses.replace(objective(kernel), problems=objective(kernel).problems[1:])
+    state, record = settings.advance(judged, settings.init(genomes, key=jax.random.key(7)), 1)
     keys = jax.random.split(jax.random.fold_in(jax.random.key(7), 0), 2)
     transform = optax.chain(optax.clip_by_global_norm(0.1), optax.adam(0.01))
-    exact = jax.jit(jax.value_and_grad(objective(kernel), has_aux=True))
+    exact = jax.jit(jax.value_and_grad(judged, has_aux=True))
     for index in range(2):
         genome = member(genomes, index)
         (loss, _), gradient = exact(genome, keys[index])

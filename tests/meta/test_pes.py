@@ -192,6 +192,7 @@ def test_pes_is_unbiased_and_without_its_memory_it_is_not(loss: str, x64):
     assert mean_square_z(forgetful - exact) > 4
 
 
+@pytest.mark.thorough
 def test_pes_moves_along_its_estimate_and_counts_what_diverged(x64):
     judged = objective(loss="truncations")
     settings = PES(population=6, sigma=0.05, fields=effective_fields(RULE), learning_rate=0.02)

@@ -96,6 +96,7 @@ def test_levels(case, x64):
     compare(*case)
 
 
+@pytest.mark.thorough
 @FEW
 @given(case=cases(cyclic=True))
 def test_cycles(case, x64):

@@ -305,6 +305,7 @@ def test_native_learning_on_the_way(channels, batch, activation, absent, x64):
         np.testing.assert_allclose(one, expected, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.thorough
 @needs_native
 @pytest.mark.parametrize(
     "options",

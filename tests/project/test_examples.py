@@ -21,7 +21,7 @@ SIZES = {
     "cma_evolution.py": ["1"],
     "sklearn_pipeline.py": ["2"],
 }
-QUICK = {"learn_on_your_graph.py", "backprop_is_a_genome.py"}  # the others compile for tens of seconds
+QUICK = {"backprop_is_a_genome.py"}  # the others compile for tens of seconds
 
 
 def run(arguments: list[str], folder: Path) -> str:

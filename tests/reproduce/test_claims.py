@@ -45,6 +45,7 @@ def test_every_reproduction_runs_at_smoke_scale(name, out):
     assert result.paragraph.strip() == (folder / "verdict.txt").read_text().strip()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", rest_is_thorough(["states", "continual"], "states"))
 def test_what_is_there_is_not_computed_again(name, out):
     first = reproduce(name, "smoke", out)

@@ -341,6 +341,7 @@ def test_prepare_offline_and_without_packages(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.thorough
 def test_real_mnist(real):
     task = get_task("mnist/10x10")
     assert [count for _, count in task.extents] == [48000, 12000, 10000]
