@@ -22,7 +22,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "TaskError",
         "TopologyError",
     ),
-    "topology": ("Topology", "build_topology", "from_networkx", "load_topology", "register_builder", "save_topology"),
+    "topology": ("Topology", "build_topology", "from_networkx", "load_topology", "mlp", "register_builder", "save_topology"),
     "tasks": (
         "Episode",
         "Task",

@@ -14,7 +14,8 @@ from neurograph.documents import Source, parse_yaml
 from neurograph.errors import Fault, SpecError, TopologyError
 from neurograph.files import write_atomically
 from neurograph.topology.formats import write
-from neurograph.topology.formats.edge_list import read_csv
+from neurograph.topology.formats.adjacency import read_matrix_csv, read_matrix_market, read_numpy
+from neurograph.topology.formats.edge_list import read_csv, read_edge_lines
 from neurograph.topology.formats.gml import read_gml
 from neurograph.topology.formats.node_link import read_json
 from neurograph.topology.formats.reading import Options, Selector, topology_of
@@ -27,8 +28,8 @@ from neurograph.topology.validate import DEFAULT_LIMITS, Limits
 
 __all__ = ["FORMATS", "load_topology", "save_topology"]
 
-_XML = {".graphml": read_graphml, ".gexf": read_gexf}
-_TEXT = {".gml": read_gml, ".json": read_json, ".csv": read_csv}
+_BY_PATH = {".graphml": read_graphml, ".gexf": read_gexf, ".mtx": read_matrix_market, ".npz": read_numpy, ".npy": read_numpy}
+_TEXT = {".gml": read_gml, ".json": read_json, ".csv": read_csv, ".edgelist": read_edge_lines, ".edges": read_edge_lines}
 _WRITE = {
     ".yaml": write.write_yaml,
     ".yml": write.write_yaml,
@@ -39,6 +40,7 @@ _WRITE = {
     ".csv": write.write_csv,
 }
 FORMATS = tuple(_WRITE)
+READ = (*FORMATS, *(ending for ending in (*_BY_PATH, *_TEXT) if ending not in _WRITE))
 
 MAX_BYTES = 4_000_000_000
 MAX_YAML_BYTES = 100_000_000
@@ -59,8 +61,10 @@ def load_topology(
 
     Args:
       path: a shipped topology's name, such as "mlp" (`neurograph topology list`); layer widths, such as "2-20-2", which are
-        `neurograph.topology.mlp(2, 20, 2)`; or a file: .yaml or .yml (the topology language), .graphml, .gml, .gexf, .json
-        (node-link with `links` or `edges`) or .csv (edge list).
+        `mlp(2, 20, 2)`; or a file: .yaml or .yml (the topology language), .graphml, .gml, .gexf, .json
+        (node-link with `links` or `edges`), .csv (edge list, or an adjacency matrix whose header begins with an empty cell),
+        .edgelist or .edges (lines of source and target, as networkx writes them), .mtx (Matrix Market), .npz or .npy (adjacency
+        matrix: row i, column j is a synapse from i to j).
       inputs, outputs: for graph files without roles: a list of names in the order of the columns of x and y, "sources", "sinks",
         "ATTRIBUTE=VALUE" or {attribute: value}. A YAML file and layer widths state their own.
       weight: for graph files, the edge attribute with given values; None: ignore it.
@@ -80,17 +84,19 @@ def load_topology(
     """
     options = Options(inputs, outputs, weight, schedule, ticks, outputs_may_project, limits)
     path = _as_path(path)
-    if not path.suffix or path.suffix.lower() in FORMATS:
+    if not path.suffix or path.suffix.lower() in READ:
         path = topology_file(path)
     if widths := layer_widths(path):
         return _built(layered_document(*widths), Source(str(path)[:200]), options)
-    ending = _ending(path)
+    ending = _ending(path, READ)
     _check_file(path, MAX_YAML_BYTES if ending in (".yaml", ".yml") else MAX_BYTES)
     try:
         with _no_collection():
-            if ending in _XML:
-                return topology_of(_XML[ending](path, options), options)
+            if ending in _BY_PATH:
+                return topology_of(_BY_PATH[ending](path, options), options)
             content = _read_text(path)
+            if ending == ".csv" and content.lstrip(" ").startswith((",", ";", "\t", '"",', '"";', '""\t')):
+                return topology_of(read_matrix_csv(content, str(path), options), options)
             if ending in _TEXT:
                 return topology_of(_TEXT[ending](content, str(path), options), options)
             tree = parse_yaml(content, str(path))
@@ -161,10 +167,10 @@ def _as_path(path: Any) -> Path:
         raise TopologyError(f"path: got {type(path).__name__}; expected a path.") from None
 
 
-def _ending(path: Path) -> str:
+def _ending(path: Path, known: tuple[str, ...] = FORMATS) -> str:
     ending = path.suffix.lower()
-    if ending not in FORMATS:
-        raise TopologyError(f"{path}: the ending {ending!r} is not known; allowed: {', '.join(FORMATS)}.")
+    if ending not in known:
+        raise TopologyError(f"{path}: the ending {ending!r} is not known; allowed: {', '.join(known)}.")
     return ending
 
 

@@ -33,6 +33,11 @@ def mlp(*sizes: int | Sequence[int]) -> Topology:
 
     Raises:
       SpecError: a width below 1.
+
+    Examples:
+      >>> import neurograph as ng
+      >>> ng.mlp(2, 20, 2) == ng.load_topology("2-20-2")
+      True
     """
     from neurograph.topology.language.build import build_topology
 

@@ -1,7 +1,8 @@
-"""CSV edge lists: a header, then a row per synapse."""
+"""Edge lists: CSV with a header and a row per synapse, or lines of two names as networkx writes them."""
 
 from __future__ import annotations
 
+import ast
 import csv
 import io
 import itertools
@@ -12,9 +13,10 @@ from typing import Any, NoReturn
 
 from neurograph.errors import Fault, SpecError
 from neurograph.topology.columns import Column, Table
+from neurograph.topology.formats.parsing import as_finite, short
 from neurograph.topology.formats.reading import Options
 
-__all__ = ["CSV_MARK", "read_csv"]
+__all__ = ["CSV_MARK", "read_csv", "read_edge_lines"]
 
 CSV_MARK = "# neurograph "
 
@@ -36,6 +38,62 @@ def read_csv(text: str, path: str, options: Options) -> Table:
       SpecError: with the line of the file: no header, rows of another length, an undirected edge, a broken comment.
     """
     return _EdgeList(text, path, options).read()
+
+
+def read_edge_lines(text: str, path: str, options: Options) -> Table:
+    """Returns lines of `source target`, `source target weight` or `source target {'weight': 0.5, ...}` as a table.
+
+    It is what `networkx.write_edgelist` and `write_weighted_edgelist` write. Names have no blanks; `#` begins a comment. Neurons
+    are numbered as they first appear.
+
+    Raises:
+      SpecError: with the line: fewer than two names, or more than names and a weight or attributes.
+    """
+    table = Table([], [], [], path=path)
+    keys, lines = options.edge_keys(), []
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.split("#", 1)[0].split(None, 2)
+        if not words:
+            continue
+        if len(words) == 1:
+            raise SpecError([Fault(f"got {short(line.strip())}; expected source and target with blanks between.", path, number)])
+        at = len(lines)
+        lines.append(number)
+        table.sources.append(words[0])
+        table.targets.append(words[1])
+        for name, value in _edge_attributes(words[2].strip() if len(words) == 3 else "", path, number).items():
+            key = keys[name]
+            if key is not None and not table.edges.setdefault(key, Column()).put(at, value):
+                raise SpecError([Fault(f"{key} is given twice, in two cases of letters.", path, number)])
+        if at % _CHUNK == 0:
+            options.limits.check(neurons=0, synapses=at, what=path)
+    table.names = list(dict.fromkeys(itertools.chain.from_iterable(zip(table.sources, table.targets))))
+    first = {
+        name: number
+        for number, ends in zip(reversed(lines), zip(reversed(table.sources), reversed(table.targets)))
+        for name in ends
+    }
+    table.locate = lambda kind, index: lines[index] if kind == "edge" else first[table.names[index]]
+    return table
+
+
+def _edge_attributes(text: str, path: str, line: int) -> dict[Any, Any]:
+    """Returns what follows the names of a line: nothing, a weight, or the attributes of an edge."""
+    if not text:
+        return {}
+    try:
+        return {"weight": as_finite(text)}
+    except (ValueError, OverflowError):
+        pass
+    try:
+        found = ast.literal_eval(text) if text.startswith("{") and len(text) < 10_000 else None
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise SpecError(
+            [Fault(f"got {short(text)} after the names; expected a finite weight, or attributes in braces.", path, line)]
+        )
+    return found
 
 
 class _EdgeList:

@@ -16,7 +16,7 @@ from neurograph.topology.formats.parsing import as_bool, as_finite, as_int, as_l
 from neurograph.topology.graph import Topology, as_switch, as_ticks
 from neurograph.topology.validate import DEFAULT_LIMITS, SCHEDULES, Flaw, InvalidGraph, Limits, check_limits, name_flaws, settling
 
-__all__ = ["Keys", "Options", "Selector", "topology_of"]
+__all__ = ["Keys", "Options", "Selector", "role_names", "topology_of"]
 
 
 Selector = str | Iterable[Any] | Mapping[str, Any] | None
@@ -203,6 +203,15 @@ class _Reading:
         return at, labels
 
     # ---- the topology
+
+    def role_names(self, role: str) -> list[str]:
+        """The names of the inputs or outputs; raises TopologyError with every fault found."""
+        index = {name: i for i, name in enumerate(self.table.names)}
+        ends = [self.ends(index, names, end) for names, end in ((self.table.sources, "source"), (self.table.targets, "target"))]
+        rule, given = getattr(self.options, f"{role}s"), getattr(self.table, f"{role}s")
+        found = self.role(role, rule, given, index, *ends)
+        self.stop()
+        return [self.table.names[i] for i in found]
 
     def topology(self) -> Topology:
         """The topology; raises SpecError or TopologyError with every fault found."""
@@ -432,6 +441,15 @@ def topology_of(table: Table, options: Options) -> Topology:
       SpecError: (for files, with lines) or TopologyError: with every fault found.
     """
     return _Reading(table, options).topology()
+
+
+def role_names(table: Table, options: Options, role: str) -> list[str]:
+    """The names of a table's inputs or outputs, in their order; `role` is "input" or "output".
+
+    Raises:
+      TopologyError: nothing says who they are, or a name is that of no neuron.
+    """
+    return _Reading(table, options).role_names(role)
 
 
 def _tick_number(value: Any) -> int | str:
