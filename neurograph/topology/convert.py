@@ -62,7 +62,7 @@ def from_networkx(
       >>> ng.from_networkx(nx.DiGraph([("a", "b"), ("b", "c")]), inputs="sources", outputs=["c"])
       Topology(3 neurons, 2 synapses, 1 in, 1 out, levels)
       >>> ng.from_networkx(nx.cycle_graph(5), inputs=[0, 1], outputs=[3], attach=True)
-      Topology(8 neurons, 13 synapses, 2 in, 1 out, mixed, 12 ticks)
+      Topology(8 neurons, 13 synapses, 2 in, 1 out, mixed x 12)
     """
     import networkx as nx  # a third of the time that a command on a YAML file would take
 
