@@ -153,6 +153,7 @@ def test_long_runs_see_growth_and_its_absence(xor):
         long_run(problem, still, steps=0)
 
 
+@pytest.mark.thorough
 def test_sensitivity_knows_what_is_needed_and_what_is_idle(functions, xor):
     problem = ng.Problem(ng.Network(mlp(2, 12, 2), functions.rule), xor)
     found = sensitivity(problem, functions.genome, steps=8, seeds=3, batch_size=32, query_size=128)
@@ -335,6 +336,7 @@ def test_alignment_keeps_traces_along_the_trajectory(xor, x64):
     assert found.cosine.shape == (3, 4, 2)
 
 
+@pytest.mark.thorough
 def test_long_runs_keep_traces(xor):
     found = {}
     for kappa in (None, 0.0, 0.9):
@@ -346,6 +348,7 @@ def test_long_runs_keep_traces(xor):
     assert found[0.9][-1] != pytest.approx(found[None][-1], rel=1e-3)
 
 
+@pytest.mark.thorough
 def test_sensitivity_moves_what_sizes_and_traces_depend_on(xor):
     genome, rule = descent(update_normalization="neuron", synapse_trace=True, learned_damping=True)
     problem = ng.Problem(ng.Network(mlp(2, 3, 2), rule), xor)

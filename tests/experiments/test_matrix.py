@@ -114,6 +114,7 @@ def test_a_run_that_is_stopped_loses_one_cell(store, tmp_path, monkeypatch):
     assert len(calls) == 8
 
 
+@pytest.mark.thorough
 def test_graphs_of_one_class_share_a_program_and_equal_networks_of_their_own(tmp_path, monkeypatch):
     """What a class computes is what a `Network` for each computes; who comes later finds the cells of before, and its route."""
     monkeypatch.setattr(units, "SETTINGS", (Setting("sgd", "tanh", True),))

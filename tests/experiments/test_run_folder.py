@@ -53,7 +53,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("name", rest_is_thorough([*METHODS, *RANDOM_METHODS], "gradient", "cma", "random-es"))
+@pytest.mark.parametrize("name", rest_is_thorough([*METHODS, *RANDOM_METHODS], "gradient", "cma"))
 def test_a_stopped_run_resumes_bit_for_bit(name: str, folder: Path):
     """In one process, so that it is quick: stopped between a record and its checkpoint, where most could go wrong."""
     spec = load_experiment(folder / f"{name}.yaml")
@@ -100,6 +100,7 @@ def test_kill_minus_nine_at_any_moment_loses_at_most_an_interval(name: str, fold
     assert genome_of(run) == genome_of(folder / "whole")
 
 
+@pytest.mark.thorough
 def test_a_curriculum_compiles_once_and_goes_on_from_the_best(folder: Path):
     gradient._advance.clear_cache()
     spec = load_experiment(folder / "gradient.yaml")

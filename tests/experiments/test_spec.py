@@ -182,6 +182,7 @@ def test_a_file_that_says_only_problems_has_the_rule_and_start_of_the_shipped_re
         assert load_experiment(path).rule == {}
 
 
+@pytest.mark.thorough
 def test_a_run_that_began_without_the_recipe_goes_on_without_it(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(

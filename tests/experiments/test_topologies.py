@@ -119,6 +119,7 @@ def test_an_index_that_is_damaged_foreign_or_leads_outside_keeps_nothing(folder:
     assert kept_topology(folder / "run", "b") is None
 
 
+@pytest.mark.thorough
 def test_a_run_goes_on_and_is_done_again_from_the_genome_that_it_started_from(folder: Path):
     """Found beside the experiment at first, in the folder of the run when the file has changed."""
     files = folder / "files"

@@ -76,6 +76,7 @@ def test_blocks_of_every_kind_with_a_rule_that_has_everything(name):
     compare(topology, rule, activations, 1, name, genome=layered(topology, 3, 5, "depth"))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("by", "name"),
     [

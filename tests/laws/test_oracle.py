@@ -80,7 +80,7 @@ BLOCKS = {
 }
 
 
-@pytest.mark.parametrize("cyclic", [False, True], ids=["levels", "mixed"])
+@pytest.mark.parametrize("cyclic", rest_is_thorough([False, True], False), ids=["levels", "mixed"])
 @pytest.mark.parametrize("rule", BLOCKS)
 def test_blocks_of_every_kind(rule, cyclic):
     topology = topology_of_blocks(3, cyclic=cyclic)
@@ -123,7 +123,7 @@ TOGETHER = {
 }
 
 
-@pytest.mark.parametrize("cyclic", [False, True], ids=["levels", "mixed"])
+@pytest.mark.parametrize("cyclic", rest_is_thorough([False, True], False), ids=["levels", "mixed"])
 @pytest.mark.parametrize("rule", TOGETHER)
 def test_derivatives_and_sizes(rule, cyclic, kernel):
     ticked = {"cyclic": True, "schedule": "mixed", "ticks": 3, "projecting": True} if cyclic else {}

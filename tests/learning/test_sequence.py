@@ -37,6 +37,7 @@ def learner():
     return GenomeLearner(ng.Network(GRAPH, RULE), GENOME)
 
 
+@pytest.mark.thorough
 def test_layers_of_equal_genomes_learn_as_one_genome_where_states_carry_over():
     rule = RULE.replace(reset_states=False)
     network, options = ng.Network(GRAPH, rule), {"keys": KEYS, "at": (0,), **SIZES}
@@ -80,6 +81,7 @@ def test_synapses_are_kept_from_phase_to_phase(learner):
             np.testing.assert_allclose(found.loss[0, end, task], wanted, rtol=2e-5)
 
 
+@pytest.mark.thorough
 def test_fresh_phases_know_nothing_of_those_before(learner):
     phases = [Phase(XOR, 3), Phase(AND, 3)]
     kept = learn_sequence(learner, phases, keys=KEYS, **SIZES)

@@ -72,6 +72,7 @@ def test_forward_mode_is_refused_by_name(kernel: str, x64):
             call(flat)
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not native.available(), reason="no native code")
 def test_gradients_of_learning_that_ends_at_a_mapped_step(x64):
     """The condition of a step becomes a selection, also among index tables that the derivative keeps: with zeros in their place

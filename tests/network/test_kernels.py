@@ -45,7 +45,7 @@ RULES = {
 NATIVE = ("native",) if native.available() else ()
 CASES = [
     pytest.param("irregular", "plain", marks=pytest.mark.thorough),
-    ("irregular", "full"),
+    pytest.param("irregular", "full", marks=pytest.mark.thorough),
     ("local", "plain"),
     ("conv", "plain"),
 ]

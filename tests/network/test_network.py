@@ -253,6 +253,7 @@ def noisy(topology: ng.Topology, kernel: str, key):
     return network.trace(genome, synapses, *batch(topology), key=key)
 
 
+@pytest.mark.thorough
 def test_noise_follows_the_key_and_not_the_kernel():
     topology = random_topology(2, cyclic=True, schedule="mixed", ticks=2)
     traces = [noisy(topology, name, jax.random.key(1)) for name in KERNELS]

@@ -376,6 +376,7 @@ def test_real_images_can_be_told_apart(real):
     assert task.class_names == tuple("ABCDEFGHIJ")
 
 
+@pytest.mark.thorough
 def test_real_emnist_is_upright(real):
     """The bar of the letter T is above, and its sides weigh about the same."""
     task = get_task("emnist/byclass", classes=["T", "L"])
