@@ -81,7 +81,7 @@ class TopologyError(NeurographError, ValueError):
       ...     ng.from_networkx(nx.Graph([("a", "b")]), inputs=["a"], outputs=["b"])
       ... except ng.TopologyError as error:
       ...     print(error)
-      graph: it is undirected; graph.to_directed() makes two synapses of every edge.
+      graph: it is undirected; attach=True, or graph.to_directed(), makes two synapses of every edge.
     """
 
 
