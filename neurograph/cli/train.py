@@ -71,13 +71,12 @@ def evolve(experiment: str, no_transfer: bool, **options: Any) -> None:
     neurograph evolve my.yaml --out runs/b --resume --workers tcp://node1:8786
     """
     from neurograph.errors import ExperimentError
-    from neurograph.experiments.spec import METHODS, load_experiment
+    from neurograph.experiments.spec import EVOLVED, load_experiment
 
     training = load_experiment(experiment, options["overrides"]).training
     if training.command != "evolve":
-        others = ", ".join(name for name, spec in METHODS.items() if spec.command == "evolve")
         raise ExperimentError(
-            f"{experiment}: training.method is {training.method}; evolve runs {others} (use {training.command})"
+            f"{experiment}: training.method is {training.method}; evolve runs {EVOLVED} (use {training.command})"
         )
     _run(experiment, with_transfer=not no_transfer, **options)
 

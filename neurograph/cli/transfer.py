@@ -103,6 +103,7 @@ def transfer(
     sources["task"] += [name for text in tasks for name in names_in(text)]
 
     from neurograph.genome import load_genome_file
+    from neurograph.workflows.objects import source_name, unused_name
 
     named_genomes: dict[str, Any] = {}
     for source in sources["genome"]:
@@ -111,12 +112,12 @@ def transfer(
             raise ExperimentError(
                 f"{source}: the file has no rule, so it cannot be tested; save it with the rule it was learned under"
             )
-        named_genomes[_unused(_name(source), named_genomes)] = (file.genome, file.rule)
+        named_genomes[unused_name(source_name(source), named_genomes)] = (file.genome, file.rule)
     from neurograph.topology import load_topology
 
     named_topologies: dict[str, Any] = {}
     for source in sources["topology"]:
-        named_topologies[_unused(_name(source), named_topologies)] = load_topology(source)
+        named_topologies[unused_name(source_name(source), named_topologies)] = load_topology(source)
     from neurograph.experiments.folder.lock import locked
     from neurograph.experiments.transfer.bundles import TaskSource
     from neurograph.experiments.transfer.matrix import transfer_matrix
@@ -126,7 +127,7 @@ def transfer(
     task_sources: dict[str, TaskSource] = {}
     for text in sources["task"]:
         source = TaskSource(*_task(text, data_dir))
-        name = _unused(text, named_tasks)
+        name = unused_name(text, named_tasks)
         named_tasks[name], task_sources[name] = source.task(), source
 
     last = ""
@@ -199,19 +200,6 @@ def _numbers(option: str, text: str) -> list[int]:
         raise ExperimentError(f"{option}: got {text!r}; expected whole numbers with commas between, such as 0,10,50") from error
     if found[0] < 0:
         raise ExperimentError(f"{option}: got {text!r}; expected numbers >= 0")
-    return found
-
-
-def _name(source: str) -> str:
-    path = Path(source)
-    return path.parent.name if path.stem == "genome" and path.parent.name else path.stem
-
-
-def _unused(name: str, taken: dict[str, Any]) -> str:
-    number = 2
-    found = name
-    while found in taken:
-        found, number = f"{name} ({number})", number + 1
     return found
 
 

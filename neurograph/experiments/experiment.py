@@ -14,7 +14,7 @@ import numpy as np
 from neurograph.errors import ExperimentError, NeurographError
 from neurograph.experiments.folder.run_folder import start_genome
 from neurograph.experiments.folder.topologies import kept_topology
-from neurograph.experiments.given import Given
+from neurograph.experiments.given import NOTHING, Given
 from neurograph.experiments.spec import DrawnSpec, ExperimentSpec, RandomSpec
 from neurograph.genome import Genome
 from neurograph.genome.rule import Rule
@@ -31,7 +31,6 @@ from neurograph.topology.shipped import topology_file
 __all__ = ["Experiment", "located", "topology_path"]
 
 TRAINING, VALIDATION = 0, 1  # streams of random graphs
-NOTHING = Given()
 
 
 def topology_path(name: str, base: Path | None, run: Path | None = None, given: Given = NOTHING) -> Path:
@@ -73,9 +72,9 @@ class Experiment:
       ExperimentError: a rule, start, task or topology does not exist or does not fit; the place is named.
     """
 
-    def __init__(self, spec: ExperimentSpec, base: Path | None = None, run: Path | None = None, given: Given | None = None):
+    def __init__(self, spec: ExperimentSpec, base: Path | None = None, run: Path | None = None, given: Given = NOTHING):
         mesh = device_mesh(spec.devices)
-        self.spec, self.given = spec, given or NOTHING
+        self.spec, self.given = spec, given
         self.start_file = None
         if spec.start.genome:
             with located("start.genome"):

@@ -11,7 +11,7 @@ import jax
 from neurograph.errors import ExperimentError
 from neurograph.experiments.experiment import located, topology_path
 from neurograph.experiments.folder.topologies import keep_topology
-from neurograph.experiments.given import Given
+from neurograph.experiments.given import NOTHING, Given
 from neurograph.experiments.spec import ExperimentSpec, ProblemSpec
 from neurograph.experiments.transfer.curves import transfer
 from neurograph.experiments.transfer.results import Transfer
@@ -31,7 +31,7 @@ def final_test(
     rule: Rule,
     *,
     base: Path | None = None,
-    given: Given | None = None,
+    given: Given = NOTHING,
     say: Callable[[str], None] = lambda text: None,
 ) -> Transfer:
     """Tests a genome as the experiment's `transfer` says, once, on test data, and writes transfer.json.
@@ -42,7 +42,7 @@ def final_test(
     Raises:
       ExperimentError: a topology or task does not exist, or a task fits none of the topologies.
     """
-    wanted, given = spec.transfer, given or Given()
+    wanted = spec.transfer
     with located("transfer.topologies"):
         paths = {name: topology_path(name, base, folder, given) for name in wanted.topologies}
         topologies = {name: load_topology(path) for name, path in paths.items()}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from neurograph.genome import GenomeFile
     from neurograph.tasks import Task
 
-__all__ = ["OBJECT", "Given"]
+__all__ = ["NOTHING", "OBJECT", "Given"]
 
 OBJECT = "object:"
 """How the names of objects begin; a digest of their content ends them, so that a run goes on with the same ones only."""
@@ -47,3 +47,6 @@ class Given:
         if name.startswith(OBJECT):
             raise ExperimentError(f"got {name!r}, an object of Python that no file holds; give it again to neurograph.meta_train")
         return get_task(name, **options)
+
+
+NOTHING = Given()

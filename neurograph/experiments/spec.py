@@ -343,6 +343,9 @@ Method = GradientSpec | CMASpec | ESSpec | PESSpec
 
 METHODS: dict[str, type[Method]] = {get_args(spec.model_fields["method"].annotation)[0]: spec for spec in get_args(Method)}
 
+EVOLVED = ", ".join(name for name, method in METHODS.items() if method.command == "evolve")
+"""The methods that `evolve` runs, in words."""
+
 
 class _ByMethod:
     """Reads a `training` block by its method, which is gradient by default."""

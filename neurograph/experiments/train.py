@@ -21,8 +21,8 @@ from neurograph.experiments.folder.checkpoint import checkpoint_config
 from neurograph.experiments.folder.lock import locked
 from neurograph.experiments.folder.run_folder import RunFolder
 from neurograph.experiments.generations import Generations, Recipe
-from neurograph.experiments.given import Given
-from neurograph.experiments.spec import METHODS, ExperimentSpec
+from neurograph.experiments.given import NOTHING, Given
+from neurograph.experiments.spec import EVOLVED, ExperimentSpec
 from neurograph.experiments.workers.executor import Executor
 from neurograph.genome import Genome, save_genome
 from neurograph.genome.rule import Rule
@@ -72,7 +72,7 @@ def meta_train(
     executor: Executor | None = None,
     progress: Progress = lambda record: None,
     callback: Callback = lambda interval: None,
-    given: Given | None = None,
+    given: Given = NOTHING,
 ) -> tuple[Genome, Rule]:
     """Meta-trains and writes a run folder; a run that is stopped at any moment resumes to the same result, bit for bit.
 
@@ -213,9 +213,8 @@ def check_parts(spec: ExperimentSpec) -> None:
     """
     training = spec.training
     if training.command != "evolve":
-        others = ", ".join(name for name, method in METHODS.items() if method.command == "evolve")
         raise ExperimentError(
-            f"workers: training.method is {training.method}, whose meta-steps workers do not share; expected one of {others},"
+            f"workers: training.method is {training.method}, whose meta-steps workers do not share; expected one of {EVOLVED},"
             " or several runs (--runs, or neurograph sweep)"
         )
     if spec.devices is not None or jax.process_count() > 1:

@@ -8,7 +8,6 @@ synapse belongs to the neuron that it arrives at in its own direction; a bias, w
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,10 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
-from neurograph._lazy import from_above
 from neurograph.errors import GenomeError
-from neurograph.genome.model import Genome
-from neurograph.genome.rule import Rule
+from neurograph.genome.model import Genome, Shown
 from neurograph.topology.graph import Topology
 
 __all__ = ["LAYERS", "AnyGenome", "LayeredGenome", "genome_of_neurons", "genomes_of_stages"]
@@ -34,7 +31,7 @@ OTHERS = "*"
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class LayeredGenome:
+class LayeredGenome(Shown):
     """One genome per layer of a graph: `genomes` is a `Genome` whose leaves have a leading axis of layers, `[G, ...]`.
 
     It goes wherever a `Genome` goes: `Network`, `meta_loss`, the meta-optimisers. A further leading axis on every leaf makes a
@@ -104,30 +101,6 @@ class LayeredGenome:
     def __repr__(self) -> str:
         names = ", ".join(self.names[:8]) + (", ..." if len(self.names) > 8 else "")
         return f"LayeredGenome(by {self.by}: {names}; {self.genomes!r})"
-
-    def _repr_html_(self) -> str:
-        return from_above("report.notebook.genome", "genome_html")(self)
-
-    def draw(self, path: str | os.PathLike[str] | None = None, *, rule: Rule | None = None, title: str = "") -> Any:
-        """Draws the genome of every layer as heat maps, as `neurograph genome draw` does; saves the picture if a path is given.
-
-        Args:
-          path: ends in .svg, .png or .pdf.
-          rule: what has no effect under it is left out; entries without effect are pale.
-
-        Returns:
-          A `matplotlib.figure.Figure` that belongs to no window; a notebook shows it.
-
-        Raises:
-          GenomeError: another ending, or the file cannot be written.
-
-        Examples:
-          >>> import neurograph as ng
-          >>> figure = ng.LayeredGenome.repeat(ng.load_genome("digits"), "role").draw()
-          >>> len(figure.subfigs)
-          3
-        """
-        return from_above("report.figures.genome", "drawn_genome")(self, path, rule, title)
 
     @property
     def states(self) -> int:

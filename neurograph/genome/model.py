@@ -64,9 +64,41 @@ SCALARS = {
 }
 
 
+class Shown:
+    """The pictures of a genome, be it one or one per layer."""
+
+    def _repr_html_(self) -> str:
+        return from_above("report.notebook.genome", "genome_html")(self)
+
+    def draw(self, path: str | os.PathLike[str] | None = None, *, rule: Rule | None = None, title: str = "") -> Any:
+        """Draws matrices, moments and gates as heat maps, of every layer; saves the picture if a path is given.
+
+        It is what `neurograph genome draw` does.
+
+        Args:
+          path: ends in .svg, .png or .pdf.
+          rule: what has no effect under it is left out; entries without effect are pale.
+
+        Returns:
+          A `matplotlib.figure.Figure` that belongs to no window; a notebook shows it.
+
+        Raises:
+          GenomeError: another ending, or the file cannot be written.
+
+        Examples:
+          >>> import neurograph as ng
+          >>> figure = ng.load_genome("digits").draw("digits.svg")
+          >>> len(figure.subfigs)
+          1
+          >>> len(ng.LayeredGenome.repeat(ng.load_genome("digits"), "role").draw().subfigs)
+          3
+        """
+        return from_above("report.figures.genome", "drawn_genome")(self, path, rule, title)
+
+
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Genome:
+class Genome(Shown):
     """One genome: a pytree of floating-point arrays, fields as in the table above.
 
     Build it with `random`, `near_backprop`, `from_arrays`, `backprop_genome` or `load_genome`; a leading axis on every leaf
@@ -116,30 +148,6 @@ class Genome:
             return f"Genome of {type(matrix).__name__}"
         many = "".join(f"{size:,} x " for size in shape[:-2])
         return f"Genome({many}{shape[-1]} states, {getattr(matrix, 'dtype', type(matrix).__name__)})"
-
-    def _repr_html_(self) -> str:
-        return from_above("report.notebook.genome", "genome_html")(self)
-
-    def draw(self, path: str | os.PathLike[str] | None = None, *, rule: Rule | None = None, title: str = "") -> Any:
-        """Draws matrices, moments and gates as heat maps, as `neurograph genome draw` does; saves the picture if a path is given.
-
-        Args:
-          path: ends in .svg, .png or .pdf.
-          rule: what has no effect under it is left out; entries without effect are pale.
-
-        Returns:
-          A `matplotlib.figure.Figure` that belongs to no window; a notebook shows it.
-
-        Raises:
-          GenomeError: another ending, or the file cannot be written.
-
-        Examples:
-          >>> import neurograph as ng
-          >>> figure = ng.load_genome("digits").draw("digits.svg")
-          >>> len(figure.subfigs)
-          1
-        """
-        return from_above("report.figures.genome", "drawn_genome")(self, path, rule, title)
 
     @property
     def states(self) -> int:

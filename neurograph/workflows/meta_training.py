@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from neurograph.errors import ExperimentError, MissingExtraError
-from neurograph.experiments.experiment import NOTHING
 from neurograph.experiments.final import final_test
 from neurograph.experiments.folder.lock import locked
 from neurograph.experiments.folder.reading import Run, read_run
-from neurograph.experiments.given import Given
-from neurograph.experiments.spec import METHODS, ExperimentSpec, load_experiment, make_experiment
+from neurograph.experiments.given import NOTHING, Given
+from neurograph.experiments.spec import EVOLVED, METHODS, ExperimentSpec, load_experiment, make_experiment
 from neurograph.experiments.train import Callback, Interval
 from neurograph.experiments.train import meta_train as train
 from neurograph.experiments.transfer.results import Row, Transfer
@@ -201,8 +200,7 @@ def _meta_train(
         files = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         spec, base, given = _read(experiment, changes, method, files)
         if METHODS[method].command == "evolve" and spec.training.command != "evolve":
-            others = ", ".join(name for name, one in METHODS.items() if one.command == "evolve")
-            raise ExperimentError(f"training.method: got {spec.training.method!r}; evolve runs {others} (see meta_train)")
+            raise ExperimentError(f"training.method: got {spec.training.method!r}; evolve runs {EVOLVED} (see meta_train)")
         place = files / "run" if folder is None else Path(folder)
         stack.enter_context(locked(place))
         executor = None if workers is None else stack.enter_context(make_executor(workers, say))

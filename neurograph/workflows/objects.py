@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ from neurograph.genome.rule import Rule
 from neurograph.tasks import Task, from_arrays, get_task
 from neurograph.topology import Topology, from_networkx, load_topology, save_topology
 
-__all__ = ["as_genome", "as_task", "as_topology", "by_name", "given_of"]
+__all__ = ["as_genome", "as_task", "as_topology", "by_name", "given_of", "source_name", "unused_name"]
 
 T = TypeVar("T")
 
@@ -82,15 +82,24 @@ def by_name(given: Any, made: Callable[[Any], T], named: Callable[[Any, T], str]
     """
     if isinstance(given, Mapping) and "name" not in given:
         return {str(name): made(one) for name, one in given.items()}
-    several = isinstance(given, (list, set, frozenset)) or (isinstance(given, Iterable) and not _single(given))
     found: dict[str, T] = {}
-    for one in given if several else [given]:
+    for one in given if isinstance(given, Iterable) and not _single(given) else [given]:
         value = made(one)
-        name = first = named(one, value)
-        number = 2
-        while name in found:
-            name, number = f"{first} ({number})", number + 1
-        found[name] = value
+        found[unused_name(named(one, value), found)] = value
+    return found
+
+
+def source_name(source: str | Path) -> str:
+    """Returns a short name of a file, or a name as it is: of the genome of a run that of its folder."""
+    path = Path(source)
+    return path.parent.name if path.stem == "genome" and path.parent.name else path.stem
+
+
+def unused_name(name: str, taken: Container[str]) -> str:
+    """Returns the name, with a number behind it if it is taken."""
+    found, number = name, 2
+    while found in taken:
+        found, number = f"{name} ({number})", number + 1
     return found
 
 

@@ -13,7 +13,7 @@ from neurograph.experiments.transfer.matrix_results import TransferMatrix
 from neurograph.experiments.workers import make_executor
 from neurograph.genome import GenomeFile
 from neurograph.learning.baselines import LEARNING_RATES
-from neurograph.workflows.objects import as_genome, as_task, as_topology, by_name
+from neurograph.workflows.objects import as_genome, as_task, as_topology, by_name, source_name
 
 __all__ = ["transfer"]
 
@@ -89,11 +89,8 @@ def transfer(
 
 
 def _name(given: Any) -> str:
-    """A name, or the stem of a file; "" for an object."""
-    if not isinstance(given, (str, Path)):
-        return ""
-    path = Path(given)
-    return path.parent.name if path.stem == "genome" and path.parent.name else path.stem
+    """A name, or a short one of a file; "" for an object."""
+    return source_name(given) if isinstance(given, (str, Path)) else ""
 
 
 def _name_of_genome(given: Any, made: Any) -> str:

@@ -155,7 +155,7 @@ def _table(path: Any, names: list[str], rows: Any, columns: Any, weights: Any, o
     options.limits.check(neurons=len(names), synapses=len(rows), what=str(path))
     table = Table(names, [names[i] for i in rows], [names[i] for i in columns], path=str(path))
     if weights is not None and options.weight:
-        values = weights if isinstance(weights, list) else np.asarray(weights).tolist()
+        values = np.asarray(weights).tolist()
         table.edges[options.weight] = Column(list(range(len(values))), values)
     return table
 
