@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from random_graphs import batch, random_synapses, random_topology, small
 
 import neurograph as ng
 from neurograph.analysis import AnalysisError, UpdateField, asymmetry
 from neurograph.analysis.field import float64, places_of, require_memory
 from neurograph.analysis.tools import untrained
+from neurograph.testing.graphs import batch, random_synapses, random_topology, small
 from neurograph.topology.layered import mlp
 
 

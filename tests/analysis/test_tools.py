@@ -12,7 +12,6 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from random_graphs import batch, small
 
 import neurograph as ng
 from neurograph.analysis import (
@@ -29,6 +28,7 @@ from neurograph.analysis import (
 from neurograph.analysis.directions import feedback_alignment_genome
 from neurograph.analysis.oja import derived_terms
 from neurograph.cli import main
+from neurograph.testing.graphs import batch, small
 from neurograph.topology.layered import mlp
 
 

@@ -7,10 +7,10 @@ import json
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from random_rules import random_genome
 
 import neurograph as ng
 from neurograph.cli.genome import genome as command
+from neurograph.testing import random_genome
 
 
 def call(*arguments: object, code: int = 0) -> str:

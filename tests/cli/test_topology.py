@@ -13,12 +13,12 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import topologies
 
 from neurograph.cli.topology import topology as command
 from neurograph.errors import SpecError, TopologyError
 from neurograph.report.figures.layout import neuron_positions, population_layout
 from neurograph.report.figures.topology import draw_topology
+from neurograph.testing import topologies
 from neurograph.topology import FORMATS, build_topology, load_topology
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,15 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from comparing import compare
-from harness import KERNELS, relative, steps
+from harness import KERNELS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from random_graphs import batch, random_synapses, random_topology, small, topology_of_blocks
-from random_rules import random_genome, rules
 
 import neurograph as ng
 from neurograph.learning.inner_loop import meta_loss
+from neurograph.testing import assert_equals_oracle, random_genome, rules
+from neurograph.testing.comparing import relative, steps
+from neurograph.testing.graphs import batch, random_synapses, random_topology, small, topology_of_blocks
 from neurograph.topology import build_topology
 
 LAYERS = ("depth", "role", "population")
@@ -30,12 +30,12 @@ def layered(topology: ng.Topology, states: int, seed: int, by: str) -> ng.Layere
 
 @st.composite
 def cases(draw: st.DrawFn):
-    """A topology, a rule that suits it, the rule's activations, a seed, and a genome for every layer."""
+    """A topology, a rule that suits it, a genome for every layer, and a seed."""
     seed, cyclic = draw(st.integers(0, 2**31)), draw(st.booleans())
     fields = {"cyclic": True, "schedule": "mixed", "ticks": 2, "max_hidden": 2} if cyclic else {}
     topology = random_topology(seed, fixed=draw(st.booleans()), projecting=draw(st.booleans()), **fields)
-    rule, activations = draw(rules(len(topology.outputs)))
-    return topology, rule, activations, seed, layered(topology, rule.states, seed, draw(st.sampled_from(LAYERS)))
+    rule = draw(rules(len(topology.outputs)))
+    return topology, rule, layered(topology, rule.states, seed, draw(st.sampled_from(LAYERS))), seed
 
 
 @pytest.mark.parametrize("name", KERNELS)
@@ -43,8 +43,8 @@ def cases(draw: st.DrawFn):
 @FEW
 @given(case=cases())
 def test_every_kernel_equals_the_oracle(name, case):
-    *others, genome = case
-    compare(*others, name, genome=genome)
+    *network, seed = case
+    assert_equals_oracle(*network, kernel=name, seed=seed)
 
 
 @pytest.mark.slow
@@ -53,8 +53,8 @@ def test_every_kernel_equals_the_oracle(name, case):
 @MANY
 @given(case=cases())
 def test_every_kernel_equals_the_oracle_on_many_rules(name, case):
-    *others, genome = case
-    compare(*others, name, genome=genome)
+    *network, seed = case
+    assert_equals_oracle(*network, kernel=name, seed=seed)
 
 
 @pytest.mark.thorough
@@ -72,8 +72,7 @@ def test_blocks_of_every_kind_with_a_rule_that_has_everything(name):
         saturation="tanh",
         forward_synapse_update=True,
     )
-    activations = {"forward": "relu_tanh", "backward": "relu_tanh", "output": "tanh"}
-    compare(topology, rule, activations, 1, name, genome=layered(topology, 3, 5, "depth"))
+    assert_equals_oracle(topology, rule, layered(topology, 3, 5, "depth"), kernel=name, seed=1)
 
 
 @pytest.mark.thorough

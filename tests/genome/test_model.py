@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_rules import random_genome
 
 import neurograph as ng
 from neurograph.experiments import load_experiment
 from neurograph.genome.files import ZOO
+from neurograph.testing import random_genome
 
 FIELDS = [field.name for field in dataclasses.fields(ng.Genome)]
 MATRICES = ("forward_transform", "backward_transform", "pre_transform", "post_transform")

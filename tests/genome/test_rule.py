@@ -11,12 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from oracle import VALUE_AND_SLOPE
-from random_rules import rules
 
 import neurograph as ng
 from neurograph.genome.activations import derivative, resolve_activation, value_activation
 from neurograph.genome.rule import CHOICES
+from neurograph.testing import rules
+from neurograph.testing.oracle import VALUE_AND_SLOPE
 
 ACTIVATIONS = "relu_tanh, tanh, identity, relu, sigmoid, leaky_relu, swish, gelu"
 
@@ -160,7 +160,6 @@ def test_synapse_channels():
 @settings(max_examples=60, deadline=None)
 @given(rule=rules(outputs=2))
 def test_a_rule_is_plain_json_and_back(rule):
-    rule = rule[0]
     data = json.loads(json.dumps(rule.to_dict()))
     assert set(data) == {field.name for field in dataclasses.fields(ng.Rule)}
     assert ng.Rule.from_dict(data) == rule

@@ -6,14 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from harness import relative, steps
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from random_graphs import batch, random_synapses, random_topology, small
-from random_rules import random_genome, rules
 
 import neurograph as ng
 from neurograph.genome import canonical_genome, compare_genomes
+from neurograph.testing import random_genome, rules
+from neurograph.testing.comparing import relative, steps
+from neurograph.testing.graphs import batch, random_synapses, random_topology, small
 
 FEW = settings(max_examples=1, deadline=None, suppress_health_check=list(HealthCheck))
 MANY = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -89,7 +89,7 @@ def cases(draw: st.DrawFn):
     seed, cyclic = draw(st.integers(0, 2**31)), draw(st.booleans())
     fields = {"cyclic": True, "schedule": "mixed", "ticks": 2, "max_hidden": 2} if cyclic else {}
     topology = random_topology(seed, fixed=draw(st.booleans()), **fields)
-    return topology, draw(rules(len(topology.outputs)))[0], seed
+    return topology, draw(rules(len(topology.outputs))), seed
 
 
 @pytest.mark.thorough

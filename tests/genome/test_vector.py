@@ -5,10 +5,10 @@ from __future__ import annotations
 import jax
 import numpy as np
 import pytest
-from random_rules import random_genome
 
 import neurograph as ng
 from neurograph.genome import effective_fields
+from neurograph.testing import random_genome
 
 RULE = ng.Rule(states=3, normalization="batch")
 

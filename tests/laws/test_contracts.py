@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from harness import rest_is_thorough
-from oracle import Oracle
 
 import neurograph as ng
 from neurograph.genome.rule import CHOICES
 from neurograph.network.kernels import native
 from neurograph.network.kernels.choice import KERNELS
+from neurograph.testing.oracle import Oracle
 
 FOLDER = Path(__file__).parents[2] / "topologies"
 FILES = sorted(path for path in FOLDER.iterdir() if path.suffix in {".yaml", ".json", ".graphml", ".gml", ".gexf", ".csv"})
@@ -51,9 +51,7 @@ def test_one_learning_step_on_every_topology(path: Path, kernel: str, x64):
     found, outputs = network.step(genome, start, x, y)
     after = network.unpack(found)
     if topology.num_synapses <= 30_000:
-        arrays = {name: np.asarray(value) for name, value in genome.to_dict().items()}
-        activations = {way: getattr(rule, f"{way}_activation") for way in ("forward", "backward", "output")}
-        record = Oracle(topology, rule, arrays, activations).step(before, x, y)
+        record = Oracle(topology, rule, genome).step(before, x, y)
         expected = record.synapses | {"outputs": record.outputs}
     else:
         reference = ng.Network(topology, rule, "reference")

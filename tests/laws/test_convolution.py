@@ -5,10 +5,10 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
-from harness import relative, relative_norm, steps
 from jax.flatten_util import ravel_pytree
 
 import neurograph as ng
+from neurograph.testing.comparing import relative, relative_norm, steps
 
 RATE = 0.05
 

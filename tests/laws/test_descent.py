@@ -8,15 +8,16 @@ import networkx as nx
 import numpy as np
 import optax
 import pytest
-from harness import KERNELS, relative, relative_norm, rest_is_thorough, steps
+from harness import KERNELS, rest_is_thorough
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from jax.flatten_util import ravel_pytree
-from random_graphs import random_synapses, random_topology, settling_ticks
-from random_rules import random_genome, rules
 
 import neurograph as ng
 from neurograph.genome import effective_fields
+from neurograph.testing import assert_fixed_point_gradient, assert_permutation_invariant, random_genome, rules
+from neurograph.testing.comparing import relative, relative_norm, steps
+from neurograph.testing.graphs import random_synapses, random_topology, settling_ticks
 
 
 def few(examples: int) -> settings:
@@ -225,32 +226,6 @@ def test_gradient_descent_many(name, case):
 # ---- cycles: the gradient at the fixed point (Almeida 1987, Pineda 1987)
 
 
-def fixed_point_gradient(t: ng.Topology, activation: str, loss: str, arrays: dict, x: np.ndarray, y: np.ndarray) -> dict:
-    """By implicit differentiation: with a = F(a, w) and loss L, dL/dw = dF/dw^T (1 - dF/da)^-T dL/da."""
-    n, batch = t.num_neurons, len(x)
-    free = np.setdiff1d(np.arange(n), t.inputs)
-
-    def step(a, w):
-        z = jnp.zeros((batch, n)).at[:, t.receivers].add(w["forward"][:, 0] * a[:, t.senders])
-        z = z + w["bias"][:, 0] * t.bias
-        new = ACTIVATIONS[activation](z).at[:, t.outputs].set(z[:, t.outputs])
-        return new.at[:, t.inputs].set(x)
-
-    def judge(a):
-        h = a[:, t.outputs]
-        if loss == "mse":
-            return 0.5 * jnp.sum((h - y) ** 2)
-        return -jnp.sum((y + 1) / 2 * jax.nn.log_softmax(h, axis=1))
-
-    w = {name: jnp.asarray(arrays[name]) for name in ("forward", "bias")}
-    a = jax.lax.fori_loop(0, 2000, lambda _, a: step(a, w), jnp.zeros((batch, n)).at[:, t.inputs].set(x))
-    assert float(jnp.abs(step(a, w) - a).max()) < 1e-14
-    size = batch * len(free)
-    jacobian = jax.jacobian(lambda v: step(a.at[:, free].set(v.reshape(batch, -1)), w)[:, free].ravel())(a[:, free].ravel())
-    back = jnp.linalg.solve((jnp.eye(size) - jacobian).T, jax.grad(judge)(a)[:, free].ravel())
-    return jax.vjp(lambda w: step(a, w)[:, free], w)[1](back.reshape(batch, -1))[0]
-
-
 @pytest.mark.parametrize("name", rest_is_thorough(KERNELS, "reference"))
 @few(3)
 @given(
@@ -260,21 +235,9 @@ def fixed_point_gradient(t: ng.Topology, activation: str, loss: str, arrays: dic
     schedule=st.sampled_from(["mixed", "synchronous"]),
     damping=st.sampled_from([0.0, 0.5]),
 )
-def test_it_is_the_gradient_at_the_fixed_point_of_a_cycle(x64, name, seed, activation, loss, schedule, damping):
-    t = random_topology(seed, cyclic=True, schedule=schedule, ticks=400, min_outputs=2).replace(damping=damping)
-    arrays = {name: value for name, value in random_synapses(t, 2, seed, single=True).items() if name != "backward"}
-    arriving = np.zeros(t.num_neurons)
-    np.add.at(arriving, t.receivers, np.abs(arrays["forward"][:, 0]))
-    leaving = np.zeros(t.num_neurons)
-    np.add.at(leaving, t.senders, np.abs(arrays["forward"][:, 0]))
-    arrays["forward"] *= 0.7 / max(arriving.max(), leaving.max())  # every map between ticks contracts, both ways
-    rng = np.random.default_rng(seed)
-    x, y = rng.normal(size=(3, len(t.inputs))), 2 * np.eye(len(t.outputs))[rng.integers(len(t.outputs), size=3)] - 1
-    genome, rule = ng.backprop_genome(1.0, activation=activation, loss=loss)
-    ours = steps(ng.Network(t, rule, kernel=name), genome.replace(synapse_keep=0.0), arrays, x[None], y[None])
-    expected = fixed_point_gradient(t, activation, loss, arrays, x, y)
-    assert relative_norm(-ours["forward"][0, :, 0], expected["forward"][:, 0]) < 1e-8
-    assert relative_norm(-ours["bias"][0, :, 0] * t.bias, expected["bias"][:, 0] * t.bias) < 1e-8
+def test_it_is_the_gradient_at_the_fixed_point_of_a_cycle(name, seed, activation, loss, schedule, damping):
+    t = random_topology(seed, cyclic=True, schedule=schedule, min_outputs=2).replace(damping=damping)
+    assert_fixed_point_gradient(t, activation=activation, loss=loss, kernel=name, seed=seed)
 
 
 # ---- names do not matter
@@ -283,37 +246,10 @@ def test_it_is_the_gradient_at_the_fixed_point_of_a_cycle(x64, name, seed, activ
 @pytest.mark.thorough
 @few(3)
 @given(seed=st.integers(0, 2**32 - 1), cyclic=st.booleans(), data=st.data())
-def test_relabelling_permutes_the_result_and_nothing_else(kernel, x64, seed, cyclic, data):
+def test_relabelling_permutes_the_result_and_nothing_else(kernel, seed, cyclic, data):
     kind = {"cyclic": True, "schedule": "mixed", "ticks": 2, "max_hidden": 2} if cyclic else {}
     t = random_topology(seed, fixed=True, shared=True, projecting=cyclic, **kind)
-    rule, _ = data.draw(rules(len(t.outputs), stored=False))
-    rng = np.random.default_rng(seed)
-    p, q = rng.permutation(t.num_neurons), rng.permutation(t.num_synapses)  # new index of a neuron; old index of a synapse
-    p_in, p_out = rng.permutation(len(t.inputs)), rng.permutation(len(t.outputs))
-    old = np.argsort(p)  # old index of a new neuron
-    other = t.replace(
-        names=[t.names[i] for i in old],
-        senders=p[t.senders][q],
-        receivers=p[t.receivers][q],
-        inputs=p[t.inputs][p_in],
-        outputs=p[t.outputs][p_out],
-        **{name: getattr(t, name)[q] for name in ("fixed", "weight", "group")},
-        **{name: getattr(t, name)[old] for name in ("bias", "bias_group", "population")},
-    )
-    genome = random_genome(rule.states, seed)
-    arrays = random_synapses(t, rule.states, seed, single=rule.single_state_synapses)
-    neurons = None if rule.reset_states else rng.normal(size=(3, t.num_neurons, rule.states))
-    arrays |= {"neurons": neurons, "backward": None if rule.symmetric else arrays["backward"]}
-    moved = {name: None if value is None else value[q] for name, value in arrays.items() if name in ("forward", "backward")}
-    moved |= {"bias": arrays["bias"][old], "neurons": None if neurons is None else neurons[:, old]}
-    xs, ys = rng.normal(size=(2, 3, len(t.inputs))), rng.choice([-1.0, 1.0], (2, 3, len(t.outputs)))
-    ours = steps(ng.Network(t, rule, kernel=kernel), genome, arrays, xs, ys)
-    theirs = steps(ng.Network(other, rule, kernel=kernel), genome, moved, xs[..., p_in], ys[..., p_out])
-    for name in ("states.forward", "states.feedback", "states.backward"):
-        assert relative(theirs[name], ours[name][:, :, old]) < 1e-9, name
-    for name, index in {"forward": q, "backward": q, "bias": old}.items():
-        assert relative(theirs[name], ours[name][:, index]) < 1e-9, name
-    assert relative(theirs["outputs"], ours["outputs"][..., p_out]) < 1e-9
+    assert_permutation_invariant(t, data.draw(rules(len(t.outputs), stored=False)), kernel=kernel, seed=seed)
 
 
 # ---- ticks settle to levels
@@ -325,7 +261,7 @@ def test_relabelling_permutes_the_result_and_nothing_else(kernel, x64, seed, cyc
 def test_synchronous_ticks_equal_levels_once_settled(kernel, x64, seed, extra, data):
     levels = random_topology(seed, fixed=True, shared=True)
     ticked = levels.with_schedule("synchronous", settling_ticks(levels) + extra)
-    rule, _ = data.draw(rules(len(levels.outputs), stored=False))
+    rule = data.draw(rules(len(levels.outputs), stored=False))
     options = {"normalization": "none", "normalize_outputs": False, "backward_update": "additive", "reset_states": True}
     options |= {"backward_normalization": "auto", "learned_damping": False}  # damped ticks only come near
     rule = rule.replace(**options)

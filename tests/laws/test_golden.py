@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from harness import relative, steps
 
 import neurograph as ng
+from neurograph.testing.comparing import relative, steps
 
 HERE = Path(__file__).parents[1] / "golden"
 CONFIGS = json.loads((HERE / "index.json").read_text())

@@ -5,21 +5,20 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from comparing import compare
 from harness import KERNELS, rest_is_thorough
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from random_graphs import random_topology, topology_of_blocks
-from random_rules import rules
 
 import neurograph as ng
+from neurograph.testing import assert_equals_oracle, rules
+from neurograph.testing.graphs import random_topology, topology_of_blocks
 
 pytestmark = pytest.mark.usefixtures("x64")
 
 
 @st.composite
 def cases(draw: st.DrawFn, cyclic: bool = False, **fields):
-    """A topology, a rule that suits it, the rule's activations, and a seed for the values."""
+    """A topology, a rule that suits it, and a seed for the values."""
     seed = draw(st.integers(0, 2**32 - 1))
     shared, fixed, projecting = draw(st.booleans()), draw(st.booleans()), draw(st.booleans())
     if cyclic:
@@ -29,8 +28,7 @@ def cases(draw: st.DrawFn, cyclic: bool = False, **fields):
     if cyclic:
         settling = draw(st.sampled_from([{}, {"damping": 0.4}, {"tolerance": 0.3}, {"damping": 0.3, "tolerance": 0.5}]))
         topology = topology.replace(**settling)
-    rule, activations = draw(rules(len(topology.outputs), stored=not shared))
-    return topology, rule, activations, seed
+    return topology, draw(rules(len(topology.outputs), stored=not shared)), seed
 
 
 FEW = settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
@@ -41,14 +39,16 @@ MANY = settings(max_examples=200, deadline=None, suppress_health_check=list(Heal
 @FEW
 @given(case=cases())
 def test_levels(name, case):
-    compare(*case, name)
+    topology, rule, seed = case
+    assert_equals_oracle(topology, rule, kernel=name, seed=seed)
 
 
 @pytest.mark.parametrize("name", rest_is_thorough(KERNELS, "native"))
 @FEW
 @given(case=cases(cyclic=True))
 def test_cycles(name, case):
-    compare(*case, name)
+    topology, rule, seed = case
+    assert_equals_oracle(topology, rule, kernel=name, seed=seed)
 
 
 @pytest.mark.slow
@@ -56,7 +56,8 @@ def test_cycles(name, case):
 @MANY
 @given(case=st.booleans().flatmap(lambda cyclic: cases(cyclic=cyclic)))
 def test_many(name, case):
-    compare(*case, name)
+    topology, rule, seed = case
+    assert_equals_oracle(topology, rule, kernel=name, seed=seed)
 
 
 BLOCKS = {
@@ -88,9 +89,7 @@ def test_blocks_of_every_kind(rule, cyclic):
     kinds = {(block.kind, block.sort) for block in plan.blocks}
     assert kinds >= set(itertools.product(("dense", "masked", "diagonal"), ("own", "shared", "fixed")))
     assert 0 < plan.dense_share < 1
-    rule = BLOCKS[rule]
-    names = {name: getattr(rule, f"{name}_activation") for name in ("forward", "backward", "output")}
-    compare(topology, rule, names, 3, "blocks")
+    assert_equals_oracle(topology, BLOCKS[rule], kernel="blocks", seed=3)
 
 
 # What the drawn rules seldom hold together: derivatives of every state, means, and sizes of groups.
@@ -128,6 +127,4 @@ TOGETHER = {
 def test_derivatives_and_sizes(rule, cyclic, kernel):
     ticked = {"cyclic": True, "schedule": "mixed", "ticks": 3, "projecting": True} if cyclic else {}
     topology = random_topology(5, shared=True, fixed=True, min_outputs=2, max_hidden=2, **ticked)
-    rule = TOGETHER[rule]
-    names = {name: getattr(rule, f"{name}_activation") for name in ("forward", "backward", "output")}
-    compare(topology.replace(damping=0.3) if cyclic else topology, rule, names, 5, kernel)
+    assert_equals_oracle(topology.replace(damping=0.3) if cyclic else topology, TOGETHER[rule], kernel=kernel, seed=5)

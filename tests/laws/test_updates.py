@@ -9,15 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from harness import relative, rest_is_thorough, steps
+from harness import rest_is_thorough
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jax.flatten_util import ravel_pytree
-from random_graphs import random_synapses, random_topology, small
-from random_rules import random_genome, rules
 
 import neurograph as ng
 from neurograph.experiments.folder.checkpoint import load_checkpoint, save_checkpoint
+from neurograph.testing import random_genome, rules
+from neurograph.testing.comparing import relative, steps
+from neurograph.testing.graphs import random_synapses, random_topology, small
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -69,7 +70,7 @@ def lengths(t: ng.Topology, found: dict) -> dict[str, np.ndarray]:
 @given(seed=st.integers(0, 2**31 - 1), cyclic=st.booleans(), pick=st.data())
 def test_the_update_of_every_neuron_is_as_long_as_the_error_says(kernel, seed, cyclic, pick):
     t = graph(seed, cyclic, fixed=True)
-    rule, _ = pick.draw(rules(len(t.outputs), stored=False))
+    rule = pick.draw(rules(len(t.outputs), stored=False))
     options = {"oja": "none", "oja_scale": 1.0, "saturation": "none", "saturation_eps": 0.0}
     options |= {"forward_synapse_update": False, "reset_states": True, "supervise_every": 1}
     rule = rule.replace(**options)
@@ -138,7 +139,7 @@ def test_the_size_falls_with_depth(kernel):
 @given(seed=st.integers(0, 2**31 - 1), cyclic=st.booleans(), pick=st.data())
 def test_what_is_switched_off_has_no_effect(kernel, seed, cyclic, pick):
     t = graph(seed, cyclic, fixed=True, shared=True)
-    rule, _ = pick.draw(rules(len(t.outputs), stored=False))
+    rule = pick.draw(rules(len(t.outputs), stored=False))
     rule = rule.replace(update_normalization="none", synapse_trace=False, learned_damping=False, reset_states=True)
     off = {"update_power": 0.0, "error_power": 0.0, "depth_power": 0.0, "trace_keep": 0.0, "damping": 0.0}
     genome, arrays, (xs, ys) = random_genome(rule.states, seed).replace(**off), start(t, rule, seed), data(t, seed, 2)

@@ -11,16 +11,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from harness import relative, rest_is_thorough, steps
+from harness import rest_is_thorough
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from random_graphs import random_synapses, random_topology, small
-from random_rules import random_genome, rules
 
 import neurograph as ng
 from neurograph.network.batch import programs
 from neurograph.network.batch.dense import packed_shapes
 from neurograph.network.batch.sizes import exact_sizes
+from neurograph.testing import random_genome, rules
+from neurograph.testing.comparing import relative, steps
+from neurograph.testing.graphs import random_synapses, random_topology, small
 
 FEW = settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck))
 MANY = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -45,7 +46,7 @@ def cases(draw: st.DrawFn, cyclic: bool = False):
     many = [random_topology(seed + number, **fields, **ticks(number)).replace(**settle) for number in range(40)]
     ends = [(len(graph.inputs), len(graph.outputs), exact_sizes(graph).schedule) for graph in many]
     graphs = [graph for graph, end in zip(many, ends) if end == ends[0]][:2]
-    rule, _ = draw(rules(2, stored=not shared))
+    rule = draw(rules(2, stored=not shared))
     return graphs, rule, seed
 
 

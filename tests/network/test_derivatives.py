@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from harness import rest_is_thorough
 from jax.flatten_util import ravel_pytree
-from random_graphs import batch, small
 
 import neurograph as ng
 from neurograph.network.kernels import native
 from neurograph.network.kernels.choice import KERNELS
 from neurograph.tasks import Batch
+from neurograph.testing.graphs import batch, small
 
 RULE = ng.Rule(forward_activation="tanh", backward_activation="tanh")
 # Two levels that are scanned where a kernel scans, and a synapse past them.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import jax
 import numpy as np
-from random_graphs import small
 
 import neurograph as ng
+from neurograph.testing.graphs import small
 
 
 def test_fan_in_counts_senders_and_the_bias(kernel):

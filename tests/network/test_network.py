@@ -10,11 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from harness import KERNELS, relative
-from random_graphs import batch, random_synapses, random_topology, small
-from random_rules import random_genome
+from harness import KERNELS
 
 import neurograph as ng
+from neurograph.testing import random_genome
+from neurograph.testing.comparing import relative
+from neurograph.testing.graphs import batch, random_synapses, random_topology, small
 
 NORMALISED = ng.Rule(forward_activation="tanh", backward_activation="tanh", normalization="batch")
 

@@ -7,10 +7,10 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from random_graphs import batch, small
-from random_rules import random_genome
 
 import neurograph as ng
+from neurograph.testing import random_genome
+from neurograph.testing.graphs import batch, small
 
 
 @pytest.fixture(scope="module")

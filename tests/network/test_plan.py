@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_graphs import random_topology
 
 import neurograph as ng
 from benchmarks import workloads
@@ -17,6 +16,7 @@ from neurograph.errors import PlanError
 from neurograph.network.plan.describe import block_costs
 from neurograph.network.plan.tables import cut_pieces, make_table, tile_groups
 from neurograph.network.step import learning_step
+from neurograph.testing.graphs import random_topology
 
 CASES = Path(__file__).parents[1] / "cases"
 OPTIONS = [{}, {"blocks": False}, {"levels": "always"}, {"blocks": False, "levels": "never"}, {"native": True}]

@@ -7,10 +7,10 @@ import warnings
 import jax
 import jax.numpy as jnp
 import numpy as np
-from harness import relative
 
 import neurograph as ng
 from neurograph.errors import SettlingWarning
+from neurograph.testing.comparing import relative
 
 LOOP = ng.Topology(tuple("abcde"), [0, 1, 2, 3, 2], [2, 3, 3, 2, 4], [0, 1], [4], schedule="mixed", ticks=4)  # type: ignore[arg-type]
 GENOME, RULE = ng.backprop_genome(0.0, activation="identity")

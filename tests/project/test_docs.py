@@ -16,7 +16,19 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-HOWTO = ("topology", "task", "rule", "kernel", "graphs_as_data", "python", "continual", "scikit_learn", "hosts", "cluster")
+HOWTO = (
+    "topology",
+    "task",
+    "rule",
+    "kernel",
+    "testing",
+    "graphs_as_data",
+    "python",
+    "continual",
+    "scikit_learn",
+    "hosts",
+    "cluster",
+)
 OWN = ("tutorial", *(f"howto/{name}" for name in HOWTO))
 PAGES = [*OWN, "mathematics", "command_line", "topologies", "tasks", "genomes", "analysis"]
 
@@ -116,7 +128,7 @@ def test_names_of_the_reference_exist():
 
 
 ROOMS = ("errors", "topology", "tasks", "genome", "network", "learning", "meta", "analysis", "experiments", "report")
-FACES = (*ROOMS, "experiments.transfer", "workflows")
+FACES = (*ROOMS, "experiments.transfer", "testing", "workflows")
 USERS = sorted([ROOT / "README.md", *DOCS.rglob("*.md"), *(ROOT / "examples").glob("*.py")])
 
 
@@ -141,9 +153,12 @@ def test_pages_and_examples_name_only_rooms_and_their_public_names():
 
 def test_the_reference_has_every_public_name_in_its_room():
     import neurograph
+    import neurograph.testing
 
     listed = re.findall(r"^::: (\S+)", (DOCS / "api" / "index.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
-    assert sorted(listed) == sorted(f"neurograph.{room}.{name}" for room, names in neurograph._NAMES.items() for name in names)
+    public = [f"neurograph.{room}.{name}" for room, names in neurograph._NAMES.items() for name in names]
+    public += [f"neurograph.testing.{name}" for name in neurograph.testing.__all__]
+    assert sorted(listed) == sorted(public)
 
 
 @pytest.mark.slow

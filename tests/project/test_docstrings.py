@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import neurograph as ng
+import neurograph.testing
 from neurograph.topology import BUILDERS
 
 # A dictionary has no docstring of its own: its module shows it.
@@ -21,7 +22,10 @@ FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 METHODS = ("Topology.draw", "Genome.draw", "LayeredGenome.draw")  # with examples of their own
 
 
-@pytest.mark.parametrize("name", [*ng.__all__, *METHODS])
+TESTING = [f"testing.{name}" for name in neurograph.testing.__all__]
+
+
+@pytest.mark.parametrize("name", [*ng.__all__, *METHODS, *TESTING])
 def test_the_example_of_a_public_name_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """In a fresh folder, with nothing imported but the name itself and `ng`."""
     monkeypatch.chdir(tmp_path)

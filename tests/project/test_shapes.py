@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 import pytest
-from random_graphs import batch, random_topology, small
 from shapes import misfits
 
 import neurograph as ng
+from neurograph.testing.graphs import batch, random_topology, small
 
 
 @pytest.mark.parametrize("symmetric", [True, False])

@@ -10,7 +10,6 @@ import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from strategies import topologies
 
 import neurograph as ng
 from neurograph.errors import TopologyError
@@ -22,6 +21,7 @@ from neurograph.report.figures.neurons import nodes_panel
 from neurograph.report.figures.panel import KINDS
 from neurograph.report.figures.style import picture, styled
 from neurograph.report.figures.topology import VIEWS, draw_topology, svg_of
+from neurograph.testing import topologies
 
 WHITE = "#FFFFFF"
 

@@ -9,8 +9,8 @@ import networkx as nx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from strategies import topologies
 
+from neurograph.testing import topologies
 from neurograph.topology import FORMATS, from_networkx, load_topology, save_topology
 
 ANY = st.booleans().flatmap(lambda cyclic: topologies(cyclic=cyclic, attributes=True, wild_names=True))

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from strategies import topologies
 
 from neurograph.errors import NeurographError
+from neurograph.testing import topologies
 from neurograph.topology import FORMATS, Limits, build_topology, from_networkx, load_topology, save_topology
 
 ROOT = Path(__file__).resolve().parents[2]

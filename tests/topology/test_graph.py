@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import topologies
 
 from neurograph.errors import TopologyError
+from neurograph.testing import topologies
 from neurograph.topology import Topology, load_topology, structure
 from neurograph.topology.summary import dense_share, estimate, headline, summarize
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_graphs import random_topology
 
 from neurograph.errors import SpecError, TopologyError
+from neurograph.testing.graphs import random_topology
 from neurograph.topology import Topology, load_topology, save_topology
 
 LOOP = Topology(tuple("abcde"), [0, 1, 2, 3, 2], [2, 3, 3, 2, 4], [0, 1], [4], schedule="mixed", ticks=3)  # type: ignore[arg-type]

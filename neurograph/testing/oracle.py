@@ -1,7 +1,7 @@
 """The learning step once more, in NumPy: neuron by neuron and synapse by synapse, written from the formulas alone.
 
-Slow on purpose. It shares no code with the package but `Topology` and `Rule`, of which it reads the fields, and it is what every
-kernel must equal. States are `[k, B]` per neuron; a synapse has k numbers in each direction.
+Slow on purpose. It shares no code with the simulator: of `Topology` and `Rule` it reads the fields, and it is what every kernel
+must equal. States are `[k, B]` per neuron; a synapse has k numbers in each direction.
 
 Readings of the formulas that a comparison depends on:
 - `hebbian_pre: forward` takes the states of the neuron where a (forward) synapse starts, for its backward twin too;
@@ -17,9 +17,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import networkx as nx
 import numpy as np
+
+from neurograph.errors import RuleError
+from neurograph.genome.activations import ACTIVATIONS, WithDerivative
+from neurograph.genome.rule import Rule
+from neurograph.topology import Topology
 
 
 def _sigmoid(x):
@@ -47,12 +53,24 @@ VALUE_AND_SLOPE = {
 }
 
 
-def activate(activation, u: np.ndarray) -> np.ndarray:
-    """[k, B] -> [k, B]. A pair (sigma, sigma') is given as `("pair", name)`."""
-    if isinstance(activation, tuple):
-        value, slope = VALUE_AND_SLOPE[activation[1]]
-        return np.concatenate([value(u[:1]), slope(u[1:])])
-    return VALUE_AND_SLOPE[activation][0](u)
+def _named(activation: Any) -> tuple[str, bool]:
+    """The name of a rule's activation, and whether it is the pair (sigma, sigma').
+
+    Raises:
+      RuleError: a callable that has no name.
+    """
+    pair = isinstance(activation, WithDerivative)
+    inner = activation.activation if pair else activation
+    for name, function in ACTIVATIONS.items():
+        if inner is function or inner == name:
+            return name, pair
+    raise RuleError(f"the oracle knows no derivative of {inner!r}; allowed: {', '.join(VALUE_AND_SLOPE)}")
+
+
+def _activate(activation: tuple[str, bool], u: np.ndarray) -> np.ndarray:
+    """[k, B] -> [k, B]."""
+    value, slope = VALUE_AND_SLOPE[activation[0]]
+    return np.concatenate([value(u[:1]), slope(u[1:])]) if activation[1] else value(u)
 
 
 @dataclass
@@ -70,21 +88,42 @@ class Record:
 
 @dataclass
 class Oracle:
-    """`genome`: arrays by field name, or a list of such, one per neuron, where every neuron has a genome of its own: matrices act
-    on the states of the neuron whose genome they are, a synapse is of the neuron that it arrives at in its own direction.
-    `activations`: forward, backward and output, as `activate` takes them."""
+    """One network as loops.
 
-    topology: object
-    rule: object
-    genome: dict[str, np.ndarray] | list[dict[str, np.ndarray]]
-    activations: dict[str, object]
+    Args:
+      topology: a graph; a few hundred synapses take milliseconds a step, a hundred thousand minutes.
+      rule: its activations are names of `ng.ACTIVATIONS`, or pairs of such.
+      genome: a `Genome`, its arrays by field name, or a list of such, one per neuron, where every neuron has a genome of its own:
+        matrices act on the states of the neuron whose genome they are, a synapse is of the neuron that it arrives at in its own
+        direction.
+
+    Raises:
+      RuleError: an activation without a name.
+
+    Examples:
+      >>> import numpy as np
+      >>> import neurograph as ng
+      >>> from neurograph.testing import Oracle, random_synapses
+      >>> topology, (genome, rule) = ng.mlp(2, 3, 1), ng.backprop_genome(0.1)
+      >>> oracle = Oracle(topology, rule, genome)
+      >>> record = oracle.step(random_synapses(topology, 2, seed=0, single=True), np.ones((4, 2)), np.ones((4, 1)))
+      >>> record.outputs.shape, record.synapses["forward"].shape  # [B, outputs], [synapses, states]
+      ((4, 1), (9, 2))
+    """
+
+    topology: Topology
+    rule: Rule
+    genome: Any
+    activations: dict[str, tuple[str, bool]] = field(default_factory=dict)
     pre_of_outputs: dict[int, np.ndarray] = field(default_factory=dict)
     units: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     passed: list[np.ndarray] = field(default_factory=list)
 
     def __post_init__(self):
         t = self.topology
-        self.of = self.genome if isinstance(self.genome, list) else [self.genome] * t.num_neurons
+        genomes = self.genome if isinstance(self.genome, list) else [self.genome] * t.num_neurons
+        self.of = [g if isinstance(g, dict) else {n: np.asarray(v) for n, v in vars(g).items()} for g in genomes]
+        self.activations = {n: _named(getattr(self.rule, f"{n}_activation")) for n in ("forward", "backward", "output")}
         self.edges = list(zip(t.senders.tolist(), t.receivers.tolist()))
         self.inputs, self.outputs = t.inputs.tolist(), t.outputs.tolist()
         self.k = self.rule.states
@@ -173,8 +212,8 @@ class Oracle:
             u = unit * scale + g[f"{direction}_shift"][:, None]
         if is_output:
             self.pre_of_outputs[q] = u
-            return activate(self.activations["output"], u)
-        return activate(self.activations[direction], u)
+            return _activate(self.activations["output"], u)
+        return _activate(self.activations[direction], u)
 
     def through(self, d: np.ndarray, q: int, states=slice(None)) -> np.ndarray:
         """Feedback d on a normalised value, as feedback on what was normalised."""
@@ -236,7 +275,7 @@ class Oracle:
                     q, p = self.edges[number]
                     p_state, q_state = after[p], before[q]
                 owners[name][number] = q
-                arriving = self.arriving(w, direction, q) if self.rule.oja not in ("none", "activity") else None
+                arriving = self.arriving(w, direction, q) if self.rule.oja == "weights" else np.zeros(self.k)
                 for c in k:
                     source = 0 if self.rule.single_state_synapses else c
                     y = as_post(q, q_state, source)
@@ -339,7 +378,7 @@ class Oracle:
                 new["forward"][e] = w["forward"][e] / self.length(w, "forward", j)
                 if not self.rule.symmetric:
                     new["backward"][e] = w["backward"][e] / self.length(w, "backward", i)
-        for j in np.flatnonzero(self.topology.bias):
+        for j in np.flatnonzero(self.topology.bias).tolist():
             new["bias"][j] = w["bias"][j] / self.length(w, "forward", j)
         if self.rule.symmetric:
             new["backward"] = new["forward"]
@@ -360,8 +399,7 @@ class Oracle:
         """States with the outputs' feedback, and the root mean square of their error."""
         a = list(a)
         h = np.stack([a[q][0] for q in self.outputs], axis=1)
-        name = self.activations["output"]
-        slope = VALUE_AND_SLOPE[name[1] if isinstance(name, tuple) else name][1]
+        slope = VALUE_AND_SLOPE[self.activations["output"][0]][1]
         slopes = np.stack([slope(self.pre_of_outputs[q][0]) for q in self.outputs], axis=1)
         error = h - y
         if self.rule.feedback == "mse":
@@ -395,8 +433,9 @@ class Oracle:
             backward = self.run(w, "backward", fed)
             before = forward if self.rule.hebbian_pre == "forward" else backward
             w, traces = self.learned(w, traces, before, backward, second=False, error=error)
-        states = [self.outside(a) for a in (forward, fed, backward)]
-        return Record(*states, outputs, w, traces or {}, None if self.rule.reset_states else states[2])
+        left = self.outside(backward)
+        carried = None if self.rule.reset_states else left
+        return Record(self.outside(forward), self.outside(fed), left, outputs, w, traces or {}, carried)
 
     def predict(self, w, x, carried: np.ndarray | None = None) -> np.ndarray:
         if self.rule.synapse_normalization == "stored":

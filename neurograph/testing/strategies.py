@@ -1,11 +1,18 @@
-"""Hypothesis strategies for graphs. No JAX here: what is drawn is a `Topology`."""
+"""Hypothesis strategies for graphs and batches. No JAX here: what is drawn is a `Topology`, or arrays of NumPy."""
 
 from __future__ import annotations
 
-import numpy as np
-from hypothesis import strategies as st
+from typing import Any
 
-from neurograph.topology import Topology
+import numpy as np
+
+from neurograph.errors import MissingExtraError
+from neurograph.topology import Topology, mlp
+
+try:
+    from hypothesis import strategies as st
+except ImportError as error:
+    raise MissingExtraError("hypothesis", "testing", "neurograph.testing.strategies") from error
 
 PLAIN = st.text("abcdefgh", min_size=1, max_size=3)
 # what a name may be: anything but control characters; quotes, markup, separators and things that look like numbers among it
@@ -34,15 +41,40 @@ def topologies(
     attributes: bool = False,
     wild_names: bool = False,
     shared: bool = False,
+    fixed: bool = False,
+    layered: bool = False,
 ) -> Topology:
-    """A small random graph: skips of any length, isolated and dead-end neurons, neurons in any order.
+    """Small random graphs: skips of any length, isolated and dead-end neurons, neurons in any order.
+
+    Larger ones, with dense and one-to-one parts and everything that a topology may hold, are `random_topology`'s, by a seed.
 
     Args:
+      max_inputs, max_hidden, max_outputs: most neurons of each sort; at least one input and one output.
       cyclic: adds synapses backwards and onto the neuron itself; the schedule is then synchronous or mixed.
       attributes: draws weights, fixed synapses, groups, shared biases, missing biases, populations, title.
       shared: draws groups of synapses and of biases only.
+      fixed: draws synapses that do not learn, and their weights, only.
+      layered: layers, each fully connected to the next; not with `cyclic`.
       wild_names: names that are hard for text formats.
+
+    Raises:
+      ValueError: `layered` and `cyclic`.
+
+    Examples:
+      >>> from hypothesis import given, settings
+      >>> from neurograph.testing import topologies
+      >>> @settings(max_examples=5)
+      ... @given(topology=topologies(cyclic=True))
+      ... def test_inputs_have_no_bias(topology):
+      ...     assert not topology.bias[topology.inputs].any()
+      >>> test_inputs_have_no_bias()
     """
+    if layered:
+        if cyclic:
+            raise ValueError("topologies: layered graphs have no cycles; choose layered or cyclic")
+        topology = draw(_layers(max_inputs, max_hidden, max_outputs))
+        wanted = attributes or shared or fixed
+        return topology.replace(**draw(_attributes(topology, attributes, wild_names, shared, fixed))) if wanted else topology
     sizes = draw(st.tuples(st.integers(1, max_inputs), st.integers(0, max_hidden), st.integers(1, max_outputs)))
     n_in, n_hidden, _ = sizes
     n = sum(sizes)
@@ -64,15 +96,24 @@ def topologies(
     outputs = draw(st.permutations([order[i] for i in range(first_out, n)]))
     topology = Topology(
         names=tuple(names),
-        senders=senders,
-        receivers=receivers,
-        inputs=inputs,
-        outputs=outputs,
+        senders=np.array(senders, int),
+        receivers=np.array(receivers, int),
+        inputs=np.array(inputs),
+        outputs=np.array(outputs),
         **(draw(_ticks()) if cyclic else {}),
     )
-    if not (attributes or shared):
+    if not (attributes or shared or fixed):
         return topology
-    return topology.replace(**draw(_attributes(topology, attributes, wild_names)))
+    return topology.replace(**draw(_attributes(topology, attributes, wild_names, shared, fixed)))
+
+
+@st.composite
+def _layers(draw: st.DrawFn, max_inputs: int, max_hidden: int, max_outputs: int) -> Topology:
+    sizes, left = [draw(st.integers(1, max_inputs))], draw(st.integers(0, max_hidden))
+    while left:
+        sizes.append(draw(st.integers(1, left)))
+        left -= sizes[-1]
+    return mlp(*sizes, draw(st.integers(1, max_outputs)))
 
 
 def _ticks() -> st.SearchStrategy[dict]:
@@ -82,8 +123,15 @@ def _ticks() -> st.SearchStrategy[dict]:
 
 
 @st.composite
-def _attributes(draw: st.DrawFn, topology: Topology, all_of_them: bool, wild_names: bool) -> dict:
+def _attributes(
+    draw: st.DrawFn, topology: Topology, all_of_them: bool, wild_names: bool, shared: bool, fixed_only: bool
+) -> dict[str, Any]:
     n, e = topology.num_neurons, topology.num_synapses
+    if fixed_only and not all_of_them:
+        held = np.array(draw(st.lists(st.booleans(), min_size=e, max_size=e)), bool)
+        weight = np.where(held, draw(st.lists(st.floats(-1, 1), min_size=e, max_size=e)), np.nan)
+        if not shared:
+            return {"fixed": held, "weight": weight}
     group = np.array(draw(st.lists(st.integers(-1, 2), min_size=e, max_size=e)), int)
     bias = topology.bias.copy()
     if all_of_them:
@@ -91,7 +139,7 @@ def _attributes(draw: st.DrawFn, topology: Topology, all_of_them: bool, wild_nam
     bias_group = np.where(bias, draw(st.lists(st.integers(-1, 1), min_size=n, max_size=n)), -1)
     found = {"group": group, "bias": bias, "bias_group": bias_group}
     if not all_of_them:
-        return found
+        return found if not fixed_only else found | {"fixed": held, "weight": weight, "group": np.where(held, -1, group)}
     number = st.one_of(st.just(np.nan), st.floats(allow_nan=False, allow_infinity=False))
     weight = np.array(draw(st.lists(number, min_size=e, max_size=e)), float)
     fixed = np.array(draw(st.lists(st.booleans(), min_size=e, max_size=e)), bool)
@@ -118,3 +166,28 @@ def _attributes(draw: st.DrawFn, topology: Topology, all_of_them: bool, wild_nam
         "title": draw(text),
         "description": draw(st.sampled_from(["", "two\nlines: [x]", "# no comment"])),
     }
+
+
+@st.composite
+def batches(draw: st.DrawFn, topology: Topology, *, max_size: int = 5, one_hot: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Batches for a graph: inputs [B, inputs] of a normal distribution, and labels of -1 and 1 [B, outputs], both float64.
+
+    Args:
+      topology: says how many inputs and outputs.
+      max_size: most rows; at least two, which batch normalization needs.
+      one_hot: one output of each row is 1.
+
+    Examples:
+      >>> from hypothesis import given, settings
+      >>> import neurograph as ng
+      >>> from neurograph.testing import batches
+      >>> @settings(max_examples=5)
+      ... @given(batch=batches(ng.mlp(3, 4, 2), one_hot=True))
+      ... def test_one_label_a_row(batch):
+      ...     assert (batch[1].sum(axis=1) == 0).all()
+      >>> test_one_label_a_row()
+    """
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    size, outputs = draw(st.integers(2, max_size)), len(topology.outputs)
+    labels = 2.0 * np.eye(outputs)[rng.integers(outputs, size=size)] - 1 if one_hot else rng.choice([-1.0, 1.0], (size, outputs))
+    return rng.normal(size=(size, len(topology.inputs))), labels

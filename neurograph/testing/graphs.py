@@ -1,4 +1,4 @@
-"""Random graphs with everything that a topology may hold, larger than those of `strategies`, so that the fast kernel finds dense,
+"""Random graphs with everything that a topology may hold, larger than those of `strategies`, so that the fast kernels find dense,
 masked, diagonal and sparse parts in them. No JAX here."""
 
 from __future__ import annotations
@@ -23,13 +23,23 @@ def random_topology(
     min_outputs: int = 1,
     max_hidden: int = 3,
 ) -> Topology:
-    """A graph of populations with dense, one-to-one and random connections, skips, and some neurons out of the ordinary:
+    """Returns a graph of populations with dense, one-to-one and random connections, skips, and some neurons out of the ordinary:
     isolated, without incoming synapses but with receivers, dead ends, without bias.
 
     Args:
+      seed: decides everything.
+      schedule, ticks: of the topology.
       cyclic: synapses backwards and onto the neuron itself (the schedule must be synchronous or mixed).
       fixed, shared: some synapses fixed; some synapses and biases in groups.
       projecting: some outputs have outgoing synapses.
+      min_outputs: fewest outputs; at most two more.
+      max_hidden: most hidden populations.
+
+    Examples:
+      >>> from neurograph.testing import random_topology
+      >>> topology = random_topology(0, cyclic=True, schedule="mixed", ticks=4)
+      >>> topology.is_acyclic
+      False
     """
     rng = np.random.default_rng(seed)
     sizes = [int(rng.integers(1, 6))]
@@ -159,7 +169,21 @@ def settling_ticks(topology: Topology) -> int:
 
 
 def random_synapses(topology: Topology, states: int, seed: int, *, single: bool = False, scale: float = 0.5) -> dict:
-    """forward, backward [E, k] and bias [n, k] that respect groups and fixed values."""
+    """Returns forward, backward [E, k] and bias [n, k] that respect groups and fixed values.
+
+    Args:
+      topology: whose synapses.
+      states: k.
+      seed: draws the numbers.
+      single: one number for all states of a synapse.
+      scale: standard deviation.
+
+    Examples:
+      >>> import neurograph as ng
+      >>> from neurograph.testing import random_synapses
+      >>> sorted(random_synapses(ng.mlp(2, 3, 1), states=2, seed=0))
+      ['backward', 'bias', 'forward']
+    """
     rng = np.random.default_rng(seed)
     channels = 1 if single else states
     counts = {"forward": topology.num_synapses, "backward": topology.num_synapses, "bias": topology.num_neurons}
@@ -178,7 +202,8 @@ def random_synapses(topology: Topology, states: int, seed: int, *, single: bool 
 def small(**fields) -> Topology:
     """Two inputs, three hidden neurons, two outputs, one skip; outputs given in reverse."""
     edges = [(0, 2), (1, 2), (0, 3), (1, 4), (2, 5), (3, 5), (4, 6), (0, 6)]
-    return Topology(tuple("abcdefg"), *np.array(edges).T, [0, 1], [6, 5], **fields)
+    senders, receivers = np.array(edges).T
+    return Topology(tuple("abcdefg"), senders, receivers, np.array([0, 1]), np.array([6, 5]), **fields)
 
 
 def batch(topology: Topology, size: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
