@@ -12,6 +12,7 @@ from neurograph.testing import usable_kernels
 KERNELS = usable_kernels()
 
 
-def rest_is_thorough(values: Iterable[Any], *quick: Any) -> list[Any]:
-    """Values as parameters of a test; the default run has those named."""
-    return [pytest.param(value, marks=[] if value in quick else pytest.mark.thorough) for value in values]
+def rest_is_thorough(values: Iterable[Any], *quick: Any, slow: Iterable[Any] = ()) -> list[Any]:
+    """Values as parameters of a test; the default run has those named, runs by hand alone those in `slow`."""
+    mark = lambda value: pytest.mark.slow if value in slow else pytest.mark.thorough  # noqa: E731
+    return [pytest.param(value, marks=[] if value in quick else mark(value)) for value in values]

@@ -76,7 +76,7 @@ def test_a_single_process_and_a_child_compute_themselves(tmp_path: Path, monkeyp
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_process_that_is_killed_is_one_line_and_the_other_goes_on_to_the_same_result(tmp_path: Path, victim):
     """Process 0 holds the lock, the checkpoint and the coordinator; process 1 nothing."""
     write_experiments(tmp_path)

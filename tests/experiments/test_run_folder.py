@@ -53,7 +53,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("name", rest_is_thorough([*METHODS, *RANDOM_METHODS], "gradient", "cma"))
+@pytest.mark.parametrize("name", rest_is_thorough([*METHODS, *RANDOM_METHODS], "gradient", "cma", slow=RANDOM_METHODS))
 def test_a_stopped_run_resumes_bit_for_bit(name: str, folder: Path):
     """In one process, so that it is quick: stopped between a record and its checkpoint, where most could go wrong."""
     spec = load_experiment(folder / f"{name}.yaml")
@@ -72,7 +72,7 @@ def test_a_stopped_run_resumes_bit_for_bit(name: str, folder: Path):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("name", rest_is_thorough(["gradient", "pes", "cma"], "cma"))
+@pytest.mark.parametrize("name", rest_is_thorough(["gradient", "pes", "cma"], "cma", slow=["pes"]))
 def test_kill_minus_nine_at_any_moment_loses_at_most_an_interval(name: str, folder: Path, tmp_path_factory):
     moments, lines = random.Random(name), 0
     environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.getbasetemp() / "programs")}
@@ -128,7 +128,7 @@ def test_an_older_checkpoint_without_a_key_that_has_a_default_is_continued(folde
         meta_train(other, folder / "run", base=folder, resume=True)
 
 
-@pytest.mark.parametrize("name", rest_is_thorough(["gradient", "pes", "cma"], "cma"))
+@pytest.mark.parametrize("name", rest_is_thorough(["gradient", "pes", "cma"], "cma", slow=["pes"]))
 def test_a_finished_run_can_be_prolonged_as_if_it_had_been_that_long_at_once(name: str, folder: Path):
     """Unless its meta-steps depend on how many there will be: a rate that falls to the end, selection."""
     common = ("training.validate_every=4", *(("training.replace=0",) if name != "cma" else ()))

@@ -79,9 +79,9 @@ def test_blocks_of_every_kind_with_a_rule_that_has_everything(name):
 @pytest.mark.parametrize(
     ("by", "name"),
     [
-        pytest.param("depth", "levels", marks=pytest.mark.thorough),
+        pytest.param("depth", "levels", marks=pytest.mark.slow),
         ("role", "auto"),
-        pytest.param("population", "reference", marks=pytest.mark.thorough),
+        pytest.param("population", "reference", marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.usefixtures("x64")

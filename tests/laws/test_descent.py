@@ -177,7 +177,7 @@ DIVERGES = {"activation": "identity", "output_activation": "identity", "loss": "
 # other part, here as for any two ways to sum). Over 120 graphs drawn like these the differences were: one step at most 1.3e-15
 # (float32: 4.0e-7), ten steps 2.5e-16 in the median and at most 1.7e-13. 1e-8 leaves room for a much worse graph and is still far
 # below what a wrong term would give.
-@pytest.mark.parametrize("name", rest_is_thorough(KERNELS, "native"))
+@pytest.mark.parametrize("name", rest_is_thorough(KERNELS, "native", slow=("gather", "levels")))
 @few(5)
 @given(case=DESCENTS)
 @example(case={"seed": 6401876, **DIVERGES})
@@ -198,7 +198,7 @@ def test_the_backprop_genome_is_gradient_descent_in_float32(kernel, case):
 
 
 # The derivatives of batch and of weight normalization, hidden neurons alone or outputs as well.
-@pytest.mark.parametrize("name", rest_is_thorough(KERNELS, "native"))
+@pytest.mark.parametrize("name", rest_is_thorough(KERNELS, "native", slow=("gather", "levels")))
 @few(5)
 @given(case=DESCENTS, normalized=NORMALIZED)
 def test_it_is_gradient_descent_through_normalization(name, case, normalized):
@@ -226,7 +226,7 @@ def test_gradient_descent_many(name, case):
 # ---- cycles: the gradient at the fixed point (Almeida 1987, Pineda 1987)
 
 
-@pytest.mark.parametrize("name", rest_is_thorough(KERNELS, "reference"))
+@pytest.mark.parametrize("name", rest_is_thorough(KERNELS, "reference", slow=("gather", "levels")))
 @few(3)
 @given(
     seed=st.integers(0, 2**32 - 1),
@@ -320,10 +320,8 @@ def cyclic() -> ng.Topology:
 @pytest.mark.parametrize(
     ("topology", "others"),
     [
-        pytest.param(
-            feed_forward(), [("blocks", False), ("gather", True), ("reference", False)], marks=pytest.mark.thorough, id="levels"
-        ),
-        pytest.param(cyclic(), [("levels", True)], id="mixed"),
+        pytest.param(feed_forward(), [("blocks", False), ("gather", True), ("reference", False)], id="levels"),
+        pytest.param(cyclic(), [("levels", True)], marks=pytest.mark.slow, id="mixed"),
     ],
 )
 def test_meta_gradients_are_derivatives(topology, others, x64):

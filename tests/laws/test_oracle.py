@@ -35,7 +35,7 @@ FEW = settings(max_examples=3, deadline=None, suppress_health_check=list(HealthC
 MANY = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 
 
-@pytest.mark.parametrize("name", rest_is_thorough(KERNELS, "native"))
+@pytest.mark.parametrize("name", rest_is_thorough(KERNELS, "native", slow=("gather", "levels")))
 @FEW
 @given(case=cases())
 def test_levels(name, case):
@@ -43,7 +43,7 @@ def test_levels(name, case):
     assert_equals_oracle(topology, rule, kernel=name, seed=seed)
 
 
-@pytest.mark.parametrize("name", rest_is_thorough(KERNELS, "native"))
+@pytest.mark.parametrize("name", rest_is_thorough(KERNELS, "native", slow=("gather", "levels")))
 @FEW
 @given(case=cases(cyclic=True))
 def test_cycles(name, case):

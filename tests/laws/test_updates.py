@@ -197,8 +197,7 @@ GRAPHS = {
 }
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.parametrize("name", rest_is_thorough(GRAPHS, slow=("levels", "settling")))
 def test_meta_gradients_are_derivatives(name):
     topology = GRAPHS[name]
     rng = np.random.default_rng(6)

@@ -63,7 +63,7 @@ def compare(folder: Path, alone: Path, names: tuple[str, ...]) -> None:
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("name", rest_is_thorough(["gradient", "pes", "cma"], "cma"))
+@pytest.mark.parametrize("name", rest_is_thorough(["gradient", "pes", "cma"], "cma", slow=["pes"]))
 def test_two_devices_are_one(name: str, alone, tmp_path: Path):
     """Three genomes and seven individuals do not divide by two: the rest is filled up."""
     finish(start(tmp_path, 2, (name,), XLA_FLAGS=f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"))
@@ -87,7 +87,7 @@ def test_two_processes_are_one(alone, tmp_path: Path):
     compare(tmp_path, alone(*names), names)
 
 
-@pytest.mark.parametrize("name", rest_is_thorough(["pes", "cma"], "cma"))
+@pytest.mark.parametrize("name", rest_is_thorough(["pes", "cma"], "cma", slow=["pes"]))
 def test_parts_whose_answers_come_in_any_order_are_the_whole(name: str, alone, tmp_path: Path):
     """Particles and individuals in parts of two, as workers compute them; to the bit, those of pes as well."""
     write_experiments(tmp_path)

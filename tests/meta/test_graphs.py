@@ -94,7 +94,7 @@ def by_hand(judged: Objective, number: int, genome: ng.Genome, key: jax.Array) -
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("cycles", rest_is_thorough([False, True], False))
+@pytest.mark.parametrize("cycles", rest_is_thorough([False, True], False, slow=[True]))
 def test_the_loss_is_the_mean_over_graphs_and_its_gradient_that_of_networks(cycles, x64):
     genome, key = member(genomes(), 0), jax.random.key(3)
     judged = objective(cycles=cycles, steps=2, judged_at=(1,) if cycles else None).at(4)

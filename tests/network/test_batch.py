@@ -200,7 +200,7 @@ def _loss(network, genome, synapses, xs, ys):
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     ("side_by_side", "cyclic"),
-    [(False, False), (True, True)],
+    [(False, False), pytest.param(True, True, marks=pytest.mark.slow)],
     ids=["levels", "mixed, side by side"],
 )
 def test_meta_gradients(side_by_side, cyclic, x64):
@@ -329,7 +329,7 @@ def test_a_genome_for_every_graph_and_populations(x64):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("by", rest_is_thorough(["depth", "role", "population"], "role"))
+@pytest.mark.parametrize("by", rest_is_thorough(["depth", "role", "population"], "role", slow=("depth", "population")))
 def test_genomes_per_layer(by, x64):
     graphs = [
         graph

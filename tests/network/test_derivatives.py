@@ -55,7 +55,10 @@ def expected() -> np.ndarray:
     return np.asarray(gradient(flat + 1e-5 * direction) - gradient(flat - 1e-5 * direction)) / 2e-5
 
 
-@pytest.mark.parametrize("kernel", rest_is_thorough([*(k for k in EVERY if k not in ("auto", "blocks")), "batch"], "native"))
+@pytest.mark.parametrize(
+    "kernel",
+    rest_is_thorough([*(k for k in EVERY if k not in ("auto", "blocks")), "batch"], "native", slow=("levels", "reference")),
+)
 def test_gradients_can_be_differentiated_again(kernel: str, x64):
     flat, _, direction = genome()
     loss = loss_of(kernel)

@@ -311,11 +311,9 @@ def test_native_learning_on_the_way(channels, batch, activation, absent, x64):
     "options",
     [
         {},
-        pytest.param(
-            {"hebbian_pre": "forward", "oja": "activity", "synapse_normalization": "stored"}, marks=pytest.mark.thorough
-        ),
-        pytest.param({"backward_update": "multiplicative", "symmetric": False}, marks=pytest.mark.thorough),
-        pytest.param({"reset_states": False, "hebbian_pre": "forward", "supervise_every": 2}, marks=pytest.mark.thorough),
+        {"hebbian_pre": "forward", "oja": "activity", "synapse_normalization": "stored"},
+        pytest.param({"backward_update": "multiplicative", "symmetric": False}, marks=pytest.mark.slow),
+        pytest.param({"reset_states": False, "hebbian_pre": "forward", "supervise_every": 2}, marks=pytest.mark.slow),
     ],
     ids=str,
 )

@@ -56,7 +56,7 @@ def in_float32(graph):
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-@pytest.mark.parametrize("graph", rest_is_thorough(GRAPHS, "irregular"))
+@pytest.mark.parametrize("graph", rest_is_thorough(GRAPHS, "irregular", slow=GRAPHS))
 def test_16_bit_states_are_close_to_float32(graph, precision):
     result = _learned(GRAPHS[graph](), precision)
     assert result[3].dtype == precision
