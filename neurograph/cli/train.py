@@ -31,7 +31,14 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
     """Adds the options that `meta-train` and `evolve` share."""
     for option in (
         json_option,
-        click.option("--tensorboard", is_flag=True, help="Write TensorBoard event files too, into the run folder."),
+        click.option("--tensorboard", is_flag=True, help="The same as --logger tensorboard."),
+        click.option(
+            "--logger",
+            "loggers",
+            multiple=True,
+            type=click.Choice(["tensorboard", "wandb", "mlflow"]),
+            help="Write the metrics there too, in the run folder (W&B offline). Can be given again.",
+        ),
         click.option("--devices", type=click.IntRange(1), help="Share the population among so many devices [default: 1]."),
         click.option("--no-transfer", is_flag=True, help="Stop after meta-training: no final test, no report."),
         workers_option,
@@ -119,6 +126,7 @@ def _run(
     with_transfer: bool = True,
     devices: int | None = None,
     tensorboard: bool = False,
+    loggers: tuple[str, ...] = (),
     workers: int | str | None = None,
     runs: int | None = None,
     as_json: bool = False,
@@ -129,6 +137,8 @@ def _run(
         overrides = (*overrides, f"devices={devices}")
     if tensorboard:
         overrides = (*overrides, "tensorboard=true")
+    if loggers:
+        overrides = (*overrides, f"loggers=[{', '.join(loggers)}]")
     spec = load_experiment(source, overrides)
     folder = out or Path("runs") / spec.name
     if runs is not None:

@@ -123,7 +123,7 @@ class Recipe:
         """Returns the recipe of an experiment whose files `folder` keeps."""
         kept = [folder / START, *sorted((folder / PLACE).glob("*"))]
         files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in kept if path.is_file()}
-        spec = experiment.spec.model_copy(update={"devices": None, "tensorboard": False})
+        spec = experiment.spec.model_copy(update={"devices": None, "tensorboard": False, "loggers": []})
         checksums = [task_key(problem.task, "")["data"] for problem in experiment.objective.problems]
         return cls(json.dumps(spec.model_dump(mode="json")), files, checksums, dict(experiment.given.tasks))
 

@@ -39,8 +39,8 @@ SHIPPED = Path(__file__).parent / "shipped"
 RECIPE = "digits"
 """The shipped experiment whose rule and start a file has that says neither."""
 
-FREE = {"transfer", "devices", "tensorboard"}
-"""Keys that may differ between a run and its continuation: the final test, the devices, event files."""
+FREE = {"transfer", "devices", "tensorboard", "loggers"}
+"""Keys that may differ between a run and its continuation: the final test, the devices, where else metrics go."""
 
 
 class _Spec(BaseModel):
@@ -378,7 +378,7 @@ class TransferSpec(_Spec):
 class ExperimentSpec(_Spec):
     """A whole experiment: rule and start, problems, inner loop, meta-training, and the final test.
 
-    `devices` share a population; `tensorboard` also writes event files.
+    `devices` share a population; `loggers` get the metrics too; `tensorboard` is the older word for the first of them.
     """
 
     name: str = Field("experiment", min_length=1, max_length=100)
@@ -392,6 +392,7 @@ class ExperimentSpec(_Spec):
     transfer: TransferSpec = TransferSpec()
     devices: int | None = Field(default=None, ge=1)
     tensorboard: bool = False
+    loggers: list[Literal["tensorboard", "wandb", "mlflow"]] = []
 
     _before: ExperimentSpec | None = PrivateAttr(default=None)
     """Of a file without rule and start: what it meant to versions that did not give it those of `RECIPE`."""
@@ -400,6 +401,11 @@ class ExperimentSpec(_Spec):
     def _sensible(self) -> ExperimentSpec:
         self.training.check(self.unroll)
         return self
+
+    @property
+    def logger_names(self) -> list[str]:
+        """Each logger that the experiment names, once."""
+        return list(dict.fromkeys([*(["tensorboard"] if self.tensorboard else []), *self.loggers]))
 
     def __eq__(self, other: object) -> bool:
         """Returns whether both say the same; what a file meant to older versions does not count."""

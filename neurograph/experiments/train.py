@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from neurograph.experiments.experiment import Experiment
 from neurograph.experiments.folder.best_so_far import BestSoFar
 from neurograph.experiments.folder.checkpoint import checkpoint_config
 from neurograph.experiments.folder.lock import locked
+from neurograph.experiments.folder.loggers import Logger
 from neurograph.experiments.folder.run_folder import RunFolder
 from neurograph.experiments.generations import Generations, Recipe
 from neurograph.experiments.given import NOTHING, Given
@@ -72,6 +73,7 @@ def meta_train(
     executor: Executor | None = None,
     progress: Progress = lambda record: None,
     callback: Callback = lambda interval: None,
+    loggers: Sequence[Logger] = (),
     given: Given = NOTHING,
 ) -> tuple[Genome, Rule]:
     """Meta-trains and writes a run folder; a run that is stopped at any moment resumes to the same result, bit for bit.
@@ -93,6 +95,7 @@ def meta_train(
       executor: computes the members of a generation (methods cma, es, pes), in place of this process: the same numbers.
       progress: called with every record that is written.
       callback: called after every interval, with its genomes. An error that it raises ends the run, which resumes there.
+      loggers: get the metrics too, beside those that the specification names.
       given: objects that the specification names.
 
     Returns:
@@ -112,7 +115,7 @@ def meta_train(
         spec = spec.as_begun(checkpoint_config(folder / "checkpoint"))
     experiment = Experiment(spec, base, folder if kept else None, given)
     with locked(folder) if jax.process_index() == 0 else nullcontext():
-        return _meta_train(experiment, folder, resume, allow_changes, executor, progress, callback)
+        return _meta_train(experiment, folder, resume, allow_changes, executor, progress, callback, loggers)
 
 
 def _meta_train(
@@ -123,11 +126,13 @@ def _meta_train(
     executor: Executor | None,
     progress: Progress,
     callback: Callback,
+    loggers: Sequence[Logger],
 ) -> tuple[Genome, Rule]:
     """Does the work of `meta_train`, in a folder that nobody else writes."""
     spec = experiment.spec
     training, unroll, optimizer = spec.training, spec.unroll, experiment.optimizer
-    run = RunFolder(spec, folder, resume=resume, like=experiment.initial_state(), allow_changes=allow_changes)
+    like = experiment.initial_state()
+    run = RunFolder(spec, folder, resume=resume, like=like, allow_changes=allow_changes, loggers=loggers)
     run.keep(experiment.files)
     if spec.start.genome and experiment.start_file:
         run.keep_start(spec.start.genome, experiment.start_file)

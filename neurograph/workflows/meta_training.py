@@ -12,6 +12,7 @@ from typing import Any
 from neurograph.errors import ExperimentError, MissingExtraError
 from neurograph.experiments.final import final_test
 from neurograph.experiments.folder.lock import locked
+from neurograph.experiments.folder.loggers import Logger, make_logger
 from neurograph.experiments.folder.reading import Run, read_run
 from neurograph.experiments.given import NOTHING, Given
 from neurograph.experiments.spec import EVOLVED, METHODS, ExperimentSpec, load_experiment, make_experiment
@@ -110,6 +111,7 @@ def meta_train(
     workers: int | str | Any = None,
     test: bool = True,
     callbacks: Iterable[Callback] = (),
+    loggers: Iterable[str | Logger] = (),
     say: Say = lambda text: None,
 ) -> MetaTraining:
     """Meta-trains a genome as an experiment says, tests it on test data, and writes a report; what `neurograph meta-train` does.
@@ -129,6 +131,8 @@ def meta_train(
         (methods cma, es, pes): the same numbers.
       test: whether the final test of the experiment follows.
       callbacks: called with an `Interval` (step, metrics, genomes) after every interval. An error that one raises ends the run.
+      loggers: where else the metrics go: "tensorboard", "wandb", "mlflow", or objects with start, record and close
+        (`neurograph.experiments.Logger`).
       say: called with lines about workers and the final test.
 
     Returns:
@@ -148,7 +152,7 @@ def meta_train(
       >>> steps, found.run.records[-1]["step"]
       ([1, 2], 2)
     """
-    return _meta_train(experiment, folder, changes, "gradient", resume, allow_changes, workers, test, callbacks, say)
+    return _meta_train(experiment, folder, changes, "gradient", resume, allow_changes, workers, test, callbacks, loggers, say)
 
 
 def evolve(
@@ -161,6 +165,7 @@ def evolve(
     workers: int | str | Any = None,
     test: bool = True,
     callbacks: Iterable[Callback] = (),
+    loggers: Iterable[str | Logger] = (),
     say: Say = lambda text: None,
 ) -> MetaTraining:
     """Searches a genome without derivatives: `meta_train` of an experiment of method cma, es or pes, cma where it names none.
@@ -175,7 +180,7 @@ def evolve(
       >>> ng.evolve(document).summary["method"]
       'cma'
     """
-    return _meta_train(experiment, folder, changes, "cma", resume, allow_changes, workers, test, callbacks, say)
+    return _meta_train(experiment, folder, changes, "cma", resume, allow_changes, workers, test, callbacks, loggers, say)
 
 
 def _meta_train(
@@ -188,9 +193,13 @@ def _meta_train(
     workers: Any,
     test: bool,
     callbacks: Iterable[Callback],
+    loggers: Iterable[str | Logger],
     say: Say,
 ) -> MetaTraining:
     called = tuple(callbacks)
+    writers = [make_logger(one) if isinstance(one, str) else one for one in loggers]
+    if odd := [one for one in writers if not isinstance(one, Logger)]:
+        raise ExperimentError(f"loggers: {type(odd[0]).__name__} lacks a method; expected start, record and close")
 
     def callback(interval: Interval) -> None:
         for one in called:
@@ -205,7 +214,7 @@ def _meta_train(
         stack.enter_context(locked(place))
         executor = None if workers is None else stack.enter_context(make_executor(workers, say))
         options: dict[str, Any] = {"resume": resume, "allow_changes": allow_changes, "executor": executor, "callback": callback}
-        genome, rule = train(spec, place, base=base, given=given, **options)
+        genome, rule = train(spec, place, base=base, given=given, loggers=writers, **options)
         tested = None
         if test and spec.transfer.topologies:
             tested = final_test(spec, place, genome, rule, base=base, given=given, say=say)

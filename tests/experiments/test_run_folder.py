@@ -21,7 +21,6 @@ from harness import rest_is_thorough
 from meta_runs import METHODS, RANDOM_METHODS, genome_of, numbers, write_experiments
 
 import neurograph as ng
-from neurograph.experiments.folder.tensorboard import EventWriter
 from neurograph.experiments.spec import load_experiment
 from neurograph.experiments.train import meta_train
 from neurograph.experiments.transfer.cells import FIRST_OPTIONS, genome_key
@@ -170,15 +169,6 @@ def test_event_files_say_what_the_metrics_say(folder: Path):
     assert list(found) == [r["step"] for r in records]
     np.testing.assert_allclose(list(found.values()), [r["loss"][0] for r in records], rtol=1e-6)
     assert [event.step for event in events.Scalars("validation/accuracy/genome_0")] == [4]
-
-
-def test_without_tensorboardx_the_extra_is_named(tmp_path: Path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    with pytest.raises(
-        ng.MissingExtraError, match=r"tensorboardX, which is not installed: pip install 'neurograph\[tensorboard\]'"
-    ):
-        EventWriter(tmp_path / "events")
-    assert not (tmp_path / "events").exists()
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ HOWTO = (
     "cluster",
 )
 OWN = ("tutorial", *(f"howto/{name}" for name in HOWTO))
-PAGES = [*OWN, "mathematics", "command_line", "topologies", "tasks", "genomes", "analysis"]
+PAGES = [*OWN, "mathematics", "command_line", "meta_learning", "topologies", "tasks", "genomes", "analysis"]
 
 RUNNER = """
 import contextlib, io, json, sys, traceback

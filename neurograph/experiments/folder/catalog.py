@@ -58,7 +58,7 @@ COLUMNS = ("folder", "name", "method", "state", "seed", "step", "steps", "valida
 """The fields of a run by which runs can be sorted and selected, beside its settings."""
 
 _MARKS = ("config.yaml", "metrics.jsonl", "summary.json", "checkpoint", COMMAND, LOST)
-_PARTS = {"topologies", "plots", "tensorboard"}
+_PARTS = {"topologies", "plots", "tensorboard", "wandb", "mlflow"}
 _OWN = {"name", "description", "seed"}  # keys of a configuration that are no settings
 _BEST_FIRST = {"validation", "test"}
 _COMPARE = {"=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}

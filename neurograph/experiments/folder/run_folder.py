@@ -7,7 +7,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from neurograph.errors import ExperimentError
 from neurograph.experiments.environment import current_environment
 from neurograph.experiments.folder import lock
 from neurograph.experiments.folder.checkpoint import load_checkpoint, save_checkpoint
+from neurograph.experiments.folder.loggers import LoggedRun, Logger, make_logger, scalars_of
 from neurograph.experiments.folder.topologies import keep_topology
 from neurograph.experiments.spec import FREE, ExperimentSpec, dump_experiment
 from neurograph.experiments.transfer.cells import FIRST_ARRAYS
@@ -52,6 +53,7 @@ class RunFolder:
       resume: whether to go on from the checkpoint, if there is one.
       like: the first state of the run.
       allow_changes: whether to go on under another precision, or with other versions, devices or kernels.
+      loggers: get the metrics too, beside those that the experiment names.
 
     Attributes:
       state: as checkpointed, or `like`.
@@ -63,7 +65,16 @@ class RunFolder:
         version, device or kernels.
     """
 
-    def __init__(self, spec: ExperimentSpec, folder: Path, *, resume: bool, like: Any, allow_changes: bool = False):
+    def __init__(
+        self,
+        spec: ExperimentSpec,
+        folder: Path,
+        *,
+        resume: bool,
+        like: Any,
+        allow_changes: bool = False,
+        loggers: Sequence[Logger] = (),
+    ):
         self.folder, self.checkpoint, self.metrics = folder, folder / "checkpoint", folder / "metrics.jsonl"
         self.config = spec.model_dump(mode="json", exclude=FREE)
         if folder.exists() and not folder.is_dir():
@@ -89,16 +100,16 @@ class RunFolder:
 
             multihost_utils.sync_global_devices("all processes have looked at the run folder")
         self.written = self.extra["lines"]
-        self.tensorboard = None
+        self.loggers: list[Logger] = []
         if self.writes:
-            self._open(spec)
+            self._open(spec, loggers)
         self.start = time.perf_counter() - self.extra["seconds"]
 
-    def _open(self, spec: ExperimentSpec) -> None:
-        if spec.tensorboard:
-            from neurograph.experiments.folder.tensorboard import EventWriter
-
-            self.tensorboard = EventWriter(self.folder / "tensorboard", self.extra["step"])
+    def _open(self, spec: ExperimentSpec, loggers: Sequence[Logger]) -> None:
+        told = LoggedRun(self.folder, spec.name, spec.model_dump(mode="json"), self.extra["step"])
+        for logger in (*map(make_logger, spec.logger_names), *loggers):
+            logger.start(told)
+            self.loggers.append(logger)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._cut_metrics()
         write_atomically(self.folder / "config.yaml", dump_experiment(spec))
@@ -141,13 +152,13 @@ class RunFolder:
         return time.perf_counter() - self.start
 
     def record(self, data: dict[str, Any], progress: Callable[[dict[str, Any]], None]) -> None:
-        """Writes a line of metrics.jsonl and, if wanted, of the event files, and calls `progress`."""
+        """Writes a line of metrics.jsonl, tells the loggers, and calls `progress`."""
         self.written += 1
         if self.writes:
             lock.check_lock(self.folder)
             append_line(self.metrics, json.dumps(data))
-            if self.tensorboard:
-                self.tensorboard.record(data)
+            for logger in self.loggers:
+                logger.record(data["step"], scalars_of(data))
             progress(data)
 
     def save(self, state: Any, step: int, **extra: Any) -> None:
@@ -162,8 +173,8 @@ class RunFolder:
             write_atomically(self.folder / name, text)
 
     def close(self) -> None:
-        if self.tensorboard:
-            self.tensorboard.close()
+        for logger in self.loggers:
+            logger.close()
 
 
 def _step(line: bytes) -> float:
