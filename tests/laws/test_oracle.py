@@ -131,3 +131,30 @@ def test_derivatives_and_sizes(rule, cyclic, kernel):
     rule = TOGETHER[rule]
     names = {name: getattr(rule, f"{name}_activation") for name in ("forward", "backward", "output")}
     compare(topology.replace(damping=0.3) if cyclic else topology, rule, names, 5, kernel)
+
+
+# What the backward pass reads, together with all that changes synapses.
+TWINS = {
+    "mirrored": {"symmetric": False, "oja": "weights", "saturation": "exponential", "forward_synapse_update": True},
+    "fixed": {"symmetric": False, "oja": "activity", "synapse_normalization": "in_pass"},
+    "sign": {"oja": "weights", "synapse_normalization": "in_pass", "backward_update": "multiplicative"},
+}
+
+
+@pytest.mark.parametrize("cyclic", rest_is_thorough([False, True], False), ids=["levels", "mixed"])
+@pytest.mark.parametrize("name", rest_is_thorough(KERNELS, "native" if "native" in KERNELS else "gather"))
+@pytest.mark.parametrize("value", rest_is_thorough(TWINS, "mirrored", "sign"))
+def test_backward_synapses(value, name, cyclic):
+    ticked = {"cyclic": True, "schedule": "mixed", "ticks": 3} if cyclic else {}
+    topology = random_topology(7, shared=True, fixed=True, min_outputs=2, max_hidden=2, **ticked)
+    names = {"forward": "tanh", "backward": "swish", "output": "sigmoid"}
+    rule = ng.Rule(
+        states=3,
+        backward_synapses=value,
+        update_normalization="neuron",
+        synapse_trace=True,
+        feedback="mse",
+        **{f"{pass_}_activation": activation for pass_, activation in names.items()},
+        **TWINS[value],
+    )
+    compare(topology, rule, names, 7, name)
