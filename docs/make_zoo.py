@@ -1,4 +1,4 @@
-"""Fills neurograph/genome/zoo from run folders of the shipped experiments, and the one genome that is not learned.
+"""Fills neurograph/genome/zoo from run folders of the shipped experiments, and with the genomes that are not learned.
 
 Usage: python docs/make_zoo.py NAME=RUN [NAME=RUN ...]
 
@@ -45,6 +45,9 @@ def main(folders: dict[str, Path]) -> None:
     text = "Plain gradient descent on the summed cross-entropy, rate 0.01 (with cycles: at the fixed point); not learned."
     card = {"description": text, "retrain": None}
     ng.save_genome(ZOO / "backprop.json", genome, rule, card)
+    for name, known in ng.CLASSICS.items():
+        card = {"description": known.about, "paper": known.paper, "retrain": None}
+        ng.save_genome(ZOO / f"{name}.json", *ng.classic(name), card)
     for name, folder in folders.items():
         from_run(name, folder)
     print("zoo:", ", ".join(ng.zoo_names()))

@@ -37,6 +37,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     ),
     "genome": (
         "ACTIVATIONS",
+        "CLASSICS",
         "Genome",
         "GenomeFile",
         "GenomeVector",
@@ -44,6 +45,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "Rule",
         "average_genomes",
         "backprop_genome",
+        "classic",
         "compare_genomes",
         "extend_genome",
         "format_genome",

@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = attach(
         "metric": ("MetricSearch", "metric_of_jacobians", "metric_search"),
         "loops": ("Circulation", "ClosedCurves", "circulation", "closed_curves"),
         "decomposition": ("Decomposition", "decompose"),
-        "directions": ("Alignment", "alignment", "feedback_alignment_step"),
+        "directions": ("Alignment", "alignment"),
         "longrun": ("LongRun", "long_run"),
         "perturb": ("Sensitivity", "sensitivity"),
         "oja": ("OjaLimit", "oja_limit"),

@@ -13,13 +13,12 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from neurograph.analysis.field import AnalysisError, UpdateField, as_float64, float64, places_of
-from neurograph.genome import Genome, backprop_genome
-from neurograph.genome.rule import Rule
+from neurograph.genome import backprop_genome
 from neurograph.learning.inner_loop import accuracy, query_loss
 from neurograph.network.network import Network
 from neurograph.network.state import Synapses
 
-__all__ = ["SCALES", "Alignment", "alignment", "feedback_alignment_genome", "feedback_alignment_step"]
+__all__ = ["SCALES", "Alignment", "alignment"]
 
 SCALES = (1.0, 0.1, 0.01, 0.001)
 
@@ -76,31 +75,6 @@ class Alignment:
         )
 
 
-def feedback_alignment_genome(
-    learning_rate: float, *, activation: str = "tanh", loss: str = "softmax_cross_entropy"
-) -> tuple[Genome, Rule]:
-    """Returns the backprop genome with backward synapses of their own, which `feedback_alignment_step` leaves as drawn."""
-    genome, rule = backprop_genome(learning_rate, activation=activation, loss=loss)
-    return genome, rule.replace(symmetric=False, initial_deviation="fan_in")
-
-
-def feedback_alignment_step(network: Network, genome: Genome, synapses: Synapses, x: Any, y: Any) -> tuple[Synapses, jax.Array]:
-    """`Network.step` with frozen backward synapses: feedback alignment under the genome of `feedback_alignment_genome`.
-
-    No option of `Rule` freezes them, so they are put back after the step.
-
-    Raises:
-      AnalysisError: the rule is symmetric: it has no backward synapses.
-
-    Source: Lillicrap et al. 2016.
-    """
-    if synapses.backward is None:
-        raise AnalysisError("feedback alignment needs backward synapses of their own; expected a rule with symmetric: false")
-    result: Any = network.step(genome, synapses, x, y)
-    new, outputs = result
-    return replace(new, backward=synapses.backward), outputs
-
-
 def alignment(
     field: UpdateField,
     *,
@@ -134,7 +108,7 @@ def alignment(
     topology, x, y = field.network.topology, field.x, field.y
     with float64():
         empty = field.network.init(field.genome, key=jax.random.key(0)).traces  # of the rules that keep them
-        rows = [_run(field.network, field.genome, replace(field.base, traces=empty), x, y, steps, False, scales)]
+        rows = [_run(field.network, field.genome, replace(field.base, traces=empty), x, y, steps, scales)]
         places = places_of(field.network)
         names, maps = ["genome"], [_levels(places)]
         if topology.is_acyclic and not topology.outputs_may_project:
@@ -143,12 +117,14 @@ def alignment(
             rate = baseline_rate * share / len(x)
             draw = jax.random.key(4) if key is None else key
             for name in ("feedback alignment", "backprop"):
-                genome, rule = feedback_alignment_genome(rate, loss=loss)
-                rule = rule if name != "backprop" else rule.replace(symmetric=True)
+                genome, rule = backprop_genome(rate, activation="tanh", loss=loss)
+                rule = rule.replace(initial_deviation="fan_in")
+                if name == "feedback alignment":
+                    rule = rule.replace(symmetric=False, backward_synapses="fixed")
                 network = Network(topology, rule, kernel="reference")
                 genome = as_float64(genome)
                 start = as_float64(network.init(genome, key=draw))
-                rows.append(_run(network, genome, start, x, y, steps, name != "backprop", ()))
+                rows.append(_run(network, genome, start, x, y, steps, ()))
                 names.append(name)
                 maps.append(_levels(places_of(network)))
         levels = tuple(sorted({level for one in maps for level in one[one >= 0].tolist()}))
@@ -178,8 +154,8 @@ def _cosines(change: Any, slope: Any, levels: np.ndarray, wanted: Sequence[int])
     return np.stack(found, 1)
 
 
-@partial(jax.jit, static_argnums=(5, 6, 7))
-def _run(network: Any, genome: Any, start: Synapses, x: Any, y: Any, steps: int, frozen: bool, scales: tuple[float, ...]) -> Any:
+@partial(jax.jit, static_argnums=(5, 6))
+def _run(network: Any, genome: Any, start: Synapses, x: Any, y: Any, steps: int, scales: tuple[float, ...]) -> Any:
     def judge(synapses: Synapses) -> tuple[jax.Array, jax.Array]:
         outputs = network.predict(genome, synapses, x)
         return query_loss(outputs, y), accuracy(outputs, y)
@@ -188,7 +164,7 @@ def _run(network: Any, genome: Any, start: Synapses, x: Any, y: Any, steps: int,
         stored = Synapses(synapses.forward, synapses.backward)
         (loss, correct), slope = jax.value_and_grad(judge, has_aux=True)(stored)
         learned = network.step(genome, synapses, x, y, index=index)[0]
-        new = Synapses(learned.forward, synapses.backward if frozen else learned.backward)
+        new = Synapses(learned.forward, learned.backward)
         moved = [judge(jax.tree.map(lambda old, now, s=s: old + s * (now - old), stored, new))[0] for s in scales]
         flat = ravel_pytree(stored)[0]
         row = {

@@ -1,8 +1,8 @@
 """`UpdateField`: one learning step in full batch as a vector field on the synapses, with its Jacobian.
 
 The vector holds STORED numbers: symmetric twins, the states of a single-state synapse and the members of a group count once;
-fixed synapses and absent biases do not count. Everything is float64 on the reference kernel, which differentiates in forward
-mode.
+fixed synapses and absent biases do not count, nor do backward synapses that the rule holds fixed. Everything is float64 on the
+reference kernel, which differentiates in forward mode.
 """
 
 from __future__ import annotations
@@ -108,10 +108,9 @@ def places_of(network: Network) -> list[Place | None]:
             i, j = int(topology.senders[e]), int(topology.receivers[e])
             members = 1 if topology.group[e] < 0 else int((topology.group == topology.group[e]).sum())
             direction = "forward" if value > 0 else "backward"
+            still = topology.fixed[e] or (value < 0 and rule.backward_synapses == "fixed")
             found.append(
-                None
-                if topology.fixed[e]
-                else Place(direction, int(topology.levels[j]), f"{names[i]}->{names[j]}", j, i, channel, members)
+                None if still else Place(direction, int(topology.levels[j]), f"{names[i]}->{names[j]}", j, i, channel, members)
             )
     return found
 

@@ -78,8 +78,8 @@ def transfer(
 ) -> None:
     """Test every GENOME on every topology and task, beside gradient descent on the same graphs and batches.
 
-    A GENOME is a file or a name of the zoo, a TOPOLOGY a file, a shipped name or layer widths, a TASK a
-    name (in quotes with its options).
+    A GENOME is a file, a name of the zoo, or the word classics, which stands for the learning rules of the
+    literature; a TOPOLOGY is a file, a shipped name or layer widths, a TASK a name (in quotes with its options).
     Topologies and tasks follow the genomes, or are given by options.
 
     Learning rates of the baselines are chosen on validation data for every graph and step count; the results come from test
@@ -91,6 +91,7 @@ def transfer(
     neurograph transfer digits --topology mlp,residual,connectome --task digits
     neurograph transfer digits runs/a/genome.json -t my.graphml -t ring -k digits --baselines sgd,adam --runs 10
     neurograph transfer digits -t my.yaml -k "mnist size=8 classes=0-4" --baselines none --steps 0,10,100
+    neurograph transfer classics -t mlp -k digits
     """
     at, show = _numbers("--steps", steps), None if shown is None else _numbers("--show", shown)
     if missing := [step for step in show or () if step not in at]:
@@ -103,10 +104,11 @@ def transfer(
     sources["task"] += [name for text in tasks for name in names_in(text)]
 
     from neurograph.genome import load_genome_file
+    from neurograph.genome.files import genome_sources
     from neurograph.workflows.objects import source_name, unused_name
 
     named_genomes: dict[str, Any] = {}
-    for source in sources["genome"]:
+    for source in [one for word in sources["genome"] for one in genome_sources(word)]:
         file = load_genome_file(source)
         if file.rule is None:
             raise ExperimentError(

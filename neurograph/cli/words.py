@@ -11,7 +11,7 @@ from pathlib import Path
 
 from neurograph.documents import closest, parse_json
 from neurograph.errors import ExperimentError
-from neurograph.genome.files import FORMAT, zoo_names
+from neurograph.genome.files import FORMAT, GENOME_SETS, zoo_names
 from neurograph.tasks.registry import schemes, task_names
 from neurograph.topology.files import FORMATS
 from neurograph.topology.shipped import layer_widths, shipped_names
@@ -37,7 +37,7 @@ def kinds_of(word: str) -> list[str]:
     path, found = Path(word), []
     known = os.path.isfile(word) and path.suffix.lower() in FORMATS
     learned = known and _is_genome(path)
-    if learned or word in zoo_names():
+    if learned or word in (*zoo_names(), *GENOME_SETS):
         found.append("genome")
     if (known and not learned) or word in shipped_names():
         found.append("topology")
@@ -106,7 +106,7 @@ def _unknown(name: str, wanted: Sequence[str]) -> str:
     if kinds := kinds_of(name):
         kind = kinds[0]
         return f"{name}: a {kind}, but --{kind} names some already; give all so, or all as words"
-    names = {"genome": zoo_names, "topology": shipped_names, "task": task_names}
+    names = {"genome": lambda: [*zoo_names(), *GENOME_SETS], "topology": shipped_names, "task": task_names}
     close = closest(name.split(" ")[0], [known for kind in wanted for known in names[kind]()])
     hint = f"; did you mean {close!r}?" if close else f"; see {', '.join(f'neurograph {kind} list' for kind in wanted)}."
     return f"{name}: no such file, and no {' or '.join(wanted)} of that name{hint}"

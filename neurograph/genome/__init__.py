@@ -1,6 +1,7 @@
 """The genome of a learning rule: arrays, files and the zoo, per-layer genomes, and tools that extend, average and compare."""
 
 from neurograph.genome.activations import ACTIVATIONS, with_derivative
+from neurograph.genome.classics import CLASSICS, Classic, classic
 from neurograph.genome.compare import Comparison, canonical_genome, compare_genomes
 from neurograph.genome.files import GenomeFile, load_genome, load_genome_file, save_genome, zoo_names
 from neurograph.genome.layers import AnyGenome, LayeredGenome, genome_of_neurons, genomes_of_stages
@@ -12,7 +13,9 @@ from neurograph.genome.vector import GenomeVector
 
 __all__ = [
     "ACTIVATIONS",
+    "CLASSICS",
     "AnyGenome",
+    "Classic",
     "Comparison",
     "Genome",
     "GenomeFile",
@@ -22,6 +25,7 @@ __all__ = [
     "average_genomes",
     "backprop_genome",
     "canonical_genome",
+    "classic",
     "compare_genomes",
     "effective_fields",
     "extend_genome",

@@ -15,15 +15,28 @@ from neurograph._lazy import from_above
 from neurograph.documents import named_file, parse_json
 from neurograph.errors import GenomeError
 from neurograph.files import write_atomically
+from neurograph.genome.classics import CLASSICS
 from neurograph.genome.layers import AnyGenome, LayeredGenome
 from neurograph.genome.model import Genome
 from neurograph.genome.rule import Rule
 
-__all__ = ["GenomeFile", "genome_file", "load_genome", "load_genome_file", "save_genome", "zoo_names"]
+__all__ = [
+    "GENOME_SETS",
+    "GenomeFile",
+    "genome_file",
+    "genome_sources",
+    "load_genome",
+    "load_genome_file",
+    "save_genome",
+    "zoo_names",
+]
 
 FORMAT = "neurograph-genome"
 VERSION, LAYERED_VERSION = 1, 2
 ZOO = Path(__file__).parent / "zoo"
+
+GENOME_SETS: dict[str, tuple[str, ...]] = {"classics": tuple(CLASSICS)}
+"""Words that stand for several genomes of the zoo, where several are taken."""
 
 
 @dataclass(frozen=True)
@@ -90,13 +103,24 @@ def zoo_names() -> list[str]:
     return sorted(path.stem for path in ZOO.glob("*.json"))
 
 
+def genome_sources(source: Any) -> list[Any]:
+    """What a word stands for where several genomes are taken: the names of a set, unless a file is called so; else itself."""
+    if isinstance(source, str) and source in GENOME_SETS and not os.path.isfile(source):
+        return [*GENOME_SETS[source]]
+    return [source]
+
+
 def genome_file(source: str | os.PathLike[str], beside: Path | None = None) -> Path:
     """The file of a genome: a path (also relative to the folder `beside`), or a name of the zoo, such as "digits".
 
     Raises:
-      GenomeError: no such file and no such name.
+      GenomeError: no such file and no such name, or a word that stands for several genomes.
     """
-    return named_file(source, {name: ZOO / f"{name}.json" for name in zoo_names()}, "genome", GenomeError, beside)
+    shipped = {name: ZOO / f"{name}.json" for name in zoo_names()} | dict.fromkeys(GENOME_SETS, ZOO)
+    path = named_file(source, shipped, "genome", GenomeError, beside)
+    if path == ZOO and (names := GENOME_SETS.get(os.fspath(source))):
+        raise GenomeError(f"{source}: stands for {len(names)} genomes; expected one of them: {', '.join(names)}")
+    return path
 
 
 def load_genome_file(source: str | os.PathLike[str]) -> GenomeFile:

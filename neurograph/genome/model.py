@@ -39,7 +39,7 @@ from neurograph.errors import GenomeError
 from neurograph.genome.activations import Activation, with_derivative
 from neurograph.genome.rule import Rule
 
-__all__ = ["MATRICES", "Genome", "backprop_genome", "effective_fields"]
+__all__ = ["MATRICES", "Genome", "backprop_genome", "checked_rate", "effective_fields"]
 
 MATRICES = ("forward_transform", "backward_transform", "pre_transform", "post_transform")
 SECOND_MATRICES = ("forward_pre_transform", "forward_post_transform")
@@ -281,8 +281,7 @@ def backprop_genome(
       >>> rule.symmetric, rule.feedback
       (True, 'softmax_cross_entropy')
     """
-    if isinstance(learning_rate, (bool, str)) or not isinstance(learning_rate, SupportsFloat) or not math.isfinite(learning_rate):
-        raise GenomeError(f"learning_rate: got {learning_rate!r}; expected a finite number")
+    learning_rate = checked_rate(learning_rate)
     rule = Rule(
         states=2,
         forward_activation=with_derivative(activation),
@@ -306,6 +305,17 @@ def backprop_genome(
         "backward_keep": 1.0,
     }
     return Genome.from_arrays(**{name: jnp.asarray(value, dtype) for name, value in arrays.items()}), rule
+
+
+def checked_rate(learning_rate: Any) -> Any:
+    """The rate, if it is a finite number.
+
+    Raises:
+      GenomeError: it is none.
+    """
+    if isinstance(learning_rate, (bool, str)) or not isinstance(learning_rate, SupportsFloat) or not math.isfinite(learning_rate):
+        raise GenomeError(f"learning_rate: got {learning_rate!r}; expected a finite number")
+    return learning_rate
 
 
 def effective_fields(rule: Rule) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from neurograph.genome.activations import Activation, WithDerivative, resolve_ac
 __all__ = ["CHOICES", "Rule"]
 
 CHOICES: dict[str, tuple[str, ...]] = {
+    "backward_synapses": ("learned", "mirrored", "fixed", "sign"),
     "backward_update": ("additive", "multiplicative", "multiplicative_second_state"),
     "normalization": ("none", "batch"),
     "backward_normalization": ("auto", "none", "batch", "derivative"),
@@ -39,6 +40,8 @@ class Rule:
         `with_derivative(sigma)` for the pair of section 3.1.
       backward_update: how feedback changes a neuron [6]: "additive", "multiplicative" or "multiplicative_second_state".
       symmetric: the backward twin of a synapse is the forward synapse itself.
+      backward_synapses: what the backward pass reads: backward synapses that are "learned" by their own products, "mirrored"
+        (they learn what their forward twins learn), or "fixed" as drawn; "sign" reads the forward synapses' signs (symmetric).
       single_state_synapses: all k channels of a synapse are one number, updated by channel 0.
       normalization: "batch" shifts and scales pre-activations to learned moments over the batch (3.4).
       backward_normalization: what the backward pass does about it: "none"; "batch" shifts and scales its pre-activations alike
@@ -83,6 +86,7 @@ class Rule:
     output_activation: str | Activation = "tanh"
     backward_update: str = "additive"
     symmetric: bool = True
+    backward_synapses: str = "learned"
     single_state_synapses: bool = False
     normalization: str = "none"
     backward_normalization: str = "auto"
@@ -154,6 +158,13 @@ class Rule:
                 "backward_normalization: derivative needs backward_update: multiplicative or multiplicative_second_state (got"
                 " backward_update: additive, whose states are not feedback on a pre-activation)"
             )
+        if self.backward_synapses in ("mirrored", "fixed") and self.symmetric:
+            faults.append(
+                f"backward_synapses: {self.backward_synapses} needs symmetric: false (got symmetric: true, where backward"
+                " synapses are the forward ones)"
+            )
+        if self.backward_synapses == "sign" and not self.symmetric:
+            faults.append("backward_synapses: sign needs symmetric: true (the sign is that of the forward synapses)")
         if self.synapse_derivative:
             if self.synapse_normalization != "in_pass":
                 faults.append(
@@ -162,6 +173,11 @@ class Rule:
                 )
             if not self.symmetric:
                 faults.append("synapse_derivative: true needs symmetric: true (feedback flows through the forward synapses)")
+            if self.backward_synapses == "sign":
+                faults.append(
+                    "synapse_derivative: true needs backward_synapses: learned (got backward_synapses: sign, through which no"
+                    " derivative flows)"
+                )
         if self.rescale and self.synapse_normalization == "none":
             faults.append("rescale: true needs synapse_normalization: in_pass or stored (got synapse_normalization: none)")
         if self.saturation_eps and self.saturation != "exponential":

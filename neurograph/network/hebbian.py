@@ -6,8 +6,9 @@ batch] per stage of the plan.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +46,24 @@ def learning_ends(wiring: Wiring, genome: AnyGenome, before: States | None) -> l
     return [Ends(*each) for each in zip([None] * len(pre) if before is None else before, pre, post, strict=True)]
 
 
-def _learn(
+class _Change(NamedTuple):
+    """What every stored number of one direction learns: f~, eta~, alpha, h, and the factor of Oja's decay, or None."""
+
+    keep: Weights
+    update: Weights
+    saturation: Weights
+    product: Weights
+    decay: Weights | None
+
+    def applied(self, rule: Rule, weights: Weights) -> Weights:
+        """Stored numbers after the update."""
+        delta = self.product
+        if self.decay is not None:  # Eq. 8
+            delta = jax.tree.map(lambda d, w, o: d - w * o, delta, weights, self.decay)
+        return jax.tree.map(partial(_apply_update, rule), self.keep, self.update, self.saturation, weights, delta)
+
+
+def _change(
     wiring: Wiring,
     genome: AnyGenome,
     weights: Weights,
@@ -56,7 +74,7 @@ def _learn(
     second: bool,
     changes: dict[int, jax.Array],
     error: jax.Array | None,
-) -> tuple[Weights, Weights | None]:
+) -> tuple[_Change, Weights | None]:
     """Eqs. 7 and 8 for one direction: `before` and `after` are the states of each synapse's forward sender and receiver.
 
     Args:
@@ -66,7 +84,7 @@ def _learn(
       error: e, the size of the outputs' error; None before they were given one.
 
     Returns:
-      Stored numbers and traces after the update.
+      What stored numbers change by, and their traces after it.
     """
     rule, kernel = wiring.rule, wiring.kernel
     forward = twin == FORWARD
@@ -101,12 +119,10 @@ def _learn(
         delta = trace = jax.tree.map(lambda k, m, d: k.astype(d.dtype) * m + d, kappa, trace, delta)
     if rule.update_normalization == "neuron":
         delta = jax.tree.map(jnp.multiply, delta, _sizes(wiring, local, delta, twin, error))
-    if rule.oja != "none":  # Eq. 8
-        decay = _oja_decay(wiring, local, weights, posts, twin, share, eta)
-        delta = jax.tree.map(lambda d, w, o: d - w * o, delta, weights, decay)
+    decay = None if rule.oja == "none" else _oja_decay(wiring, local, weights, posts, twin, share, eta)
     gates = [[getattr(own, f"{prefix}synapse_keep") for own in local], eta, [own.saturation for own in local]]
-    at = [_at_stored(wiring, genome, values, twin, weights) for values in gates]
-    return jax.tree.map(partial(_apply_update, rule), *at, weights, delta), trace
+    keep, update, saturation = (_at_stored(wiring, genome, values, twin, weights) for values in gates)
+    return _Change(keep, update, saturation, delta, decay), trace
 
 
 def _with_bias(wiring: Wiring, delta: Weights, constant: list[jax.Array], at_receivers: States) -> Weights:
@@ -259,12 +275,22 @@ def update_synapses(
       changes: of scanned stages, the forward synapses' products of Eq. 7, where a pass has found them.
       error: e, the root mean square of the outputs' error, for updates of known size.
     """
-    traces = synapses.traces
-    learned, kept = {}, {}
-    for twin, weights in ((FORWARD, synapses.forward), (BACKWARD, synapses.backward)):
-        if weights is None:
-            continue
-        trace = None if second or traces is None else traces[twin]
-        found = changes or {} if twin == FORWARD else {}
-        learned[twin], kept[twin] = _learn(wiring, genome, weights, trace, before, after, twin, second, found, error)
-    return Synapses(learned[FORWARD], learned.get(BACKWARD), synapses.neurons, traces if second or traces is None else kept)
+    rule, back = wiring.rule, synapses.backward
+    traces: Any = None if second else synapses.traces
+
+    def change(twin: str, weights: Weights, known: dict[int, jax.Array]) -> tuple[_Change, Weights | None]:
+        trace = None if traces is None else traces[twin]
+        return _change(wiring, genome, weights, trace, before, after, twin, second, known, error)
+
+    own, trace = change(FORWARD, synapses.forward, changes or {})
+    forward = own.applied(rule, synapses.forward)
+    kept = {FORWARD: trace}
+    if back is not None and rule.backward_synapses != "fixed":
+        if rule.backward_synapses == "mirrored":  # both directions are stored alike, but for the biases
+            bare = partial(replace, bias=back.bias, shared_bias=back.shared_bias)
+            own, trace = jax.tree.map(bare, (own, trace), is_leaf=lambda part: isinstance(part, Weights))
+        else:
+            own, trace = change(BACKWARD, back, {})
+        back = own.applied(rule, back)
+        kept[BACKWARD] = trace
+    return Synapses(forward, back, synapses.neurons, synapses.traces if traces is None else traces | kept)

@@ -66,7 +66,7 @@ def arriving_sums(wiring: Wiring, stored: Weights, twin: str) -> list[jax.Array]
 
 
 def frozen_norms(wiring: Wiring, genome: AnyGenome, synapses: Synapses) -> Synapses:
-    """synapse_normalization: stored: divide every stored number by the norm at its receiving neuron."""
+    """synapse_normalization: stored: divide every stored number that learns by the norm at its receiving neuron."""
 
     def scaled(weights: Weights, twin: str) -> Weights:
         some = jax.tree.leaves(weights)[0]
@@ -78,5 +78,7 @@ def frozen_norms(wiring: Wiring, genome: AnyGenome, synapses: Synapses) -> Synap
         factor = at_synapses(wiring, inverse, twin)
         return jax.tree.map(jnp.multiply, weights, factor)
 
-    backward = None if synapses.backward is None else scaled(synapses.backward, BACKWARD)
+    backward = synapses.backward
+    if backward is not None and wiring.rule.backward_synapses != "fixed":
+        backward = scaled(backward, BACKWARD)
     return replace(synapses, forward=scaled(synapses.forward, FORWARD), backward=backward)

@@ -94,6 +94,8 @@ def learning_step(
     def supervised(synapses: Synapses) -> tuple[Any, ...]:
         fed, error = _feedback(wiring, passed, y)
         twin = synapses.forward if synapses.backward is None else synapses.backward
+        if rule.backward_synapses == "sign":
+            twin = jax.tree.map(jnp.sign, twin)
         ends = None
         if not rule.synapse_derivative:
             ends = learning_ends(wiring, genome, passed.states if rule.hebbian_pre == "forward" else None)

@@ -6,6 +6,8 @@ must equal. States are `[k, B]` per neuron; a synapse has k numbers in each dire
 Readings of the formulas that a comparison depends on:
 - `hebbian_pre: forward` takes the states of the neuron where a (forward) synapse starts, for its backward twin too;
 - sums over arriving synapses (norms, Oja) count fixed and shared synapses, and on the way forward the bias;
+- `backward_synapses: mirrored` gives a backward synapse the product, gates and decay factor of its forward twin; `sign` leaves
+  fixed synapses of the topology at their value, and lengths of synapses in the backward pass are those of the signs;
 - batch variances have 1e-5 added, synapse norms 1e-9, lengths of updates 1e-10;
 - the size of the error is that of the feedback before the derivative of normalization; where labels are fed back, of output
   minus label; an update between forward pass and feedback knows no error;
@@ -151,6 +153,12 @@ class Oracle:
             found.append((members, t.ticks if cyclic else 1))
         return found
 
+    def read(self, w) -> dict[str, np.ndarray]:
+        """Synapses as the backward pass takes them."""
+        if self.rule.backward_synapses != "sign":
+            return w
+        return w | {"backward": np.where(self.topology.fixed[:, None], w["forward"], np.sign(w["forward"]))}
+
     def arriving(self, w, direction: str, q: int) -> np.ndarray:
         """[k]: sum of the squared synapses that arrive at q."""
         total = np.zeros(self.k)
@@ -256,7 +264,8 @@ class Oracle:
 
         share = 1 / before[0].shape[1] if self.rule.batch_reduction == "mean" else 1.0
         constant = np.ones_like(before[0])
-        names = ("forward", "bias") if self.rule.symmetric else ("forward", "backward", "bias")
+        own = not self.rule.symmetric and self.rule.backward_synapses == "learned"
+        names = ("forward", "backward", "bias") if own else ("forward", "bias")
         products = {name: np.zeros_like(w[name]) for name in names}
         decays = {name: np.zeros_like(w[name]) for name in names}
         owners = {name: np.zeros(len(w[name]), int) for name in names}
@@ -284,7 +293,7 @@ class Oracle:
                         activity = share * np.sum(y**2) if self.rule.oja == "activity" else arriving[source]
                         sign = np.sign(self.of[q][f"{prefix}synapse_update"])
                         size = abs(self.of[q]["oja_multiplier"]) * self.rule.oja_scale * sign
-                        decays[name][number, c] = size * w[name][number, c] * activity
+                        decays[name][number, c] = size * activity
         if self.rule.synapse_derivative:
             products = self.by_stored(w, products)
         h = {name: self.summed(name, products[name]) for name in names}
@@ -294,12 +303,18 @@ class Oracle:
         if traces and not second:
             kappa = {name: np.array([self.of[q]["trace_keep"] for q in owners[name]])[:, None] for name in names}
             h = {name: kappa[name] * traces[name] + h[name] for name in names}
-            traces = dict(h)
+            traces = traces | h
         if self.rule.update_normalization == "neuron":
             h = self.sized(h, owners, error)
-        new = {}
+        if self.rule.backward_synapses == "mirrored":
+            names = (*names, "backward")
+            for found in (h, decays, owners):
+                found["backward"] = found["forward"]
+            if traces and not second:
+                traces["backward"] = traces["forward"]
+        new = {"backward": w["backward"]}
         for name in names:
-            total = h[name] - self.summed(name, decays[name])
+            total = h[name] - w[name] * self.summed(name, decays[name])
             new[name] = np.array(w[name])
             for number, q in enumerate(owners[name]):
                 g = self.of[q]
@@ -376,7 +391,7 @@ class Oracle:
         for e, (i, j) in enumerate(self.edges):
             if not self.topology.fixed[e]:
                 new["forward"][e] = w["forward"][e] / self.length(w, "forward", j)
-                if not self.rule.symmetric:
+                if not self.rule.symmetric and self.rule.backward_synapses != "fixed":
                     new["backward"][e] = w["backward"][e] / self.length(w, "backward", i)
         for j in np.flatnonzero(self.topology.bias).tolist():
             new["bias"][j] = w["bias"][j] / self.length(w, "forward", j)
@@ -430,7 +445,7 @@ class Oracle:
         fed = backward = forward
         if index % self.rule.supervise_every == 0:
             fed, error = self.feedback(forward, y)
-            backward = self.run(w, "backward", fed)
+            backward = self.run(self.read(w), "backward", fed)
             before = forward if self.rule.hebbian_pre == "forward" else backward
             w, traces = self.learned(w, traces, before, backward, second=False, error=error)
         left = self.outside(backward)

@@ -61,6 +61,10 @@ def rules(draw: st.DrawFn, outputs: int = 2, stored: bool = True) -> Rule:
         rule["backward_normalization"] = choose("auto", "none", "batch", *(["derivative"] * 2 if update != "additive" else []))
     if rule["synapse_normalization"] == "in_pass" and symmetric:
         rule["synapse_derivative"] = draw(st.booleans())
+    if symmetric:
+        rule["backward_synapses"] = choose("learned", *([] if rule.get("synapse_derivative") else ["sign"]))
+    else:
+        rule["backward_synapses"] = choose("learned", "mirrored", "fixed")
     return Rule(
         states=choose(2, 3),
         backward_update=update,

@@ -75,15 +75,21 @@ def as_task(given: Any) -> Task:
     raise ExperimentError(f"task: got {type(given).__name__}; expected {TASKS}")
 
 
-def by_name(given: Any, made: Callable[[Any], T], named: Callable[[Any, T], str]) -> dict[str, T]:
+def by_name(
+    given: Any,
+    made: Callable[[Any], T],
+    named: Callable[[Any, T], str],
+    meant: Callable[[Any], list[Any]] = lambda one: [one],
+) -> dict[str, T]:
     """Returns one or several things by name: a mapping has names, of others `named` finds one.
 
-    Names that come twice get a number.
+    Names that come twice get a number; `meant` says what one without a name stands for, which may be several.
     """
     if isinstance(given, Mapping) and "name" not in given:
         return {str(name): made(one) for name, one in given.items()}
     found: dict[str, T] = {}
-    for one in given if isinstance(given, Iterable) and not _single(given) else [given]:
+    several = given if isinstance(given, Iterable) and not _single(given) else [given]
+    for one in [each for word in several for each in meant(word)]:
         value = made(one)
         found[unused_name(named(one, value), found)] = value
     return found

@@ -12,6 +12,7 @@ from neurograph.experiments.transfer.matrix import transfer_matrix
 from neurograph.experiments.transfer.matrix_results import TransferMatrix
 from neurograph.experiments.workers import make_executor
 from neurograph.genome import GenomeFile
+from neurograph.genome.files import genome_sources
 from neurograph.learning.baselines import LEARNING_RATES
 from neurograph.workflows.objects import as_genome, as_task, as_topology, by_name, source_name
 
@@ -38,7 +39,8 @@ def transfer(
     """Tests genomes on topologies and tasks beside gradient descent, on test data; what `neurograph transfer` does.
 
     Args:
-      genomes: one, several, or a mapping of names: names of the zoo, files, `GenomeFile`s, pairs (genome, rule).
+      genomes: one, several, or a mapping of names: names of the zoo, files, `GenomeFile`s, pairs (genome, rule); the word
+        "classics" stands for all of `CLASSICS`.
       topologies: likewise: shipped names, files, layer widths ("2-20-2"), `Topology`s, networkx graphs.
       tasks: likewise: names, mappings with name and options, `Task`s, pairs of arrays (x, labels).
       folder: where finished cells are kept and found again, with tables, figures and report.html; None keeps nothing.
@@ -66,7 +68,7 @@ def transfer(
       [('xor', 2), ('and', 2)]
     """
     found = {
-        "genomes": by_name(genomes, as_genome, _name_of_genome),
+        "genomes": by_name(genomes, as_genome, _name_of_genome, genome_sources),
         "topologies": by_name(topologies, as_topology, lambda given, made: _name(given) or made.title or "graph"),
         "tasks": by_name(tasks, as_task, _name_of_task),
     }

@@ -53,7 +53,15 @@ def test_every_stored_number_counts_once(seed, symmetric, single):
     assert {p.level for p in found} <= set(topology.levels.tolist())
 
 
-@pytest.mark.parametrize("options", [{}, {"saturation": "tanh"}, {"symmetric": False, "oja": "weights"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"saturation": "tanh"},
+        {"symmetric": False, "oja": "weights"},
+        {"symmetric": False, "backward_synapses": "fixed", "oja": "weights"},
+    ],
+)
 def test_the_field_is_new_minus_old_of_the_fast_kernel(options, x64):
     topology = small()
     genome, rule = learned(**options)

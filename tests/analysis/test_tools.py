@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 
 import jax
@@ -20,12 +19,10 @@ from neurograph.analysis import (
     alignment,
     asymmetry,
     decompose,
-    feedback_alignment_step,
     long_run,
     oja_limit,
     sensitivity,
 )
-from neurograph.analysis.directions import feedback_alignment_genome
 from neurograph.analysis.oja import derived_terms
 from neurograph.cli import main
 from neurograph.testing.graphs import batch, small
@@ -73,42 +70,6 @@ def test_the_decomposition_of_known_matrices():
 
 
 # ---- descent
-
-
-def test_feedback_alignment_is_that_of_a_loop(x64):
-    topology = mlp(3, 5, 2)
-    genome, rule = feedback_alignment_genome(0.1)
-    genome = genome.astype(jnp.float64)
-    network = ng.Network(topology, rule)
-    synapses = network.init(genome, key=jax.random.key(0))
-    rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(6, 3)), 2 * np.eye(2)[rng.integers(2, size=6)] - 1
-    before = network.unpack(synapses)
-    new, _ = feedback_alignment_step(network, genome, synapses, x, y)
-    after = network.unpack(new)
-    np.testing.assert_array_equal(after["backward"], before["backward"])
-
-    def matrix(values, senders, receivers):
-        w = np.zeros((len(senders), len(receivers)))
-        for e, (i, j) in enumerate(zip(topology.senders, topology.receivers)):
-            if i in senders and j in receivers:
-                w[list(senders).index(i), list(receivers).index(j)] = values[e, 0]
-        return w
-
-    layers = [range(3), range(3, 8), range(8, 10)]
-    w1, w2 = (matrix(np.asarray(before["forward"]), a, b) for a, b in itertools.pairwise(layers))
-    b1, b2 = (np.asarray(before["bias"])[list(layer), 0] for layer in layers[1:])
-    feedback = matrix(np.asarray(before["backward"]), layers[1], layers[2])  # random, instead of w2
-    hidden = np.tanh(x @ w1 + b1)
-    logits = hidden @ w2 + b2
-    error = np.exp(logits) / np.exp(logits).sum(1, keepdims=True) - (y + 1) / 2
-    back = (error @ feedback.T) * (1 - hidden**2)
-    np.testing.assert_allclose(matrix(np.asarray(after["forward"]), layers[1], layers[2]), w2 - 0.1 * hidden.T @ error, atol=1e-7)
-    np.testing.assert_allclose(matrix(np.asarray(after["forward"]), layers[0], layers[1]), w1 - 0.1 * x.T @ back, atol=1e-7)
-    symmetric, its = ng.backprop_genome(0.1)
-    plain = ng.Network(small(), its)
-    with pytest.raises(AnalysisError, match="expected a rule with symmetric: false"):
-        feedback_alignment_step(plain, symmetric, plain.init(symmetric, key=jax.random.key(0)), *batch(small()))
 
 
 @pytest.mark.parametrize("outputs", [pytest.param(1, marks=pytest.mark.thorough), 2])
@@ -357,13 +318,3 @@ def test_sensitivity_moves_what_sizes_and_traces_depend_on(xor):
     new = ("update_power", "error_power", "depth_power", "trace_keep")
     assert {*new, "damping"} <= slopes.keys()
     assert all(slopes[name] for name in new)
-
-
-def test_a_step_of_feedback_alignment_leaves_traces_to_go_on():
-    topology = small()
-    genome, rule = feedback_alignment_genome(0.1)
-    network = ng.Network(topology, rule.replace(synapse_trace=True))
-    synapses, (x, y) = network.init(genome, key=jax.random.key(0)), batch(topology)
-    new, _ = feedback_alignment_step(network, genome, synapses, x, y)
-    assert jax.tree.structure(new) == jax.tree.structure(synapses)
-    assert any(np.any(leaf) for leaf in jax.tree.leaves(new.traces["forward"]))

@@ -122,6 +122,23 @@ def test_all_faults_are_told_at_once():
             {"synapse_derivative": True, "synapse_normalization": "in_pass", "symmetric": False},
             "synapse_derivative: true needs symmetric: true (feedback flows through the forward synapses)",
         ),
+        *(
+            (
+                {"backward_synapses": value},
+                f"backward_synapses: {value} needs symmetric: false (got symmetric: true, where backward synapses are the forward"
+                " ones)",
+            )
+            for value in ("mirrored", "fixed")
+        ),
+        (
+            {"backward_synapses": "sign", "symmetric": False},
+            "backward_synapses: sign needs symmetric: true (the sign is that of the forward synapses)",
+        ),
+        (
+            {"backward_synapses": "sign", "synapse_derivative": True, "synapse_normalization": "in_pass"},
+            "synapse_derivative: true needs backward_synapses: learned (got backward_synapses: sign, through which no derivative"
+            " flows)",
+        ),
     ],
 )
 def test_options_that_make_each_other_meaningless_are_both_named(options, expected):

@@ -128,3 +128,33 @@ def test_derivatives_and_sizes(rule, cyclic, kernel):
     ticked = {"cyclic": True, "schedule": "mixed", "ticks": 3, "projecting": True} if cyclic else {}
     topology = random_topology(5, shared=True, fixed=True, min_outputs=2, max_hidden=2, **ticked)
     assert_equals_oracle(topology.replace(damping=0.3) if cyclic else topology, TOGETHER[rule], kernel=kernel, seed=5)
+
+
+# What the backward pass reads, together with all that changes synapses.
+TWINS = {
+    "mirrored": {"symmetric": False, "oja": "weights", "saturation": "exponential", "forward_synapse_update": True},
+    "fixed": {"symmetric": False, "oja": "activity", "synapse_normalization": "in_pass"},
+    "sign": {"oja": "weights", "synapse_normalization": "in_pass", "backward_update": "multiplicative"},
+}
+
+
+@pytest.mark.parametrize("cyclic", rest_is_thorough([False, True], False), ids=["levels", "mixed"])
+@pytest.mark.parametrize(
+    "name", rest_is_thorough(KERNELS, "native" if "native" in KERNELS else "gather", slow=("blocks", "levels"))
+)
+@pytest.mark.parametrize("value", rest_is_thorough(TWINS, "mirrored", "sign"))
+def test_backward_synapses(value, name, cyclic):
+    ticked = {"cyclic": True, "schedule": "mixed", "ticks": 3} if cyclic else {}
+    topology = random_topology(7, shared=True, fixed=True, min_outputs=2, max_hidden=2, **ticked)
+    rule = ng.Rule(
+        states=3,
+        backward_synapses=value,
+        update_normalization="neuron",
+        synapse_trace=True,
+        feedback="mse",
+        forward_activation="tanh",
+        backward_activation="swish",
+        output_activation="sigmoid",
+        **TWINS[value],
+    )
+    assert_equals_oracle(topology, rule, kernel=name, seed=7)

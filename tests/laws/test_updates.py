@@ -72,7 +72,7 @@ def test_the_update_of_every_neuron_is_as_long_as_the_error_says(kernel, seed, c
     t = graph(seed, cyclic, fixed=True)
     rule = pick.draw(rules(len(t.outputs), stored=False))
     options = {"oja": "none", "oja_scale": 1.0, "saturation": "none", "saturation_eps": 0.0}
-    options |= {"forward_synapse_update": False, "reset_states": True, "supervise_every": 1}
+    options |= {"forward_synapse_update": False, "reset_states": True, "supervise_every": 1, "backward_synapses": "learned"}
     rule = rule.replace(**options)
     # With nothing kept, the new synapses are the update.
     genome = random_genome(rule.states, seed).replace(synapse_keep=0.0, update_power=1.0, error_power=1.0, depth_power=0.0)

@@ -134,6 +134,16 @@ MIXED = {"cyclic": True, "schedule": "mixed", "ticks": 3}
 
 
 @pytest.mark.thorough
+@pytest.mark.parametrize("value", ["mirrored", "fixed", "sign"])
+def test_backward_synapses(value, x64):
+    """Of graphs with own, shared and fixed synapses, under traces, known sizes and decay."""
+    many = [random_topology(seed, shared=True, fixed=True, min_outputs=2, max_hidden=2) for seed in range(40)]
+    alike = [(len(graph.inputs), len(graph.outputs)) for graph in many]
+    graphs = [graph for graph, sizes in zip(many, alike) if sizes == alike[0]][:2]
+    compare(graphs, DESCENT.replace(symmetric=value == "sign", backward_synapses=value, oja="weights"), 3)
+
+
+@pytest.mark.thorough
 @pytest.mark.parametrize("fields", [pytest.param({}, id="levels"), pytest.param(MIXED, id="mixed", marks=pytest.mark.thorough)])
 def test_outputs_that_send(fields, x64):
     """Outputs in front of hidden neurons and on cycles, beside a graph whose outputs end it."""

@@ -15,7 +15,7 @@ import neurograph.testing
 from neurograph.topology import BUILDERS
 
 # A dictionary has no docstring of its own: its module shows it.
-SHOWN_BY = {"ACTIVATIONS": "neurograph.genome.activations"}
+SHOWN_BY = {"ACTIVATIONS": "neurograph.genome.activations", "CLASSICS": "neurograph.genome.classics"}
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
