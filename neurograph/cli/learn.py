@@ -9,6 +9,7 @@ import click
 
 from neurograph.cli.options import (
     batch_option,
+    data_dir_option,
     genome_option,
     json_option,
     kernel_option,
@@ -39,6 +40,7 @@ from neurograph.cli.stopping import on_stop
     help="Rows that accuracy is judged on. Keep the test data for the end.",
 )
 @query_option
+@data_dir_option
 @kernel_option
 @seed_option
 @out_file_option("Also write the JSON here.")
@@ -52,6 +54,7 @@ def train(
     runs: int,
     split: str,
     query: int,
+    data_dir: str | None,
     kernel: str,
     seed: int,
     out: Path | None,
@@ -59,12 +62,13 @@ def train(
 ) -> None:
     """Learn TASK by a genome from fresh synapses, and print how accuracy grows with the learning steps.
 
-    TASK is a name (`neurograph task list`) or csv:FILE, npz:FILE, folder:FOLDER, tfds:NAME.
+    TASK is a name (`neurograph task list`) or csv:FILE, parquet:FILE, npz:FILE, folder:FOLDER, tfds:NAME, with its options in
+    quotes.
 
     \b
     neurograph train digits
     neurograph train xor --genome functions --topology 2-20-2 --steps 20
-    neurograph train csv:flowers.csv --runs 5 --out curve.json
+    neurograph train "csv:flowers.csv label=species" --runs 5 --out curve.json
     """
     from neurograph.errors import ExperimentError
 
@@ -74,6 +78,7 @@ def train(
     import jax
     import numpy as np
 
+    from neurograph.cli.words import task_words
     from neurograph.experiments.transfer.curves import genome_curves
     from neurograph.files import write_atomically
     from neurograph.genome import load_genome_file
@@ -83,7 +88,8 @@ def train(
     from neurograph.topology import load_topology
     from neurograph.topology.layered import mlp
 
-    file, made = load_genome_file(genome), get_task(task)
+    source, options = task_words(task, data_dir=data_dir)
+    file, made = load_genome_file(genome), get_task(source, **options)
     if file.rule is None:
         raise ExperimentError(f"genome {genome!r}: its file holds no rule, so nothing says how it is used")
     if topology is None:
