@@ -15,6 +15,7 @@ __getattr__, __dir__, __all__ = attach(
             "learning_curve",
             "meta_loss",
             "query_loss",
+            "r2",
         ),
         "baselines": ("SETTINGS", "Setting", "baseline_curves", "ordinary_network"),
         "trial": ("Trial",),
@@ -28,6 +29,6 @@ __getattr__, __dir__, __all__ = attach(
             "learn_sequence",
             "permuted",
         ),
-        "estimator": ("NeurographClassifier",),
+        "estimator": ("NeurographClassifier", "NeurographRegressor"),
     },
 )
