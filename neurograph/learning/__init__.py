@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = attach(
             "r2",
         ),
         "baselines": ("SETTINGS", "Setting", "baseline_curves", "ordinary_network"),
+        "linear": ("Linear", "linear_baseline"),
         "trial": ("Trial",),
         "tuning": ("choose_learning_rates", "tuned_baselines"),
         "sequence": (

@@ -171,9 +171,10 @@ def tuned_baselines(
     settings: Sequence[Setting] = SETTINGS,
     rates: Sequence[float] = LEARNING_RATES,
     extensions: int = 2,
+    judged_on: str = "test",
     progress: Progress | None = None,
 ) -> Tuned:
-    """Chooses learning rates on validation data, then judges every setting on test data once.
+    """Chooses learning rates on validation data, then judges every setting on test data (or the split `judged_on`) once.
 
     Args:
       problem: an `ordinary_network` and the task.
@@ -189,7 +190,7 @@ def tuned_baselines(
         if progress:
             progress(f"testing: {setting}")
         wanted = sorted({one.learning_rate for one in mine})
-        curves = baseline_curves(problem, setting, wanted, keys=test_keys, judged_on="test", **trial.sizes)
+        curves = baseline_curves(problem, setting, wanted, keys=test_keys, judged_on=judged_on, **trial.sizes)
         for one in mine:
             at_rate, index = wanted.index(one.learning_rate), curves.at.index(one.step)
             for number in range(len(test_keys)):
