@@ -322,7 +322,7 @@ def _runs(network, episode, init_key, rates, count, kind, activation, batch_norm
             index, wanted = now
             row = jax.lax.cond(wanted, judge, lambda _: jnp.full(2, jnp.nan), carry[0])
             batch = (a[jnp.minimum(index, steps - 1)] for a in episode.support)
-            return train_step(network, optimizer, activation, *carry, *batch, regression), row
+            return train_step(network, optimizer, activation, *carry, *batch, regression=regression), row
 
         start = (fresh, optimizer.init(fresh))
         return jax.lax.scan(body, start, (jnp.arange(len(judged)), jnp.asarray(judged)))[1][np.asarray(at)].T

@@ -98,7 +98,8 @@ class Objective:
             raise GenomeError(f"truncation: got {self.truncation}; expected a divisor of steps: {self.steps}")
         if self.judged_at is not None and (self.truncation or self.loss != "final"):
             raise GenomeError(f"judged_at: says which queries count; expected no truncation and loss: final, got {self.loss}")
-        for task in (getattr(problem, "task", None) for problem in self.problems):
+        for problem in self.problems:
+            task: Any = getattr(problem, "task", None)
             if isinstance(task, Task) and not task.num_classes and task.num_outputs > 1:
                 raise GenomeError(
                     f"task {task.name!r} has {task.num_outputs} targets; meta-training takes regressions of one target alone"

@@ -207,7 +207,10 @@ def regression_task(
         raise TaskError(f"the target{which} is {mean[constant[0]]:g} in all training rows; there is nothing to learn.")
     standard = {split: (rows, (own - mean) / deviation) for split, (rows, own) in parts.items()}
     common = _resident(name, standard, image_shape, normalize, None, np.float32)
-    units = {"target_mean": jnp.asarray(mean, jnp.float32), "target_deviation": jnp.asarray(deviation, jnp.float32)}
+    units: dict[str, Any] = {
+        "target_mean": jnp.asarray(mean, jnp.float32),
+        "target_deviation": jnp.asarray(deviation, jnp.float32),
+    }
     return ArrayTask(num_outputs=targets.shape[1], num_classes=0, **common, **units)
 
 

@@ -101,7 +101,8 @@ def check_rows(
 def _with_gaps(x: Any) -> np.ndarray:
     """An array, of floats with NaN where a value is missing or masked."""
     if np.ma.is_masked(x):
-        return np.ma.asarray(x).astype(np.float64).filled(np.nan)
+        masked: Any = np.ma.asarray(x).astype(np.float64)
+        return masked.filled(np.nan)
     rows = np.asarray(x)
     if rows.dtype.kind != "O":
         return rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -54,9 +54,6 @@ def from_csv(
       >>> from pathlib import Path
       >>> import neurograph as ng
       >>> _ = Path("flowers.csv").write_text("width,colour,kind\\n" + "0.1,red,iris\\n,blue,rose\\n" * 10)
-      >>> ng.get_task("csv:flowers.csv label=kind")
-      Traceback (most recent call last):
-      neurograph.errors.TaskError: task 'csv:flowers.csv label=kind'...
       >>> ng.get_task("csv:flowers.csv label=kind categories=one_hot missing=mean")
       <ArrayTask csv:flowers.csv: 3 inputs, 2 outputs, 2 classes>
     """
@@ -225,7 +222,7 @@ def _is_fraction(text: str) -> bool:
         return False
 
 
-def _lines(file: Path, delimiter: str, labels: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+def _lines(file: Path, delimiter: str, labels: Sequence[str]) -> Generator[tuple[int, list[str]], None, None]:
     """The header of a CSV file, then its rows, each with the number of its last line.
 
     Raises:
