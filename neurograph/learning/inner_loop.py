@@ -23,6 +23,7 @@ from neurograph.network.step import learning_step
 from neurograph.tasks import Batch, Episode, Task
 
 __all__ = [
+    "WORST_R2",
     "Problem",
     "accuracy",
     "curve_of",
@@ -39,6 +40,10 @@ __all__ = [
     "r2",
     "scores_of",
 ]
+
+
+WORST_R2 = -1e5
+"""What every worse R^2 counts as, and that of a run that diverged: means and tables over runs stay finite."""
 
 
 @jax.tree_util.register_dataclass
@@ -135,9 +140,12 @@ def r2(outputs: Float[Array, "*batch outputs"], y: Num[Array, "*batch outputs"])
 
 
 def scores_of(outputs: Any, y: Any, regression: bool) -> dict[str, jax.Array]:
-    """Returns {"loss", "accuracy"} of outputs, of a regression {"loss", "r2"}."""
+    """Returns {"loss", "accuracy"} of outputs, of a regression {"loss", "r2"}, at least `WORST_R2`, where outputs are not finite
+    too."""
     loss = query_loss(outputs, y, regression)
-    return {"loss": loss, "r2": r2(outputs, y)} if regression else {"loss": loss, "accuracy": accuracy(outputs, y)}
+    if not regression:
+        return {"loss": loss, "accuracy": accuracy(outputs, y)}
+    return {"loss": loss, "r2": jnp.nan_to_num(jnp.maximum(r2(outputs, y), WORST_R2), nan=WORST_R2)}
 
 
 def learn(

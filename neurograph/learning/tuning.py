@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from neurograph.learning.baselines import LEARNING_RATES, SETTINGS, Curves, Setting, baseline_curves
-from neurograph.learning.inner_loop import Problem
+from neurograph.learning.inner_loop import WORST_R2, Problem
 from neurograph.learning.trial import Trial
 
 __all__ = ["Choice", "Chosen", "Tuned", "choose_learning_rates", "tuned_baselines"]
@@ -26,7 +26,7 @@ class Chosen:
 
     Attributes:
       accuracy: mean over the seeds on validation data; a failed run counts as 0. Of a regression R^2, where it counts as
-        infinitely bad.
+        `WORST_R2`.
       loss: mean over the runs that did not fail.
       failures: runs, of `seeds`, that failed at this rate.
       at_edge: whether the best rate is still the lowest or highest tried.
@@ -128,7 +128,7 @@ def choose_learning_rates(
 def _scores(curves: Curves) -> tuple[np.ndarray, np.ndarray]:
     """Returns mean accuracy, where failed runs count as 0, and mean loss of the others (else infinite), [rates, len(at)]."""
     failed = curves.failed
-    hits = np.where(failed, -np.inf if curves.regression else 0.0, curves.accuracy).mean(axis=1)
+    hits = np.where(failed, WORST_R2 if curves.regression else 0.0, curves.accuracy).mean(axis=1)
     count = (~failed).sum(axis=1)
     loss = np.where(failed, 0.0, curves.loss).sum(axis=1) / np.maximum(count, 1)
     return hits, np.where(count > 0, loss, np.inf)

@@ -203,7 +203,7 @@ def _tidied(labels: Sequence[str], name: str, place: Callable[[int], str]) -> np
     """Labels as written in a file: integers if all are, else names; None where missing."""
     there = [label for label in labels if label]
     different = set(there)
-    if len(different) > 20 and 2 * len(different) > len(there) and all(map(_is_fraction, different)):
+    if len(different) > 20 and 4 * len(different) > len(there) and all(map(_is_fraction, different)):
         raise TaskError(
             f"{place(0)}: column {name!r}: got {there[0]}; expected class numbers or names (target=number is for regression)."
         )

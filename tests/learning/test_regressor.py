@@ -149,6 +149,11 @@ def test_a_rate_at_which_learning_diverges_is_not_chosen():
     problem = ng.Problem(ordinary_network(ng.mlp(10, 16, 1)), task())
     choice = choose_learning_rates(problem, trial, [Setting("sgd")], [0.01, 1e30], key=jax.random.key(0), extensions=0)
     assert choice.chosen[1].learning_rate == 0.01
+    worst = baseline_curves(
+        problem, Setting("sgd"), [1e30], keys=jax.random.key(0)[None], at=(0, 20), batch_size=64, query_size=120
+    )
+    assert worst.failed[0, 0, 1]
+    assert worst.accuracy[0, 0, 1] == -1e5
 
 
 @pytest.mark.thorough
@@ -156,6 +161,11 @@ def test_transfer_tests_a_genome_of_classes_on_numbers():
     found = transfer(FILE.genome, FILE.rule, {"small": ng.mlp(10, 8, 1)}, [task()], Trial((0, 10), 32, 64, 1), settings=())
     assert found.notes["chance"] == {"friedman": 0.0}
     assert found.rows[-1]["accuracy"] > found.rows[0]["accuracy"]
+    assert "R^2 on test data: median" in found.text()
+    assert (
+        "friedman: R^2 on test data, median"
+        in ng.transfer("universal", "10-8-1", task(), steps=(10,), runs=1, baselines=()).text()
+    )
 
 
 def test_meta_training_takes_one_target():
