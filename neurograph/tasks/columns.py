@@ -196,8 +196,8 @@ def check_choices(categories: Any, dates: Any, drop: Any, names: Sequence[str]) 
 
 def encode(
     columns: Sequence[Column], categories: str | Mapping[str, str], dates: str | None, missing: str | None
-) -> tuple[Float64[np.ndarray, "rows inputs"], list[str]]:
-    """Returns columns as inputs [rows, inputs] float64, NaN where a value is missing, and the inputs' names.
+) -> Float64[np.ndarray, "rows inputs"]:
+    """Returns columns as inputs [rows, inputs] float64, NaN where a value is missing.
 
     A column of text becomes an input per text (one_hot), or the place of the text in their order (ordinal); dates are days.
     Texts are those of all rows, sorted, or in the order that the table says.
@@ -213,23 +213,20 @@ def encode(
         raise TaskError(_unread(text, days))
     if missing is None and (lacking := [column for column in columns if column.missing.any()]):
         raise TaskError(_lacking(lacking))
-    inputs, names = [], []
-    for column in columns:
-        if column.kind != "text":
-            inputs.append(column.values[:, None])
-            names.append(column.name)
-            continue
-        known = _texts(column)
-        codes = _encoded(column, known, ways[column.name] == "one_hot")
-        inputs.append(codes)
-        names += [f"{column.name}={one}" for one in known] if codes.shape[1] == len(known) > 1 else [column.name]
-    return np.concatenate(inputs, axis=1), names
+    if missing == "mean" and (empty := [column.name for column in columns if column.missing.all()]):
+        raise TaskError(f"missing: column {empty[0]!r} has no value at all, so no mean; leave it out: drop=[{empty[0]}].")
+    inputs = [
+        _encoded(column, ways[column.name] == "one_hot") if column.kind == "text" else column.values[:, None]
+        for column in columns
+    ]
+    return np.concatenate(inputs, axis=1)
 
 
-def _encoded(column: Column, known: Sequence[str], one_hot: bool) -> Float64[np.ndarray, "rows codes"]:
+def _encoded(column: Column, one_hot: bool) -> Float64[np.ndarray, "rows codes"]:
     from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 
-    options: dict[str, Any] = {"categories": [list(known)], "dtype": np.float64}
+    known = _texts(column)
+    options: dict[str, Any] = {"categories": [known], "dtype": np.float64}
     encoder: Any = OneHotEncoder(sparse_output=False, **options) if one_hot else OrdinalEncoder(**options)
     there = ~column.missing
     found = np.full((len(there), len(known) if one_hot else 1), np.nan)

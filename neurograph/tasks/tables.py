@@ -141,8 +141,8 @@ def from_frame(
     if names is None or not hasattr(frame, "__getitem__"):
         raise TaskError(f"from_frame: got {type(frame).__name__}; expected a data frame.")
     names = list(names)
-    columns = [(str(name), frame[name]) for name in names] if len({str(name) for name in names}) == len(names) else []
     _check_columns([str(name) for name in names])
+    columns = [(str(name), frame[name]) for name in names]
     choices: dict[str, Any] = {"drop": drop, "categories": categories, "dates": dates, "options": {"name": "frame", **options}}
     return _from_columns(columns, _labels(label), **choices)
 
@@ -174,7 +174,7 @@ def _from_columns(
     ]
     if not inputs:
         raise TaskError(f"drop: leaves no column besides {', '.join(map(repr, labels))}.")
-    x, _ = encode(inputs, chosen, dates, options.get("missing"))
+    x = encode(inputs, chosen, dates, options.get("missing"))
     if numeric:
         return from_arrays(x, _numbers(targets, place, marks, dropping), **options)
     if len(labels) > 1:

@@ -18,7 +18,7 @@ SIZES = {"steps": 3, "batch_size": 40, "query_size": 24}
 
 
 @pytest.mark.parametrize("target", ["class", "number"])
-@pytest.mark.parametrize("judged_on", ["validation", "test"])
+@pytest.mark.parametrize("judged_on", [pytest.param("validation", marks=pytest.mark.thorough), "test"])
 def test_it_is_that_of_the_rows_however_often_they_come(target, judged_on):
     noise = np.random.default_rng(1).normal(size=120)
     labels = X[:, 0] + noise if target == "number" else (X[:, 0] + noise > 0).astype(int)
@@ -38,12 +38,14 @@ def test_it_is_that_of_the_rows_however_often_they_come(target, judged_on):
     assert (found.name == "ridge regression") == (target == "number")
 
 
+@pytest.mark.thorough
 def test_a_penalty_is_chosen_on_validation_data_alone():
     task = ng.from_arrays(X, np.arange(120) % 2)
     one, other = (linear_baseline(task, keys=keys, choice_key=KEYS[0], **SIZES) for keys in (KEYS[:1], KEYS[1:]))
     assert one.penalty == other.penalty
 
 
+@pytest.mark.thorough
 def test_rows_of_one_class_are_answered_by_it():
     task = ng.get_task("center_circle", radius=1e-6)
     found = linear_baseline(task, keys=KEYS, choice_key=KEYS[0], steps=1, batch_size=4, query_size=16)

@@ -165,7 +165,7 @@ def csv(**columns) -> str:
         (csv(c=[f"name {row}" for row in range(40)]), {"categories": "one_hot"}, "40 different texts, .* are no categories"),
         (csv(c=["1", "inf"]), {}, "data.csv:3: column 'c': got 'inf'; expected a finite number"),
         (csv(c=["1", "", "2", "NA"], e=[""] * 39 + ["3"]), {}, r"59 values are missing: 'c' \(20, .*:3\), 'e' \(39, .*:2\)"),
-        (csv(e=[""]), {"missing": "mean"}, "missing: input 1 has no value in any training row"),
+        (csv(e=[""]), {"missing": "mean"}, "missing: column 'e' has no value at all, so no mean; leave it out"),
         (csv(e=[""]), {"missing": "drop"}, "missing: drop leaves no row of x"),
         (csv(), {"missing": "median"}, "missing: got 'median'; allowed: drop, mean|missing: got 'median'; did you mean 'mean'"),
         (csv(), {"categories": "onehot"}, "categories: got 'onehot'; expected one of one_hot, ordinal, or a mapping"),
