@@ -72,6 +72,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "learning": (
         "GenomeLearner",
         "NeurographClassifier",
+        "NeurographRegressor",
         "Phase",
         "Problem",
         "accuracy",
@@ -82,6 +83,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "meta_loss",
         "permuted",
         "query_loss",
+        "r2",
     ),
     "meta": ("population_map",),
     "report": ("write_comparison", "write_report"),

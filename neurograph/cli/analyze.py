@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from neurograph.cli.options import json_option, out_folder_option, renamed, seed_option, topology_option
+from neurograph.cli.options import data_dir_option, json_option, out_folder_option, renamed, seed_option, topology_option
 
 _ONLY = (
     "Only these, separated by commas: asymmetry, metric, circulation, closed, decompose, alignment, longrun, sensitivity, oja."
@@ -19,7 +19,8 @@ _SELECT = "Synapses that the Jacobian is taken of: all, forward, backward, level
 @click.command(context_settings=renamed(states="metric-states"))
 @click.argument("genome")
 @topology_option(required=True)
-@click.option("-k", "--task", required=True, help="A task, such as xor (neurograph task list).")
+@click.option("-k", "--task", required=True, help="A task (neurograph task list), with options in quotes: 'mnist size=10'.")
+@data_dir_option
 @click.option("--only", default="", help=_ONLY)
 @out_folder_option("Folder of the report [default: analysis/GENOME; none with --json].")
 @json_option
@@ -43,6 +44,7 @@ def analyze(
     genome: str,
     topology: str,
     task: str,
+    data_dir: str | None,
     only: str,
     out: Path | None,
     as_json: bool,
@@ -63,6 +65,7 @@ def analyze(
     """
     from neurograph.analysis.field import AnalysisError
     from neurograph.analysis.tools import analyze as run
+    from neurograph.cli.words import task_words
     from neurograph.genome import load_genome_file
     from neurograph.report.analysis import write_page
     from neurograph.tasks import get_task
@@ -74,7 +77,8 @@ def analyze(
             f"{genome}: the file has no rule, which says how its numbers are used; save it with save_genome(path, genome, rule)"
         )
     name = Path(genome).stem
-    graph, data = load_topology(topology), get_task(task)
+    source, options = task_words(task, data_dir=data_dir)
+    graph, data = load_topology(topology), get_task(source, **options)
     if len(graph.outputs) == 1 and data.num_classes == 2:
         data = data.with_outputs(1)
     found = run(

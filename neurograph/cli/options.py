@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ __all__ = [
     "allow_changes_option",
     "batch_option",
     "data_dir_option",
+    "data_sets_option",
     "force_option",
     "genome_option",
     "json_option",
@@ -63,7 +66,29 @@ states_option = click.option(
 kernel_option = click.option(
     "--kernel", default="auto", show_default=True, help="How the graph runs: auto, blocks, gather, reference, ..."
 )
-data_dir_option = click.option("--data-dir", type=click.Path(), help="Where tensorflow-datasets keeps its data.")
+_DATA_DIR: Any = {"type": click.Path(), "help": "Where tensorflow-datasets keeps its data."}
+data_dir_option = click.option("--data-dir", **_DATA_DIR)
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
+
+
+def _read_there(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is not None and not ctx.resilient_parsing:
+        ctx.with_resource(_environment("TFDS_DATA_DIR", value))
+
+
+data_sets_option = click.option("--data-dir", expose_value=False, callback=_read_there, **_DATA_DIR)
+"""The same for commands that read tasks of a file: the processes that they start have it from the environment."""
 
 
 class _Workers(click.ParamType):

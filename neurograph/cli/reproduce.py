@@ -9,7 +9,15 @@ from pathlib import Path
 
 import click
 
-from neurograph.cli.options import allow_changes_option, json_option, out_folder_option, renamed, runs_option, workers_option
+from neurograph.cli.options import (
+    allow_changes_option,
+    data_sets_option,
+    json_option,
+    out_folder_option,
+    renamed,
+    runs_option,
+    workers_option,
+)
 from neurograph.cli.stopping import on_stop
 from neurograph.errors import ExperimentError
 from neurograph.reproduce import REPRODUCTIONS, SCALES
@@ -36,6 +44,7 @@ MOST = 8  # processes, unless asked for
 @runs_option(None, "Meta-training runs per variant, with other seeds [default: the reproduction's own].")
 @allow_changes_option
 @workers_option
+@data_sets_option
 @click.option(
     "--page",
     type=click.Path(path_type=Path, dir_okay=False),

@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from neurograph.cli.options import allow_changes_option, json_option, out_folder_option, print_json, set_option, workers_option
+from neurograph.cli.options import (
+    allow_changes_option,
+    data_sets_option,
+    json_option,
+    out_folder_option,
+    print_json,
+    set_option,
+    workers_option,
+)
 from neurograph.cli.stopping import on_stop
 
 __all__ = ["print_points", "run_points", "sweep"]
@@ -19,6 +27,7 @@ __all__ = ["print_points", "run_points", "sweep"]
 @set_option("Override one value at all points")
 @out_folder_option("Folder of all runs [default: runs/NAME-sweep].")
 @workers_option
+@data_sets_option
 @allow_changes_option
 @json_option
 def sweep(

@@ -22,12 +22,13 @@ _set = set_option("An option of the task, such as size=10, classes=0-4 or radius
 def task() -> None:
     """List tasks, look at samples, prepare data.
 
-    A task is named by a word (`neurograph task list`) or by tfds:NAME, csv:FILE, parquet:FILE, npz:FILE, folder:FOLDER.
+    A task is named by a word (`neurograph task list`) or by tfds:NAME, csv:FILE, parquet:FILE, npz:FILE, folder:FOLDER, with
+    its options behind the name, in quotes.
 
     \b
     neurograph task list --kind images
     neurograph task show xor --out xor.png
-    neurograph task show csv:flowers.csv --set label=species
+    neurograph task show "csv:flowers.csv label=species"
     neurograph task prepare mnist
     """
 
@@ -71,13 +72,14 @@ def show(
     """Show sizes, splits, options and samples of the task NAME."""
     if out is not None and re.match(r"[A-Za-z_]\w*=", str(out)):
         raise click.UsageError(f"--out (-o) names a file; did you mean --set {str(out)[:200]}?")
-    given = _parse(overrides, data_dir)
     picture = None if out is None else str(out)
     import jax
 
+    from neurograph.cli.words import task_words
     from neurograph.tasks import get_task
     from neurograph.tasks.registry import task_entry
 
+    name, given = task_words(name, overrides, data_dir)
     entry = task_entry(name)
     started = time.perf_counter()
     made: Any = get_task(name, **given)
@@ -140,43 +142,28 @@ def _no_short_form(ctx: click.Context, parameter: click.Parameter, value: tuple[
 @data_dir_option
 def prepare(names: tuple[str, ...], overrides: tuple[str, ...], data_dir: str | None) -> None:
     """Download the data of NAMES if it is not there, decode it, and keep it in the cache."""
-    given = _parse(overrides, data_dir)
+    from neurograph.cli.words import task_words
     from neurograph.tasks import cache_dir, get_task, task_names
     from neurograph.tasks.registry import task_entry
     from neurograph.tasks.tfds.prepare import prepare as download
 
-    for name in names:
-        known = name in task_names() or ":" in name
-        entry = task_entry(name if known else f"tfds:{name}")
+    for text in names:
+        word = text.split(" ")[0]
+        known = word in task_names() or ":" in word
+        name, given = task_words(text if known else f"tfds:{text}", overrides, data_dir)
+        entry = task_entry(name)
         if entry.kind != "tensorflow-datasets":
             raise TaskError(f"task {name!r} needs no preparation ({entry.kind}).")
         dataset = entry.preset.get("dataset", "omniglot")
         folder = download(dataset, given.get("data_dir"))
-        click.echo(f"{name}: stored in {folder}")
+        click.echo(f"{text}: stored in {folder}")
         started = time.perf_counter()
         made = get_task(entry.name, **given, progress=_progress)
-        click.echo(f"{name}: {made!r}, ready in {time.perf_counter() - started:.1f} s; cache {cache_dir()}")
+        click.echo(f"{text}: {made!r}, ready in {time.perf_counter() - started:.1f} s; cache {cache_dir()}")
 
 
 def _progress(split: str, done: int, rows: int) -> None:
     click.echo(f"\r  decoding {split}: {done:,} of {rows:,}", nl=done == rows, err=True)
-
-
-def _parse(options: tuple[str, ...], data_dir: str | None) -> dict[str, Any]:
-    import yaml
-
-    given: dict[str, Any] = {}
-    for text in options:
-        key, equals, value = text.partition("=")
-        if not equals or not key.isidentifier():
-            raise TaskError(f"--set: got {text!r}; expected KEY=VALUE, such as size=10.")
-        try:
-            given[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            given[key] = value
-    if data_dir is not None:
-        given["data_dir"] = data_dir
-    return given
 
 
 def _in_effect(entry: TaskEntry, given: dict[str, Any]) -> dict[str, str]:

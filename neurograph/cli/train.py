@@ -12,6 +12,7 @@ import click
 
 from neurograph.cli.options import (
     allow_changes_option,
+    data_sets_option,
     json_option,
     out_folder_option,
     print_json,
@@ -45,6 +46,7 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
         runs_option(None, "So many runs, of this seed and those after it, each in a folder of its own; a table compares them."),
         resume_option,
         allow_changes_option,
+        data_sets_option,
         set_option("Override one value of the experiment, such as training.meta_steps=50"),
         out_folder_option("Run folder [default: runs/NAME]."),
         click.argument("experiment"),

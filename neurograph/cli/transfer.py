@@ -29,9 +29,7 @@ __all__ = ["transfer"]
 @click.command(context_settings=renamed(seeds="runs", validation_seeds="validation-runs", batch_size="batch", query_size="query"))
 @click.argument("words", metavar="GENOME... [TOPOLOGY...] [TASK...]", nargs=-1, required=True)
 @topology_option("; repeatable, or with commas", "topologies", multiple=True)
-@click.option(
-    "-k", "--task", "tasks", multiple=True, help="A task, such as xor (neurograph task list), with options in quotes; repeatable."
-)
+@click.option("-k", "--task", "tasks", multiple=True, help="A task, with options in quotes ('mnist size=10'); repeatable.")
 @click.option(
     "--steps",
     default="0,1,2,5,10,20,50",
@@ -97,7 +95,7 @@ def transfer(
     if missing := [step for step in show or () if step not in at]:
         raise ExperimentError(f"--show: {', '.join(map(str, missing))} not among --steps {steps}")
     optimizers = [] if baselines.strip() == "none" else [part.strip() for part in baselines.split(",")]
-    from neurograph.cli.words import names_in, sort_words
+    from neurograph.cli.words import names_in, sort_words, task_words
 
     sources = sort_words(words, {"topology": bool(topologies), "task": bool(tasks)})
     sources["topology"] += [name for text in topologies for name in names_in(text)]
@@ -128,7 +126,7 @@ def transfer(
     named_tasks: dict[str, Any] = {}
     task_sources: dict[str, TaskSource] = {}
     for text in sources["task"]:
-        source = TaskSource(*_task(text, data_dir))
+        source = TaskSource(*task_words(text, data_dir=data_dir))
         name = unused_name(text, named_tasks)
         named_tasks[name], task_sources[name] = source.task(), source
 
@@ -203,29 +201,3 @@ def _numbers(option: str, text: str) -> list[int]:
     if found[0] < 0:
         raise ExperimentError(f"{option}: got {text!r}; expected numbers >= 0")
     return found
-
-
-def _task(text: str, data_dir: str | None) -> tuple[str, dict[str, Any]]:
-    """Returns name and options of a text such as "mnist size=10 classes=0-4"."""
-    import shlex
-
-    import yaml
-
-    from neurograph.tasks.registry import task_entry
-
-    try:
-        name, *parts = shlex.split(text)
-    except ValueError as error:
-        raise ExperimentError(f"--task: got {text!r}; expected a name and options, such as 'mnist size=10'") from error
-    options: dict[str, Any] = {}
-    for part in parts:
-        key, equals, value = part.partition("=")
-        if not equals or not key.isidentifier():
-            raise ExperimentError(f"--task {text!r}: got {part!r}; expected KEY=VALUE, such as size=10")
-        try:
-            options[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            options[key] = value
-    if data_dir is not None and "data_dir" in task_entry(name).options():
-        options.setdefault("data_dir", data_dir)
-    return name, options

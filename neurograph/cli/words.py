@@ -1,4 +1,4 @@
-"""Words of `neurograph transfer`, sorted into genomes, topologies and tasks.
+"""Words of commands: those of `neurograph transfer`, sorted into genomes, topologies and tasks; those of a task.
 
 Names and files decide the kind of a word; where they leave a choice, the order GENOME... TOPOLOGY... TASK... decides.
 """
@@ -8,15 +8,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from neurograph.documents import closest, parse_json
-from neurograph.errors import ExperimentError
+from neurograph.errors import ExperimentError, TaskError
 from neurograph.genome.files import FORMAT, GENOME_SETS, zoo_names
-from neurograph.tasks.registry import schemes, task_names
+from neurograph.tasks.registry import read_options, read_task, schemes, task_entry, task_names
 from neurograph.topology.files import FORMATS
 from neurograph.topology.shipped import layer_widths, shipped_names
 
-__all__ = ["KINDS", "kinds_of", "names_in", "sort_words"]
+__all__ = ["KINDS", "kinds_of", "names_in", "sort_words", "task_words"]
 
 KINDS = ("genome", "topology", "task")
 
@@ -110,3 +111,20 @@ def _unknown(name: str, wanted: Sequence[str]) -> str:
     close = closest(name.split(" ")[0], [known for kind in wanted for known in names[kind]()])
     hint = f"; did you mean {close!r}?" if close else f"; see {', '.join(f'neurograph {kind} list' for kind in wanted)}."
     return f"{name}: no such file, and no {' or '.join(wanted)} of that name{hint}"
+
+
+def task_words(text: str, overrides: Sequence[str] = (), data_dir: str | None = None) -> tuple[str, dict[str, Any]]:
+    """Returns name and options of a task, from its text, from words such as "size=10", and from the option --data-dir, which
+    goes to tasks that read data sets.
+
+    Raises:
+      TaskError: there is no such task, a word is no option, or an option is given twice.
+    """
+    name, options = read_task(text)
+    more = read_options(name, overrides)
+    if twice := next((option for option in more if option in options), None):
+        raise TaskError(f"task {name!r}: option {twice!r} is given twice: {options[twice]!r} and {more[twice]!r}.")
+    options |= more
+    if data_dir is not None and "data_dir" in task_entry(name).options():
+        options.setdefault("data_dir", data_dir)
+    return name, options

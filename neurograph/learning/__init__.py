@@ -15,8 +15,10 @@ __getattr__, __dir__, __all__ = attach(
             "learning_curve",
             "meta_loss",
             "query_loss",
+            "r2",
         ),
         "baselines": ("SETTINGS", "Setting", "baseline_curves", "ordinary_network"),
+        "linear": ("Linear", "linear_baseline"),
         "trial": ("Trial",),
         "tuning": ("choose_learning_rates", "tuned_baselines"),
         "sequence": (
@@ -28,6 +30,6 @@ __getattr__, __dir__, __all__ = attach(
             "learn_sequence",
             "permuted",
         ),
-        "estimator": ("NeurographClassifier",),
+        "estimator": ("NeurographClassifier", "NeurographRegressor"),
     },
 )

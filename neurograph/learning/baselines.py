@@ -21,7 +21,7 @@ import optax
 from neurograph.errors import ExperimentError
 from neurograph.genome.activations import resolve_activation
 from neurograph.genome.rule import Rule
-from neurograph.learning.inner_loop import Problem, accuracy, episode_of, query_loss
+from neurograph.learning.inner_loop import Problem, episode_of, is_regression, query_loss, scores_of
 from neurograph.network.batch.graph import Graph
 from neurograph.network.batch.sizes import SizeClass, class_plan
 from neurograph.network.kernels import FORWARD
@@ -214,9 +214,10 @@ def train_step(
     memory: optax.OptState,
     x: jax.Array,
     y: jax.Array,
+    regression: bool = False,
 ) -> tuple[Parameters, optax.OptState]:
-    """Takes one step of the optimiser on the batch's mean softmax cross-entropy (squared error of a single output)."""
-    slope = jax.grad(lambda p: query_loss(predict(network, p, x, activation), y))(parameters)
+    """Takes one step of the optimiser on the batch's `query_loss`."""
+    slope = jax.grad(lambda p: query_loss(predict(network, p, x, activation), y, regression))(parameters)
     change, memory = optimizer.update(slope, memory, parameters)  # type: ignore[arg-type]
     return optax.apply_updates(parameters, change), memory  # type: ignore[arg-type, return-value]
 
@@ -226,13 +227,17 @@ def train_step(
 
 @dataclass(frozen=True)
 class Curves:
-    """One setting at several rates and seeds: `loss` and `accuracy` are NumPy arrays [rates, seeds, len(at)]."""
+    """One setting at several rates and seeds: `loss` and `accuracy` are NumPy arrays [rates, seeds, len(at)].
+
+    Of a `regression` the accuracy is R^2.
+    """
 
     setting: Setting
     rates: tuple[float, ...]
     at: tuple[int, ...]
     loss: np.ndarray
     accuracy: np.ndarray
+    regression: bool = False
 
     @property
     def failed(self) -> np.ndarray:
@@ -281,25 +286,26 @@ def baseline_curves(
     if not at or at[0] < 0:
         raise ExperimentError(f"at: got {list(at)}; expected step counts >= 0")
     sizes = (max(*at, 1), int(batch_size), int(query_size), *splits_of(problem.task, judged_on))
-    kind = jnp.asarray(OPTIMIZERS.index(setting.optimizer))
+    kind, regression = jnp.asarray(OPTIMIZERS.index(setting.optimizer)), is_regression(problem.task)
     results = []
     for key in keys:
         episode, init_key, _ = episode_of(problem.task, key, sizes)
         for start in range(0, len(rates), CAPACITY):
             some = rates[start : start + CAPACITY]
             buffer = jnp.asarray(some + [1.0] * (CAPACITY - len(some)))
-            found = _runs(problem.network, episode, init_key, buffer, len(some), kind, setting.activation, setting.batch_norm, at)
+            how = (setting.activation, setting.batch_norm, at, regression)
+            found = _runs(problem.network, episode, init_key, buffer, len(some), kind, *how)
             results.append(np.asarray(found)[:, : len(some)])
     table = np.concatenate(results, axis=1).reshape(2, len(keys), len(rates), len(at)).swapaxes(1, 2)
-    return Curves(setting, tuple(rates), at, table[0], table[1])
+    return Curves(setting, tuple(rates), at, table[0], table[1], regression)
 
 
 # Largest number of rates per call. How many of them run is an argument of the compiled program.
 CAPACITY = 16
 
 
-@partial(jax.jit, static_argnums=(6, 7, 8))
-def _runs(network, episode, init_key, rates, count, kind, activation, batch_norm, at):
+@partial(jax.jit, static_argnums=(6, 7, 8, 9))
+def _runs(network, episode, init_key, rates, count, kind, activation, batch_norm, at, regression):
     """Returns loss and accuracy, [2, CAPACITY, len(at)]. One program serves all optimisers: compiling costs more than running."""
     steps = episode.support.x.shape[0]
     judged = np.isin(np.arange(max(at) + 1), at)
@@ -310,13 +316,13 @@ def _runs(network, episode, init_key, rates, count, kind, activation, batch_norm
 
         def judge(parameters):
             outputs = predict(network, parameters, episode.query.x, activation)
-            return jnp.stack([query_loss(outputs, episode.query.y), accuracy(outputs, episode.query.y)])
+            return jnp.stack(list(scores_of(outputs, episode.query.y, regression).values()))
 
         def body(carry, now):
             index, wanted = now
             row = jax.lax.cond(wanted, judge, lambda _: jnp.full(2, jnp.nan), carry[0])
             batch = (a[jnp.minimum(index, steps - 1)] for a in episode.support)
-            return train_step(network, optimizer, activation, *carry, *batch), row
+            return train_step(network, optimizer, activation, *carry, *batch, regression=regression), row
 
         start = (fresh, optimizer.init(fresh))
         return jax.lax.scan(body, start, (jnp.arange(len(judged)), jnp.asarray(judged)))[1][np.asarray(at)].T

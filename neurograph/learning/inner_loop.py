@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
 
 from neurograph.errors import ShapeError
 from neurograph.genome import AnyGenome
+from neurograph.genome.rule import Rule
 from neurograph.network.batch.graph import Graph
 from neurograph.network.network import Network
 from neurograph.network.passes import with_states
@@ -22,18 +23,27 @@ from neurograph.network.step import learning_step
 from neurograph.tasks import Batch, Episode, Task
 
 __all__ = [
+    "WORST_R2",
     "Problem",
     "accuracy",
     "curve_of",
     "episode_of",
+    "for_regression",
     "fresh_synapses",
+    "is_regression",
     "judge",
     "learn",
     "learn_and_judge",
     "learning_curve",
     "meta_loss",
     "query_loss",
+    "r2",
+    "scores_of",
 ]
+
+
+WORST_R2 = -1e5
+"""What every worse R^2 counts as, and that of a run that diverged: means and tables over runs stay finite."""
 
 
 @jax.tree_util.register_dataclass
@@ -65,12 +75,25 @@ class Problem:
             )
 
 
-def query_loss(outputs: Float[Array, "*batch outputs"], y: Num[Array, "*batch outputs"]) -> Float[Array, ""]:
+def is_regression(task: Task) -> bool:
+    """Whether the targets of a task are numbers: it is judged by squared error and R^2, where others have accuracy."""
+    return task.num_classes == 0
+
+
+def for_regression(rule: Rule) -> Rule:
+    """Returns a rule under which a genome can learn numbers: feedback of a softmax becomes that of the squared error."""
+    return rule.replace(feedback="mse") if rule.feedback == "softmax_cross_entropy" else rule
+
+
+def query_loss(
+    outputs: Float[Array, "*batch outputs"], y: Num[Array, "*batch outputs"], regression: bool = False
+) -> Float[Array, ""]:
     """Returns the mean softmax cross-entropy of the outputs, or the squared error of a single output (section 3.3).
 
     Args:
       outputs: state 0 of the output neurons.
-      y: labels, +1 for the class and -1 for all others.
+      y: labels, +1 for the class and -1 for all others; or the targets of a regression.
+      regression: whether several outputs have the mean squared error, too.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -79,7 +102,7 @@ def query_loss(outputs: Float[Array, "*batch outputs"], y: Num[Array, "*batch ou
       >>> round(float(ng.query_loss(jnp.zeros((2, 2)), labels)), 4)
       0.6931
     """
-    if y.shape[-1] == 1:
+    if regression or y.shape[-1] == 1:
         return jnp.mean((outputs - y) ** 2)
     return jnp.mean(optax.softmax_cross_entropy(outputs, (y + 1) / 2))
 
@@ -97,6 +120,32 @@ def accuracy(outputs: Float[Array, "*batch outputs"], y: Num[Array, "*batch outp
     if y.shape[-1] == 1:
         return jnp.mean((outputs[..., 0] > 0) == (y[..., 0] > 0))
     return jnp.mean(jnp.argmax(outputs, axis=-1) == jnp.argmax(y, axis=-1))
+
+
+def r2(outputs: Float[Array, "*batch outputs"], y: Num[Array, "*batch outputs"]) -> Float[Array, ""]:
+    """Returns R^2, the share of the targets' variance that the outputs explain, the mean over the outputs; of targets that are
+    all the same 0.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> import neurograph as ng
+      >>> targets = jnp.array([[1.0], [2.0], [3.0]])
+      >>> float(ng.r2(targets, targets)), float(ng.r2(jnp.full((3, 1), 2.0), targets))
+      (1.0, 0.0)
+    """
+    axes = tuple(range(y.ndim - 1))
+    whole = jnp.sum((y - jnp.mean(y, axis=axes)) ** 2, axis=axes)
+    left = jnp.sum((outputs - y) ** 2, axis=axes)
+    return jnp.mean(jnp.where(whole > 0, 1 - left / jnp.where(whole > 0, whole, 1), 0))
+
+
+def scores_of(outputs: Any, y: Any, regression: bool) -> dict[str, jax.Array]:
+    """Returns {"loss", "accuracy"} of outputs, of a regression {"loss", "r2"}, at least `WORST_R2`, where outputs are not finite
+    too."""
+    loss = query_loss(outputs, y, regression)
+    if not regression:
+        return {"loss": loss, "accuracy": accuracy(outputs, y)}
+    return {"loss": loss, "r2": jnp.nan_to_num(jnp.maximum(r2(outputs, y), WORST_R2), nan=WORST_R2)}
 
 
 def learn(
@@ -270,7 +319,8 @@ def learning_curve(
     query_split: str = "test",
     query_size: int = 1024,
 ) -> dict[str, Float[Array, " at"]]:
-    """Returns query loss and accuracy after each of `at` learning steps, from fresh synapses: {"loss", "accuracy"}.
+    """Returns query loss and accuracy after each of `at` learning steps, from fresh synapses: {"loss", "accuracy"}; of a
+    regression {"loss", "r2"}.
 
     Args:
       problem: network and task.
@@ -303,7 +353,7 @@ def learning_curve(
 def _curve(problem, genome, key, at, batch_size, split, query_split, query_size):
     sizes = (max(at[-1], 1), batch_size, query_size, split, query_split)
     episode, init_key, noise_key = episode_of(problem.task, key, sizes)
-    return curve_of(problem.network, genome, episode, init_key, noise_key, at)
+    return curve_of(problem.network, genome, episode, init_key, noise_key, at, is_regression(problem.task))
 
 
 @partial(jax.jit, static_argnums=(2,))
@@ -317,7 +367,13 @@ def episode_of(task: Task, key: jax.Array, sizes: tuple[Any, ...]) -> tuple[Epis
 
 
 def curve_of(
-    network: Network | Graph, genome: AnyGenome, episode: Episode, init_key: jax.Array, noise_key: jax.Array, at: tuple[int, ...]
+    network: Network | Graph,
+    genome: AnyGenome,
+    episode: Episode,
+    init_key: jax.Array,
+    noise_key: jax.Array,
+    at: tuple[int, ...],
+    regression: bool = False,
 ) -> dict[str, Float[Array, " at"]]:
     """`learning_curve` of an episode: query loss and accuracy after each of `at` steps, ascending."""
     (xs, ys), query = episode
@@ -331,7 +387,7 @@ def curve_of(
         # A loop of traced length: the step is compiled once, however many stretches there are.
         synapses = jax.lax.fori_loop(ends[0], ends[1], one, synapses)
         outputs = network.predict(genome, _rested(synapses), query.x)
-        return synapses, {"loss": query_loss(outputs, query.y), "accuracy": accuracy(outputs, query.y)}
+        return synapses, scores_of(outputs, query.y, regression)
 
     start = with_states(network, network.init(genome, key=init_key), xs[0])
     return jax.lax.scan(stretch, start, (jnp.asarray((0, *at[:-1])), jnp.asarray(at)))[1]

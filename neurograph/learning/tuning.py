@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from neurograph.learning.baselines import LEARNING_RATES, SETTINGS, Curves, Setting, baseline_curves
-from neurograph.learning.inner_loop import Problem
+from neurograph.learning.inner_loop import WORST_R2, Problem
 from neurograph.learning.trial import Trial
 
 __all__ = ["Choice", "Chosen", "Tuned", "choose_learning_rates", "tuned_baselines"]
@@ -25,7 +25,8 @@ class Chosen:
     """The learning rate of one setting and one step count, with the scores that decided it.
 
     Attributes:
-      accuracy: mean over the seeds on validation data; a failed run counts as 0.
+      accuracy: mean over the seeds on validation data; a failed run counts as 0. Of a regression R^2, where it counts as
+        `WORST_R2`.
       loss: mean over the runs that did not fail.
       failures: runs, of `seeds`, that failed at this rate.
       at_edge: whether the best rate is still the lowest or highest tried.
@@ -127,7 +128,7 @@ def choose_learning_rates(
 def _scores(curves: Curves) -> tuple[np.ndarray, np.ndarray]:
     """Returns mean accuracy, where failed runs count as 0, and mean loss of the others (else infinite), [rates, len(at)]."""
     failed = curves.failed
-    hits = np.where(failed, 0.0, curves.accuracy).mean(axis=1)
+    hits = np.where(failed, WORST_R2 if curves.regression else 0.0, curves.accuracy).mean(axis=1)
     count = (~failed).sum(axis=1)
     loss = np.where(failed, 0.0, curves.loss).sum(axis=1) / np.maximum(count, 1)
     return hits, np.where(count > 0, loss, np.inf)
@@ -142,7 +143,7 @@ def _best_rate(curves: Curves, index: int) -> int:
 
 def _joined(first: Curves, second: Curves) -> Curves:
     loss, hits = (np.concatenate([getattr(c, name) for c in (first, second)], axis=0) for name in ("loss", "accuracy"))
-    return Curves(first.setting, (*first.rates, *second.rates), first.at, loss, hits)
+    return Curves(first.setting, (*first.rates, *second.rates), first.at, loss, hits, first.regression)
 
 
 # -- testing once --------------------------------------------------------------------------------------------------------------
@@ -170,9 +171,10 @@ def tuned_baselines(
     settings: Sequence[Setting] = SETTINGS,
     rates: Sequence[float] = LEARNING_RATES,
     extensions: int = 2,
+    judged_on: str = "test",
     progress: Progress | None = None,
 ) -> Tuned:
-    """Chooses learning rates on validation data, then judges every setting on test data once.
+    """Chooses learning rates on validation data, then judges every setting on test data (or the split `judged_on`) once.
 
     Args:
       problem: an `ordinary_network` and the task.
@@ -188,7 +190,7 @@ def tuned_baselines(
         if progress:
             progress(f"testing: {setting}")
         wanted = sorted({one.learning_rate for one in mine})
-        curves = baseline_curves(problem, setting, wanted, keys=test_keys, judged_on="test", **trial.sizes)
+        curves = baseline_curves(problem, setting, wanted, keys=test_keys, judged_on=judged_on, **trial.sizes)
         for one in mine:
             at_rate, index = wanted.index(one.learning_rate), curves.at.index(one.step)
             for number in range(len(test_keys)):

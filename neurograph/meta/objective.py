@@ -98,6 +98,12 @@ class Objective:
             raise GenomeError(f"truncation: got {self.truncation}; expected a divisor of steps: {self.steps}")
         if self.judged_at is not None and (self.truncation or self.loss != "final"):
             raise GenomeError(f"judged_at: says which queries count; expected no truncation and loss: final, got {self.loss}")
+        for problem in self.problems:
+            task: Any = getattr(problem, "task", None)
+            if isinstance(task, Task) and not task.num_classes and task.num_outputs > 1:
+                raise GenomeError(
+                    f"task {task.name!r} has {task.num_outputs} targets; meta-training takes regressions of one target alone"
+                )
 
     def __call__(self, genome: AnyGenome, key: jax.Array, steps: Any = None) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Returns `(loss, {"loss", "accuracy"})` after whole episodes: the mean, and each problem's own [problems]."""

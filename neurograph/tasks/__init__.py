@@ -13,7 +13,8 @@ __getattr__, __dir__, __all__ = attach(
         "build": ("NORMALIZATIONS",),
         "generated": ("FunctionTask", "function_task"),
         "mixes": ("TaskMix", "mix"),
-        "own_data": ("from_arrays", "from_csv", "from_frame", "from_image_folder", "from_npz", "from_parquet"),
+        "own_data": ("from_arrays", "from_image_folder", "from_npz"),
+        "tables": ("from_csv", "from_frame", "from_parquet"),
         "registry": (
             "FIGURE_3_HELD_OUT",
             "FIGURE_3_TRAIN",

@@ -18,16 +18,18 @@ __all__ = ["ArrayTask", "WaysTask"]
 _NO_ARRAY: Any = None
 
 
-@task_dataclass(data=("data", "labels", "scale", "shift"))
+@task_dataclass(data=("data", "labels", "scale", "shift", "target_mean", "target_deviation"))
 class ArrayTask(Task):
-    """Classification of rows that stay on the device in their compact form; a batch is gathered, then normalised.
+    """Rows that stay on the device in their compact form, with labels or targets; a batch is gathered, then normalised.
 
     Attributes:
       data: [N, num_inputs], uint8 or float32; the splits lie one after the other.
-      labels: [N] int32 in 0..num_classes-1.
+      labels: [N] int32 in 0..num_classes-1; targets of a regression [N, num_outputs] float32, of mean 0 and deviation 1.
       scale: scalar or [num_inputs] float32; an input is `data * scale + shift`.
       shift: as `scale`.
       extents: (first row, number of rows) of the train, validation and test split.
+      target_mean, target_deviation: [num_outputs] float32, of a regression alone: outputs * target_deviation + target_mean are
+        in the units of its targets.
     """
 
     data: jax.Array = _NO_ARRAY
@@ -35,6 +37,8 @@ class ArrayTask(Task):
     scale: jax.Array = _NO_ARRAY
     shift: jax.Array = _NO_ARRAY
     extents: tuple[tuple[int, int], ...] = ((0, 0),) * 3
+    target_mean: jax.Array | None = None
+    target_deviation: jax.Array | None = None
     kind: ClassVar[str] = "data"
 
     def extent(self, split: str) -> tuple[int, int]:
@@ -92,13 +96,17 @@ class ArrayTask(Task):
         x, y = self._rows(support_rows)
         return Episode(Batch(x.reshape(steps, batch_size, -1), y.reshape(steps, batch_size, -1)), self._rows(query_rows))
 
-    def arrays(self, split: str = "test") -> tuple[Float32[Array, "rows inputs"], Int32[Array, " rows"]]:
+    def arrays(
+        self, split: str = "test"
+    ) -> tuple[Float32[Array, "rows inputs"], Int32[Array, " rows"] | Float32[Array, "rows outputs"]]:
         """All rows of a split; see `Task.arrays`."""
         start, count = self.extent(split)
         return self.normalize(self.data[start : start + count]), self.labels[start : start + count]
 
     def class_weights(self, split: str = "train") -> Float32[Array, " classes"]:
         """[num_classes] float32 under which all classes count the same: N / (C N_c), mean 1 over rows; 0 for an absent class."""
+        if not self.num_classes:
+            raise TaskError(f"task {self.name!r} is a regression: it has no classes to weigh.")
         start, count = self.extent(split)
         labels = self.labels[start : start + count]
         counts = jnp.zeros(self.num_classes, jnp.float32).at[labels].add(1.0)
@@ -114,7 +122,7 @@ class ArrayTask(Task):
         return Batch(self.normalize(self.data[rows]), self.encode(self.labels[rows]))
 
 
-@task_dataclass(data=("data", "labels", "scale", "shift", "starts", "counts", "chosen"))
+@task_dataclass(data=("data", "labels", "scale", "shift", "target_mean", "target_deviation", "starts", "counts", "chosen"))
 class WaysTask(ArrayTask):
     """N-way classification: every episode draws `num_classes` classes of its split and numbers them from 0.
 

@@ -71,7 +71,7 @@ class Task(ABC):
     Attributes:
       name: the name it was asked for by.
       num_inputs: width of x.
-      num_outputs: width of y: one per class, or 1 (a single +-1 output, or regression).
+      num_outputs: width of y: one per class, or 1 (a single +-1 output); of a regression one per target.
       num_classes: number of classes; 0 for regression.
       class_names: one per class; empty for regression and where the classes change from episode to episode.
       image_shape: (height, width) or (height, width, channels) if an input is an image, else None.
@@ -134,7 +134,7 @@ class Task(ABC):
 
     @abstractmethod
     def sample(self, key: PRNGKeyArray, batch_size: int, split: str = "train") -> Batch:
-        """One batch: x [B, num_inputs] float32, y [B, num_outputs] float32 in {-1, +1}.
+        """One batch: x [B, num_inputs] float32, y [B, num_outputs] float32 in {-1, +1}, or the targets of a regression.
 
         For a family, every call draws a new problem; `task.instance(key)` holds one.
 
@@ -148,8 +148,11 @@ class Task(ABC):
         self.check_split(split)
         return self
 
-    def arrays(self, split: str = "test") -> tuple[Float32[Array, "rows inputs"], Int32[Array, " rows"]]:
-        """All rows of a split, for evaluation: x [N, num_inputs] float32, labels [N] int32.
+    def arrays(
+        self, split: str = "test"
+    ) -> tuple[Float32[Array, "rows inputs"], Int32[Array, " rows"] | Float32[Array, "rows outputs"]]:
+        """All rows of a split, for evaluation: x [N, num_inputs] float32, labels [N] int32 (of a regression its standardised
+        targets [N, num_outputs] float32).
 
         Raises:
           TaskError: the task has no finite data (2-D functions), or the split is unknown or empty.
@@ -158,7 +161,7 @@ class Task(ABC):
 
     def with_outputs(self, outputs: int | None) -> Self:
         """The same task with `outputs` output neurons: one per class, or 1 for a two-class task (class 1 is +1)."""
-        natural = max(self.num_classes, 1)
+        natural = self.num_classes or self.num_outputs
         if outputs is None or outputs == self.num_outputs:
             return self
         allowed = (natural, 1) if self.num_classes == 2 else (natural,)

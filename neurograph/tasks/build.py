@@ -14,11 +14,11 @@ from neurograph.errors import TaskError
 from neurograph.tasks.arrays import ArrayTask, WaysTask
 from neurograph.tasks.base import SPLITS
 
-__all__ = ["NORMALIZATIONS", "Classes", "array_task", "carve", "select_classes", "stable_order"]
+__all__ = ["NORMALIZATIONS", "Classes", "Parts", "array_task", "carve", "regression_task", "select_classes", "stable_order"]
 
 Classes = Sequence[int | str] | str | None
 Parts = dict[str, tuple[np.ndarray, np.ndarray]]
-"""Split -> its rows and the numbers of their classes."""
+"""Split -> its rows and the numbers of their classes, or their targets."""
 
 NORMALIZATIONS: dict[str, str] = {
     "standard": "one mean and deviation over all inputs of the training split become 0 and 1",
@@ -183,29 +183,66 @@ def array_task(
     names = tuple(class_names[index] for index in chosen)
     if not own_classes or ways is None:
         parts, names = _in_training(parts, names, classes)
+    common = _resident(name, parts, image_shape, normalize, limits, np.int32, by_class=ways is not None)
+    if ways is None:
+        return ArrayTask(num_outputs=len(names), num_classes=len(names), class_names=names, **common)
+    splits = [np.sort(parts[split][1]) if split in parts else np.zeros(0, np.int64) for split in SPLITS]
+    pools = _pools(splits, [first for first, _ in common["extents"]], names, ways)
+    return WaysTask(num_outputs=ways, num_classes=ways, **pools, **common)
+
+
+def regression_task(
+    name: str, parts: Parts, *, image_shape: tuple[int, ...] | None = None, normalize: str = "standard"
+) -> ArrayTask:
+    """A task of regression from checked host arrays: targets [N, outputs] float64, which are standardised by the training rows.
+
+    Raises:
+      TaskError: a target that is the same in all training rows, or wrong options.
+    """
+    targets = parts["train"][1]
+    mean, deviation = targets.mean(axis=0), targets.std(axis=0)
+    constant = np.flatnonzero(deviation <= 1e-12 * np.maximum(np.abs(mean), 1e-300))
+    if len(constant):
+        which = f" number {constant[0]}" if targets.shape[1] > 1 else ""
+        raise TaskError(f"the target{which} is {mean[constant[0]]:g} in all training rows; there is nothing to learn.")
+    standard = {split: (rows, (own - mean) / deviation) for split, (rows, own) in parts.items()}
+    common = _resident(name, standard, image_shape, normalize, None, np.float32)
+    units: dict[str, Any] = {
+        "target_mean": jnp.asarray(mean, jnp.float32),
+        "target_deviation": jnp.asarray(deviation, jnp.float32),
+    }
+    return ArrayTask(num_outputs=targets.shape[1], num_classes=0, **common, **units)
+
+
+def _resident(
+    name: str,
+    parts: Parts,
+    image_shape: tuple[int, ...] | None,
+    normalize: str,
+    limits: tuple[float, float] | None,
+    kind: Any,
+    by_class: bool = False,
+) -> dict[str, Any]:
+    """The fields of an `ArrayTask` that hold its rows, split by split (`by_class`: each sorted), and their labels as `kind`."""
     scale, shift = _affine(parts["train"][0], normalize, limits)
     if not (np.isfinite(np.float32(scale)).all() and np.isfinite(np.float32(shift)).all()):
         raise TaskError(f"normalize: {normalize!r} would divide by a deviation or range that is too small for float32.")
-    empty = parts["train"][0][:0], np.zeros(0, np.int64)
+    empty = tuple(array[:0] for array in parts["train"])
     splits = [parts.get(split, empty) for split in SPLITS]
-    if ways is not None:
+    if by_class:
         splits = [(rows[order], labels[order]) for rows, labels in splits for order in [np.argsort(labels, kind="stable")]]
     sizes = [len(rows) for rows, _ in splits]
     firsts = [sum(sizes[:i]) for i in range(len(sizes))]
-    common: dict[str, Any] = {
+    return {
         "name": name,
         "num_inputs": math.prod(empty[0].shape[1:]),
         "image_shape": image_shape,
         "data": jnp.asarray(np.concatenate([rows for rows, _ in splits])),
-        "labels": jnp.asarray(np.concatenate([labels for _, labels in splits]), jnp.int32),
+        "labels": jnp.asarray(np.concatenate([labels for _, labels in splits]), kind),
         "scale": jnp.asarray(scale, jnp.float32),
         "shift": jnp.asarray(shift, jnp.float32),
         "extents": tuple(zip(firsts, sizes)),
     }
-    if ways is None:
-        return ArrayTask(num_outputs=len(names), num_classes=len(names), class_names=names, **common)
-    pools = _pools([labels for _, labels in splits], firsts, names, ways)
-    return WaysTask(num_outputs=ways, num_classes=ways, **pools, **common)
 
 
 def _in_training(parts: Parts, names: tuple[str, ...], classes: Classes) -> tuple[Parts, tuple[str, ...]]:

@@ -1,25 +1,30 @@
-"""Tasks from your own data: arrays, tables, folders of images; every fault is found before anything is trained."""
+"""Tasks from your own data: arrays, files of arrays, folders of images; every fault is found before anything is trained."""
 
 from __future__ import annotations
 
-import csv
 import math
 import os
+import re
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from neurograph.errors import MissingExtraError, TaskError
+from neurograph.documents import suggestion
+from neurograph.errors import TaskError
 from neurograph.tasks.arrays import ArrayTask
-from neurograph.tasks.build import Classes, array_task, carve
+from neurograph.tasks.build import Classes, Parts, array_task, carve, regression_task
 from neurograph.tasks.image_folder import image_files, read_folder
 from neurograph.tasks.images import pair
-from neurograph.tasks.rows import check_labels, check_rows, float32_column, read_cells, tidy_labels
+from neurograph.tasks.rows import check_labels, check_rows, check_targets, complete_rows
 
-__all__ = ["from_arrays", "from_csv", "from_frame", "from_image_folder", "from_npz", "from_parquet"]
+__all__ = ["existing_file", "from_arrays", "from_image_folder", "from_npz", "located", "some_text"]
+
+
+TARGETS = ("class", "number")
+MISSING = ("drop", "mean")
 
 
 def from_arrays(
@@ -29,6 +34,8 @@ def from_arrays(
     name: str = "arrays",
     x_test: Any = None,
     labels_test: Any = None,
+    target: str = "class",
+    missing: str | None = None,
     classes: Classes = None,
     ways: int | None = None,
     normalize: str | None = None,
@@ -41,9 +48,13 @@ def from_arrays(
 
     Args:
       x: [N, ...] numbers; a row is flattened. Images [N, H, W] or [N, H, W, C] remember their shape; uint8 stays uint8.
-      labels: [N] integers or text, at least two different ones.
+      labels: [N] integers or text, at least two different ones; with `target="number"` [N] or [N, outputs] numbers.
       name: for messages.
       x_test, labels_test: test rows of your own; without them the share `test` of every class is cut off.
+      target: what labels are: "class", or "number" for regression, whose targets are standardised by the training rows (see
+        `ArrayTask.target_mean`). Numbers are never taken for regression without it.
+      missing: what happens where a value is missing (NaN, None, masked): "drop" leaves the row out, also where its label is
+        missing; "mean" fills in the input's mean over the training rows. Without a choice missing values are an error.
       classes: only these, by number (in sorted order of the labels) or name.
       ways: N-way episodes.
       normalize: "standard", "per_input", "symmetric", "unit" or "none"; default "standard" for images, else "per_input".
@@ -62,42 +73,84 @@ def from_arrays(
       >>> x = np.random.default_rng(0).normal(size=(60, 3))
       >>> ng.from_arrays(x, np.where(x[:, 0] > 0, "up", "down"))
       <ArrayTask arrays: 3 inputs, 2 outputs, 2 classes>
+      >>> ng.from_arrays(x, 3 * x[:, 0] + 1, target="number")
+      <ArrayTask arrays: 3 inputs, 1 outputs, regression>
     """
-    targets = check_labels(labels, lambda row: f"labels[{row}]", "labels")
-    rows = check_rows(x, "x")
+    _chosen("target", target, TARGETS)
+    if missing is not None:
+        _chosen("missing", missing, MISSING)
+    if (x_test is None) != (labels_test is None):
+        given = ("x_test", "labels_test") if labels_test is None else ("labels_test", "x_test")
+        raise TaskError(f"{given[0]} is given without {given[1]}.")
+    if missing == "drop":
+        x, labels = complete_rows(x, labels, "x")
+        if x_test is not None:
+            x_test, labels_test = complete_rows(x_test, labels_test, "x_test")
+    numeric = target == "number"
+    read = check_targets if numeric else check_labels
+    targets = read(labels, lambda row: f"labels[{row}]", "labels")
+    rows = check_rows(x, "x", gaps=missing == "mean")
     if len(rows) != len(targets):
         raise TaskError(f"x has {len(rows)} rows and labels has {len(targets)}; they must agree.")
     if not isinstance(name, str) or not name:
         raise TaskError(f"name: got {name!r}; expected text.")
-    known = _classes(targets, names)
-    index = {label: number for number, label in enumerate(known)}
-    numbers = np.array([index[label] for label in targets.tolist()], np.int64)
-    if (x_test is None) != (labels_test is None):
-        given = ("x_test", "labels_test") if labels_test is None else ("labels_test", "x_test")
-        raise TaskError(f"{given[0]} is given without {given[1]}.")
+    known: list[Any] = []
+    if numeric:
+        for option, value in (("classes", classes), ("ways", ways), ("names", names)):
+            if value is not None:
+                raise TaskError(f"{option}: got {value!r:.60}; there are no classes where the target is a number.")
+    else:
+        known = _classes(targets, names)
+        index = {label: number for number, label in enumerate(known)}
+        targets = np.array([index[label] for label in targets.tolist()], np.int64)
+    strata = np.zeros(len(targets), np.int64) if numeric else targets
     seed = 0 if split_seed is None else split_seed
     if x_test is not None:
-        held_rows, held = _held_out(x_test, labels_test, rows, index)
+        held_rows = check_rows(x_test, "x_test", gaps=missing == "mean")
+        held = read(labels_test, lambda row: f"labels_test[{row}]", "labels_test")
+        _check_alike(held_rows, held, rows, targets)
+        held = held if numeric else _numbered(held, index)
         if held_rows.dtype != rows.dtype:
             rows, held_rows = rows.astype(np.float32), held_rows.astype(np.float32)
         parts = {"test": (held_rows, held)}
     else:
-        keep, cut = carve(numbers, 0.2 if test is None else test, seed, "test")
-        parts = {"test": (rows[cut], numbers[cut])}
-        rows, numbers = np.asarray(rows[keep]), np.asarray(numbers[keep])
-    keep, cut = carve(numbers, 0.2 if validation is None else validation, seed, "validation")
-    parts |= {"train": (rows[keep], numbers[keep]), "validation": (rows[cut], numbers[cut])}
+        keep, cut = carve(strata, 0.2 if test is None else test, seed, "test")
+        parts = {"test": (rows[cut], targets[cut])}
+        rows, targets, strata = np.asarray(rows[keep]), np.asarray(targets[keep]), strata[keep]
+    keep, cut = carve(strata, 0.2 if validation is None else validation, seed, "validation")
+    parts |= {"train": (rows[keep], targets[keep]), "validation": (rows[cut], targets[cut])}
     shape = rows.shape[1:] if rows.ndim in (3, 4) else None
     flat = {split: (data.reshape(len(data), math.prod(rows.shape[1:])), labels) for split, (data, labels) in parts.items()}
+    if missing == "mean":
+        flat = _filled(flat)
+    look: dict[str, Any] = {"image_shape": shape, "normalize": normalize or ("standard" if shape else "per_input")}
+    if numeric:
+        return regression_task(name, flat, **look)
     return array_task(
-        name,
-        flat,
-        [str(label) for label in (known if names is None else names)],
-        classes=classes,
-        ways=ways,
-        image_shape=shape,
-        normalize=normalize or ("standard" if shape else "per_input"),
+        name, flat, [str(label) for label in (known if names is None else names)], classes=classes, ways=ways, **look
     )
+
+
+def _chosen(option: str, value: Any, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise TaskError(f"{option}: got {value!r:.60}{suggestion(str(value), allowed)}")
+
+
+def _filled(parts: Parts) -> Parts:
+    """The parts with means of the training rows where values are missing."""
+    train = parts["train"][0]
+    if not any(np.isnan(rows).any() for rows, _ in parts.values()):
+        return parts
+    if empty := np.flatnonzero(np.isnan(train).all(axis=0)).tolist():
+        raise TaskError(f"missing: input {empty[0]} has no value in any training row, so there is no mean; leave it out.")
+    from sklearn.impute import SimpleImputer
+
+    imputer: Any = SimpleImputer(strategy="mean").fit(train.astype(np.float64))
+    return {split: (_imputed(imputer, rows), labels) for split, (rows, labels) in parts.items()}
+
+
+def _imputed(imputer: Any, rows: np.ndarray) -> np.ndarray:
+    return imputer.transform(rows.astype(np.float64)).astype(np.float32) if len(rows) else rows
 
 
 def _classes(targets: np.ndarray, names: Any) -> list[Any]:
@@ -123,136 +176,85 @@ def _classes(targets: np.ndarray, names: Any) -> list[Any]:
     return known
 
 
-def _held_out(x: Any, labels: Any, rows: np.ndarray, index: Mapping[Any, int]) -> tuple[np.ndarray, np.ndarray]:
-    """The caller's own test rows, which must be like the training rows, and the numbers of their classes."""
-    held_labels = check_labels(labels, lambda row: f"labels_test[{row}]", "labels_test")
-    held_rows = check_rows(x, "x_test")
-    if held_rows.shape[1:] != rows.shape[1:] or len(held_rows) != len(held_labels):
+def _check_alike(held: np.ndarray, held_targets: np.ndarray, rows: np.ndarray, targets: np.ndarray) -> None:
+    """Raises TaskError if the caller's own test rows are not like the training rows."""
+    if held.shape[1:] != rows.shape[1:] or len(held) != len(held_targets):
         raise TaskError(
-            f"x_test is {held_rows.shape} with {len(held_labels)} labels; expected rows of {rows.shape[1:]}, one label each."
+            f"x_test is {held.shape} with {len(held_targets)} labels; expected rows of {rows.shape[1:]}, one label each."
         )
-    strange = sorted({label for label in held_labels.tolist() if label not in index}, key=str)
+    if targets.ndim == 2 and held_targets.shape[1] != targets.shape[1]:
+        raise TaskError(f"labels_test has {held_targets.shape[1]} targets a row; labels has {targets.shape[1]}.")
+
+
+def _numbered(labels: np.ndarray, index: Mapping[Any, int]) -> np.ndarray:
+    """The numbers of the classes of test rows."""
+    strange = sorted({label for label in labels.tolist() if label not in index}, key=str)
     if strange:
         raise TaskError(f"labels_test: {strange[:5]} do not occur in labels.")
-    return held_rows, np.array([index[label] for label in held_labels.tolist()], np.int64)
+    return np.array([index[label] for label in labels.tolist()], np.int64)
 
 
-def from_npz(path: str | os.PathLike[str], x: str = "x", label: str = "labels", **options: Any) -> ArrayTask:
-    """A task from the arrays `x` and `label` of an .npz file, also `x_test` and `<label>_test`. Options: `from_arrays`.
+_X = ("x", "X", "x_train", "X_train")
+_Y = ("labels", "y", "Y", "label", "labels_train", "y_train", "Y_train")
+
+
+def from_npz(
+    path: str | os.PathLike[str], x: str | None = None, y: str | None = None, label: str | None = None, **options: Any
+) -> ArrayTask:
+    """A task from two arrays of an .npz file, and two more of test rows where there are any.
+
+    Args:
+      path: of the file.
+      x: name of the rows; default "x", "X", "x_train" or "X_train", whichever is there.
+      y: name of the labels; default "labels", "y", "label", "y_train", ..., whichever is there. Arrays of test rows are called
+        like these, with "_test" behind the name or in place of "_train".
+      label: the same as y.
+      options: of `from_arrays`.
 
     Raises:
-      TaskError: no such file or array, or any fault that `from_arrays` finds.
+      TaskError: no such file or array, several arrays that could be meant, or any fault that `from_arrays` finds.
+
+    Examples:
+      >>> import numpy as np
+      >>> import neurograph as ng
+      >>> np.savez("flowers.npz", widths=np.random.default_rng(0).normal(size=(30, 2)), kinds=["iris", "rose"] * 15)
+      >>> ng.get_task("npz:flowers.npz x=widths y=kinds")
+      <ArrayTask npz:flowers.npz: 2 inputs, 2 outputs, 2 classes>
     """
-    file = _existing(path)
-    names = {"x": _text("x", x), "labels": _text("label", label)}
-    names |= {"x_test": f"{x}_test", "labels_test": f"{label}_test"}
+    file = existing_file(path)
+    if y is not None and label is not None:
+        raise TaskError(f"label: got {label!r}, and y: {y!r}; expected one of them, which mean the same.")
+    y = label if y is None else y
     try:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            arrays = {argument: stored[name] for argument, name in names.items() if name in stored.files}
-            there = ", ".join(stored.files) or "none"
+            names = _arrays(file, stored.files, x, y)
+            arrays = {argument: stored[name] for argument, name in names.items()}
     except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        if isinstance(error, TaskError):
+            raise
         raise TaskError(f"{file}: no readable .npz file ({error}).") from error
-    for argument in ("x", "labels"):
-        if argument not in arrays:
-            raise TaskError(f"{file}: it has no array {names[argument]!r}; it has: {there}.")
     rows, labels = arrays.pop("x"), arrays.pop("labels")
-    return _located(file, lambda: from_arrays(rows, labels, **{"name": file.stem, **arrays, **options}))
+    return located(file, lambda: from_arrays(rows, labels, **{"name": file.stem, **arrays, **options}))
 
 
-def from_csv(path: str | os.PathLike[str], label: str = "label", delimiter: str = ",", **options: Any) -> ArrayTask:
-    """A task from a CSV file with a header: column `label` holds the classes, all others hold numbers. Options: `from_arrays`.
-
-    Blanks at the ends of a cell do not count. Labels are integers if all are written as such (7, not 007), else names.
-
-    Raises:
-      TaskError: with file, line and column: a cell that is no finite number or beyond float32, a row of another length, an empty
-        label.
-
-    Examples:
-      >>> from pathlib import Path
-      >>> import neurograph as ng
-      >>> _ = Path("flowers.csv").write_text("width,kind\\n" + "0.1,iris\\n0.9,rose\\n" * 10)
-      >>> ng.from_csv("flowers.csv", label="kind").class_names
-      ('iris', 'rose')
-    """
-    file = _existing(path)
-    label, delimiter = _text("label", label or "label"), _text("delimiter", delimiter or ",")
-    if len(delimiter) != 1 or delimiter in '"\r\n':
-        raise TaskError(f"delimiter: got {delimiter!r}; expected one character.")
-    rows, labels = [], []
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.reader(stream, delimiter=delimiter, skipinitialspace=True, strict=True)
-            header = [title.strip() for title in next(reader, [])]
-            if not header:
-                raise TaskError(f"{file}: it is empty; expected a header and rows.")
-            place = _label_column(header, label, file)
-            inputs = [column for column in range(len(header)) if column != place]
-            names = [header[column] for column in inputs]
-            for cells in reader:
-                if not cells:
-                    continue
-                where = f"{file}:{reader.line_num}"
-                if len(cells) != len(header):
-                    raise TaskError(f"{where}: {len(cells)} cells; the header has {len(header)}.")
-                if not cells[place].strip():
-                    raise TaskError(f"{where}: the label (column {label!r}) is missing.")
-                labels.append(cells[place].strip())
-                rows.append(read_cells([cells[column].strip() for column in inputs], names, where))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise TaskError(f"{file}: no readable CSV file ({error}).") from error
-    if not rows:
-        raise TaskError(f"{file}: it has a header and no rows.")
-    return _located(file, lambda: from_arrays(np.stack(rows), tidy_labels(labels), **{"name": file.stem, **options}))
-
-
-def from_parquet(path: str | os.PathLike[str], label: str = "label", **options: Any) -> ArrayTask:
-    """A task from a Parquet file with a label column, all other columns numbers. Options: `from_arrays`.
-
-    The index of a pandas frame that was written to the file is no column, as in `from_frame`.
-
-    Raises:
-      TaskError: as `from_frame`.
-      MissingExtraError: pyarrow is not installed.
-    """
-    file = _existing(path)
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise MissingExtraError("pyarrow", "tables", f"reading {file}") from error
-    try:
-        table = pyarrow.parquet.read_table(file)
-    except (OSError, pyarrow.ArrowException) as error:
-        raise TaskError(f"{file}: no readable Parquet file ({error}).") from error
-    index = {name for name in (table.schema.pandas_metadata or {}).get("index_columns", []) if isinstance(name, str)}
-    columns = [
-        (name, table.column(i).to_numpy()) for i, name in enumerate(table.column_names) if name == label or name not in index
-    ]
-    return _located(file, lambda: _from_columns(columns, label, {"name": file.stem, **options}))
-
-
-def from_frame(frame: Any, label: str = "label", **options: Any) -> ArrayTask:
-    """A task from a pandas frame (or anything with `columns` and `frame[column]`): column `label` and columns of numbers.
-
-    Raises:
-      TaskError: no such column, two of one name, a column that is not numbers, missing values (with row and column), or any fault
-        that `from_arrays` finds.
-
-    Examples:
-      >>> import pandas
-      >>> import neurograph as ng
-      >>> frame = pandas.DataFrame({"width": [0.1, 0.9] * 10, "kind": ["iris", "rose"] * 10})
-      >>> ng.from_frame(frame, label="kind").class_names
-      ('iris', 'rose')
-    """
-    names = getattr(frame, "column_names", getattr(frame, "columns", None))  # the former in pyarrow
-    if names is None or not hasattr(frame, "__getitem__"):
-        raise TaskError(f"from_frame: got {type(frame).__name__}; expected a data frame.")
-    names = list(names)
-    label = str(label) if type(label) is int else label
-    _check_columns([str(name) for name in names])
-    return _from_columns([(str(name), frame[name]) for name in names], label, {"name": "frame", **options})
+def _arrays(file: Path, there: Sequence[str], x: Any, y: Any) -> dict[str, str]:
+    """The names of the arrays, by the arguments of `from_arrays`."""
+    found: dict[str, str] = {}
+    for option, argument, given, usual in (("x", "x", x, _X), ("y", "labels", y, _Y)):
+        if given is not None:
+            names = [some_text(option, given)]
+        else:
+            names = [name for name in usual if name in there] or [usual[0]]
+        if len(names) > 1:
+            raise TaskError(f"{file}: {' and '.join(map(repr, names))} could be {option}; say which: {option}={names[0]}.")
+        if names[0] not in there:
+            hint = suggestion(names[0], there) if given is not None else f"; it has: {', '.join(there) or 'none'}."
+            raise TaskError(f"{file}: it has no array {names[0]!r} (option {option}){hint}")
+        found[argument] = names[0]
+        for held in (f"{names[0]}_test", re.sub("_?train$", lambda end: end[0].replace("train", "test"), names[0])):
+            if held in there and held != names[0]:
+                found[f"{argument}_test"] = held
+    return found
 
 
 def from_image_folder(
@@ -291,7 +293,7 @@ def from_image_folder(
         raise TaskError("size: a folder of images needs a size, an integer or [height, width].")
     if not isinstance(gray, (bool, np.bool_)):
         raise TaskError(f"gray: got {gray!r}; expected True or False.")
-    train, test = root / "train", root / _text("test_folder", test_folder)
+    train, test = root / "train", root / some_text("test_folder", test_folder)
     given: dict[str, Any] = {"name": root.name, **options}
     if train.is_dir():
         others = [folder for folder in root.iterdir() if folder.is_dir() and folder not in (train, test) and image_files(folder)]
@@ -304,37 +306,11 @@ def from_image_folder(
     elif test.is_dir() and any(folder.is_dir() for folder in test.iterdir()):
         raise TaskError(f"{test}: a test folder with classes, but there is no folder train beside it.")
     images, labels = read_folder(train if train.is_dir() else root, target, gray)
-    return _located(root, lambda: from_arrays(images, labels, **given))
+    return located(root, lambda: from_arrays(images, labels, **given))
 
 
-def _from_columns(columns: list[tuple[str, Any]], label: str, options: dict[str, Any]) -> ArrayTask:
-    label = _text("label", label or "label")
-    names = [name for name, _ in columns]
-    _check_columns(names)
-    place = _label_column(names, label, None)
-    labels = check_labels(columns[place][1], lambda row: f"column {label!r}, row {row}", f"column {label!r}")
-    inputs = [float32_column(values, name) for name, values in columns[:place] + columns[place + 1 :]]
-    return from_arrays(np.stack(inputs, axis=1), labels, **options)
-
-
-def _check_columns(names: list[str]) -> None:
-    twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
-    if twice is not None:
-        raise TaskError(f"column {twice!r} occurs {names.count(twice)} times; expected one column of a name.")
-
-
-def _label_column(header: list[str], label: str, file: Path | None) -> int:
-    where = f"{file}: " if file else ""
-    if label not in header:
-        raise TaskError(f"{where}there is no column {label!r} (option label); columns: {', '.join(header[:20]) or 'none'}.")
-    if header.count(label) > 1:
-        raise TaskError(f"{where}column {label!r} occurs {header.count(label)} times.")
-    if len(header) < 2:
-        raise TaskError(f"{where}there is no column besides the label {label!r}.")
-    return header.index(label)
-
-
-def _text(argument: str, value: Any) -> str:
+def some_text(argument: str, value: Any) -> str:
+    """An argument that is text, not empty."""
     if not isinstance(value, str) or not value:
         raise TaskError(f"{argument}: got {value!r}; expected text.")
     return value
@@ -347,17 +323,21 @@ def _as_path(path: Any) -> Path:
         raise TaskError(f"path: got {type(path).__name__}; expected a path.") from None
 
 
-def _existing(path: Any) -> Path:
+def existing_file(path: Any) -> Path:
+    """The path of a file that exists."""
     file = _as_path(path)
     if not file.is_file():
         raise TaskError(f"{file}: there is no such file.")
     return file
 
 
-def _located(where: Path, make: Any) -> ArrayTask:
+def located(where: Path, make: Callable[[], ArrayTask]) -> ArrayTask:
+    """Makes a task; its errors name the file."""
     try:
         return make()
     except TypeError as error:
         raise TaskError(f"{where}: {error} (options: those of from_arrays).") from error
     except TaskError as error:
+        if f"{where}:" in str(error):
+            raise
         raise TaskError(f"{where}: {error}") from error

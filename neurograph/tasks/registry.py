@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from neurograph.documents import shown, suggestion
-from neurograph.errors import TaskError
+from neurograph.documents import parse_yaml, shown, suggestion
+from neurograph.errors import SpecError, TaskError
 
 if TYPE_CHECKING:
     from neurograph.tasks.base import Task
 
-__all__ = ["FIGURE_3_HELD_OUT", "FIGURE_3_TRAIN", "TaskEntry", "get_task", "register_task", "schemes", "task_entry", "task_names"]
+__all__ = [
+    "FIGURE_3_HELD_OUT",
+    "FIGURE_3_TRAIN",
+    "TaskEntry",
+    "get_task",
+    "read_options",
+    "read_task",
+    "register_task",
+    "schemes",
+    "task_entry",
+    "task_names",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,6 +49,7 @@ class TaskEntry:
       kind: heading in lists: "function", "embedded data", "tensorflow-datasets", "your own".
       preset: arguments fixed by the name; a user's option of the same name takes precedence unless it is in `fixed`.
       fixed: presets that are no options.
+      rest: "module:attribute" of a function whose keyword options the factory takes as well.
     """
 
     name: str
@@ -44,16 +58,17 @@ class TaskEntry:
     kind: str = "your own"
     preset: Mapping[str, Any] = field(default_factory=dict)
     fixed: tuple[str, ...] = ()
+    rest: str = ""
 
     def resolve(self) -> Callable[..., Any]:
-        if callable(self.factory):
-            return self.factory
-        module, _, attribute = self.factory.partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        return self.factory if callable(self.factory) else _imported(self.factory)
 
     def options(self) -> dict[str, inspect.Parameter]:
         """The options a user may give, in order."""
-        parameters = inspect.signature(self.resolve()).parameters
+        parameters = dict(inspect.signature(self.resolve()).parameters)
+        if self.rest:
+            more = inspect.signature(_imported(self.rest)).parameters
+            parameters |= {name: p for name, p in more.items() if p.kind is p.KEYWORD_ONLY and name not in (*_DATA, *parameters)}
         return {
             name: parameter.replace(default=self.preset.get(name, parameter.default))
             for name, parameter in parameters.items()
@@ -64,6 +79,14 @@ class TaskEntry:
         """The options that are given: None is not, where it means nothing to an option."""
         known = self.options()
         return {name: value for name, value in options.items() if value is not None or _takes_none(known.get(name))}
+
+
+_DATA = ("name", "x_test", "labels_test")  # options of Python alone
+
+
+def _imported(place: str) -> Callable[..., Any]:
+    module, _, attribute = place.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def _function(name: str, attribute: str, summary: str, fixed: tuple[str, ...] = (), **preset: Any) -> TaskEntry:
@@ -128,7 +151,14 @@ for _entry in (
     _ENTRIES[_entry.name] = _entry
 
 _SCHEMES = {
-    scheme: TaskEntry(f"{scheme}:...", f"neurograph.tasks.{target}", summary, kind, fixed=(argument,))
+    scheme: TaskEntry(
+        f"{scheme}:...",
+        f"neurograph.tasks.{target}",
+        summary,
+        kind,
+        fixed=(argument,),
+        rest="neurograph.tasks.own_data:from_arrays" if kind == "your own" else "",
+    )
     for scheme, target, argument, summary, kind in (
         (
             "tfds",
@@ -137,9 +167,9 @@ _SCHEMES = {
             "any image-classification set of tensorflow-datasets, by its name",
             "tensorflow-datasets",
         ),
-        ("npz", "own_data:from_npz", "path", "arrays x and labels of an .npz file", "your own"),
-        ("csv", "own_data:from_csv", "path", "a CSV file with a label column", "your own"),
-        ("parquet", "own_data:from_parquet", "path", "a Parquet file with a label column", "your own"),
+        ("npz", "own_data:from_npz", "path", "two arrays of an .npz file", "your own"),
+        ("csv", "tables:from_csv", "path", "a CSV file with a column of labels", "your own"),
+        ("parquet", "tables:from_parquet", "path", "a Parquet file with a column of labels", "your own"),
         ("folder", "own_data:from_image_folder", "path", "a folder of images, one subfolder per class", "your own"),
     )
 }
@@ -178,13 +208,77 @@ def task_entry(name: str) -> TaskEntry:
     raise TaskError(f"no task is called {shown(name)}{hint} Your own data: {schemes}; all names: neurograph task list.")
 
 
+_OPTION = re.compile(r"""\s+[A-Za-z_]\w*=("[^"]*"(?=\s|$)|'[^']*'(?=\s|$)|.*?)(?=\s+[A-Za-z_]\w*=|\s*$)""", re.DOTALL)
+_QUOTED = re.compile(r"""(["'])(.*)\1""", re.DOTALL)
+_QUOTED_FIRST = re.compile(r"""(["']).*?\1(?=\s|$)""", re.DOTALL)
+
+
+def read_task(text: str) -> tuple[str, dict[str, Any]]:
+    """Name and options of a task as text: "mnist size=10 classes=0-4", "csv:my wine.csv label=cultivar".
+
+    A value ends where the next option begins, or stands in quotes. A text that is the path of a file has no options.
+
+    Raises:
+      TaskError: as `read_options`.
+    """
+    scheme, colon, path = text.partition(":")
+    own = bool(colon) and scheme in _SCHEMES
+    if text in _ENTRIES or (own and os.path.exists(path)):
+        return text, {}
+    quoted = _QUOTED_FIRST.match(path) if own else None
+    found = list(_OPTION.finditer(text, len(scheme) + 1 + quoted.end() if quoted else 0))
+    name = text[: found[0].start() if found else None].strip()
+    if own:
+        name = f"{scheme}:{_unquoted(name[len(scheme) + 1 :].strip())}"
+    elif len(words := name.split()) > 1 and words[0] in _ENTRIES:
+        raise TaskError(f"task {words[0]!r}: got {words[1]!r}; expected KEY=VALUE, such as size=10.")
+    return name, read_options(name, [match[0].strip() for match in found])
+
+
+def read_options(name: str, words: Sequence[str]) -> dict[str, Any]:
+    """Options of a task from words such as "size=10".
+
+    Values are YAML (`size=[28, 20]`); those of options that are text, such as the name of a column, are taken as they stand.
+
+    Raises:
+      TaskError: there is no such task, a word is no option, or an option is given twice.
+    """
+    known = task_entry(name).options() if words else {}
+    given: dict[str, Any] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals or not key.isidentifier():
+            raise TaskError(f"task {name!r}: got {word!r}; expected KEY=VALUE, such as size=10.")
+        if key in given:
+            raise TaskError(f"task {name!r}: option {key!r} is given twice.")
+        given[key] = _value(_unquoted(text), known.get(key))
+    return given
+
+
+def _unquoted(text: str) -> str:
+    quoted = _QUOTED.fullmatch(text)
+    return quoted[2] if quoted else text
+
+
+def _value(text: str, option: inspect.Parameter | None) -> Any:
+    kinds = [] if option is None else getattr(option.annotation, "__name__", str(option.annotation)).split(" | ")
+    if kinds == ["str"]:
+        return text
+    if "str" in kinds and text[:1] not in ("[", "{"):  # text, a list or a mapping
+        return text or None
+    try:
+        return parse_yaml(text, "").plain() if text.strip() else None
+    except SpecError:
+        return text
+
+
 def get_task(name: str | Task | Mapping[str, Any], **options: Any) -> Task:
     """The task of a name, with options.
 
     Args:
       name: a registered name ("xor", "digits", "mnist", ...), "tfds:<name>" for any other image-classification set of
-        tensorflow-datasets, "csv:", "parquet:", "npz:" or "folder:" and a path for your own data; a mapping with `name` and
-        options (as in a YAML file); or a task, returned as it is.
+        tensorflow-datasets, "csv:", "parquet:", "npz:" or "folder:" and a path for your own data, each with options behind it
+        ("mnist size=10 classes=0-4"); a mapping with `name` and options (as in a YAML file); or a task, returned as it is.
       options: of that task (`neurograph task show NAME` lists them), and for every task `outputs`: 1 for a single +-1
         output, and `varied`: what every episode changes, see docs/tasks.md.
 
@@ -196,6 +290,8 @@ def get_task(name: str | Task | Mapping[str, Any], **options: Any) -> Task:
       >>> import neurograph as ng
       >>> ng.get_task("digits", classes=[0, 1], outputs=1)
       <ArrayTask digits: 64 inputs, 1 outputs, 2 classes>
+      >>> ng.get_task("digits classes=0-4")
+      <ArrayTask digits: 64 inputs, 5 outputs, 5 classes>
     """
     from neurograph.tasks.base import Task
 
@@ -212,10 +308,14 @@ def get_task(name: str | Task | Mapping[str, Any], **options: Any) -> Task:
         return get_task(merged.pop("name"), **merged)
     if not isinstance(name, str):
         raise TaskError(f"a task is named by text; got {type(name).__name__}.")
+    name, written = read_task(name)
+    if twice := next((option for option in written if option in options), None):
+        raise TaskError(f"task {name!r}: option {twice!r} is given twice: {written[twice]!r} and {options[twice]!r}.")
+    options |= written
     entry = task_entry(name)
     outputs, changes = options.pop("outputs", None), options.pop("varied", None)
     factory, allowed = entry.resolve(), entry.options()
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(factory).parameters.values())
+    takes_any = not entry.rest and any(p.kind is p.VAR_KEYWORD for p in inspect.signature(factory).parameters.values())
     unknown = [option for option in options if option not in allowed]
     if unknown and not takes_any:
         raise TaskError(f"task {name!r} has no option {unknown[0]!r}{suggestion(unknown[0], [*allowed, 'outputs', 'varied'])}")

@@ -31,7 +31,7 @@ def analyze(
     Args:
       genome: a name of the zoo, a file, a `GenomeFile`, or a pair (genome, rule).
       topology: a shipped name, a file, layer widths ("2-20-2"), a `Topology`, or a networkx graph.
-      task: a name, a mapping with name and options, a `Task`, or a pair of arrays (x, labels).
+      task: a name with its options, a mapping of these, a `Task`, or a pair of arrays (x, labels).
       folder: where the page goes; None writes none.
       only: tools by name, of `neurograph.analysis.TOOLS`; default all.
       title: of the genome; default its name.

@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 GENOMES = "a name of the zoo, a file, a GenomeFile, or a pair (genome, rule)"
 TOPOLOGIES = "a shipped name, a file, layer widths such as 2-20-2, a Topology, or a networkx graph whose nodes say their role"
-TASKS = "a name, a mapping with name and options, a Task, or a pair of arrays (x, labels)"
+TASKS = "a name with its options, a mapping of these, a Task, or a pair of arrays (x, labels)"
 
 
 def as_genome(given: Any) -> tuple[AnyGenome, Rule]:

@@ -42,7 +42,7 @@ def transfer(
       genomes: one, several, or a mapping of names: names of the zoo, files, `GenomeFile`s, pairs (genome, rule); the word
         "classics" stands for all of `CLASSICS`.
       topologies: likewise: shipped names, files, layer widths ("2-20-2"), `Topology`s, networkx graphs.
-      tasks: likewise: names, mappings with name and options, `Task`s, pairs of arrays (x, labels).
+      tasks: likewise: names with their options ("digits classes=0-4"), mappings of these, `Task`s, pairs of arrays (x, labels).
       folder: where finished cells are kept and found again, with tables, figures and report.html; None keeps nothing.
       steps: learning steps after which accuracy is judged.
       runs: draws of synapses and batches.

@@ -83,8 +83,24 @@ def test_help_lists_all_commands_and_imports_none(call):
         (["train"], 2, "Missing argument 'TASK'"),
         (["train", "digits", "--steps", "0"], 2, "--steps"),
         (["train", "digts"], 2, "digts"),
+        (["train", "digits clases=0-4"], 2, "has no option 'clases'; did you mean 'classes'?"),
+        (["task", "show", "digits classes=0-4", "--set", "classes=5-9"], 2, "option 'classes' is given twice"),
+        (["analyze", "functions", "-t", "2-4-2", "-k", "xor noise"], 2, "got 'noise'; expected KEY=VALUE"),
+        (["meta-train", "digits", "--set", "problems.0.task=digits clases=0-4"], 2, "did you mean 'classes'?"),
+        (["train", "mnist", "--data-dir", "no/such"], 2, "looked for: no/such/mnist"),
+        (
+            ["meta-train", "digits", "--set", "problems.0.task=mnist size=8", "--data-dir", "no/such"],
+            2,
+            "looked for: no/such/mnist",
+        ),
         (["train", "xor", "--genome", "functoins"], 2, "did you mean 'functions'"),
         (["train", "xor", "--topology", "mlp"], 2, "2 inputs"),
+        (["train", "xor", "--baselines", "sgd,ridge"], 2, "--baselines: got 'ridge'; allowed: none, sgd, momentum, adam, linear"),
+        (
+            ["train", "digits validation=0", "--steps", "1", "--runs", "1", "--batch", "4"],
+            2,
+            "has no validation split, on which baselines are chosen",
+        ),
         (["train", "xor", "--out", "no/such/folder/a.json"], 2, "there is no folder"),
         (["topology", "show", "nosuch"], 2, "allowed: bottleneck, "),
         (["topology", "check", "nosuch.yaml"], 1, "nosuch.yaml"),
@@ -168,10 +184,7 @@ JSON = [
     (["plan", "tiny", "--json"], "blocks"),
     (["task", "list", "--json"], None),
     (["task", "show", "xor", "--json"], "inputs"),
-    (
-        ["train", "xor", "--genome", "functions", "--steps", "2", "--runs", "2", "--batch", "16", "--query", "16", "--json"],
-        "curve",
-    ),
+    (["train", "xor", "--genome", "functions", "--steps", "2", "--runs", "2", "--baselines", "none", "--json"], "curve"),
     (["bench", "mlp_2d_classes", "--batch", "8", "--repeat", "2", "--no-gradient", "--json"], "measured"),
 ]
 
@@ -211,10 +224,33 @@ def test_train_prints_a_curve_and_writes_it(call, tmp_path):
     assert min(data["curve"][-1]["accuracy"]) > max(0.8, *data["curve"][0]["accuracy"])
     shown = re.findall(r"^ +(\d+) +(\d\.\d+)", out, flags=re.MULTILINE)
     assert [int(step) for step, _ in shown] == [0, 1, 2, 5, 10, 12]
-    assert data["on"] == "validation"
+    assert (data["on"], data["metric"]) == ("test", "accuracy")
+    descent, linear = data["baselines"]["descent"], data["baselines"]["linear"]
+    assert [row["step"] for row in descent["curve"]] == [0, 1, 2, 5, 10, 12]
+    assert (descent["configurations"], descent["runs"], len(linear["accuracy"])) == (18, 54, 2)
+    assert sorted(descent["curve"][-1]["accuracy"])[0] > 0.7
+    assert "descent: sgd or adam (relu, on the same graph and batches), the best on validation data" in out
+    assert "logistic regression of scikit-learn on 768 different rows of the same batches: 0." in out
     again = tmp_path / "again.json"
     call("train", "circle", *small, "--out", str(again))
     assert again.read_text() == path.read_text()
+
+
+def test_train_on_numbers_names_its_metric(call, tmp_path):
+    lines = [f"{a / 10},{b / 10},{a * b}" for a in range(-10, 11) for b in range(-10, 11)]
+    (tmp_path / "product.csv").write_text("\n".join(["a,b,price", *lines]))
+    words = [f"csv:{tmp_path / 'product.csv'} label=price target=number", "--steps", "20", "--runs", "1", "--batch", "64"]
+    code, out, _ = call("train", *words, "--baselines", "sgd,linear", "--split", "validation")
+    assert code == 0
+    assert "R^2 (1: exact, 0: the mean) on validation data, 1 run\n" in out
+    assert "The genome's feedback is mse here, in place of softmax_cross_entropy, which is for classes." in out
+    assert re.search(
+        r"ridge regression of scikit-learn on \d+ different rows of the same batches: -?0.0", out
+    )  # no line is a product
+    assert "These are judged on the rows that they were chosen on; --split test judges on others." in " ".join(out.split())
+    last = json.loads(call("train", *words, "--baselines", "none", "--split", "validation", "--json")[1])
+    assert (last["metric"], last["baselines"]) == ("r2", {})
+    assert last["curve"][-1]["r2"][0] > 0.3
 
 
 @pytest.mark.thorough  # compiles a meta-gradient

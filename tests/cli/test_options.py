@@ -68,7 +68,19 @@ def test_names_that_commands_share_are_documented_and_have_no_synonyms():
 
 def test_help_of_a_shared_name_says_the_same():
     """Those that every command means alike, word for word; others say what they write or set."""
-    own = {"--out", "--set", "--steps", "--runs", "--split", "--topology", "--task", "--batch", "--states", "--align"}
+    own = {
+        "--out",
+        "--set",
+        "--steps",
+        "--runs",
+        "--split",
+        "--topology",
+        "--task",
+        "--batch",
+        "--states",
+        "--align",
+        "--baselines",
+    }
     helps = defaultdict(set)
     for _, name, option in options():
         helps[name].add(option.help)

@@ -304,7 +304,7 @@ def test_command(tmp_path):
         (["-k", "xor noise"], "got 'noise'; expected KEY=VALUE"),
         (["mlp"], "mlp: a topology, but --topology names some already"),
     ):
-        with pytest.raises(ng.ExperimentError, match=text):
+        with pytest.raises(ng.NeurographError, match=text):
             CliRunner().invoke(command, arguments + extra, catch_exceptions=False)
 
 

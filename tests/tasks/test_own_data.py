@@ -68,9 +68,12 @@ def test_labels_in_csv_are_whole_numbers_or_names(write, labels, classes):
         (table(["a", "b"]) + "1e39,1,a\n", r"data\.csv:42: column 'x': got 1e39; beyond float32"),
         (table(["a", "b"]) + "1_000,1,a\n", r"data\.csv:42: column 'x': got '1_000'; expected a finite number"),
         (table(["a", "b"]) + '1,1,"a"b\n', "no readable CSV file"),
-        (table(["a", "b"]) + "1, ,a\n", r"data\.csv:42: column 'y': got ''"),
-        (table(["a", "b"]) + "1,2, \n", r"data\.csv:42: the label .* is missing"),
-        (table(["a", "b"], first="17000000{row:02}"), "column 0: float32 cannot tell its values apart"),
+        (
+            table(["a", "b"]) + "1, ,a\n",
+            r"1 value is missing: 'y' \(1, the first at .*data\.csv:42\); expected a choice: missing=drop",
+        ),
+        (table(["a", "b"]) + "1,2, \n", r"data\.csv:42: column 'label': the label is missing"),
+        (table(["a", "b"], first="17000000{row:02}"), "column 'x': float32 cannot tell its values apart"),
     ],
 )
 def test_cells_that_cannot_be_read_are_refused_with_their_place(write, text, message):
@@ -189,7 +192,7 @@ def test_missing_labels_of_every_nullable_type(kind):
     frame = pandas.DataFrame(X, columns=list("abc")).assign(label=labels)
     with pytest.raises(TaskError, match=r"labels\[1\]: the label is missing"):
         from_arrays(X, labels)
-    with pytest.raises(TaskError, match="column 'label', row 1: the label is missing"):
+    with pytest.raises(TaskError, match="row 1: column 'label': the label is missing"):
         from_frame(frame)
     assert from_frame(frame.drop(index=1)).num_classes == 2
 
@@ -198,18 +201,24 @@ def test_frames_that_are_refused():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(X.astype(float), columns=list("abc"))
     for changed, message in (
-        (frame.assign(label=[[0, 1], [1, 0], [1, 1]] * 20), r"column 'label', row 0: got \[0, 1\]"),
+        (frame.assign(label=[[0, 1], [1, 0], [1, 1]] * 20), r"row 0: column 'label': got \[0, 1\]"),
         (pandas.DataFrame(np.c_[X, Y], columns=["a", "a", "b", "label"]), "column 'a' occurs 2 times"),
         (pandas.DataFrame(np.c_[X, Y], columns=[1, "1", 2, "label"]), "column '1' occurs 2 times"),
-        (frame.assign(label=Y, a=1e39), "column 'a', row 0: got 1e.39; beyond float32"),
-        (frame.assign(label=Y, a=pandas.Series([1, None] * 30, dtype="Int64")), "column 'a', row 1: missing"),
-        (frame.assign(label=Y, a="1_000"), "column 'a', row 0: got '1_000'"),
+        (frame.assign(label=Y, a=1e39), "row 0: column 'a': got 1e.39; beyond float32"),
+        (
+            frame.assign(label=Y, a=pandas.Series([1, None] * 30, dtype="Int64")),
+            r"30 values are missing: 'a' \(30, the first at row 1\)",
+        ),
+        (
+            frame.assign(label=Y, a="1_000"),
+            r"column 'a' \('1_000'\) holds text; expected numbers, or a choice: categories=one_hot or ordinal, or drop=\[a\]",
+        ),
         (frame.assign(label=Y, a=frame.a * 1e-3 + 1.7e9), "column 'a': float32 cannot tell its values apart"),
     ):
         with pytest.raises(TaskError, match=message):
             from_frame(changed)
     with pytest.raises(TaskError, match=r"^label: got"):
-        from_frame(frame.assign(label=Y), label=["label"])  # type: ignore[arg-type]
+        from_frame(frame.assign(label=Y), label={"label"})  # type: ignore[arg-type]
     assert from_frame(pandas.DataFrame(np.c_[X, Y]), label=3).num_inputs == 3  # type: ignore[arg-type]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -26,6 +27,7 @@ from neurograph.tasks import (
     task_entry,
     task_names,
 )
+from neurograph.tasks.registry import read_task
 from neurograph.tasks.shuffle import permute
 
 OFFLINE = [name for name in task_names() if task_entry(name).kind in ("function", "embedded data")]
@@ -421,3 +423,63 @@ def test_listing_imports_no_jax():
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=_environment())
     assert run.stdout.split() == ["False", "False"]
+
+
+# ---- a task as text with its options
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "options"),
+    [
+        ("digits", "digits", {}),
+        ("  digits   classes=0-4 ", "digits", {"classes": "0-4"}),
+        ("moons noise=1e-3 outputs=1", "moons", {"noise": 1e-3, "outputs": 1}),
+        ("mnist size=[28, 20] gray=true splits={train: a}", "mnist", {"size": [28, 20], "gray": True, "splits": {"train": "a"}}),
+        ("mnist size='[28, 20]' classes=", "mnist", {"size": [28, 20], "classes": None}),
+        ("digits classes=no", "digits", {"classes": "no"}),
+        ("csv:my wine.csv label=wine type delimiter=; normalize=unit", "csv:my wine.csv",
+         {"label": "wine type", "delimiter": ";", "normalize": "unit"}),
+        ("csv:a.csv label=7", "csv:a.csv", {"label": "7"}),
+        ("csv:a.csv label=null delimiter=', '", "csv:a.csv", {"label": "null", "delimiter": ", "}),
+        ("csv:'a b=c.csv' label=\"x y=z\" classes=*a", "csv:a b=c.csv", {"label": "x y=z", "classes": "*a"}),
+        ("tfds:cifar10 size=8", "tfds:cifar10", {"size": 8}),
+    ],
+)  # fmt: skip
+def test_a_task_as_text_has_its_options_behind_it(text, name, options):
+    assert read_task(text) == (name, options)
+
+
+def test_text_and_mapping_make_the_same_task():
+    made = [get_task("digits classes=0-4 outputs=5"), get_task({"name": "digits classes=0-4", "outputs": 5})]
+    made += [
+        get_task("digits", classes="0-4"),
+        get_task({"name": "digits", "classes": [0, 1, 2, 3, 4]}),
+        mix("digits classes=0-4")[0],
+    ]
+    for task in made:
+        assert task.name == "digits"
+        np.testing.assert_array_equal(task.data, made[0].data)
+    assert get_task("digits varied={shuffled: true, scale: [0.1, 10]}").is_family
+
+
+def test_a_file_with_an_option_in_its_name_is_a_file(tmp_path):
+    (tmp_path / "run lr=0.1.csv").write_text("x,label\n" + "1,a\n2,b\n" * 10)
+    assert get_task(f"csv:{tmp_path / 'run lr=0.1.csv'}").num_classes == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("digits size", "task 'digits': got 'size'; expected KEY=VALUE, such as size=10"),
+        ("digits classes=0-4 classes=5-9", "task 'digits': option 'classes' is given twice"),
+        ("digits clases=0-4", "task 'digits' has no option 'clases'; did you mean 'classes'?"),
+        ("digts classes=0-4", "no task is called 'digts'; did you mean 'digits'?"),
+        ("csv:wine.csv lable=kind", "task 'csv:wine.csv' has no option 'lable'; did you mean 'label'?"),
+        ("csv:wine.csv x_test=a", "has no option 'x_test'"),
+    ],
+)
+def test_options_in_a_text_that_are_refused(text, message):
+    with pytest.raises(TaskError, match=re.escape(message)):
+        get_task(text)
+    with pytest.raises(TaskError, match="option 'classes' is given twice: '0-4' and '5-9'"):
+        get_task("digits classes=0-4", classes="5-9")

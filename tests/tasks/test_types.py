@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from neurograph.tasks import Batch, Task, balance_weights, decode_labels, encode_labels, from_arrays, get_task, mix
-from neurograph.tasks.rows import check_labels, check_rows, float32_column, read_cells, tidy_labels
+from neurograph.tasks.rows import check_labels, check_rows, check_targets, finite_numbers, tidy_labels
 
 X, Y = np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 3
 
@@ -62,6 +62,9 @@ def test_rows_and_labels_of_your_own():
     assert check_rows(X, "x").dtype == np.float32
     assert check_rows(np.zeros((2, 4, 4), np.uint8), "x").dtype == np.uint8
     assert check_labels(["a", "b"], str, "labels").tolist() == ["a", "b"]
-    assert float32_column([1, 2], "x").tolist() == [1, 2]
-    assert read_cells(["1", "2.5"], ["x", "y"], "file:1").tolist() == [1, 2.5]
+    assert check_targets([1, 2], str, "labels").tolist() == [[1], [2]]
+    numbers = finite_numbers(["1", "2.5"])
+    assert numbers is not None
+    assert numbers.tolist() == [1, 2.5]
+    assert finite_numbers(["1", "nan"]) is None
     assert tidy_labels(["1", "2"]).tolist() == [1, 2]

@@ -126,7 +126,7 @@ def test_evolution_with_workers_from_a_start_that_is_an_object():
         (3, "experiment: got int; expected a file, a shipped name, a mapping, or an ExperimentSpec"),
         (
             {"problems": [{"task": 3, "topology": "2-3-2"}]},
-            "task: got int; expected a name, a mapping with name and options",
+            "task: got int; expected a name with its options, a mapping of these",
         ),
         ({"problems": [{"task": "xor", "topology": 3.0}]}, "topology: got float; expected a shipped name, a file, layer widths"),
         ({"problems": [{"task": "xor", "topolgy": "2-3-2"}]}, r"experiment at problems\[0\]\.topolgy: unknown key.*'topology'"),

@@ -16,7 +16,7 @@ from neurograph.experiments.transfer.results import GENOME, Row, Transfer
 from neurograph.genome import AnyGenome
 from neurograph.genome.rule import Rule
 from neurograph.learning.baselines import LEARNING_RATES, SETTINGS, Setting, ordinary_network, splits_of
-from neurograph.learning.inner_loop import Problem, curve_of, episode_of
+from neurograph.learning.inner_loop import Problem, curve_of, episode_of, for_regression, is_regression
 from neurograph.learning.load import descent_load, genome_load
 from neurograph.learning.trial import Trial
 from neurograph.learning.tuning import Tuned, tuned_baselines
@@ -90,7 +90,11 @@ def transfer(
     counts = {"configurations": 0, "runs": 0, "baseline_failures": 0}
     chance: dict[str, float] = {}
     ways = dict(zip(named, routes_of(named.values(), genome_load(rule.states, trial), kernel), strict=True))
-    networks = {name: network_of(genome, rule, topology, kernel, ways[name].size) for name, topology in named.items()}
+    networks = {
+        (name, numbers): network_of(genome, rule, topology, kernel, ways[name].size, numbers)
+        for numbers in {is_regression(task) for task in tasks}
+        for name, topology in named.items()
+    }
     load = descent_load(settings, len(learning_rates), trial)
     theirs = dict(zip(named, routes_of(named.values(), load, kernel), strict=True)) if settings else {}
     for number, task in enumerate(tasks):
@@ -98,9 +102,8 @@ def transfer(
         for name, topology in named.items():
             where = {"topology": name, "task": task.name}
             say(f"{task.name} on {name}: genome")
-            rows += [
-                where | row for row in genome_rows(Problem(networks[name], task), genome, trial, number, quick=ways[name].quick)
-            ]
+            problem = Problem(networks[name, is_regression(task)], task)
+            rows += [where | row for row in genome_rows(problem, genome, trial, number, quick=ways[name].quick)]
             if not settings:
                 continue
             tuned = tuned_baselines(
@@ -121,6 +124,8 @@ def transfer(
     notes = {"at": list(trial.at), "seeds": trial.seeds, "seed": trial.seed}
     notes |= {"batch_size": trial.batch_size, "query_size": trial.query_size}
     notes |= {"validation_seeds": trial.validation_seeds, "learning_rates": list(learning_rates), **counts, "chance": chance}
+    if numbers := [task.name for task in tasks if is_regression(task)]:
+        notes["numbers"] = numbers
     notes["topologies"] = {name: _size(topology) for name, topology in named.items()}
     return Transfer(tuple(rows), tuple(chosen), notes)
 
@@ -131,12 +136,15 @@ def routes_of(topologies: Iterable[Topology], load: Load, kernel: str) -> list[R
     return [Route(None, False, f"kernel {kernel}")] * len(topologies) if kernel != "auto" else routes(topologies, load)
 
 
-def network_of(genome: AnyGenome, rule: Rule, topology: Topology, kernel: str, size: SizeClass | None) -> Network | Graph:
-    """Returns what a genome learns on: a graph of the size class, or a `Network`.
+def network_of(
+    genome: AnyGenome, rule: Rule, topology: Topology, kernel: str, size: SizeClass | None, regression: bool = False
+) -> Network | Graph:
+    """Returns what a genome learns on: a graph of the size class, or a `Network`; for a `regression` under `for_regression`.
 
     Raises:
       ShapeError, GenomeError, PlanError: the genome, its rule and the topology do not go together.
     """
+    rule = for_regression(rule) if regression else rule
     check_genome(genome, rule, topology)
     return Network(topology, rule, kernel) if size is None else Graph.of(topology, rule, size)
 
@@ -196,7 +204,10 @@ def _query_labels(task: Task, keys: jax.Array, sizes: tuple[Any, ...]) -> jax.Ar
 
 
 def commonest(task: Task, trial: Trial, number: int) -> float:
-    """Returns the accuracy of the commonest answer of the query batch, the mean over the runs."""
+    """Returns the accuracy of the commonest answer of the query batch, the mean over the runs; of a regression 0, R^2 of the
+    mean."""
+    if is_regression(task):
+        return 0.0
     sizes = (max(*trial.at, 1), trial.batch_size, trial.query_size, *splits_of(task, "test"))
     y = np.asarray(_query_labels(task, trial.keys(number)[0], sizes))
     labels = y.argmax(axis=-1) if y.shape[-1] > 1 else (y[..., 0] > 0).astype(int)
@@ -229,7 +240,8 @@ def genome_curves(
     query_size: int = 1024,
     quick: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns query loss and accuracy after each of `at` learning steps, one run per key: two arrays [S, len(at)].
+    """Returns query loss and accuracy (of a regression R^2) after each of `at` learning steps, one run per key: two arrays
+    [S, len(at)].
 
     The runs are those of `learning_curve`; `quick`: by a program without optimisations (`quick_options`).
     """
@@ -237,11 +249,12 @@ def genome_curves(
     sizes = (max(*at, 1), int(batch_size), int(query_size), *splits_of(problem.task, judged_on))
     # Data are drawn by a program of their own, which serves every graph.
     run = _program(quick)
-    found = [run(problem.network, genome, *episode_of(problem.task, key, sizes), at) for key in keys]
-    loss, hits = (np.stack([np.asarray(curve[name]) for curve in found]) for name in ("loss", "accuracy"))
+    regression = is_regression(problem.task)
+    found = [run(problem.network, genome, *episode_of(problem.task, key, sizes), at, regression) for key in keys]
+    loss, hits = (np.stack([np.asarray(curve[name]) for curve in found]) for name in ("loss", "r2" if regression else "accuracy"))
     return loss, hits
 
 
 @cache
 def _program(quick: bool) -> Callable[..., dict[str, jax.Array]]:
-    return jax.jit(curve_of, static_argnums=5, compiler_options=quick_options() if quick else None)
+    return jax.jit(curve_of, static_argnums=(5, 6), compiler_options=quick_options() if quick else None)

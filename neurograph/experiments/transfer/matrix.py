@@ -32,6 +32,7 @@ from neurograph.files import remove_leftovers
 from neurograph.genome import AnyGenome
 from neurograph.genome.rule import Rule
 from neurograph.learning.baselines import LEARNING_RATES, SETTINGS
+from neurograph.learning.inner_loop import is_regression
 from neurograph.learning.load import descent_load, genome_load
 from neurograph.learning.trial import Trial
 from neurograph.tasks import Task
@@ -140,6 +141,8 @@ def transfer_matrix(
     notes = common | {"validation_seeds": trial.validation_seeds, "learning_rates": rates}
     notes |= {name: counts[name] for name in COUNTS}
     notes |= {"chance": chance, "genomes": list(genomes), "baselines": list(optimizers), "tasks": list(tasks)}
+    if numbers := [name for name, task in tasks.items() if is_regression(task)]:
+        notes["numbers"] = numbers
     notes["topologies"] = {
         name: {"neurons": t.num_neurons, "synapses": t.num_synapses, "depth": t.depth, "schedule": t.schedule, "digest": t.digest}
         for name, t in topologies.items()

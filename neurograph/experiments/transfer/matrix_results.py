@@ -121,7 +121,8 @@ class TransferMatrix:
         steps = self.shown_steps() if steps is None else list(steps)
         by_step = {step: self.cells(step) for step in steps}
         for task in self.notes["tasks"]:
-            table = Table(title=f"{task}: test accuracy, median (quartiles) over {self.notes['seeds']} seeds")
+            score = "R^2 on test data" if task in self.notes.get("numbers", ()) else "test accuracy"
+            table = Table(title=f"{task}: {score}, median (quartiles) over {self.notes['seeds']} seeds")
             table.add_column("topology", overflow="fold")
             table.add_column("steps", justify="right")
             for name in self.genomes:

@@ -9,7 +9,8 @@
   "activation", "batch_norm", "step", "learning_rate", "accuracy", "loss", "failures", "seeds", "at_edge", "best"}, on validation
   data; `best` marks the best baseline of its step count;
 - `notes` holds the numbers behind the rows: {"at", "seeds", "batch_size", "query_size", "validation_seeds", "learning_rates",
-  "configurations", "runs", "baseline_failures", "chance": {task: accuracy of the commonest answer}, "topologies": {name: size}}.
+  "configurations", "runs", "baseline_failures", "chance": {task: accuracy of the commonest answer}, "topologies": {name: size},
+  "numbers": the regressions among the tasks, if any: their accuracy is R^2}.
 """
 
 from __future__ import annotations
@@ -109,7 +110,10 @@ class Transfer:
 
         rows = self.comparison(steps)
         tasks = list(dict.fromkeys(row["task"] for row in rows))
-        table = Table(title=f"accuracy on test data: median (quartiles) over {self.notes.get('seeds', 'the')} seeds")
+        numbers = [task for task in tasks if task in self.notes.get("numbers", ())]
+        named = f" (R^2 of {', '.join(numbers)})" if numbers else ""
+        score = "R^2" if numbers and numbers == tasks else f"accuracy{named}"
+        table = Table(title=f"{score} on test data: median (quartiles) over {self.notes.get('seeds', 'the')} seeds")
         for name in ("task", "topology") if len(tasks) > 1 else ("topology",):
             table.add_column(name, overflow="fold")
         table.add_column("steps", justify="right")

@@ -15,7 +15,7 @@ from neurograph.experiments.transfer.curves import baseline_rows, commonest, gen
 from neurograph.genome import AnyGenome
 from neurograph.genome.rule import Rule
 from neurograph.learning.baselines import SETTINGS, Setting, ordinary_network
-from neurograph.learning.inner_loop import Problem
+from neurograph.learning.inner_loop import Problem, is_regression
 from neurograph.learning.trial import Trial
 from neurograph.learning.tuning import tuned_baselines
 from neurograph.network.batch.sizes import SizeClass
@@ -87,7 +87,7 @@ def _judged(question: Question, unit: Unit, topology: Topology) -> dict[str, Any
     assert unit.genome is not None
     genome, rule = question.genomes[unit.genome]
     task, trial = question.tasks[unit.task], question.trial
-    network = network_of(genome, rule, topology, question.kernel, unit.size)
+    network = network_of(genome, rule, topology, question.kernel, unit.size, is_regression(task))
     rows = genome_rows(Problem(network, task), genome, trial, 0, quick=unit.quick)
     return {"rows": rows, "chosen": [], "chance": commonest(task, trial, 0)}
 

@@ -46,7 +46,7 @@ def by_class(task: Task, key: jax.Array, split: str) -> tuple[np.ndarray, np.nda
 
 def sketch(task: Task, key: jax.Array, split: str = "train", width: int = 100) -> str:
     """Returns a few samples in plain characters, at most `width` columns; empty for tables."""
-    if task.image_shape is not None:
+    if task.image_shape is not None and task.num_classes:
         return _sketch_images(task, key, split, width)
     if task.num_inputs == 2 and task.num_classes:
         return _sketch_points(task, key, split)

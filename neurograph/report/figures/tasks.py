@@ -27,7 +27,7 @@ def draw_samples(task: Task, path: str | os.PathLike[str], key: jax.Array, split
     Raises:
       TaskError: the file cannot be written.
     """
-    if task.image_shape is not None:
+    if task.image_shape is not None and task.num_classes:
         figure = _images(task, key, split)
     elif task.num_inputs == 2 and task.num_classes:
         figure = _points(task, key, split)
@@ -101,19 +101,22 @@ def _curves(task: Task, key: jax.Array, split: str) -> Picture:
 
 
 def _columns(task: Task, key: jax.Array, split: str) -> Picture:
-    """Draws samples in rows, sorted by class, and inputs in columns."""
+    """Draws samples in rows, sorted by class or by the first target, and inputs in columns."""
     x, y = task.sample(key, 200, split)
-    labels = np.asarray(decode_labels(y))
+    labels = np.asarray(decode_labels(y) if task.num_classes else y[:, 0])
     order = np.argsort(labels, kind="stable")
     figure, (axis,) = rows_of_axes(4, width=6)
     limit = float(np.percentile(np.abs(np.asarray(x)), 99)) or 1.0
     shown = axis.imshow(np.asarray(x)[order], aspect="auto", cmap="RdBu", vmin=-limit, vmax=limit, interpolation="nearest")
-    counts = np.bincount(labels, minlength=task.num_classes)
-    middles = np.cumsum(counts) - counts / 2
-    axis.set_yticks(middles[counts > 0], [short(task.class_names[i]) for i in np.flatnonzero(counts)])
-    for edge in np.cumsum(counts)[:-1]:
-        axis.axhline(edge - 0.5, color="black", lw=0.5)
+    if task.num_classes:
+        counts = np.bincount(labels, minlength=task.num_classes)
+        middles = np.cumsum(counts) - counts / 2
+        axis.set_yticks(middles[counts > 0], [short(task.class_names[i]) for i in np.flatnonzero(counts)])
+        for edge in np.cumsum(counts)[:-1]:
+            axis.axhline(edge - 0.5, color="black", lw=0.5)
+    else:
+        axis.set_yticks([0, len(labels) - 1], [f"target {labels[order[row]]:.2g}" for row in (0, -1)])
     axis.set_xlabel("input")
-    axis.set_title(f"{short(task.name)}: 200 samples of {split}, by class", fontsize=11)
+    axis.set_title(f"{short(task.name)}: 200 samples of {split}, by {'class' if task.num_classes else 'target'}", fontsize=11)
     figure.colorbar(shown)
     return figure
