@@ -178,7 +178,7 @@ DIVERGES = {"activation": "identity", "output_activation": "identity", "loss": "
 # (float32: 4.0e-7), ten steps 2.5e-16 in the median and at most 1.7e-13. 1e-8 leaves room for a much worse graph and is still far
 # below what a wrong term would give.
 @pytest.mark.parametrize("name", rest_is_thorough(KERNELS, "native", slow=("gather", "levels")))
-@few(5)
+@few(3)
 @given(case=DESCENTS)
 @example(case={"seed": 6401876, **DIVERGES})
 def test_the_backprop_genome_is_gradient_descent(name, case):
@@ -190,7 +190,7 @@ NEARLY_CANCELS = {"activation": "relu", "output_activation": "swish", "loss": "m
 
 
 @pytest.mark.thorough
-@few(5)
+@few(3)
 @given(case=DESCENTS)
 @example(case={"seed": 354597, **NEARLY_CANCELS})
 def test_the_backprop_genome_is_gradient_descent_in_float32(kernel, case):
@@ -199,7 +199,7 @@ def test_the_backprop_genome_is_gradient_descent_in_float32(kernel, case):
 
 # The derivatives of batch and of weight normalization, hidden neurons alone or outputs as well.
 @pytest.mark.parametrize("name", rest_is_thorough(KERNELS, "native", slow=("gather", "levels")))
-@few(5)
+@few(3)
 @given(case=DESCENTS, normalized=NORMALIZED)
 def test_it_is_gradient_descent_through_normalization(name, case, normalized):
     with jax.enable_x64(True):

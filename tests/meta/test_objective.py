@@ -119,6 +119,7 @@ def test_objective_is_the_mean_over_problems_and_replicas(kernel: str):
     assert float(twice) != float(loss)
 
 
+@pytest.mark.thorough
 def test_advance_is_adam_on_the_clipped_meta_gradient(kernel: str, x64):
     # In float64: the first step of Adam divides a gradient by itself, which magnifies the rounding of small entries.
     settings, genomes = GradientOptimizer(learning_rate=0.01, clip=0.1), population(2)

@@ -91,6 +91,7 @@ def compare(graphs, rule, seed, number: int = 2, genome=None, tolerance: float =
     return batch
 
 
+@pytest.mark.thorough
 @FEW
 @given(case=cases())
 def test_levels(case, x64):

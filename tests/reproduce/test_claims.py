@@ -94,6 +94,7 @@ def test_verdicts_follow_from_the_findings(tmp_path):
     assert "Likely reason" not in verdict(True).paragraph
 
 
+@pytest.mark.thorough
 def test_the_page_shows_results_and_names_what_is_missing(out, tmp_path):
     result = reproduce("states", "smoke", out)
     shutil.copytree(out / "smoke" / "states", tmp_path / "results" / "smoke" / "states")

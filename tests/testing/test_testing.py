@@ -112,7 +112,7 @@ def lies(monkeypatch, name: str) -> None:
 
 
 def test_kernels_agree():
-    nt.assert_kernels_agree(nt.random_topology(1, shared=True, fixed=True), ng.Rule(states=3, symmetric=False))
+    nt.assert_kernels_agree(nt.random_topology(1, shared=True, fixed=True), ng.Rule(states=3, symmetric=False), steps=1)
 
 
 def test_a_kernel_that_differs_is_named_with_the_synapse(monkeypatch):

@@ -48,7 +48,7 @@ def test_analysis_of_names_and_objects(tmp_path):
         (as_genome, ng.backprop_genome(0.1)[0], "genome: got one without a rule"),
         (as_genome, 3, "genome: got int; expected a name of the zoo"),
         (as_topology, [1], "topology: got list; expected a shipped name"),
-        (as_task, [1], "task: got list; expected a name, a mapping"),
+        (as_task, [1], "task: got list; expected a name with its options, a mapping"),
     ],
 )
 def test_what_is_of_another_kind_is_named(function, given, message):
