@@ -103,5 +103,31 @@ def render(page: str) -> str:
     return re.sub(r"<!-- table: (\w+) -->\n.*?<!-- end -->", fill, page, flags=re.DOTALL)
 
 
+SHOWN = (
+    ("tiny", "boxes"),
+    ("irregular_2d", "nodes"),
+    ("convolution", "boxes"),
+    ("residual", "boxes"),
+    ("small_world", "matrix"),
+    ("celegans", "matrix"),
+)
+
+
+def picture(path: Path) -> None:
+    """Six shipped topologies side by side, each as `neurograph topology draw` draws it."""
+    from matplotlib.figure import Figure
+    from matplotlib.image import imread
+
+    figure = Figure(figsize=(15, 8), layout="constrained")
+    with tempfile.TemporaryDirectory() as folder:
+        for axes, (name, view) in zip(figure.subplots(2, 3).flat, SHOWN):
+            file = Path(folder) / f"{name}.png"
+            load_topology(name).draw(file, view=view)
+            axes.imshow(imread(file))
+            axes.set_axis_off()
+    figure.savefig(path, dpi=110)
+
+
 if __name__ == "__main__":
+    picture(PAGE.parent / "images" / "topologies.png")
     PAGE.write_text(render(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

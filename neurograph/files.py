@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from platformdirs import user_cache_path
 
 __all__ = ["append_line", "cache_dir", "remove_leftovers", "switched_off", "write_atomically"]
 
@@ -19,13 +20,7 @@ TEMPORARY = ".neurograph"  # the ending of files that are being written
 def cache_dir() -> Path:
     """$NEUROGRAPH_CACHE, or `neurograph` in the user's cache directory of this system."""
     chosen = os.environ.get("NEUROGRAPH_CACHE")
-    if chosen:
-        return Path(chosen).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "neurograph"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "neurograph" / "cache"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "neurograph"
+    return Path(chosen).expanduser() if chosen else user_cache_path("neurograph", appauthor=False)
 
 
 def write_atomically(path: Path, data: bytes | str, *, private: bool = False) -> None:
