@@ -8,6 +8,7 @@ Readings of the formulas that a comparison depends on:
 - sums over arriving synapses (norms, Oja) count fixed and shared synapses, and on the way forward the bias;
 - `backward_synapses: mirrored` gives a backward synapse the product, gates and decay factor of its forward twin; `sign` leaves
   fixed synapses of the topology at their value, and lengths of synapses in the backward pass are those of the signs;
+- with a tolerance, the cycles of one level (components as far from the inputs, by the longest way) end their ticks together;
 - batch variances have 1e-5 added, synapse norms 1e-9, lengths of updates 1e-10;
 - the size of the error is that of the feedback before the derivative of normalization; where labels are fed back, of output
   minus label; an update between forward pass and feedback knows no error;
@@ -146,12 +147,15 @@ class Oracle:
         if t.schedule == "levels":
             return [([j], 1) for j in nx.topological_sort(graph)]
         condensed = nx.condensation(graph)
-        found = []
+        level: dict[int, int] = {}
         for component in nx.topological_sort(condensed):
+            level[component] = 1 + max((level[before] for before in condensed.predecessors(component)), default=-1)
+        parts: dict[tuple[int, bool], list[int]] = {}  # the cycles of a level tick, and settle, together
+        for component, number in level.items():
             members = sorted(condensed.nodes[component]["members"])
             cyclic = len(members) > 1 or graph.has_edge(members[0], members[0])
-            found.append((members, t.ticks if cyclic else 1))
-        return found
+            parts.setdefault((number, cyclic), []).extend(members)
+        return [(parts[key], t.ticks if key[1] else 1) for key in sorted(parts)]
 
     def read(self, w) -> dict[str, np.ndarray]:
         """Synapses as the backward pass takes them."""
@@ -235,7 +239,7 @@ class Oracle:
         for members, ticks in order if direction == "forward" else reversed(order):
             clamped = self.inputs if direction == "forward" else [*self.inputs, *self.outputs]
             moving = [q for q in members if q not in clamped]
-            graph_ticks = len(members) > 1 or any(j in members for _, j in self.outof[members[0]]) or t.schedule == "synchronous"
+            graph_ticks = t.schedule == "synchronous" or any(j in members for q in members for _, j in self.outof[q])
             for tick in range(ticks):
                 new = {q: self.updated(w, direction, q, a) for q in moving}
                 moved = 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 from harness import KERNELS, rest_is_thorough
 from hypothesis import HealthCheck, given, settings
@@ -49,6 +50,12 @@ def test_levels(name, case):
 def test_cycles(name, case):
     topology, rule, seed = case
     assert_equals_oracle(topology, rule, kernel=name, seed=seed)
+
+
+def test_cycles_of_one_level_settle_together(kernel):
+    edges = np.array([(0, 2), (0, 3), (2, 2), (3, 3), (2, 4), (3, 4)])
+    topology = ng.Topology(tuple("xzaby"), *edges.T, [0, 1], [4], schedule="mixed", ticks=30, tolerance=0.05)
+    assert_equals_oracle(topology, ng.Rule(forward_activation="tanh"), kernel=kernel, seed=3)
 
 
 @pytest.mark.slow

@@ -311,7 +311,7 @@ def test_native_learning_on_the_way(channels, batch, activation, absent, x64):
     "options",
     [
         {},
-        {"hebbian_pre": "forward", "oja": "activity", "synapse_normalization": "stored"},
+        pytest.param({"hebbian_pre": "forward", "oja": "activity", "synapse_normalization": "stored"}, marks=pytest.mark.slow),
         pytest.param({"backward_update": "multiplicative", "symmetric": False}, marks=pytest.mark.slow),
         pytest.param({"reset_states": False, "hebbian_pre": "forward", "supervise_every": 2}, marks=pytest.mark.slow),
     ],

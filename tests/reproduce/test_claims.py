@@ -26,7 +26,9 @@ def out(tmp_path_factory):
     return tmp_path_factory.mktemp("reproduce")
 
 
-@pytest.mark.parametrize("name", rest_is_thorough(REPRODUCTIONS, "cma"))
+@pytest.mark.parametrize(
+    "name", rest_is_thorough(REPRODUCTIONS, "cma", slow=("toy", "generalization", "variants", "nonlinearities"))
+)
 def test_every_reproduction_runs_at_smoke_scale(name, out):
     result = reproduce(name, "smoke", out)
     folder = out / "smoke" / name

@@ -25,7 +25,7 @@ def test_the_backprop_genome_is_descent_on_a_shipped_graph():
     nt.assert_gradient_descent(ng.load_topology("ring"))
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @few
 @given(topology=nt.topologies(shared=True, fixed=True, max_outputs=2))
 def test_and_on_drawn_ones(topology):
@@ -171,7 +171,7 @@ def test_strategies_name_the_extra():
     assert "needs hypothesis, which is not installed: pip install 'neurograph[testing]'" in found.stderr
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_the_page_has_a_test_file_that_passes(tmp_path: Path):
     page = (Path(__file__).parents[2] / "docs/howto/testing.md").read_text(encoding="utf-8")
     (tmp_path / "test_mine.py").write_text(page.split("```python\n")[1].split("```")[0], encoding="utf-8")
