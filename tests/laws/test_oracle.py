@@ -147,7 +147,7 @@ TWINS = {
 
 @pytest.mark.parametrize("cyclic", rest_is_thorough([False, True], False), ids=["levels", "mixed"])
 @pytest.mark.parametrize(
-    "name", rest_is_thorough(KERNELS, "native" if "native" in KERNELS else "gather", slow=("blocks", "levels"))
+    "name", rest_is_thorough(KERNELS, "native" if "native" in KERNELS else "gather", slow=("blocks", "gather", "levels"))
 )
 @pytest.mark.parametrize("value", rest_is_thorough(TWINS, "mirrored", "sign"))
 def test_backward_synapses(value, name, cyclic):
