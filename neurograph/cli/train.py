@@ -23,6 +23,7 @@ from neurograph.cli.options import (
     workers_option,
 )
 from neurograph.cli.stopping import on_stop
+from neurograph.experiments.loggers import LOGGERS
 
 if TYPE_CHECKING:
     from neurograph.experiments.spec import ExperimentSpec
@@ -37,7 +38,7 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
             "--logger",
             "loggers",
             multiple=True,
-            type=click.Choice(["tensorboard", "wandb", "mlflow"]),
+            type=click.Choice([*LOGGERS]),
             help="Write the metrics there too, in the run folder (W&B offline). Can be given again.",
         ),
         click.option("--devices", type=click.IntRange(1), help="Share the population among so many devices [default: 1]."),

@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = attach(
         "experiment": ("Experiment",),
         "final": ("final_test",),
         "folder.catalog": ("RunSummary", "SeedGroup", "find_runs", "group_seeds"),
-        "folder.loggers": ("LoggedRun", "Logger"),
+        "loggers": ("LoggedRun", "Logger"),
         "spec": ("ExperimentSpec", "dump_experiment", "experiment_names", "load_experiment"),
         "train": ("meta_train",),
         "workers.makers": ("make_executor",),

@@ -26,6 +26,7 @@ from pydantic_core import core_schema
 
 from neurograph.documents import Node, Source, fault_message, named_file, parse_yaml, shown, suggestion
 from neurograph.errors import ExperimentError, Fault, SpecError
+from neurograph.experiments.loggers import LoggerName
 from neurograph.topology.language.families import FAMILIES, Family
 
 if TYPE_CHECKING:
@@ -392,7 +393,7 @@ class ExperimentSpec(_Spec):
     transfer: TransferSpec = TransferSpec()
     devices: int | None = Field(default=None, ge=1)
     tensorboard: bool = False
-    loggers: list[Literal["tensorboard", "wandb", "mlflow"]] = []
+    loggers: list[LoggerName] = []
 
     _before: ExperimentSpec | None = PrivateAttr(default=None)
     """Of a file without rule and start: what it meant to versions that did not give it those of `RECIPE`."""

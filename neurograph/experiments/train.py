@@ -19,10 +19,10 @@ from neurograph.experiments.experiment import Experiment
 from neurograph.experiments.folder.best_so_far import BestSoFar
 from neurograph.experiments.folder.checkpoint import checkpoint_config
 from neurograph.experiments.folder.lock import locked
-from neurograph.experiments.folder.loggers import Logger
 from neurograph.experiments.folder.run_folder import RunFolder
 from neurograph.experiments.generations import Generations, Recipe
 from neurograph.experiments.given import NOTHING, Given
+from neurograph.experiments.loggers import Logger
 from neurograph.experiments.spec import EVOLVED, ExperimentSpec
 from neurograph.experiments.workers.executor import Executor
 from neurograph.genome import Genome, save_genome

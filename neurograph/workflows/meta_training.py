@@ -12,9 +12,9 @@ from typing import Any
 from neurograph.errors import ExperimentError, MissingExtraError
 from neurograph.experiments.final import final_test
 from neurograph.experiments.folder.lock import locked
-from neurograph.experiments.folder.loggers import Logger, make_logger
 from neurograph.experiments.folder.reading import Run, read_run
 from neurograph.experiments.given import NOTHING, Given
+from neurograph.experiments.loggers import Logger, make_logger
 from neurograph.experiments.spec import EVOLVED, METHODS, ExperimentSpec, load_experiment, make_experiment
 from neurograph.experiments.train import Callback, Interval
 from neurograph.experiments.train import meta_train as train

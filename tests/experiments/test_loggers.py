@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import neurograph as ng
-from neurograph.experiments.folder.loggers import LOGGERS, LoggedRun, make_logger, scalars_of
+from neurograph.experiments.loggers import LOGGERS, LoggedRun, make_logger, scalars_of
 
 SMALL = {
     "name": "small",
@@ -80,6 +80,16 @@ def test_without_the_package_the_extra_is_named(name, package, extra, tmp_path: 
     with pytest.raises(ng.MissingExtraError, match=named):
         make_logger(name).start(LoggedRun(tmp_path, "x", {}, 0))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_package_leaves_a_folder_in_which_the_run_can_begin(tmp_path: Path, monkeypatch):
+    both = SMALL | {"loggers": ["tensorboard", "mlflow"]}
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "mlflow.tracking", None)
+        with pytest.raises(ng.MissingExtraError, match="mlflow"):
+            ng.meta_train(both, tmp_path / "run", test=False)
+    assert not (tmp_path / "run/tensorboard").exists()
+    ng.meta_train(SMALL, tmp_path / "run", test=False)
 
 
 def written(name: str, folder: Path) -> None:

@@ -20,8 +20,8 @@ from neurograph.errors import ExperimentError
 from neurograph.experiments.environment import current_environment
 from neurograph.experiments.folder import lock
 from neurograph.experiments.folder.checkpoint import load_checkpoint, save_checkpoint
-from neurograph.experiments.folder.loggers import LoggedRun, Logger, make_logger, scalars_of
 from neurograph.experiments.folder.topologies import keep_topology
+from neurograph.experiments.loggers import LoggedRun, Logger, make_logger, scalars_of
 from neurograph.experiments.spec import FREE, ExperimentSpec, dump_experiment
 from neurograph.experiments.transfer.cells import FIRST_ARRAYS
 from neurograph.experiments.transfer.results import is_number
@@ -107,7 +107,8 @@ class RunFolder:
 
     def _open(self, spec: ExperimentSpec, loggers: Sequence[Logger]) -> None:
         told = LoggedRun(self.folder, spec.name, spec.model_dump(mode="json"), self.extra["step"])
-        for logger in (*map(make_logger, spec.logger_names), *loggers):
+        named = [make_logger(name) for name in spec.logger_names]  # all, before one writes: a package may be missing
+        for logger in (*named, *loggers):
             logger.start(told)
             self.loggers.append(logger)
         self.folder.mkdir(parents=True, exist_ok=True)

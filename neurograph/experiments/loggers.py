@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 import os
 import secrets
+import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from neurograph.errors import ExperimentError, MissingExtraError
 from neurograph.files import write_atomically
 
-__all__ = ["LOGGERS", "LoggedRun", "Logger", "make_logger", "scalars_of"]
+__all__ = ["LOGGERS", "LoggedRun", "Logger", "LoggerName", "make_logger", "scalars_of"]
+
+LoggerName = Literal["tensorboard", "wandb", "mlflow"]
 
 
 @dataclass(frozen=True)
@@ -73,14 +76,17 @@ class TensorBoardLogger:
     TensorBoard discards later records of earlier files, since a resumed run writes them again.
     """
 
-    def start(self, run: LoggedRun) -> None:
+    def __init__(self) -> None:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)
                 from tensorboardX import SummaryWriter
         except ImportError as error:
             raise MissingExtraError("tensorboardX", "tensorboard", "writing TensorBoard event files") from error
-        self._writer = SummaryWriter(str(run.folder / "tensorboard"), purge_step=run.step + 1 if run.step else None)
+        self._make = SummaryWriter
+
+    def start(self, run: LoggedRun) -> None:
+        self._writer = self._make(str(run.folder / "tensorboard"), purge_step=run.step + 1 if run.step else None)
 
     def record(self, step: int, scalars: dict[str, float]) -> None:
         for name, value in scalars.items():
@@ -97,14 +103,17 @@ class WandbLogger:
     `wandb sync` sends what was written offline. A run that goes on keeps its id; its curves are by "meta_step".
     """
 
-    def start(self, run: LoggedRun) -> None:
+    def __init__(self) -> None:
         try:
             import wandb
         except ImportError as error:
             raise MissingExtraError("wandb", "wandb", "logging to Weights & Biases") from error
+        self._wandb = wandb
+
+    def start(self, run: LoggedRun) -> None:
         place = run.folder / "wandb"
         place.mkdir(parents=True, exist_ok=True)
-        self._run: Any = wandb.init(
+        self._run: Any = self._wandb.init(
             project=os.environ.get("WANDB_PROJECT", "neurograph"),
             name=run.name,
             id=_known(place / "id", lambda: secrets.token_hex(4)),
@@ -112,7 +121,7 @@ class WandbLogger:
             config=run.config,
             dir=str(run.folder),
             mode=os.environ.get("WANDB_MODE", "offline"),  # type: ignore[arg-type]
-            settings=wandb.Settings(console="off", silent=True),
+            settings=self._wandb.Settings(console="off", silent=True),
         )
         self._run.define_metric("*", step_metric="meta_step")
 
@@ -129,16 +138,19 @@ class MlflowLogger:
     The experiment is MLFLOW_EXPERIMENT_NAME, or "neurograph". A run that goes on keeps its id.
     """
 
-    def start(self, run: LoggedRun) -> None:
+    def __init__(self) -> None:
         try:
             from mlflow.tracking import MlflowClient
         except ImportError as error:
             raise MissingExtraError("mlflow", "mlflow", "logging to MLflow") from error
+        self._connect = MlflowClient
+
+    def start(self, run: LoggedRun) -> None:
         place = (run.folder / "mlflow").absolute()
         place.mkdir(parents=True, exist_ok=True)
         # MLflow asks for this word before it writes to plain files, the one store that needs no data base.
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
-        self._client: Any = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or (place / "store").as_uri())
+        self._client: Any = self._connect(os.environ.get("MLFLOW_TRACKING_URI") or (place / "store").as_uri())
         self._id = _known(place / "id", lambda: self._create(run))
         self._client.update_run(self._id, "RUNNING")
 
@@ -155,8 +167,6 @@ class MlflowLogger:
         return made
 
     def record(self, step: int, scalars: dict[str, float]) -> None:
-        import time
-
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
@@ -168,18 +178,20 @@ class MlflowLogger:
         self._client.set_terminated(self._id)
 
 
-LOGGERS: dict[str, type] = {"tensorboard": TensorBoardLogger, "wandb": WandbLogger, "mlflow": MlflowLogger}
+LOGGERS: dict[LoggerName, type[Logger]] = {"tensorboard": TensorBoardLogger, "wandb": WandbLogger, "mlflow": MlflowLogger}
 
 
 def make_logger(name: str) -> Logger:
-    """Returns a new logger by its name in `LOGGERS`.
+    """Returns a new logger by its name in `LOGGERS`. Nothing is written before its `start`.
 
     Raises:
       ExperimentError: there is none of that name.
+      MissingExtraError: its package is not installed.
     """
-    if name not in LOGGERS:
-        raise ExperimentError(f"logger: got {name!r}; allowed: {', '.join(LOGGERS)}, or in Python an object (see `Logger`)")
-    return LOGGERS[name]()
+    for known, logger in LOGGERS.items():
+        if name == known:
+            return logger()
+    raise ExperimentError(f"logger: got {name!r}; allowed: {', '.join(LOGGERS)}, or in Python an object (see `Logger`)")
 
 
 def _known(file: Path, make: Any) -> str:
@@ -193,7 +205,7 @@ def _known(file: Path, make: Any) -> str:
 
 def _flat(config: Any, place: str = "") -> Iterator[tuple[str, Any]]:
     """Yields plain data by its place, such as training.meta_steps and problems.0.task."""
-    items = config.items() if isinstance(config, dict) else enumerate(config) if isinstance(config, list) else None
+    items = config.items() if isinstance(config, dict) else [*enumerate(config)] if isinstance(config, list) else None
     if not items:
         yield place, config
         return
