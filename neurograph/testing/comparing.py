@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -67,20 +68,24 @@ def relative_norm(ours: Any, theirs: Any) -> float:
 
 
 class Case:
-    """Synapses, carried states and batches of one seed, all in float64."""
+    """What all comparisons start from: a rule and a genome, synapses, carried states and batches of one seed, in float64.
 
-    def __init__(self, topology: Topology, rule: Rule, seed: int, batch: int, number: int):
-        rng = np.random.default_rng(seed)
-        self.xs = rng.normal(size=(number, batch, len(topology.inputs)))
-        self.ys = rng.choice([-1.0, 1.0], (number, batch, len(topology.outputs)))
-        self.query = rng.normal(size=(batch, len(topology.inputs))) if seed % 2 else None
+    Without a rule it is that of `backprop_genome`; without a genome it is one with every array drawn.
+    """
+
+    def __init__(self, topology: Topology, rule: Rule | None, genome: Any, seed: int, batch: int, number: int):
+        self.topology, self.rng = topology, np.random.default_rng(seed)
+        self.rule = rule = backprop_genome()[1] if rule is None else rule
+        self.genome = random_genome(rule.states, seed) if genome is None else genome.astype("float64")
+        self.xs = self.rng.normal(size=(number, batch, len(topology.inputs)))
+        self.ys = self.rng.choice([-1.0, 1.0], (number, batch, len(topology.outputs)))
+        self.query = self.rng.normal(size=(batch, len(topology.inputs))) if seed % 2 else None
         self.synapses = random_synapses(topology, rule.states, seed, single=rule.single_state_synapses)
         shape = (batch, topology.num_neurons, rule.states)
-        self.carried = None if rule.reset_states else rng.normal(0, 0.5, shape)
+        self.carried = None if rule.reset_states else self.rng.normal(0, 0.5, shape)
         if rule.symmetric:
             self.synapses["backward"] = self.synapses["forward"]
         self.packed = self.synapses | {"neurons": self.carried, "backward": None if rule.symmetric else self.synapses["backward"]}
-        self.signs = lambda: rng.choice([-1, 1], (2, *self.xs.shape))
 
 
 def where_it_differs(topology: Topology, name: str, ours: np.ndarray, theirs: np.ndarray) -> str:
@@ -101,8 +106,26 @@ def where_it_differs(topology: Topology, name: str, ours: np.ndarray, theirs: np
     return f"{what}: {ours[place]:.10g} and {theirs[place]:.10g}"
 
 
-def _default_rule(rule: Rule | None) -> Rule:
-    return backprop_genome()[1] if rule is None else rule
+def _difference(case: Case, who: str, when: str, name: str, ours: np.ndarray, theirs: np.ndarray, allowed: str) -> AssertionError:
+    return AssertionError(
+        f"{who} differ {when}, the most at {where_it_differs(case.topology, name, ours, theirs)} (relative to the largest:"
+        f" {relative(ours, theirs):.2g}; allowed: {allowed})"
+    )
+
+
+def _compare(case: Case, who: str, found: dict[str, np.ndarray], wanted: dict[str, np.ndarray], tolerance: float) -> None:
+    """Raises AssertionError for the first step, and its first array in the order of the computation, that differs."""
+    for step in range(len(case.xs)):
+        for name in (*STATES, "outputs", "forward", "backward", "bias"):
+            ours, theirs = found[name][step], wanted[name][step]
+            if relative(ours, theirs) >= tolerance:
+                raise _difference(case, who, f"at step {step}", name, ours, theirs, f"{tolerance:g}")
+
+
+def run(case: Case, kernel: str) -> dict[str, np.ndarray]:
+    """Steps of a case on one kernel, as arrays of NumPy."""
+    network = Network(case.topology, case.rule, kernel=kernel)
+    return jax.device_get(steps(network, case.genome, case.packed, case.xs, case.ys, case.query))
 
 
 def assert_kernels_agree(
@@ -134,31 +157,12 @@ def assert_kernels_agree(
       >>> from neurograph.testing import assert_kernels_agree
       >>> assert_kernels_agree(ng.load_topology("residual"), kernels=["gather"])
     """
-    rule = _default_rule(rule)
     with jax.enable_x64(True):
-        genome = random_genome(rule.states, seed) if genome is None else genome.astype("float64")
-        case = Case(topology, rule, seed, batch, steps)
-        chosen = usable_kernels() if kernels is None else tuple(kernels)
-        expected = run(topology, rule, genome, case, "reference")
-        for kernel in chosen:
-            if kernel == "reference":
-                continue
-            ours = run(topology, rule, genome, case, kernel)
-            for step in range(steps):
-                for name in (*STATES, "outputs", "forward", "backward", "bias"):
-                    found, wanted = ours[name][step], expected[name][step]
-                    if relative(found, wanted) >= tolerance:
-                        raise AssertionError(
-                            f"kernel {kernel!r} and the reference differ at step {step}, the most at "
-                            f"{where_it_differs(topology, name, found, wanted)} (relative to the largest: "
-                            f"{relative(found, wanted):.2g}; allowed: {tolerance:g})"
-                        )
-
-
-def run(topology: Topology, rule: Rule, genome: Any, case: Case, kernel: str) -> dict[str, np.ndarray]:
-    """Steps of a case on one kernel, as arrays of NumPy."""
-    network = Network(topology, rule, kernel=kernel)
-    return jax.device_get(steps(network, genome, case.packed, case.xs, case.ys, case.query))
+        case = Case(topology, rule, genome, seed, batch, steps)
+        expected = run(case, "reference")
+        for kernel in usable_kernels() if kernels is None else kernels:
+            if kernel != "reference":
+                _compare(case, f"kernel {kernel!r} and the reference", run(case, kernel), expected, tolerance)
 
 
 def assert_equals_oracle(
@@ -194,16 +198,14 @@ def assert_equals_oracle(
       >>> from neurograph.testing import assert_equals_oracle
       >>> assert_equals_oracle(ng.mlp(3, 4, 2), ng.Rule(states=3, oja="weights"), kernel="reference", steps=1)
     """
-    rule = _default_rule(rule)
     with jax.enable_x64(True):
-        genome = random_genome(rule.states, seed) if genome is None else genome.astype("float64")
-        case = Case(topology, rule, seed, batch, steps)
-        ours = run(topology, rule, genome, case, kernel)
-        known: Any = genome
-        if isinstance(genome, LayeredGenome):
-            layers: Sequence[Any] = list(genome.layers.values())
-            known = [layers[layer] for layer in genome.layer_of(topology)]
-        oracle = Oracle(topology, rule, known)
+        case = Case(topology, rule, genome, seed, batch, steps)
+        ours = run(case, kernel)
+        known = case.genome
+        if isinstance(known, LayeredGenome):
+            layers: Sequence[Any] = list(known.layers.values())
+            known = [layers[layer] for layer in known.layer_of(topology)]
+        oracle = Oracle(topology, case.rule, known)
         near: list[dict] = []
         for (name, index), value in _expected(oracle, case, case.xs).items():
             assert ours[name].dtype == np.float64
@@ -211,15 +213,12 @@ def assert_equals_oracle(
             if relative(found, value) < tolerance:
                 continue
             if not near:  # how far rounding of the inputs alone moves the numbers: by its last digits
-                signs = [-1, 1, *case.signs()]
+                signs = [-1, 1, *case.rng.choice([-1, 1], (2, *case.xs.shape))]
                 near = [_expected(oracle, case, case.xs * (1 + ROUNDING * sign)) for sign in signs]
-            moved = max(relative(other[name, index], value) for other in near)
-            if relative(found, value) >= tolerance + 30 * moved:
-                raise AssertionError(
-                    f"kernel {kernel!r} and the formulas differ {'in a prediction' if index is None else f'at step {index}'}, the"
-                    f" most at {where_it_differs(topology, name, found, value)} (relative to the largest:"
-                    f" {relative(found, value):.2g}; allowed: {tolerance + 30 * moved:.2g})"
-                )
+            allowed = tolerance + 30 * max(relative(other[name, index], value) for other in near)
+            if relative(found, value) >= allowed:
+                when = "in a prediction" if index is None else f"at step {index}"
+                raise _difference(case, f"kernel {kernel!r} and the formulas", when, name, found, value, f"{allowed:.2g}")
 
 
 def _expected(oracle: Oracle, case: Case, xs: np.ndarray) -> dict[tuple[str, int | None], np.ndarray]:
@@ -264,16 +263,15 @@ def assert_permutation_invariant(
       >>> from neurograph.testing import assert_permutation_invariant
       >>> assert_permutation_invariant(ng.load_topology("residual"), kernel="gather", steps=1)
     """
-    rule = _default_rule(rule)
     with jax.enable_x64(True):
-        genome = random_genome(rule.states, seed) if genome is None else genome.astype("float64")
-        case = Case(topology, rule, seed, batch, steps)
+        case = Case(topology, rule, genome, seed, batch, steps)
         rng = np.random.default_rng(seed)
         p = rng.permutation(topology.num_neurons)  # new index of a neuron
         q = rng.permutation(topology.num_synapses)  # old index of a synapse
         p_in, p_out = rng.permutation(len(topology.inputs)), rng.permutation(len(topology.outputs))
         old = np.argsort(p)  # old index of a new neuron
-        other = topology.replace(
+        other = copy.copy(case)
+        other.topology = topology.replace(
             names=[topology.names[i] for i in old],
             senders=p[topology.senders][q],
             receivers=p[topology.receivers][q],
@@ -284,20 +282,12 @@ def assert_permutation_invariant(
             population_shapes=(),  # rows of a shape go by number
         )
         packed = case.packed
-        moved = {name: None if packed[name] is None else packed[name][q] for name in ("forward", "backward")}
-        moved |= {"bias": packed["bias"][old], "neurons": None if case.carried is None else case.carried[:, old]}
-        wanted = run(topology, rule, genome, case, kernel)
-        case.packed, case.xs, case.ys, case.query = moved, case.xs[..., p_in], case.ys[..., p_out], None
-        found = run(other, rule, genome, case, kernel)
+        other.packed = {name: None if packed[name] is None else packed[name][q] for name in ("forward", "backward")}
+        other.packed |= {"bias": packed["bias"][old], "neurons": None if case.carried is None else case.carried[:, old]}
+        other.xs, other.ys, other.query = case.xs[..., p_in], case.ys[..., p_out], None
+        found = run(other, kernel)
         back: dict[str, Any] = {name: (slice(None), slice(None), p) for name in STATES}
         back |= {"outputs": (..., np.argsort(p_out)), "forward": (slice(None), np.argsort(q)), "bias": (slice(None), p)}
         back["backward"] = back["forward"]
-        for name, index in back.items():
-            for step in range(steps):
-                ours, theirs = found[name][index][step], wanted[name][step]
-                if relative(ours, theirs) >= tolerance:
-                    raise AssertionError(
-                        f"a relabelled graph and the graph differ at step {step}, the most at"
-                        f" {where_it_differs(topology, name, ours, theirs)} (relative to the largest:"
-                        f" {relative(ours, theirs):.2g}; allowed: {tolerance:g})"
-                    )
+        found = {name: found[name][index] for name, index in back.items()}
+        _compare(case, "a relabelled graph and the graph", found, run(case, kernel), tolerance)

@@ -12,7 +12,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import networkx as nx
 import numpy as np
 
 from neurograph.genome import Genome, Rule, backprop_genome
@@ -20,6 +19,7 @@ from neurograph.genome.activations import resolve_activation
 from neurograph.network import Network
 from neurograph.testing.graphs import random_synapses
 from neurograph.topology import Topology
+from neurograph.topology.structure import distances
 
 TICKS = 2000  # within which a cycle settles, or does not
 SETTLED = 1e-13
@@ -36,35 +36,25 @@ class Descent:
     loss: str
 
     def __post_init__(self) -> None:
-        t = self.topology
-        graph = nx.DiGraph(list(zip(t.senders.tolist(), t.receivers.tolist())))
-        self.ticks = nx.dag_longest_path_length(graph) + 1 if t.is_acyclic else None
+        self.heads = {"forward": _heads(self.topology.group, ~self.topology.fixed)}
+        self.heads["bias"] = _heads(self.topology.bias_group, self.topology.bias)
+        self.free_rows = {name: np.flatnonzero(heads == np.arange(len(heads))) for name, heads in self.heads.items()}
 
     def free(self, w: dict[str, Any]) -> dict[str, Any]:
         """The numbers that learn: one per synapse or bias, one per group (that of its first member)."""
-        return {name: w[name][np.flatnonzero(self.heads(name) == np.arange(len(w[name])))] for name in ("forward", "bias")}
-
-    def heads(self, name: str) -> np.ndarray:
-        """For every synapse or bias the first of its group, itself where it is in none, -1 where it does not learn."""
-        t = self.topology
-        group, learns = (t.group, ~t.fixed) if name == "forward" else (t.bias_group, t.bias)
-        heads = np.where(learns, np.arange(len(group)), -1)
-        for g in np.unique(group[group >= 0]):
-            members = np.flatnonzero((group == g) & learns)
-            heads[members] = members[:1]
-        return heads
+        return {name: w[name][rows] for name, rows in self.free_rows.items()}
 
     def whole(self, free: dict[str, Any]) -> dict[str, Any]:
         """Every synapse's and bias's number, from those that learn."""
         t, found = self.topology, {}
         for name, rest in (("forward", np.nan_to_num(t.weight) * t.fixed), ("bias", np.zeros(t.num_neurons))):
-            heads = self.heads(name)
-            place = np.cumsum(heads == np.arange(len(heads))) - 1
-            known = free[name][place[np.maximum(heads, 0)]] if len(free[name]) else jnp.zeros((len(heads), free[name].shape[1]))
-            found[name] = jnp.where((heads >= 0)[:, None], known, rest[:, None])
+            heads, rows, values = self.heads[name], self.free_rows[name], free[name]
+            learns = np.flatnonzero(heads >= 0)
+            whole = jnp.broadcast_to(jnp.asarray(rest, values.dtype)[:, None], (len(heads), values.shape[1]))
+            found[name] = whole.at[learns].set(values[np.searchsorted(rows, heads[learns])]) if len(rows) else whole
         return found
 
-    def tick(self, a: jax.Array, w: dict[str, Any], x: Any) -> jax.Array:
+    def tick(self, a: jax.Array, w: dict[str, Any]) -> jax.Array:
         """All neurons once, from states [k, B, n]."""
         t, rule, g = self.topology, self.rule, self.genome
         k = rule.states
@@ -100,12 +90,18 @@ class Descent:
             return 0.5 * jnp.sum((h - y) ** 2)
         return -jnp.sum((y + 1) / 2 * jax.nn.log_softmax(h, axis=1))
 
+    def acyclic_loss(self, free: dict[str, Any], x: Any, y: Any) -> jax.Array:
+        """The loss of an acyclic graph by the numbers that learn; its states settle in as many ticks as the longest path."""
+        w = self.whole(free)
+        ticks = self.topology.depth + 1
+        return self.judge(jax.lax.scan(lambda a, _: (self.tick(a, w), None), self.start(x), None, ticks)[0], y)
+
     def settled(self, w: dict[str, Any], x: Any) -> tuple[jax.Array, float]:
         """States that a cycle settles to, and how far the last tick moved one."""
 
         def step(carry: Any) -> Any:
             number, a, _ = carry
-            new = self.tick(a, w, x)
+            new = self.tick(a, w)
             return number + 1, new, jnp.abs(new - a).max()
 
         _, a, moved = jax.lax.while_loop(lambda c: (c[0] < TICKS) & (c[2] > SETTLED), step, (0, self.start(x), jnp.inf))
@@ -117,16 +113,11 @@ class Descent:
         return jax.device_get(found), float(moved)
 
     def _gradient(self, free: dict[str, Any], x: Any, y: Any) -> tuple[Any, dict[str, Any]]:
-        if self.ticks is not None:
-
-            def loss(free: dict[str, Any]) -> jax.Array:
-                w = self.whole(free)
-                return self.judge(jax.lax.scan(lambda a, _: (self.tick(a, w, x), None), self.start(x), None, self.ticks)[0], y)
-
-            return 0.0, jax.grad(loss)(free)
+        if self.topology.is_acyclic:
+            return 0.0, jax.grad(self.acyclic_loss)(free, x, y)
         # With a = F(a, w) and loss L: dL/dw = dF/dw^T v, where v = dL/da + dF/da^T v.
         a, moved = self.settled(self.whole(free), x)
-        back = jax.vjp(lambda a: self.tick(a, self.whole(free), x), a)[1]
+        back = jax.vjp(lambda a: self.tick(a, self.whole(free)), a)[1]
         direct = jax.grad(lambda a: self.judge(a, y))(a)
         inner = jnp.ones_like(a).at[:, :, self.topology.inputs].set(0)
 
@@ -136,7 +127,7 @@ class Descent:
             return number + 1, new, jnp.abs(new - v).max() / (jnp.abs(new).max() + 1e-300)
 
         _, v, away = jax.lax.while_loop(lambda c: (c[0] < TICKS) & (c[2] > SETTLED), step, (0, direct, jnp.inf))
-        return jnp.maximum(moved, away), jax.vjp(lambda free: self.tick(a, self.whole(free), x), free)[1](v * inner)[0]
+        return jnp.maximum(moved, away), jax.vjp(lambda free: self.tick(a, self.whole(free)), free)[1](v * inner)[0]
 
 
 def _contracting(topology: Topology, synapses: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -150,14 +141,13 @@ def _contracting(topology: Topology, synapses: dict[str, np.ndarray]) -> dict[st
     return synapses | {"forward": small}
 
 
-def _away(topology: Topology) -> np.ndarray:
-    """[n] synapses on the shortest way from a neuron to an output; n where there is none."""
-    graph = nx.DiGraph(list(zip(topology.receivers.tolist(), topology.senders.tolist())))
-    graph.add_nodes_from(range(topology.num_neurons))
-    far = np.full(topology.num_neurons, topology.num_neurons)
-    for neuron, length in nx.multi_source_dijkstra_path_length(graph, set(topology.outputs.tolist())).items():
-        far[neuron] = length
-    return far
+def _heads(group: np.ndarray, learns: np.ndarray) -> np.ndarray:
+    """For every synapse or bias the first of its group, itself where it is in none, -1 where it does not learn."""
+    heads = np.where(learns, np.arange(len(group)), -1)
+    for g in np.unique(group[group >= 0]):
+        members = np.flatnonzero((group == g) & learns)
+        heads[members] = members[:1]
+    return heads
 
 
 def _verdict(
@@ -172,10 +162,15 @@ def _verdict(
     size = float(np.linalg.norm(b))
     if size == 0:
         return "" if not a.any() else "the gradient is zero and the update is not"
-    owner = {"forward": t.receivers, "bias": np.arange(t.num_neurons)}
-    rows = [np.flatnonzero(descent.heads(n) == np.arange(len(owner[n]))) for n in names]
-    receiver = np.concatenate([np.repeat(owner[n][row], slopes[n].shape[1]) for n, row in zip(names, rows)])
-    far, wrong, along = _away(t), [], []
+    # Of every number: whether it is a bias, its synapse or neuron, its channel, and the neuron that it arrives at.
+    bias, row, channel = (
+        np.concatenate(parts)
+        for parts in zip(*((np.full(slopes[n].size, n == "bias"), *_places(descent.free_rows[n], slopes[n])) for n in names))
+    )
+    receiver = np.where(bias, row, t.receivers[np.where(bias, 0, row)])
+    far = distances(t.num_neurons, t.receivers, t.senders, t.outputs)  # synapses to the nearest output, -1: there is no way
+    far = np.where(far < 0, t.num_neurons, far)
+    wrong, along = [], []
     last = far[receiver] == 0  # the outputs' own synapses tell the rate
     last = last if b[last].any() else np.ones_like(last)
     best = float(-(a[last] @ b[last]) / (b[last] @ b[last])) if rate is None else rate
@@ -199,16 +194,18 @@ def _verdict(
     away, neuron = min(wrong, default=(0, int(receiver[0])))
     worst = np.flatnonzero(receiver == neuron)
     worst = worst[np.argmax(np.abs(a[worst] + best * b[worst]))]
-    counts = [slopes[n].size for n in names]
-    part = 0 if worst < counts[0] else 1
-    name, inside = names[part], worst - (counts[0] if part else 0)
-    row, channel = rows[part][inside // slopes[name].shape[1]], inside % slopes[name].shape[1]
-    what = f"bias of {t.names[neuron]!r}" if name == "bias" else f"synapse {t.names[t.senders[row]]!r} -> {t.names[neuron]!r}"
+    name = t.names[neuron]
+    what = f"bias of {name!r}" if bias[worst] else f"synapse {t.names[t.senders[row[worst]]]!r} -> {name!r}"
     return (
-        f"{text}; from the outputs back, the first neuron that is not updated by it is {t.names[neuron]!r}, {away} synapses from"
-        f" an output: its {what}, channel {channel}, moves by {a[worst]:.6g} where descent at rate {best:.4g} has"
+        f"{text}; from the outputs back, the first neuron that is not updated by it is {name!r}, {away} synapses from"
+        f" an output: its {what}, channel {channel[worst]}, moves by {a[worst]:.6g} where descent at rate {best:.4g} has"
         f" {-best * b[worst]:.6g}{projecting}"
     )
+
+
+def _places(rows: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Row and channel of each of some flattened values [rows, channels]."""
+    return np.repeat(rows, values.shape[1]), np.tile(np.arange(values.shape[1]), len(rows))
 
 
 def _check(

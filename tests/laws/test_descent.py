@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-import networkx as nx
 import numpy as np
 import optax
 import pytest
@@ -17,6 +16,7 @@ import neurograph as ng
 from neurograph.genome import effective_fields
 from neurograph.testing import assert_fixed_point_gradient, assert_permutation_invariant, random_genome, rules
 from neurograph.testing.comparing import relative, relative_norm, steps
+from neurograph.testing.descent import Descent
 from neurograph.testing.graphs import random_synapses, random_topology, settling_ticks
 
 
@@ -26,84 +26,27 @@ def few(examples: int) -> settings:
 
 # ---- Eqs. 1-4: the backprop genome is gradient descent
 
-ACTIVATIONS = {
-    "tanh": jnp.tanh,
-    "sigmoid": jax.nn.sigmoid,
-    "identity": lambda x: x,
-    "relu": jax.nn.relu,
-    "swish": jax.nn.swish,
-    "gelu": jax.nn.gelu,
-}
+ACTIVATIONS = ("tanh", "sigmoid", "identity", "relu", "swish", "gelu")
 RATE = 0.05
 SCALE, SHIFT, LENGTH = 1.3, 0.2, 0.8
 
 
-class Plain:
-    """The same graph as a plain function of its numbers, neuron by neuron; nothing of the package but the graph's arrays."""
+def descended(plain: Descent, arrays: dict, xs, ys) -> tuple[np.ndarray, np.ndarray]:
+    """Plain SGD by optax: the first update, and the sum of all of them."""
+    optimizer = optax.sgd(RATE)
+    parameters = start = plain.free({name: value[:, :1] for name, value in arrays.items()})  # one number for both states
+    state, gradient, first = optimizer.init(parameters), jax.jit(jax.grad(plain.acyclic_loss)), None
+    for x, y in zip(xs, ys):
+        updates, state = optimizer.update(gradient(parameters, x, y), state)
+        parameters = optax.apply_updates(parameters, updates)
+        first = first or updates
+    first, last, start = (vector(plain, plain.whole(free)) for free in (first, parameters, start))
+    return first, last - start
 
-    def __init__(self, topology: ng.Topology, activation: str, output_activation: str, loss: str, normalized: str, weights: bool):
-        self.topology, self.loss_name, self.normalized, self.weights = topology, loss, normalized, weights
-        self.hidden, self.output = ACTIVATIONS[activation], ACTIVATIONS[output_activation]
-        graph = nx.DiGraph(list(zip(topology.senders.tolist(), topology.receivers.tolist())))
-        graph.add_nodes_from(range(topology.num_neurons))
-        self.order = list(nx.topological_sort(graph))
-        # One parameter per own synapse or bias, one per group.
-        self.of_edge = [
-            ("fixed", e) if fixed else ("edge", e) if group < 0 else ("group", group)
-            for e, (fixed, group) in enumerate(zip(topology.fixed, topology.group.tolist()))
-        ]
-        self.of_bias = [
-            None
-            if not topology.bias[j]
-            else ("own", j)
-            if topology.bias_group[j] < 0
-            else ("shared", int(topology.bias_group[j]))
-            for j in range(topology.num_neurons)
-        ]
 
-    def parameters(self, arrays: dict) -> dict:
-        w = {name: arrays["forward"][e, 0] for e, name in enumerate(self.of_edge) if name[0] != "fixed"}
-        b = {name: arrays["bias"][j, 0] for j, name in enumerate(self.of_bias) if name}
-        return w | b
-
-    def vector(self, values: dict) -> np.ndarray:
-        """Every synapse's and bias's number, members of a group repeated."""
-        names = [name for name in [*self.of_edge, *self.of_bias] if name and name[0] != "fixed"]
-        return np.array([values[name] for name in names])
-
-    def loss(self, parameters: dict, x: jax.Array, y: jax.Array) -> jax.Array:
-        t = self.topology
-        a = {int(i): x[:, column] for column, i in enumerate(t.inputs)}
-        for j in self.order:
-            if j in t.inputs:
-                continue
-            z, square = jnp.zeros_like(x[:, 0]), 1e-9
-            for e in np.flatnonzero(t.receivers == j):
-                name = self.of_edge[e]
-                w = t.weight[e] if name[0] == "fixed" else parameters[name]
-                z, square = z + w * a[int(t.senders[e])], square + w**2
-            if self.of_bias[j]:
-                z, square = z + parameters[self.of_bias[j]], square + parameters[self.of_bias[j]] ** 2
-            if self.weights:  # weight normalization
-                z = z / jnp.sqrt(square) * LENGTH
-            if self.normalized == "all" or (self.normalized == "hidden" and j not in t.outputs):
-                z = (z - z.mean()) / jnp.sqrt(((z - z.mean()) ** 2).mean() + 1e-5) * SCALE + SHIFT
-            a[j] = (self.output if j in t.outputs else self.hidden)(z)
-        h = jnp.stack([a[int(j)] for j in t.outputs], axis=1)
-        if self.loss_name == "mse":
-            return 0.5 * jnp.sum((h - y) ** 2)
-        return -jnp.sum((y + 1) / 2 * jax.nn.log_softmax(h, axis=1))
-
-    def descend(self, arrays: dict, xs, ys) -> tuple[np.ndarray, np.ndarray]:
-        """Plain SGD by optax: the first update, and the sum of all of them."""
-        optimizer = optax.sgd(RATE)
-        parameters = start = self.parameters(arrays)
-        state, gradient, first = optimizer.init(parameters), jax.jit(jax.grad(self.loss)), None
-        for x, y in zip(xs, ys):
-            updates, state = optimizer.update(gradient(parameters, x, y), state)
-            parameters = optax.apply_updates(parameters, updates)
-            first = first or updates
-        return self.vector(first), self.vector(parameters) - self.vector(start)
+def vector(plain: Descent, arrays: dict, *step: int) -> np.ndarray:
+    """The number of every synapse and bias that learns, members of a group repeated."""
+    return np.concatenate([np.asarray(arrays[name])[(*step, ...)][plain.heads[name] >= 0, 0] for name in ("forward", "bias")])
 
 
 DESCENTS = st.fixed_dictionaries(
@@ -133,8 +76,6 @@ def check_descent(case: dict, kernel: str, dtype: str, one_step: float, ten_step
         ys = (2 * np.eye(outputs)[rng.integers(outputs, size=(10, 4))] - 1).astype(dtype)
     arrays = {name: arrays[name].astype(dtype) for name in ("forward", "bias")}
     normalized, weights = case.get("normalized", ("none", False))
-    plain = Plain(topology, names["activation"], names["output_activation"], loss, normalized, weights)
-    first, total = plain.descend(arrays, xs, ys)
     genome, rule = ng.backprop_genome(
         RATE, loss=loss, dtype=dtype, normalization="none" if normalized == "none" else "batch", **names
     )
@@ -143,31 +84,32 @@ def check_descent(case: dict, kernel: str, dtype: str, one_step: float, ten_step
         rule = rule.replace(synapse_normalization="in_pass", rescale=True, synapse_derivative=True)
     moments = {"forward_scale": jnp.full(2, SCALE, dtype), "forward_shift": jnp.full(2, SHIFT, dtype)}
     genome = genome.replace(rescale=jnp.asarray(LENGTH, dtype), **moments)
+    plain = Descent(topology, rule, genome, loss)
+    first, total = descended(plain, arrays, xs, ys)
     network = ng.Network(topology, rule, kernel=kernel)
     # With nothing kept, the new synapses ARE the update: no digits are lost in new minus old ones.
     ours = jax.device_get(steps(network, genome.replace(synapse_keep=jnp.zeros((), dtype)), arrays, xs, ys))
-    update = plain.parameters({name: ours[name][0] for name in arrays})
     assert ours["forward"].dtype == dtype
     if dtype == "float32":  # the gradient itself is rounded, and where terms nearly cancel, by more than one_step
         with jax.enable_x64(True):
-            exact, _ = plain.descend(*jax.tree.map(lambda a: a.astype("float64"), (arrays, xs, ys)))
+            exact, _ = descended(plain, *jax.tree.map(lambda a: a.astype("float64"), (arrays, xs, ys)))
         one_step += 4 * relative_norm(first, exact)
     if normalized != "none" or weights:
         # A neuron that hardly varies over the batch is blown up, and with it the rounding of its inflow. Feedback that
         # normalization makes orthogonal to the senders leaves rounding alone: the terms of its sums say how much.
-        near, _ = plain.descend(arrays, xs * (1 + 1e-15 * rng.choice([-1, 1], xs.shape)), ys)
+        near, _ = descended(plain, arrays, xs * (1 + 1e-15 * rng.choice([-1, 1], xs.shape)), ys)
         states = np.abs(ours["states.backward"][0])
         terms = RATE * np.linalg.norm(np.sum(states[:, topology.senders, 0] * states[:, topology.receivers, 1], axis=0))
         one_step = one_step * max(1, terms / max(np.linalg.norm(first), 1e-30)) + 20 * relative_norm(near, first)
-    assert relative_norm(plain.vector(update), first) < one_step
+    assert relative_norm(vector(plain, ours, 0), first) < one_step
     assert (ours["forward"][0][topology.fixed] == topology.weight[topology.fixed, None].astype(dtype)).all()
     if np.isfinite(ten_steps):
         ours = jax.device_get(steps(network, genome, arrays, xs, ys))
-        change = plain.vector(plain.parameters({name: ours[name][-1] for name in arrays}))
+        change = vector(plain, ours, -1)
         if not np.isfinite(total).all():  # at this rate descent leaves the numbers, and so must we
             assert not np.isfinite(change).all()
             return
-        assert relative_norm(change - plain.vector(plain.parameters(arrays)), total) < ten_steps
+        assert relative_norm(change - vector(plain, arrays), total) < ten_steps
 
 
 DIVERGES = {"activation": "identity", "output_activation": "identity", "loss": "mse", "shared": False, "fixed": False}
