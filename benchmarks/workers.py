@@ -91,16 +91,17 @@ def evolve(workers: int, population: int = 40, generations: int = 10) -> None:
 
 
 def transfer(workers: int) -> None:
-    """Compares nine genomes (those of the zoo, the first of them also at half their updates) on the shipped graphs for digits."""
+    """Compares nine genomes (those of the zoo but the classics; the first of them also at half their updates) on the graphs for
+    digits."""
     from neurograph.experiments.transfer.bundles import TaskSource
     from neurograph.experiments.transfer.matrix import transfer_matrix
     from neurograph.experiments.workers import make_executor
-    from neurograph.genome import load_genome_file, zoo_names
+    from neurograph.genome import CLASSICS, load_genome_file, zoo_names
     from neurograph.topology import load_topology
 
     genomes: Any = {}
     for half in (False, True):
-        for name in zoo_names():
+        for name in sorted({*zoo_names()} - {*CLASSICS}):
             file: Any = load_genome_file(name)
             genome = file.genome.replace(synapse_update=file.genome.synapse_update / 2) if half else file.genome
             genomes[f"{name} / 2" if half else name] = (genome, file.rule)

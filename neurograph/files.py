@@ -10,8 +10,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
 __all__ = ["append_line", "cache_dir", "remove_leftovers", "switched_off", "write_atomically"]
 
 TEMPORARY = ".neurograph"  # the ending of files that are being written
@@ -19,8 +17,11 @@ TEMPORARY = ".neurograph"  # the ending of files that are being written
 
 def cache_dir() -> Path:
     """$NEUROGRAPH_CACHE, or `neurograph` in the user's cache directory of this system."""
-    chosen = os.environ.get("NEUROGRAPH_CACHE")
-    return Path(chosen).expanduser() if chosen else user_cache_path("neurograph", appauthor=False)
+    if chosen := os.environ.get("NEUROGRAPH_CACHE"):
+        return Path(chosen).expanduser()
+    from platformdirs import user_cache_path  # here: most commands need no cache
+
+    return user_cache_path("neurograph", appauthor=False)
 
 
 def write_atomically(path: Path, data: bytes | str, *, private: bool = False) -> None:

@@ -158,7 +158,7 @@ def train(
     click.echo(f"{'step':>6}  {'median':>7}  {'lowest':>7}  {'highest':>7}{'  descent' * bool(best)}")
     for i, step in enumerate(trial.at):
         values = scores[:, i]
-        beside = f"  {_shown(np.median(best[step][metric]))}" if best else ""
+        beside = f"  {_shown(np.median(best[step]['scores']))}" if best else ""
         bar = "#" * round(40 * max(0.0, float(np.nan_to_num(np.median(values)))))
         click.echo(
             f"{step:>6}  {_shown(np.median(values))}  {_shown(values.min())}  {_shown(values.max())}{beside}  {bar}".rstrip()
@@ -218,7 +218,7 @@ def _best(tuned: Tuned) -> dict[int, dict[str, Any]]:
         if one.best:
             rows = [row for row in tuned.rows if row["step"] == one.step and row["optimizer"] == one.setting.optimizer]
             scores = [row["accuracy"] for row in rows]
-            found[one.step] = {"chosen": one, "accuracy": scores, "r2": scores, "failures": sum(row["failed"] for row in rows)}
+            found[one.step] = {"chosen": one, "scores": scores}
     return found
 
 
@@ -228,7 +228,7 @@ def _as_data(tuned: Tuned | None, best: dict[int, dict[str, Any]], linear: Linea
         curve = [
             {
                 "step": step,
-                metric: one[metric],
+                metric: one["scores"],
                 "optimizer": one["chosen"].setting.optimizer,
                 "learning_rate": one["chosen"].learning_rate,
                 "at_edge": one["chosen"].at_edge,

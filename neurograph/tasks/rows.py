@@ -114,6 +114,11 @@ def _with_gaps(x: Any) -> np.ndarray:
     return rows
 
 
+def _as_given(values: Any) -> np.ndarray:
+    """An array; of a list an array of objects: NumPy would make text of the numbers in one that also holds text."""
+    return np.asarray(values) if hasattr(values, "dtype") else np.asarray(values, object)
+
+
 def _missing(values: np.ndarray) -> np.ndarray:
     """Where the values of an array are missing, in its shape, bool."""
     return np.array([is_missing(value) for value in values.ravel().tolist()], bool).reshape(values.shape)
@@ -127,7 +132,7 @@ def complete_rows(x: Any, labels: Any, argument: str) -> tuple[Any, Any]:
     """
     try:
         rows = _with_gaps(x)
-        values = np.asarray(labels) if hasattr(labels, "dtype") else np.asarray(labels, object)
+        values = _as_given(labels)
     except ValueError:
         return x, labels  # of unequal length, which is found later
     if rows.ndim < 1 or values.ndim < 1 or len(rows) != len(values):
@@ -194,8 +199,7 @@ def check_labels(labels: Any, place: Callable[[int], str], argument: str) -> Sha
         gone = f"is masked, so the label is missing ({len(masked)} are)"
         raise TaskError(f"{place(int(masked[0]))}: {gone}; missing=drop leaves such rows out.")
     try:
-        # NumPy would make text of the numbers in a list that also holds text
-        values = np.asarray(labels) if hasattr(labels, "dtype") else np.asarray(labels, object)
+        values = _as_given(labels)
     except ValueError as error:
         raise TaskError(f"{argument}: the labels differ in length; expected one label per row.") from error
     if values.ndim == 2 and values.shape[1] == 1:
@@ -255,7 +259,7 @@ def check_targets(targets: Any, place: Callable[[int], str], argument: str) -> F
       TaskError: no numbers, or one that is missing, masked, infinite or beyond float32.
     """
     try:
-        values = _with_gaps(targets if hasattr(targets, "dtype") else np.asarray(targets, object))
+        values = _with_gaps(targets if np.ma.is_masked(targets) else _as_given(targets))
     except ValueError as error:
         raise TaskError(f"{argument}: the targets differ in length; expected [rows] or [rows, outputs].") from error
     if values.dtype.kind == "O":
