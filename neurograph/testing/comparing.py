@@ -155,7 +155,7 @@ def assert_kernels_agree(
     Examples:
       >>> import neurograph as ng
       >>> from neurograph.testing import assert_kernels_agree
-      >>> assert_kernels_agree(ng.load_topology("residual"), kernels=["gather"])
+      >>> assert_kernels_agree(ng.mlp(3, 4, 2), kernels=["gather"])
     """
     with jax.enable_x64(True):
         case = Case(topology, rule, genome, seed, batch, steps)
@@ -261,7 +261,7 @@ def assert_permutation_invariant(
     Examples:
       >>> import neurograph as ng
       >>> from neurograph.testing import assert_permutation_invariant
-      >>> assert_permutation_invariant(ng.load_topology("residual"), kernel="gather", steps=1)
+      >>> assert_permutation_invariant(ng.mlp(3, 4, 2), kernel="gather", steps=1)
     """
     with jax.enable_x64(True):
         case = Case(topology, rule, genome, seed, batch, steps)

@@ -25,6 +25,7 @@ def call(*words: str) -> Result:
     return CliRunner().invoke(main, list(words))
 
 
+@pytest.mark.thorough
 def test_an_experiment_runs():
     assert call("new", "experiment", "mine").stdout == "written: mine.yaml\nnext: neurograph meta-train mine.yaml\n"
     assert load_experiment("mine.yaml").name == "mine"

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from harness import KERNELS
+from harness import KERNELS, rest_is_thorough
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -38,7 +38,7 @@ def cases(draw: st.DrawFn):
     return topology, rule, layered(topology, rule.states, seed, draw(st.sampled_from(LAYERS))), seed
 
 
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", rest_is_thorough(KERNELS, "native", "blocks"))
 @pytest.mark.usefixtures("x64")
 @FEW
 @given(case=cases())
@@ -132,7 +132,7 @@ def test_two_graphs_side_by_side_learn_as_each_does_alone():
         assert relative(together["bias"][:, neurons], alone["bias"]) < 1e-5
 
 
-@pytest.mark.parametrize("name", ["auto", "levels"])
+@pytest.mark.parametrize("name", rest_is_thorough(["auto", "levels"], "auto"))
 @pytest.mark.usefixtures("x64")
 def test_meta_gradient_equals_differences(name):
     """Through unrolled learning, on scanned levels too: every layer's matrix along a random direction."""

@@ -43,6 +43,7 @@ def digests(drawn: RandomNetworks, number: int) -> list[str]:
     return [graph.digest for graph in drawn.draw(number)]
 
 
+@pytest.mark.thorough
 def test_a_draw_is_decided_by_its_number_and_the_seed_alone():
     drawn = networks(3, cycles=True)
     assert len(drawn.classes) == 2

@@ -327,7 +327,9 @@ def test_arguments_of_the_wrong_kind_are_refused_by_name(make, message):
 
 
 @pytest.mark.parametrize("flags", [("jax_debug_key_reuse",), ("jax_check_tracer_leaks",)], ids=" ".join)
-@pytest.mark.parametrize("task", ["digits", "ways", "xor", "moons", "circle", "blobs3", "sine", "slice"])
+@pytest.mark.parametrize(
+    "task", ["digits", pytest.param("ways", marks=pytest.mark.thorough), "xor", "moons", "circle", "blobs3", "sine", "slice"]
+)
 def test_jax_finds_no_key_used_twice_and_no_leaked_tracer(task, flags):
     made = from_arrays(X, Y, ways=2) if task == "ways" else get_task(task)
     before = {flag: getattr(jax.config, flag) for flag in flags}

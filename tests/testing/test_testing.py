@@ -73,6 +73,7 @@ def test_a_decay_does_not_count_and_weight_normalization_of_stored_synapses_does
         nt.assert_gradient_descent(small(), rule.replace(synapse_normalization="stored"), kernel="reference")
 
 
+@pytest.mark.thorough
 def test_outputs_that_send_are_named_as_the_reason():
     t = ng.load_topology("celegans")  # its outputs are motor neurons
     with pytest.raises(AssertionError, match="outputs that send synapses on are clamped in the backward pass"):
@@ -111,6 +112,7 @@ def lies(monkeypatch, name: str) -> None:
     monkeypatch.setattr(comparing, "run", run)
 
 
+@pytest.mark.thorough
 def test_kernels_agree():
     nt.assert_kernels_agree(nt.random_topology(1, shared=True, fixed=True), ng.Rule(states=3, symmetric=False), steps=1)
 
