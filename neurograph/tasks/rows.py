@@ -85,7 +85,7 @@ def check_rows(
     check_bytes(rows.size * 4, argument)
     with np.errstate(over="ignore"):
         result = rows.astype(np.float32)
-    bad = ~np.isfinite(result) & ~(np.isnan(result) if gaps else False)
+    bad = ~(np.isfinite(result) | np.isnan(result)) if gaps else ~np.isfinite(result)
     if bad.any():
         place = [int(index) for index in np.argwhere(bad)[0]]
         got = rows[tuple(place)]
