@@ -162,10 +162,15 @@ def init_parameters(network: Network | Graph, setting: Setting, *, key: jax.Arra
 
 @dataclass(frozen=True)
 class _Update:
-    """Computes the activity of neurons from their inflow, in the form that a kernel needs for scanned levels."""
+    """Computes the activity of neurons from their inflow, in the form that a kernel needs for scanned levels.
+
+    Attributes:
+      kind: "hidden" or "output".
+      activation: its name; None: relu where a row "relu" is above 0, else tanh.
+    """
 
     kind: str
-    activation: str
+    activation: str | None
 
     def __call__(self, params: Any, rows: dict[str, jax.Array], z: jax.Array) -> tuple[jax.Array, dict[str, Any]]:
         if self.kind == "output":
@@ -174,13 +179,18 @@ class _Update:
             centred = z - jnp.mean(z, axis=2, keepdims=True)
             unit = centred * jax.lax.rsqrt(jnp.mean(centred**2, axis=2, keepdims=True) + EPSILON)
             z = unit * rows["scale"] + rows["shift"]
+        if self.activation is None:
+            return jnp.where(rows["relu"] > 0, jax.nn.relu(z), jnp.tanh(z)), {}
         return resolve_activation(self.activation)(z), {}
 
 
-def predict(network: Network | Graph, parameters: Parameters, x: jax.Array, activation: str) -> jax.Array:
+def predict(network: Network | Graph, parameters: Parameters, x: jax.Array, activation: str | jax.Array) -> jax.Array:
     """Returns outputs [B, n_out] for inputs x [B, n_in]. Cycles start at zero and tick as the topology's schedule says.
 
     Batch norm (where `parameters` has scales) shifts and scales every hidden neuron by the moments of this batch.
+
+    Args:
+      activation: the name of one, or a traced number, its place in `ACTIVATIONS`.
     """
     plan, kernel, weights = network.plan, network.kernel, parameters.weights
     x = x.astype(jax.tree.leaves(parameters)[0].dtype).T
@@ -195,9 +205,14 @@ def predict(network: Network | Graph, parameters: Parameters, x: jax.Array, acti
         return None if bias is None else jnp.where(info.bias[None, :, None], bias[:, :, None], 0)
 
     def prepare(stage: int, *_: Any) -> tuple[_Update, dict[str, jax.Array]]:
-        update = _Update(plan.stages[stage].kind, activation)
-        normed = bool(parameters.scale) and update.kind == "hidden"
-        return update, {"scale": parameters.scale[stage], "shift": parameters.shift[stage]} if normed else {}
+        info = plan.stages[stage]
+        rows: dict[str, Any] = {}
+        if info.kind == "hidden":
+            if parameters.scale:
+                rows |= {"scale": parameters.scale[stage], "shift": parameters.shift[stage]}
+            if not isinstance(activation, str):
+                rows["relu"] = jnp.broadcast_to(activation == ACTIVATIONS.index("relu"), (1, info.size, 1)).astype(x.dtype)
+        return _Update(info.kind, activation if isinstance(activation, str) else None), rows
 
     damping = network.damping
     still = isinstance(damping, float) and not damping
@@ -209,7 +224,7 @@ def predict(network: Network | Graph, parameters: Parameters, x: jax.Array, acti
 def train_step(
     network: Network | Graph,
     optimizer: optax.GradientTransformation,
-    activation: str,
+    activation: str | jax.Array,
     parameters: Parameters,
     memory: optax.OptState,
     x: jax.Array,
@@ -267,7 +282,7 @@ def baseline_curves(
     """Returns query loss and accuracy after each of `at` training steps, for every rate and every key.
 
     A key gives the support and query batches that `learning_curve` gives a genome for the same key and splits. The program is
-    compiled once per activation and batch norm: optimiser, rates and keys are its arguments.
+    compiled once with and once without batch norm: optimiser, activation, rates and keys are its arguments.
 
     Args:
       problem: an `ordinary_network` and the task.
@@ -286,15 +301,19 @@ def baseline_curves(
     if not at or at[0] < 0:
         raise ExperimentError(f"at: got {list(at)}; expected step counts >= 0")
     sizes = (max(*at, 1), int(batch_size), int(query_size), *splits_of(problem.task, judged_on))
-    kind, regression = jnp.asarray(OPTIMIZERS.index(setting.optimizer)), is_regression(problem.task)
+    regression = is_regression(problem.task)
+    kind, activation = (
+        jnp.asarray(names.index(name))
+        for names, name in ((OPTIMIZERS, setting.optimizer), (ACTIVATIONS, setting.activation))
+    )
     results = []
     for key in keys:
         episode, init_key, _ = episode_of(problem.task, key, sizes)
         for start in range(0, len(rates), CAPACITY):
             some = rates[start : start + CAPACITY]
             buffer = jnp.asarray(some + [1.0] * (CAPACITY - len(some)))
-            how = (setting.activation, setting.batch_norm, at, regression)
-            found = _runs(problem.network, episode, init_key, buffer, len(some), kind, *how)
+            how = (setting.batch_norm, at, regression)
+            found = _runs(problem.network, episode, init_key, buffer, len(some), kind, activation, *how)
             results.append(np.asarray(found)[:, : len(some)])
     table = np.concatenate(results, axis=1).reshape(2, len(keys), len(rates), len(at)).swapaxes(1, 2)
     return Curves(setting, tuple(rates), at, table[0], table[1], regression)
@@ -304,12 +323,13 @@ def baseline_curves(
 CAPACITY = 16
 
 
-@partial(jax.jit, static_argnums=(6, 7, 8, 9))
+@partial(jax.jit, static_argnums=(7, 8, 9))
 def _runs(network, episode, init_key, rates, count, kind, activation, batch_norm, at, regression):
-    """Returns loss and accuracy, [2, CAPACITY, len(at)]. One program serves all optimisers: compiling costs more than running."""
+    """Returns loss and accuracy, [2, CAPACITY, len(at)]. One program serves all settings: compiling costs more than running."""
     steps = episode.support.x.shape[0]
     judged = np.isin(np.arange(max(at) + 1), at)
-    fresh = init_parameters(network, Setting("sgd", activation, batch_norm), key=init_key)
+    drawn = [init_parameters(network, Setting("sgd", name, batch_norm), key=init_key) for name in ACTIVATIONS]
+    fresh = jax.tree.map(lambda *leaves: jnp.stack(leaves)[activation], *drawn)
 
     def run(rate):
         optimizer = any_optimizer(rate, kind)

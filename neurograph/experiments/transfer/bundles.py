@@ -100,7 +100,7 @@ def bundles(question: Question, units: Iterable[Unit]) -> list[tuple[Unit, ...]]
     groups: dict[Any, list[Unit]] = {}
     for unit in units:
         rule = None if unit.genome is None else repr(question.genomes[unit.genome][1])
-        groups.setdefault((unit.task, unit.topologies, unit.size, unit.method, rule), []).append(unit)
+        groups.setdefault((unit.task, unit.topologies, unit.size, rule), []).append(unit)  # one program serves all optimisers
     found = []
     for group in groups.values():
         most = max(MOST_CELLS // len(group[0].topologies), 1)
