@@ -13,6 +13,7 @@ from typing import Any
 
 import neurograph as ng
 
+CYCLE_KEEP = 0.35
 ZOO = Path(__file__).parent.parent / "neurograph" / "genome" / "zoo"
 
 
@@ -40,6 +41,34 @@ def from_run(zoo_name: str, folder: Path) -> None:
     ng.save_genome(ZOO / f"{zoo_name}.json", file.genome, file.rule, card)
 
 
+def universal() -> None:
+    """The genome for graphs of every kind: descent with seven other numbers (docs/results.md says how they were chosen)."""
+    genome, rule = ng.backprop_genome(1.5, loss="softmax_cross_entropy", activation="swish", normalization="batch")
+    rule = rule.replace(
+        normalize_outputs=True,
+        batch_reduction="mean",
+        initial_deviation="fan_in",
+        update_normalization="neuron",
+        synapse_trace=True,
+        cycle_fading=True,
+    )
+    fading = genome.backward_transform * 0.6
+    genome = genome.replace(backward_transform=fading, trace_keep=0.3, depth_power=0.75, cycle_keep=CYCLE_KEEP)
+    card = {
+        "description": "One genome for graphs of every kind: descent through batch normalization whose feedback fades, in steps of"
+        " known size.",
+        "made": "gradient descent's own genome (ng.backprop_genome, swish, cross-entropy, batch normalization), with updates of"
+        " known size, a trace of 0.3, three quarters of a power of the depth, rate 1.5, and feedback that fades by 0.6 at every"
+        f" synapse and by another {CYCLE_KEEP} inside cycles: numbers chosen by validation on made graphs, none of them shipped;"
+        " no meta-training",
+        "tasks": ["digits"],
+        "held_out": "every shipped topology; connectomes, convolutional graphs, towers and bottlenecks; every data set but"
+        " scikit-learn's digits",
+        "retrain": None,
+    }
+    ng.save_genome(ZOO / "universal.json", genome, rule, card)
+
+
 def main(folders: dict[str, Path]) -> None:
     genome, rule = ng.backprop_genome(learning_rate=0.01, activation="tanh", loss="softmax_cross_entropy")
     text = "Plain gradient descent on the summed cross-entropy, rate 0.01 (with cycles: at the fixed point); not learned."
@@ -48,6 +77,7 @@ def main(folders: dict[str, Path]) -> None:
     for name, known in ng.CLASSICS.items():
         card = {"description": known.about, "paper": known.paper, "retrain": None}
         ng.save_genome(ZOO / f"{name}.json", *ng.classic(name), card)
+    universal()
     for name, folder in folders.items():
         from_run(name, folder)
     print("zoo:", ", ".join(ng.zoo_names()))

@@ -11,7 +11,7 @@
 | f of a product | backward_keep | () | gate of multiplicative backward updates; takes the value of neuron_keep where not given |
 
 The rest is used by the option that names it: `update_power`, `error_power`, `depth_power` (update_normalization: neuron),
-`trace_keep` (synapse_trace), `damping` (learned_damping), `oja_multiplier`, `rescale`, `saturation`, `initial_deviation`, the
+`trace_keep` (synapse_trace), `damping` (learned_damping), `cycle_keep` (cycle_fading), `oja_multiplier`, `rescale`, `saturation`, `initial_deviation`, the
 moments `forward_scale`, `forward_shift`, `backward_scale`, `backward_shift` of normalization ([k] each), and the second Hebbian
 genome of `forward_synapse_update` (`forward_pre_transform`, `forward_post_transform`, `forward_synapse_keep`,
 `forward_synapse_update`).
@@ -61,6 +61,7 @@ SCALARS = {
     "depth_power": 0.0,
     "trace_keep": 0.0,
     "damping": 0.0,
+    "cycle_keep": 1.0,
 }
 
 
@@ -140,6 +141,7 @@ class Genome(Shown):
     depth_power: Float[jax.Array, "*genomes"]
     trace_keep: Float[jax.Array, "*genomes"]
     damping: Float[jax.Array, "*genomes"]
+    cycle_keep: Float[jax.Array, "*genomes"]
 
     def __repr__(self) -> str:
         matrix = self.forward_transform  # a tracer, a shape, or what a mapping over the leaves has put in its place
@@ -333,6 +335,8 @@ def effective_fields(rule: Rule) -> tuple[str, ...]:
         fields.append("trace_keep")
     if rule.learned_damping:
         fields.append("damping")
+    if rule.cycle_fading:
+        fields.append("cycle_keep")
     if rule.forward_synapse_update:
         fields += [f"forward_{name}" for name in ("pre_transform", "post_transform", "synapse_keep", "synapse_update")]
     if rule.oja != "none":

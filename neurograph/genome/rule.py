@@ -63,6 +63,8 @@ class Rule:
         genome's `update_power`, and multiplies them by the size of the outputs' error, to the power of `error_power`.
       synapse_trace: every synapse keeps a decaying sum of its Hebbian products (`trace_keep`), which updates it in their place.
       learned_damping: the genome's `damping` joins that of the topology's schedule.
+      cycle_fading: the genome's `cycle_keep` multiplies the feedback that hidden neurons of a cyclic phase give to each other, at
+        every tick.
       reset_states: neurons start every step at zero; if not, they carry over.
       supervise_every: feedback, backward pass and update happen only on every n-th step of an unroll.
       batch_reduction: Hebbian products are summed over the batch, or averaged.
@@ -104,6 +106,7 @@ class Rule:
     update_normalization: str = "none"
     synapse_trace: bool = False
     learned_damping: bool = False
+    cycle_fading: bool = False
     reset_states: bool = True
     supervise_every: int = 1
     batch_reduction: str = "sum"

@@ -153,6 +153,11 @@ def _damping(wiring: Wiring, genome: AnyGenome) -> list[jax.Array] | None:
     return [1 - (1 - g) * (1 - d) if rule.learned_damping else jnp.asarray(g) for g, d in zip(each, own, strict=True)]
 
 
+def _fading(wiring: Wiring, genome: AnyGenome) -> list[jax.Array] | None:
+    """Per stage, what feedback that it sends within its cyclic phase is multiplied by, [] or [1, neurons, 1]; None for nothing."""
+    return [gate(g.cycle_keep) for g in genomes_at_stages(wiring, genome)] if wiring.rule.cycle_fading else None
+
+
 def sweep(
     wiring: Wiring,
     genome: AnyGenome,
@@ -227,6 +232,7 @@ def sweep(
         # A product is taken of what the forward pass left: of its own result, slopes would compound from tick to tick.
         product=not forward and rule.backward_update != "additive",
         damping=_damping(wiring, genome),
+        fading=None if forward else _fading(wiring, genome),
         frozen=frozen,
         ends=ends,
         watch=watch,

@@ -58,6 +58,7 @@ class Walk:
       fresh: states are zero at the start.
       product: a tick is given the states at the start of the pass, not those of the tick before.
       damping: per stage the share of its last state that a tick keeps, from the second on; None for none.
+      fading: per stage what its signals to its own cyclic phase are multiplied by, at every tick; None for nothing.
       frozen: moments to normalise by, per phase and stage.
       ends: per stage, see `Kernel.sweep_levels`.
       watch: find out how cyclic phases settle.
@@ -73,6 +74,7 @@ class Walk:
     fresh: bool = False
     product: bool = False
     damping: list[jax.Array] | None = None
+    fading: list[jax.Array] | None = None
     frozen: Any = None
     ends: list[Ends] | None = None
     watch: bool = False
@@ -145,6 +147,8 @@ class Walk:
             sent, out, records = list(signals), [], []
             for stage in members:
                 sent[stage] = now[stage] if self.matrices is None else mix_states(self.matrices[stage], now[stage])
+                if self.fading is not None:
+                    sent[stage] = sent[stage] * self.fading[stage].astype(sent[stage].dtype)
             for stage, outside, fixed, first in zip(members, external, known, start, strict=True):
                 z = self._inflow(stage, INTERNAL, sent)
                 z = outside if z is None else z if outside is None else z + outside

@@ -19,6 +19,7 @@ Readings of the formulas that a comparison depends on:
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -200,9 +201,14 @@ class Oracle:
             return "batch" if rule.backward_update == "additive" else "none"
         return rule.backward_normalization
 
-    def updated(self, w, direction: str, q: int, a: list[np.ndarray]) -> np.ndarray:
+    def updated(self, w, direction: str, q: int, a: list[np.ndarray], ticking: Collection[int] = ()) -> np.ndarray:
+        """New states of q; `ticking` are the neurons of its cyclic phase that move in this pass."""
         g, rule = self.of[q], self.rule
-        z = self.inflow(w, direction, q, a)
+        if rule.cycle_fading and direction == "backward":
+            faded = [state * self.of[p]["cycle_keep"] if p in ticking else state for p, state in enumerate(a)]
+            z = self.inflow(w, direction, q, faded)
+        else:
+            z = self.inflow(w, direction, q, a)
         product = direction == "backward" and rule.backward_update != "additive"
         if product:
             before = self.passed[q]  # what the forward pass left, at every tick
@@ -241,7 +247,7 @@ class Oracle:
             moving = [q for q in members if q not in clamped]
             graph_ticks = t.schedule == "synchronous" or any(j in members for q in members for _, j in self.outof[q])
             for tick in range(ticks):
-                new = {q: self.updated(w, direction, q, a) for q in moving}
+                new = {q: self.updated(w, direction, q, a, moving if graph_ticks else ()) for q in moving}
                 moved = 0.0
                 for q, value in new.items():
                     if tick and graph_ticks:

@@ -124,6 +124,7 @@ TOGETHER = {
         update_normalization="neuron",
         synapse_trace=True,
         learned_damping=True,
+        cycle_fading=True,
         oja="weights",
     ),
 }

@@ -140,8 +140,9 @@ def test_the_size_falls_with_depth(kernel):
 def test_what_is_switched_off_has_no_effect(kernel, seed, cyclic, pick):
     t = graph(seed, cyclic, fixed=True, shared=True)
     rule = pick.draw(rules(len(t.outputs), stored=False))
-    rule = rule.replace(update_normalization="none", synapse_trace=False, learned_damping=False, reset_states=True)
-    off = {"update_power": 0.0, "error_power": 0.0, "depth_power": 0.0, "trace_keep": 0.0, "damping": 0.0}
+    rule = rule.replace(update_normalization="none", synapse_trace=False, reset_states=True)
+    rule = rule.replace(learned_damping=False, cycle_fading=False)
+    off = {"update_power": 0.0, "error_power": 0.0, "depth_power": 0.0, "trace_keep": 0.0, "damping": 0.0, "cycle_keep": 1.0}
     genome, arrays, (xs, ys) = random_genome(rule.states, seed).replace(**off), start(t, rule, seed), data(t, seed, 2)
 
     def run(topology=t, **changes) -> dict:
@@ -149,10 +150,12 @@ def test_what_is_switched_off_has_no_effect(kernel, seed, cyclic, pick):
 
     plain = run()
     sized, traced, damped = run(update_normalization="neuron"), run(synapse_trace=True), run(learned_damping=True)
+    faded = run(cycle_fading=True)
     for name, value in plain.items():
         assert relative(traced[name], value) < 1e-11, name  # another program: the compiler may round otherwise
         assert relative(sized[name], value) < 1e-11, name
         assert relative(damped[name], value) < 1e-11, name
+        assert relative(faded[name], value) < 1e-11, name
     if cyclic:
         never, at_once = run(t.replace(tolerance=1e-300)), run(t.replace(tolerance=1e300))
         first = run(t.replace(ticks=1))
@@ -181,6 +184,7 @@ ALL = ng.Rule(
     update_normalization="neuron",
     synapse_trace=True,
     learned_damping=True,
+    cycle_fading=True,
 )
 EDGES = [(0, 2), (1, 2), (0, 3), (1, 3), (2, 4), (3, 4), (2, 5), (1, 5)]
 BACK = [(3, 3), (3, 2), (2, 3)]
@@ -233,7 +237,7 @@ def test_meta_gradients_are_derivatives(name):
         assert name == "damped" or all(3 < count[0] < 100 for count in counts)
     assert relative(ours, differences) < 1e-7
     felt = back(differences != 0)
-    idle = {"initial_deviation", "backward_scale", "backward_shift", *(["damping", "neuron_keep"] if name == "levels" else [])}
+    idle = {"initial_deviation", "backward_scale", "backward_shift", *(["damping", "cycle_keep", "neuron_keep"] if name == "levels" else [])}
     assert {field for field, leaf in vars(felt).items() if not jnp.any(leaf)} == idle
 
 

@@ -7,6 +7,7 @@ import warnings
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import neurograph as ng
 from neurograph.errors import SettlingWarning
@@ -98,6 +99,17 @@ def test_damped_ticks_are_those_of_the_topology_and_of_the_genome(x64):
     for _ in range(3):
         expected = 0.6 * expected + 0.4 * (1 + expected)
     assert relative(states, np.full(2, expected)) < 1e-12
+
+
+@pytest.mark.parametrize("schedule", ["mixed", "synchronous"])
+def test_feedback_fades_where_neurons_of_a_cycle_give_it_on(schedule, x64):
+    """What the output sends does not fade: of d and d', d = 0.5 + 0.5 keep d' and d' = 0.5 keep d."""
+    for keep in (1.0, 0.3, 0.0):
+        network = ng.Network(LOOP.replace(schedule=schedule, ticks=60), RULE.replace(cycle_fading=True))
+        genome = GENOME.astype(jnp.float64).replace(cycle_keep=keep)
+        fed = network.trace(genome, network.pack(np.full((5, 1), 0.5)), X, Y).backward[0, 2:, 1]
+        turned = 0.5 / (1 - 0.25 * keep**2)
+        assert relative(fed / fed[-1], [turned, 0.5 * keep * turned, 1.0]) < 1e-12
 
 
 def test_what_settles_stands_at_the_same_point_damped_or_not(x64):
