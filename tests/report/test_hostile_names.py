@@ -16,7 +16,7 @@ from neurograph.analysis.loops import Circulation
 from neurograph.analysis.tools import Analysis
 from neurograph.report import analysis, compare, run, transfer
 from neurograph.report.figures.topology import draw_topology
-from neurograph.report.html import document, drawing, escape, visible
+from neurograph.report.html import Markup, document, drawing, part, visible
 
 NAMES = (
     "<script>alert(1)</script>",
@@ -171,7 +171,7 @@ SVG = {"svg", "g", "path", "use", "defs", "rect", "clippath", "image", "text", "
 @pytest.mark.parametrize("make", PAGES)
 def test_every_name_stays_in_its_place_in_every_field(make, tmp_path, monkeypatch):
     def caption_only(folder, name, figure, caption, *, natural=False):
-        return f"<figure><figcaption>{escape(caption)}</figcaption></figure>"
+        return part("figure", Markup(), caption, 100 if natural else None)
 
     for module in (run, compare, transfer, analysis):
         monkeypatch.setattr(module, "drawing", caption_only)
@@ -209,4 +209,4 @@ def test_every_view_of_a_topology_keeps_names_in_their_place(view):
     )
     for detail in ("neurons", "populations") if view == "boxes" else ("auto",):
         page = drawing(None, "picture", draw_topology(chain, view=view, detail=detail), NAMES[0])
-        check(document(NAMES[1], page))
+        check(document(NAMES[1], "", {NAMES[2]: page}))
