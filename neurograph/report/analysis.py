@@ -62,7 +62,7 @@ def _verdict(found: Analysis) -> Markup:
         parts.append(JACOBIAN[one.symmetric])
     if one := found.results.get("metric", {}).get(found.title):
         parts.append(METRIC[one.positive_definite])
-    verdict = [paragraph(f"The update of {found.title} {'; '.join(parts)}.")] if parts else []
+    verdict = [paragraph(f"The update of {found.title} {'. It '.join(parts)}.")] if parts else []
     for tool in _done(found):
         sentences = summaries.get(tool, {})
         told = sentences.get(found.title) or next(iter(sentences.values()), f"not done: {found.refused.get(tool)}")

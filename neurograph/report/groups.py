@@ -120,7 +120,7 @@ def _bands(groups: Sequence[SeedGroup], runs: Sequence[Sequence[Run]], names: Se
 
 def _transfer_bands(runs: Sequence[Sequence[Run]], names: Sequence[str]) -> Markup:
     """Returns curves and a table over what at least two settings were tested on: medians of runs, lowest to highest seed."""
-    from neurograph.report.figures.bands import curves, panels, trained_lines
+    from neurograph.report.figures.bands import chance_line, curves, panels, trained_lines
     from neurograph.report.figures.style import legend_below
 
     places: dict[tuple[str, str], dict[str, list[Row]]] = {}
@@ -158,7 +158,8 @@ def _transfer_bands(runs: Sequence[Sequence[Run]], names: Sequence[str]) -> Mark
     for axis, ((topology, task), lines) in zip(axes, places.items()):
         drawn = {name: lines[name] for name in names[:MOST_DRAWN] if name in lines}
         chance = next((level for run in every if (level := run.chance(task)) is not None), None)
-        curves(axis, drawn, title=f"{task} on {topology}", ylabel=f"test {score_of(every, [task])}", chance=chance)
+        curves(axis, drawn, title=f"{task} on {topology}", ylabel=f"test {score_of(every, [task])}")
+        chance_line(axis, chance, score_of(every, [task]))
         steps = sorted({row["step"] for line in drawn.values() for row in line})
         trained_lines(axis, {name: _trained(some) for name, some in zip(names, runs) if name in drawn}, steps)
     labels = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels())}

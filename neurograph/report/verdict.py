@@ -77,7 +77,7 @@ def _counted(found: Sequence[str], words: Mapping[str, str], what: str) -> str:
     if len(found) == 1:
         return f"{counts[0][0]}{words[counts[0][0]]} {what}"
     (first, count), *rest = counts
-    share = f"all {count}" if count == len(found) else f"{count} of {len(found)}"
+    share = f"{count} of {len(found)}" if rest else f"all {count}" if count > 2 else "both"
     return f"{first}{words[first]} {what} in {share} places" + "".join(f", {word} in {number}" for word, number in rest)
 
 

@@ -142,8 +142,12 @@ class Transfer:
 
 
 def interval(entry: Row, ends: tuple[str, str] = ("low", "high"), *, to: str = "-", digits: int = 3) -> str:
-    """Returns the median of an entry and the range between two of its other fields: "0.850 (0.842-0.861)"."""
+    """Returns the median of an entry and the range between two of its other fields: "0.850 (0.842-0.861)".
+
+    Below 0 the word "to" joins them, whatever `to` says.
+    """
     low, high = (f"{entry[end]:.{digits}f}" for end in ends)
+    to = " to " if "-" in (low[0], high[0]) else to
     return f"{entry['median']:.{digits}f} ({low}{to}{high})"
 
 

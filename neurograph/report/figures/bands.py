@@ -15,9 +15,6 @@ from neurograph.report.figures.style import COLOURS, GREY, MARKERS, Picture, pic
 __all__ = ["accuracy_axis", "band", "chance_line", "curves", "median", "panels", "ranges", "trained_lines"]
 
 
-CHANCE = "chance: the commonest answer"
-
-
 @styled()
 def panels(count: int, *, columns: int = 2, width: float = 4.2, height: float = 3.1, **options: Any) -> tuple[Picture, list[Any]]:
     """Returns a figure and its axes, in rows of at most `columns`; unused places are empty. `options` go to `Figure.subplots`."""
@@ -44,11 +41,12 @@ def band(axis: Any, places: Sequence[float], line: Sequence[Row], number: int, *
     return axis.plot(places, [row["median"] for row in line], label=short(label), **look)[0]
 
 
-def chance_line(axis: Any, chance: float | None) -> Any:
-    """Draws the accuracy of the commonest answer, if it is known; return the line or None."""
+def chance_line(axis: Any, chance: float | None, score: str = "accuracy") -> Any:
+    """Draws the accuracy of the commonest answer, if it is known, or of a regression R^2 of the mean; return the line or None."""
     if chance is None:
         return None
-    return axis.axhline(chance, color=GREY, linestyle=":", linewidth=1.2, label=CHANCE)
+    label = f"chance: the {'mean' if score == 'R^2' else 'commonest'} answer"
+    return axis.axhline(chance, color=GREY, linestyle=":", linewidth=1.2, label=label)
 
 
 def trained_lines(axis: Any, trained: Mapping[str, int | None], steps: Sequence[float]) -> list[Any]:

@@ -33,7 +33,7 @@ BEST = "best baseline"
 def difference_limit(entries: Iterable[Row]) -> float | None:
     """Returns the end of a colour scale on which the "difference" of all entries has a place; None without differences."""
     found = [abs(entry["difference"]) for entry in entries if entry["difference"] is not None]
-    return max(0.05, *found) if found else None
+    return min(1.0, max(0.05, *found)) if found else None  # R^2 has no end below
 
 
 def _texts(accuracy: np.ndarray, difference: np.ndarray, missing: str | None) -> list[list[str | None]]:
@@ -159,7 +159,7 @@ def curves_figure(matrix: TransferMatrix) -> Picture:
         if joined := _best_line(axis, best, (name, task), steps):
             handles["best baseline at each step count"] = joined
         handles |= {line.get_label(): line for line in trained_lines(axis, matrix.trained_steps, steps)}
-        if chance := chance_line(axis, matrix.notes["chance"].get(task)):
+        if chance := chance_line(axis, matrix.notes["chance"].get(task), score_name([task], matrix.notes)):
             handles[chance.get_label()] = chance
         axis.set_title(short(name, 24) if len(tasks) == 1 else f"{short(name, 24)}\n{short(task, 24)}", fontsize=9)
         accuracy_axis(axis, steps, lowest)
@@ -229,7 +229,7 @@ def learning_figure(
         look = {"markersize": 5, "linewidth": 2.4 if genome else 1.3, "zorder": 4 if genome else 3}
         band(axis, places, line, number, label=label(line[0]), **look)
     _best_line(axis, best_baselines(here, chosen), (topology, task), steps, label="best at each step count")
-    chance_line(axis, chance)
+    chance_line(axis, chance, score)
     trained_lines(axis, {GENOME: trained}, steps)
     legend_below(figure, *axis.get_legend_handles_labels())
     return figure
@@ -270,6 +270,6 @@ def rivals_figure(
         look = {"color": COLOURS[number % len(COLOURS)], "linestyle": ("--", "-.")[number % 2]}
         _best_line(axis, best_baselines(rows, chosen), place, steps, label=f"{short(words)}, baseline", **look)
     trained_lines(axis, trained or {}, steps)
-    chance_line(axis, chance)
+    chance_line(axis, chance, score)
     legend_below(figure, *axis.get_legend_handles_labels())
     return figure
