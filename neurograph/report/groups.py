@@ -12,6 +12,7 @@ from neurograph.experiments.folder.reading import Run, mapping, read_run
 from neurograph.experiments.transfer.results import GENOME, Row, aggregate, five_numbers, interval
 from neurograph.report.compare import ABSENT, differences, write_comparison
 from neurograph.report.html import Markup, commands, drawing, joined, paragraph, table
+from neurograph.report.verdict import verdict_of
 from neurograph.report.words import duration, environment_rows, faults, finish, number, rerun_commands, score_of
 
 __all__ = ["write_group_comparison"]
@@ -83,7 +84,9 @@ def _group_verdict(groups: Sequence[SeedGroup], runs: Sequence[Sequence[Run]], n
             f" The settings differ in {', '.join(unlike)}: validation does not measure the same in all of them, and neither do"
             " the query curves."
         )
-    return joined([paragraph(best), body, paragraph(text)])
+    run = next((run for run in runs[0] if groups[0].best and run.folder == groups[0].best.folder), None)
+    told = verdict_of(run, f"{names[0]} ({run.folder.name})") if run else ""
+    return joined([paragraph(best), body, paragraph(text), told])
 
 
 def _range(row: Row | None) -> str:

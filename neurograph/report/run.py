@@ -13,7 +13,7 @@ from neurograph.errors import NeurographError
 from neurograph.experiments.folder.reading import Run, mapping, read_run
 from neurograph.experiments.transfer.results import GENOME, Row, Transfer, aggregate, best_settings, label, score_name, spread
 from neurograph.report.html import Markup, details, drawing, grid, items, joined, paragraph, preformatted, table
-from neurograph.report.verdict import judged_step, verdict
+from neurograph.report.verdict import verdict_of
 from neurograph.report.words import environment_rows, facts, faults, finish, number, rerun, score_of
 
 if TYPE_CHECKING:
@@ -65,9 +65,9 @@ def write_report(folder: Path | str, *, base: Path | None = None) -> Path:
 
 def overview(run: Run) -> Markup:
     """Returns the verdict about a run, and its description."""
-    parts, test = [], run.transfer
-    if test and test.rows and (steps := [row["step"] for row in test.rows if row["method"] == GENOME]):
-        parts.append(verdict({GENOME: test}, judged_step(steps, run.trained_steps), {GENOME: run.trained_steps}))
+    parts = []
+    if told := verdict_of(run):
+        parts.append(told)
     elif scores := [text for name, text in facts(run) if name.startswith("accuracy")]:
         parts.append(paragraph(f"Accuracy on validation data {scores[0]}; no test on test data yet."))
     if isinstance(told := run.summary.get("at_chance"), str):

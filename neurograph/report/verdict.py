@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from neurograph.experiments.folder.reading import mapping
+from neurograph.experiments.folder.reading import Run, mapping
 from neurograph.experiments.transfer.results import (
     GENOME,
     Row,
@@ -18,7 +18,7 @@ from neurograph.experiments.transfer.results import (
 )
 from neurograph.report.html import Markup, joined, paragraph, remark, table
 
-__all__ = ["judged_step", "verdict"]
+__all__ = ["judged_step", "verdict", "verdict_of"]
 
 MOST_ROWS = 12  # genomes times places that are told one by one; of more the verdict counts
 STANDINGS = ("ahead", "level", "behind")
@@ -27,7 +27,7 @@ BESIDE_CHANCE = {"ahead": "above", "level": "at", "behind": "below"}
 
 def judged_step(steps: Sequence[int], trained: int | None = None) -> int:
     """Returns the step count that a verdict is about: that which a genome was trained through if it was judged, else the last."""
-    return trained if trained in steps else max(steps)
+    return trained if trained is not None and trained in steps else max(steps)
 
 
 def verdict(tests: Mapping[str, Transfer], step: int, trained: Mapping[str, int | None] | None = None) -> Markup:
@@ -49,6 +49,14 @@ def verdict(tests: Mapping[str, Transfer], step: int, trained: Mapping[str, int 
     note = "Median (quartiles) over seeds; each baseline at the setting and learning rate that was best on validation data."
     note += " Ahead, behind: the quartiles leave a gap between the two; else level."
     return joined([*map(paragraph, words), lines, remark(note)])
+
+
+def verdict_of(run: Run, name: str = GENOME) -> Markup:
+    """Returns the verdict about the genome of a run, which it calls `name`; empty without a test."""
+    steps = [row["step"] for row in run.transfer.rows if row["method"] == GENOME] if run.transfer else []
+    if not run.transfer or not steps:
+        return Markup()
+    return verdict({name: run.transfer}, judged_step(steps, run.trained_steps), {name: run.trained_steps})
 
 
 def _sentence(name: str, rows: list[Row], test: Transfer, step: int, trained: int | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from neurograph.report.html import Markup, commands, document, items, joined, pa
 __all__ = ["duration", "environment_rows", "facts", "faults", "finish", "number", "rerun", "rerun_commands", "score_of"]
 
 
-def finish(path: Path, title: str, verdict: str, sections: dict[str, str]) -> Path:
+def finish(path: Path, title: str, verdict: str, sections: Mapping[str, str]) -> Path:
     """Writes the page of this verdict and these sections without the empty ones, and returns its path.
 
     Raises:
