@@ -13,6 +13,7 @@ from rich.status import Status
 
 from neurograph.experiments.folder.checkpoint import checkpoint_step
 from neurograph.experiments.spec import ExperimentSpec
+from neurograph.report.words import duration
 
 __all__ = ["RunProgress"]
 
@@ -26,10 +27,6 @@ def _best(values: list[float | None], largest: bool) -> float:
 
 def _per_second(rate: float, unit: str) -> str:
     return f"{rate:.1f} {unit}/s" if rate >= 1 else f"{1 / rate:.1f} s per {unit.removesuffix('s')}"
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 class RunProgress:
@@ -99,9 +96,9 @@ class RunProgress:
         if not self.console.is_terminal and (seconds - self.printed >= PRINT_EVERY or step == self.spec.training.meta_steps):
             left = ""
             if self.before and step > self.before[0]:
-                left = _duration((self.spec.training.meta_steps - step) * (seconds - self.before[1]) / (step - self.before[0]))
+                left = duration((self.spec.training.meta_steps - step) * (seconds - self.before[1]) / (step - self.before[0]))
                 left = f", {left} left"
-            self.console.print(f"step {step} after {_duration(seconds)}: {numbers}{self.rate}{left}", highlight=False)
+            self.console.print(f"step {step} after {duration(seconds)}: {numbers}{self.rate}{left}", highlight=False)
             self.printed = seconds
         self.before = self.before or (step, seconds)  # the first interval compiles: the rate is counted from its end
 

@@ -180,7 +180,7 @@ def compare(folders: tuple[Path, ...], conditions: tuple[str, ...], depth: int, 
     if "jax" not in sys.modules:  # pictures need no accelerator, and a run that goes on may have all of its memory
         os.environ["JAX_PLATFORMS"] = "cpu"
     from neurograph.experiments.folder.catalog import group_seeds
-    from neurograph.report.compare import write_group_comparison
+    from neurograph.report.groups import write_group_comparison
 
     groups = group_seeds(_selected(folders, conditions, depth))
     path = write_group_comparison(groups, out or folders[0] / "compare.html")
@@ -236,13 +236,15 @@ def _naming_columns(found: Sequence[RunSummary]) -> list[Column]:
 
 
 def _result_columns(found: Sequence[RunSummary]) -> list[Column]:
+    from neurograph.report.words import duration
+
     columns: list[Column] = [
         ("seed", "right", ["-" if run.seed is None else str(run.seed) for run in found]),
         ("steps", "right", [f"{run.step}/{'-' if run.steps is None else run.steps}" for run in found]),
         ("state", "center", [run.state for run in found]),
         ("validation", "right", [_score(run.validation) for run in found]),
         ("test", "right", [_score(run.test) for run in found]),
-        ("time", "right", ["-" if run.seconds is None else _duration(run.seconds) for run in found]),
+        ("time", "right", ["-" if run.seconds is None else duration(run.seconds) for run in found]),
     ]
     return [column for column in columns if column[0] != "test" or {*column[2]} != {"-"}]
 
@@ -314,11 +316,9 @@ def _score(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
 def _facts(run: RunSummary) -> list[tuple[str, str]]:
+    from neurograph.report.words import duration
+
     steps = f"{run.step} of {'an unknown number' if run.steps is None else run.steps} meta-steps"
     tasks = [value for key, value in run.settings.items() if key.startswith("problems[") and key.endswith("].task")]
     graphs = [str(value) for key, value in run.settings.items() if key.startswith("problems[") and key.endswith("].topology")]
@@ -327,7 +327,7 @@ def _facts(run: RunSummary) -> list[tuple[str, str]]:
         ("experiment", run.name),
         ("method", run.method),
         ("state", run.state + (f" by {run.holder}" if run.holder else "")),
-        ("progress", steps + ("" if run.seconds is None else f" in {_duration(run.seconds)}")),
+        ("progress", steps + ("" if run.seconds is None else f" in {duration(run.seconds)}")),
         ("learns", ", ".join(dict.fromkeys(map(str, tasks)))),
         ("topologies", ", ".join(dict.fromkeys(graphs))),
         ("seed", "" if run.seed is None else str(run.seed)),

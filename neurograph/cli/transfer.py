@@ -105,14 +105,14 @@ def transfer(
     from neurograph.genome.files import genome_sources
     from neurograph.workflows.objects import source_name, unused_name
 
-    named_genomes: dict[str, Any] = {}
+    files: dict[str, Any] = {}
     for source in [one for word in sources["genome"] for one in genome_sources(word)]:
         file = load_genome_file(source)
         if file.rule is None:
             raise ExperimentError(
                 f"{source}: the file has no rule, so it cannot be tested; save it with the rule it was learned under"
             )
-        named_genomes[unused_name(source_name(source), named_genomes)] = (file.genome, file.rule)
+        files[unused_name(source_name(source), files)] = file
     from neurograph.topology import load_topology
 
     named_topologies: dict[str, Any] = {}
@@ -143,7 +143,7 @@ def transfer(
 
     with locked(out), on_stop(where), make_executor(workers, lambda text: click.echo(text, err=True)) as executor:
         matrix = transfer_matrix(
-            named_genomes,
+            {name: (file.genome, file.rule) for name, file in files.items()},
             named_topologies,
             named_tasks,
             out,
@@ -161,6 +161,7 @@ def transfer(
         if not any(row["genome"] for row in matrix.rows):
             reasons = dict.fromkeys(f"  {one['task']} on {one['topology']}: {one['reason']}" for one in matrix.problems)
             raise ExperimentError("\n".join(["no genome ran on any of these topologies and tasks:", *reasons]))
+        matrix.note_training(files)
         numbers = {"steps": steps, "runs": runs, "seed": seed, "baselines": baselines, "validation-runs": validation_runs}
         numbers |= {"batch": batch, "query": query, "show": shown, "data-dir": data_dir, "out": out}
         matrix.notes["shown"], matrix.notes["command"] = show, _command(sources, numbers)

@@ -75,6 +75,8 @@ def _joined(parts: list[Transfer]) -> Transfer:
         for name, value in part.notes.items():
             if name in ("configurations", "runs", "baseline_failures"):
                 notes[name] += value
+            elif name == "numbers":
+                notes[name] = [*notes.get(name, ()), *value]
             elif isinstance(value, dict):
                 notes[name] = notes[name] | value
     return Transfer(tuple(r for p in parts for r in p.rows), tuple(c for p in parts for c in p.chosen), notes)

@@ -189,6 +189,7 @@ def _meta_train(
     card = {"experiment": spec.name, "description": spec.description, "seed": spec.seed} | common
     card |= {"tasks": sorted({p.task for p in spec.problems}), "topologies": sorted({str(p.topology) for p in spec.problems})}
     card |= {"validation_accuracy": summary["validation"]["accuracy"], "chosen_of": training.genomes}
+    card["trained_steps"] = unroll.length(max(0, training.meta_steps - 1))
     if run.writes:
         save_genome(folder / "genome.json", genome, experiment.rule, card)
     run.write("summary.json", json.dumps(summary | chosen | run.notes, indent=1) + "\n")

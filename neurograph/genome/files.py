@@ -62,6 +62,12 @@ class GenomeFile:
     def _repr_html_(self) -> str:
         return from_above("report.notebook.genome", "genome_file_html")(self)
 
+    @property
+    def trained_steps(self) -> int | None:
+        """How many learning steps its meta-training went through at most, if the card tells."""
+        told = self.card.get("trained_steps")
+        return told if isinstance(told, int) and not isinstance(told, bool) and 0 < told < 2**31 else None
+
     def draw(self, path: str | os.PathLike[str] | None = None, *, title: str = "") -> Any:
         """Draws the genome under its rule: see `Genome.draw`."""
         return self.genome.draw(path, rule=self.rule, title=title)

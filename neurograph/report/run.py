@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from neurograph.errors import NeurographError
 from neurograph.experiments.folder.reading import Run, mapping, read_run
-from neurograph.experiments.transfer.results import GENOME, Row, Transfer, aggregate, label, spread
-from neurograph.report.html import block, details, drawing, escape, paragraph, table
-from neurograph.report.words import environment_rows, facts, faults, finish, number, rerun
+from neurograph.experiments.transfer.results import GENOME, Row, Transfer, aggregate, best_settings, label, score_name, spread
+from neurograph.report.html import Markup, details, drawing, grid, items, joined, paragraph, preformatted, table
+from neurograph.report.verdict import verdict_of
+from neurograph.report.words import environment_rows, facts, faults, finish, number, rerun, score_of
 
 if TYPE_CHECKING:
     from neurograph.topology import Topology
@@ -45,33 +46,42 @@ def write_report(folder: Path | str, *, base: Path | None = None) -> Path:
     """
     run = read_run(folder)
     plots = run.folder / "plots"
-    sections = {
-        "Meta-training": training(run, plots),
+    sections = faults([run]) | {
         "Transfer": transfer_curves(run, plots),
-        "Comparison with gradient descent": _baselines(run),
+        "Meta-training": training(run, plots),
         "Genome": genome(run, plots),
         "Topologies": topologies(run, plots, base),
+        "Comparison with gradient descent": _baselines(run),
+        "Facts": _facts(run),
         "Configuration": _configuration(run),
         "Environment": _environment(run),
         "How to rerun": rerun(run),
     }
-    return finish(run.folder / "report.html", run.title, overview(run) + faults([run]), sections)
+    return finish(run.folder / "report.html", run.title, overview(run), sections)
 
 
 # -- sections ------------------------------------------------------------------------------------------------------------------
 
 
-def overview(run: Run) -> str:
-    """Returns the description of a run and its facts."""
-    description = run.config.get("description") or run.card.get("description")
-    text = paragraph(str(description)) if description else ""
+def overview(run: Run) -> Markup:
+    """Returns the verdict about a run, and its description."""
+    parts = []
+    if told := verdict_of(run):
+        parts.append(told)
+    elif scores := [text for name, text in facts(run) if name.startswith("accuracy")]:
+        parts.append(paragraph(f"Accuracy on validation data {scores[0]}; no test on test data yet."))
     if isinstance(told := run.summary.get("at_chance"), str):
-        text += paragraph(f"This run is at chance: its genome is no better than guessing on validation data; {told}.")
+        parts.append(paragraph(f"This run is at chance: its genome is no better than guessing on validation data; {told}."))
+    description = run.config.get("description") or run.card.get("description")
+    return joined([*parts, paragraph(str(description)) if description else ""])
+
+
+def _facts(run: Run) -> Markup:
     found = facts(run)
-    return block("", text + (table(["", ""], found, head_row=False) if found else ""))
+    return table([], found) if found else Markup()
 
 
-def training(run: Run, plots: Path | None) -> str:
+def training(run: Run, plots: Path | None) -> Markup:
     """Returns the curves of meta-training."""
     if not run.records and not run.validations:
         return paragraph("No metrics.jsonl with meta-steps in this folder.")
@@ -92,7 +102,7 @@ def training(run: Run, plots: Path | None) -> str:
     return drawing(plots, "training", figure, caption)
 
 
-def transfer_curves(run: Run, plots: Path | None) -> str:
+def transfer_curves(run: Run, plots: Path | None) -> Markup:
     """Returns the heat map and the learning curves of the transfer test."""
     transfer = run.transfer
     if transfer is None or not transfer.rows:
@@ -102,20 +112,22 @@ def transfer_curves(run: Run, plots: Path | None) -> str:
     notes, parts = transfer.notes, []
     comparison = transfer.comparison()
     seeds, batch = number(notes.get("seeds")), number(notes.get("batch_size"))
-    text = f"Accuracy on test data, {seeds} seeds, batches of {batch}. All methods see the same batches on the same graphs;"
-    parts.append(paragraph(f"{text} lines are medians, bands and brackets quartiles."))
+    tasks = [row["task"] for row in transfer.rows]
+    score, words = score_of([run], tasks), score_of([run], tasks, capital=True)
+    words += f" on test data, {seeds} seeds, batches of {batch}. All methods see the same batches on the same graphs;"
+    parts.append(paragraph(f"{words} lines are medians, bands and brackets quartiles."))
     if comparison:
-        caption = "Median test accuracy of the genome"
+        caption = f"Median test {score} of the genome"
         caption += "; below it, its difference to the best baseline (chosen on validation data)." if transfer.chosen else "."
-        parts.append(drawing(plots, "transfer", difference_map(comparison), caption))
+        parts.append(drawing(plots, "transfer", difference_map(comparison, score=score), caption))
     drawings = []
     for index, (topology, task) in enumerate(dict.fromkeys((row["topology"], row["task"]) for row in transfer.rows)):
-        figure = learning_figure(transfer.rows, transfer.chosen, topology, task, chance=run.chance(task))
+        known: dict[str, Any] = {"chance": run.chance(task), "trained": run.trained_steps, "score": score_of([run], [task])}
+        figure = learning_figure(transfer.rows, transfer.chosen, topology, task, **known)
         size = mapping(mapping(notes.get("topologies")).get(topology))
         words = f"{task} on {topology}" + (f": {_size(size)}" if size else "")
         drawings.append(drawing(plots, f"learning-{index}", figure, words))
-    parts.append(f'<div class="grid">{"".join(drawings)}</div>')
-    return "".join(parts)
+    return joined([*parts, grid(drawings)])
 
 
 def _size(size: dict[str, Any]) -> str:
@@ -123,10 +135,10 @@ def _size(size: dict[str, Any]) -> str:
     return text if size.get("schedule") in (None, "levels") else f"{text}, {size['schedule']}, {number(size.get('ticks'))} ticks"
 
 
-def _baselines(run: Run) -> str:
+def _baselines(run: Run) -> Markup:
     transfer = run.transfer
     if transfer is None or not transfer.rows:
-        return ""
+        return Markup()
     notes, parts, comparison = transfer.notes, [], transfer.comparison()
     if transfer.chosen:
         others = notes.get("validation_seeds")
@@ -137,7 +149,7 @@ def _baselines(run: Run) -> str:
             f" {number(notes.get('baseline_failures'))} ended in a loss that was not finite). Test data was used once."
         )
         parts.append(paragraph(text))
-        parts.append(paragraph(_verdict(comparison)))
+        parts.append(paragraph(_ahead(comparison)))
     else:
         parts.append(paragraph("No baselines were run; transfer.baselines of the experiment says which."))
     if comparison:
@@ -145,10 +157,10 @@ def _baselines(run: Run) -> str:
     optimizers = _optimizer_table(transfer)
     parts.append(details("The best setting of every optimiser", optimizers) if optimizers else "")
     parts.append(details("All methods, all step counts", _full_table(transfer)))
-    return "".join(parts)
+    return joined(parts)
 
 
-def _verdict(comparison: list[Row]) -> str:
+def _ahead(comparison: list[Row]) -> str:
     """Returns in how many places the genome is ahead of the best baseline, per step count."""
     steps: dict[int, list[float]] = {}
     for row in comparison:
@@ -166,7 +178,7 @@ def _several_tasks(rows: Any) -> bool:
     return len({row["task"] for row in rows}) > 1
 
 
-def _comparison_table(comparison: list[Row]) -> str:
+def _comparison_table(comparison: list[Row]) -> Markup:
     rows, several = [], _several_tasks(comparison)
     for row in comparison:
         best = row["baseline"]
@@ -178,38 +190,33 @@ def _comparison_table(comparison: list[Row]) -> str:
     return table([*place, "genome", "best baseline", "difference", "which, learning rate"], rows)
 
 
-def _optimizer_table(transfer: Transfer) -> str:
+def _optimizer_table(transfer: Transfer) -> Markup:
     """Returns the genome beside each optimiser's setting with the highest accuracy on validation data at that step count."""
-    entries = {(e["topology"], e["task"], e["step"], label(e)): e for e in aggregate(transfer.rows)}
-    best: dict[tuple[Any, ...], Row] = {}
-    for one in transfer.chosen:
-        place = one["topology"], one["task"], one["step"], one["method"]
-        if one.get("accuracy") is not None and one["accuracy"] > best.get(place, {"accuracy": -1.0})["accuracy"]:
-            best[place] = one
+    best = best_settings(transfer.rows, transfer.chosen)
     methods = list(dict.fromkeys(place[-1] for place in best))
     if not methods:
-        return ""
+        return Markup()
     several, rows = _several_tasks(transfer.rows), []
-    for topology, task, step in [place[:3] for place, entry in entries.items() if entry["method"] == GENOME]:
-        chosen = [best.get((topology, task, step, method)) for method in methods]
-        cells = [entries.get((topology, task, step, label(one))) if one else None for one in chosen]
+    for entry in aggregate(row for row in transfer.rows if row["method"] == GENOME):
+        topology, task, step = (entry[name] for name in ("topology", "task", "step"))
         place = [topology, *([task] if several else []), str(step)]
-        rows.append([*place, *map(spread, [entries[topology, task, step, GENOME], *cells])])
+        rows.append([*place, spread(entry), *(spread(best.get((topology, task, step, method))) for method in methods)])
     return table(["topology", *(["task"] if several else []), "steps", GENOME, *methods], rows)
 
 
-def _full_table(transfer: Transfer) -> str:
+def _full_table(transfer: Transfer) -> Markup:
     rows = []
     for entry in transfer.aggregate():
         what = [entry["topology"], entry["task"], label(entry), number(entry["learning_rate"]), str(entry["step"])]
         rows.append([*what, spread(entry), f"{entry['minimum']:.3f}", number(entry["loss"]), str(entry["seeds"])])
     edges = sum(bool(one.get("at_edge")) for one in transfer.chosen)
-    head = ["topology", "task", "method", "learning rate", "steps", "accuracy", "worst", "loss", "seeds"]
-    note = f"{edges} of {len(transfer.chosen)} chosen rates lie at the edge of the rates tried." if transfer.chosen else ""
-    return (paragraph(note) if note else "") + table(head, rows)
+    score = score_name((row["task"] for row in transfer.rows), transfer.notes)
+    head = ["topology", "task", "method", "learning rate", "steps", score, "worst", "loss", "seeds"]
+    note = f"{edges} of {len(transfer.chosen)} chosen rates lie at the edge of the rates tried."
+    return joined([paragraph(note) if transfer.chosen else "", table(head, rows)])
 
 
-def genome(run: Run, plots: Path | None, name: str = "genome", *, limit: float | None = None) -> str:
+def genome(run: Run, plots: Path | None, name: str = "genome", *, limit: float | None = None) -> Markup:
     """Returns the picture of a run's genome and the options of its rule; `limit` ends the colour scale."""
     if run.genome is None:
         return paragraph("No genome.json in this folder that can be shown.")
@@ -219,13 +226,13 @@ def genome(run: Run, plots: Path | None, name: str = "genome", *, limit: float |
         "The matrices of the genome that have an effect under its rule, its gates, and its moments; one colour scale, white is"
         " zero, pale figures have no effect."
     )
-    body = drawing(plots, name, genome_picture(run.genome, narrow=True, limit=limit), caption)
+    parts = [drawing(plots, name, genome_picture(run.genome, narrow=True, limit=limit), caption)]
     rule = run.genome.rule.to_dict() if run.genome.rule else {}
     options = [[key, str(value).lower() if isinstance(value, bool) else str(value)] for key, value in rule.items()]
-    return body + (details("Options of its rule", table(["option", "value"], options)) if options else "")
+    return joined([*parts, details("Options of its rule", table(["option", "value"], options)) if options else ""])
 
 
-def topologies(run: Run, plots: Path | None, base: Path | None = None) -> str:
+def topologies(run: Run, plots: Path | None, base: Path | None = None) -> Markup:
     """Returns drawings of the topologies, from the copies that the run keeps, else from the files as they are now."""
     from neurograph.report.figures.topology import draw_topology
 
@@ -247,8 +254,7 @@ def topologies(run: Run, plots: Path | None, base: Path | None = None) -> str:
         if size and any(size.get(what) != count for what, count in now.items()):
             words += f"; the file has changed since: {now['neurons']} neurons, {now['synapses']} synapses now"
         drawings.append(drawing(plots, f"topology-{index}", draw_topology(topology), words, natural=True))
-    lines = "".join(f"<li>{escape(text)}</li>" for text in missing)
-    return "".join(drawings) + (f"<ul>{lines}</ul>" if lines else "")
+    return joined([*drawings, items(missing) if missing else ""])
 
 
 def _topology(run: Run, name: str, base: Path | None) -> Topology:
@@ -263,12 +269,12 @@ def _topology(run: Run, name: str, base: Path | None) -> Topology:
     return load_topology(path, limits=Limits(MAX_NEURONS, MAX_SYNAPSES))
 
 
-def _configuration(run: Run) -> str:
+def _configuration(run: Run) -> Markup:
     if not run.config_text.strip():
         return paragraph("No config.yaml in this folder.")
-    return details("config.yaml, with every default", f"<pre>{escape(run.config_text)}</pre>")
+    return details("config.yaml, with every default", preformatted(run.config_text))
 
 
-def _environment(run: Run) -> str:
+def _environment(run: Run) -> Markup:
     rows = environment_rows(run.environment)
-    return table(["", ""], rows, head_row=False) if rows else paragraph("No environment.json in this folder.")
+    return table([], rows) if rows else paragraph("No environment.json in this folder.")

@@ -8,8 +8,9 @@ from pathlib import Path
 from neurograph.errors import ExperimentError
 from neurograph.experiments.folder.reading import FILES, mapping
 from neurograph.experiments.transfer.matrix_results import TransferMatrix, load_transfer_matrix
-from neurograph.experiments.transfer.results import GENOME, Row, aggregate, label, spread
-from neurograph.report.html import block, commands, details, drawing, escape, paragraph, table
+from neurograph.experiments.transfer.results import GENOME, Row, aggregate, label, score_name, spread
+from neurograph.report.html import Markup, commands, details, drawing, grid, joined, paragraph, table, titled
+from neurograph.report.verdict import verdict
 from neurograph.report.words import environment_rows, finish, number
 
 __all__ = ["holds_matrix", "write_transfer_report"]
@@ -35,23 +36,25 @@ def write_transfer_report(folder: Path | str) -> Path:
     try:
         sections = {
             "Heat maps": _heat_maps(matrix),
-            "Tables": _tables(matrix),
             "Learning curves": _curves(matrix),
+            "Tables": _tables(matrix),
             "What did not run": _problems(matrix),
+            "Facts": _facts(matrix),
             "All methods": _methods(matrix),
             "Topologies": _topologies(matrix),
             "Environment": _environment(matrix),
             "How to rerun": _rerun(matrix),
         }
-        top = _overview(matrix)
+        tests = {name: matrix.of(name) for name in matrix.genomes}
+        found = verdict(tests, matrix.shown_steps()[0], matrix.trained_steps)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ExperimentError(
             f"{folder / MATRIX}: not the results of a transfer matrix ({type(error).__name__}: {error})"
         ) from error
-    return finish(folder / "report.html", f"Transfer: {folder.resolve().name}", top, sections)
+    return finish(folder / "report.html", f"Transfer: {folder.resolve().name}", found, sections)
 
 
-def _overview(matrix: TransferMatrix) -> str:
+def _facts(matrix: TransferMatrix) -> Markup:
     notes = matrix.notes
     found = [
         ("genomes", ", ".join(matrix.genomes)),
@@ -64,25 +67,29 @@ def _overview(matrix: TransferMatrix) -> str:
         ("rows per learning step", number(notes["batch_size"])),
         ("rows judged on", number(notes["query_size"])),
     ]
-    return block("", paragraph(matrix.summary()) + table(["", ""], found, head_row=False))
+    return joined([paragraph(matrix.summary()), table([], found)])
 
 
-def _heat_maps(matrix: TransferMatrix) -> str:
+def _heat_maps(matrix: TransferMatrix) -> Markup:
     from neurograph.report.figures.transfer import difference_limit, heat_map
 
     if not any(row["genome"] is not None for row in matrix.rows):
-        return ""
+        return Markup()
     limit = difference_limit(cell for step in matrix.shown_steps() for cell in matrix.cells(step))
     parts = []
     for step in matrix.shown_steps():
-        words = f"Median test accuracy after {number(step)} step{'s' * (step != 1)}"
+        words = f"Median test {_score(matrix)} after {number(step)} step{'s' * (step != 1)}"
         words += "; below it and in colour: minus the best baseline's." if matrix.notes["baselines"] else "."
         words += " Hatched: the widths do not fit, or the cell could not run." if matrix.problems else ""
         parts.append(drawing(None, f"heat-{step}", heat_map(matrix, step, limit=limit), words, natural=True))
-    return "".join(parts)
+    return joined(parts)
 
 
-def _tables(matrix: TransferMatrix) -> str:
+def _score(matrix: TransferMatrix) -> str:
+    return score_name(matrix.notes["tasks"], matrix.notes)
+
+
+def _tables(matrix: TransferMatrix) -> Markup:
     """Returns a table per task: topologies and step counts by genomes, beside the best baseline."""
     cells = {step: matrix.cells(step) for step in matrix.steps}
     compared = bool(matrix.notes["baselines"])
@@ -103,11 +110,11 @@ def _tables(matrix: TransferMatrix) -> str:
     for task in matrix.notes["tasks"]:
         shown, every = rows(task, matrix.shown_steps()), rows(task, matrix.steps)
         if shown:
-            parts.append(f"<h3>{escape(task)}</h3>" + table(head, shown))
-            parts.append(details("All step counts", table(head, every)) if len(every) > len(shown) else "")
-    text = "Median test accuracy (quartiles) over the runs of a cell."
+            more = details("All step counts", table(head, every)) if len(every) > len(shown) else ""
+            parts.append(titled(task, joined([table(head, shown), more])))
+    text = f"Median test {_score(matrix)} (quartiles) over the runs of a cell."
     text += " Which baseline is the best, and its learning rate, was chosen on validation data." if compared else ""
-    return paragraph(text) + "".join(parts) if parts else paragraph("No cell ran.")
+    return joined([paragraph(text), *parts]) if parts else paragraph("No cell ran.")
 
 
 def _beside(cells: list[Row]) -> list[str]:
@@ -121,7 +128,7 @@ def _beside(cells: list[Row]) -> list[str]:
     return known + ["-" if cell["difference"] is None else f"{cell['difference']:+.3f}" for cell in cells]
 
 
-def _curves(matrix: TransferMatrix) -> str:
+def _curves(matrix: TransferMatrix) -> Markup:
     from neurograph.report.figures.transfer import curves_figure
 
     notes = matrix.notes
@@ -133,23 +140,23 @@ def _curves(matrix: TransferMatrix) -> str:
         only = {"tasks": [task], "topologies": {topology: notes["topologies"][topology]}}
         figure = curves_figure(replace(matrix, rows=rows, notes=notes | only))
         drawings.append(drawing(None, f"curves-{index}", figure, f"{task} on {topology}"))
-    text = "Test accuracy over learning steps: medians, bands are quartiles over the runs."
+    text = f"Test {_score(matrix)} over learning steps: medians, bands are quartiles over the runs."
     text += (
         " The dashed line joins the baselines that were best on validation data at each step count." if notes["baselines"] else ""
     )
     text += f" Of {len(places)} places the first {MAX_CURVES} are drawn." if len(places) > MAX_CURVES else ""
-    return paragraph(text) + f'<div class="grid">{"".join(drawings)}</div>' if drawings else ""
+    return joined([paragraph(text), grid(drawings)]) if drawings else Markup()
 
 
-def _problems(matrix: TransferMatrix) -> str:
+def _problems(matrix: TransferMatrix) -> Markup:
     rows = [
         [one["task"], one["topology"], one["genome"] or one["method"] or "all", str(one["reason"]).splitlines()[0]]
         for one in matrix.problems
     ]
-    return table(["task", "topology", "what", "why"], rows, wrap=True) if rows else ""
+    return table(["task", "topology", "what", "why"], rows, wrap=True) if rows else Markup()
 
 
-def _methods(matrix: TransferMatrix) -> str:
+def _methods(matrix: TransferMatrix) -> Markup:
     """Returns a table of every genome and every baseline with its chosen rate, at every step count."""
     rows = []
     for name in (*matrix.genomes, None):
@@ -158,12 +165,13 @@ def _methods(matrix: TransferMatrix) -> str:
             place = [entry["task"], entry["topology"], str(who), number(entry["learning_rate"]), str(entry["step"])]
             rows.append([*place, spread(entry), f"{entry['minimum']:.3f}", number(entry["loss"]), str(entry["seeds"])])
     edges = sum(bool(one.get("at_edge")) for one in matrix.chosen)
-    note = f"{edges} of {len(matrix.chosen)} chosen rates lie at the edge of the rates tried." if matrix.chosen else ""
-    head = ["task", "topology", "method", "learning rate", "steps", "accuracy", "worst", "loss", "runs"]
-    return details(f"{len(rows):,} lines", (paragraph(note) if note else "") + table(head, rows)) if rows else ""
+    note = f"{edges} of {len(matrix.chosen)} chosen rates lie at the edge of the rates tried."
+    head = ["task", "topology", "method", "learning rate", "steps", _score(matrix), "worst", "loss", "runs"]
+    body = joined([paragraph(note) if matrix.chosen else "", table(head, rows)])
+    return details(f"{len(rows):,} lines", body) if rows else Markup()
 
 
-def _topologies(matrix: TransferMatrix) -> str:
+def _topologies(matrix: TransferMatrix) -> Markup:
     columns = ("neurons", "synapses", "depth", "schedule")
     rows = [
         [name, *(number(size.get(column)) for column in columns), str(size.get("digest", "-"))[:16]]
@@ -172,7 +180,7 @@ def _topologies(matrix: TransferMatrix) -> str:
     return table(["topology", *columns, "digest"], rows)
 
 
-def _environment(matrix: TransferMatrix) -> str:
+def _environment(matrix: TransferMatrix) -> Markup:
     notes = matrix.notes
     known = mapping(notes.get("environment")) or {name: notes[name] for name in ("neurograph", "jax", "device") if name in notes}
     rows = environment_rows(known)
@@ -180,13 +188,13 @@ def _environment(matrix: TransferMatrix) -> str:
     if cells:
         rows.append(("cells", f"{number(cells['all'])}, {number(cells['found'])} of them known before"))
         rows.append(("took", f"{number(cells['seconds'])} s"))
-    return table(["", ""], rows, head_row=False)
+    return table([], rows)
 
 
-def _rerun(matrix: TransferMatrix) -> str:
+def _rerun(matrix: TransferMatrix) -> Markup:
     text = "Finished cells are kept beside this page, in cells/. The same command computes nothing"
     text += " again; a larger one computes only new cells."
     command = matrix.notes.get("command")
     if isinstance(command, str):
-        return paragraph(f"From where it was started. {text}") + commands([command])
+        return joined([paragraph(f"From where it was started. {text}"), commands([command])])
     return paragraph(f"By transfer_matrix, with the numbers above. {text}")

@@ -3,38 +3,36 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from neurograph.errors import ExperimentError
 from neurograph.experiments.folder.reading import Run, mapping
-from neurograph.experiments.transfer.results import is_number
+from neurograph.experiments.transfer.results import is_number, score_name
 from neurograph.files import write_atomically
-from neurograph.report.html import block, commands, contents, document, escape, paragraph
+from neurograph.report.html import Markup, commands, document, items, joined, paragraph
 
-__all__ = ["duration", "environment_rows", "facts", "faults", "finish", "number", "rerun", "rerun_commands"]
+__all__ = ["duration", "environment_rows", "facts", "faults", "finish", "number", "rerun", "rerun_commands", "score_of"]
 
 
-def finish(path: Path, title: str, top: str, sections: dict[str, str]) -> Path:
-    """Writes the page of these sections without the empty ones, and returns its path.
+def finish(path: Path, title: str, verdict: str, sections: Mapping[str, str]) -> Path:
+    """Writes the page of this verdict and these sections without the empty ones, and returns its path.
 
     Raises:
       ExperimentError: the page cannot be written.
     """
-    sections = {heading: body for heading, body in sections.items() if body}
-    body = contents(list(sections)) + top + "".join(block(heading, body) for heading, body in sections.items())
     try:
-        write_atomically(path, document(title, body))
+        write_atomically(path, document(title, verdict, {heading: body for heading, body in sections.items() if body}))
     except OSError as error:
         raise ExperimentError(f"{path}: cannot be written ({error.strerror})") from error
     return path
 
 
-def faults(runs: list[Run]) -> str:
-    """Returns the list of files and lines that could not be read; empty if there are none."""
+def faults(runs: list[Run]) -> dict[str, Markup]:
+    """Returns the section with the files and lines that could not be read; none if there are none."""
     found = [f"{run.folder.name}: {fault}" if len(runs) > 1 else fault for run in runs for fault in run.faults]
-    lines = "".join(f"<li>{escape(fault)}</li>" for fault in found)
-    return block("What could not be read", f"<ul>{lines}</ul>") if found else ""
+    return {"What could not be read": items(found)} if found else {}
 
 
 def number(value: Any, digits: int = 3) -> str:
@@ -46,6 +44,13 @@ def number(value: Any, digits: int = 3) -> str:
     if isinstance(value, float):
         return f"{value:.{digits}f}" if 1e-3 <= abs(value) < 1e5 or value == 0 else f"{value:.{digits}g}"
     return str(value)
+
+
+def score_of(runs: Iterable[Run], tasks: Iterable[str], *, capital: bool = False) -> str:
+    """Returns what the test accuracies of tasks in these runs are called, see `score_name`; `capital` begins a sentence."""
+    numbers = [name for run in runs if run.transfer for name in run.transfer.notes.get("numbers") or ()]
+    score = score_name(tasks, {"numbers": numbers})
+    return score[0].upper() + score[1:] if capital else score
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
@@ -101,13 +106,13 @@ def rerun_commands(run: Run) -> list[str]:
     return [f"neurograph {run.command} {config} --out {again}", f"neurograph report {folder} {again}"]
 
 
-def rerun(run: Run) -> str:
+def rerun(run: Run) -> Markup:
     """Returns how the run is done again; empty without a configuration."""
     if not run.config:
-        return ""
+        return Markup()
     text = (
         "From where the run was started; the same versions on the same device give the same numbers. Topology files are taken"
         " from topologies/, shipped ones from neurograph; an older version kept none, and they are looked up in the current"
         " folder and beside config.yaml. The second command compares both runs."
     )
-    return paragraph(text) + commands(rerun_commands(run))
+    return joined([paragraph(text), commands(rerun_commands(run))])

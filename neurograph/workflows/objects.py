@@ -20,7 +20,7 @@ from neurograph.genome.rule import Rule
 from neurograph.tasks import Task, from_arrays, get_task
 from neurograph.topology import Topology, from_networkx, load_topology, save_topology
 
-__all__ = ["as_genome", "as_task", "as_topology", "by_name", "given_of", "source_name", "unused_name"]
+__all__ = ["as_genome", "as_genome_file", "as_task", "as_topology", "by_name", "given_of", "source_name", "unused_name"]
 
 T = TypeVar("T")
 
@@ -30,13 +30,19 @@ TASKS = "a name with its options, a mapping of these, a Task, or a pair of array
 
 
 def as_genome(given: Any) -> tuple[AnyGenome, Rule]:
-    """Returns a genome with its rule.
+    """Returns a genome with its rule; raises what `as_genome_file` does."""
+    file: Any = as_genome_file(given)
+    return file.genome, file.rule
+
+
+def as_genome_file(given: Any) -> GenomeFile:
+    """Returns a genome with its rule and what its card tells.
 
     Raises:
       ExperimentError: it is of another kind, or has no rule. GenomeError: there is no such file or name.
     """
     if isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], Rule):
-        return given
+        return GenomeFile(*given, {})
     file = load_genome_file(given) if isinstance(given, (str, os.PathLike)) else given
     if isinstance(file, (Genome, LayeredGenome)):
         raise ExperimentError("genome: got one without a rule, which says how it is used; expected a pair (genome, rule)")
@@ -44,7 +50,7 @@ def as_genome(given: Any) -> tuple[AnyGenome, Rule]:
         raise ExperimentError(f"genome: got {type(given).__name__}; expected {GENOMES}")
     if file.rule is None:
         raise ExperimentError(f"genome: {given!s:.80} has no rule; save it with the rule that it was learned under")
-    return file.genome, file.rule
+    return file
 
 
 def as_topology(given: Any) -> Topology:

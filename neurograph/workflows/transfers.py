@@ -14,7 +14,7 @@ from neurograph.experiments.workers import make_executor
 from neurograph.genome import GenomeFile
 from neurograph.genome.files import genome_sources
 from neurograph.learning.baselines import LEARNING_RATES
-from neurograph.workflows.objects import as_genome, as_task, as_topology, by_name, source_name
+from neurograph.workflows.objects import as_genome_file, as_task, as_topology, by_name, source_name
 
 __all__ = ["transfer"]
 
@@ -67,8 +67,9 @@ def transfer(
       >>> [(cell["task"], cell["step"]) for cell in matrix.cells(2)]
       [('xor', 2), ('and', 2)]
     """
+    files: dict[str, Any] = by_name(genomes, as_genome_file, _name_of_genome, genome_sources)
     found = {
-        "genomes": by_name(genomes, as_genome, _name_of_genome, genome_sources),
+        "genomes": {name: (file.genome, file.rule) for name, file in files.items()},
         "topologies": by_name(topologies, as_topology, lambda given, made: _name(given) or made.title or "graph"),
         "tasks": by_name(tasks, as_task, _name_of_task),
     }
@@ -79,6 +80,7 @@ def transfer(
         executor = None if workers is None else stack.enter_context(make_executor(workers, say))
         options: dict[str, Any] = {"optimizers": tuple(baselines), "learning_rates": learning_rates, "executor": executor}
         matrix = transfer_matrix(**found, folder=folder, progress=say, **options, **trial)
+        matrix.note_training(files)
         if folder is not None:
             from neurograph.report.figures.transfer import save_figures
             from neurograph.report.transfer import holds_matrix, write_transfer_report
@@ -95,9 +97,8 @@ def _name(given: Any) -> str:
     return source_name(given) if isinstance(given, (str, Path)) else ""
 
 
-def _name_of_genome(given: Any, made: Any) -> str:
-    card = given.card if isinstance(given, GenomeFile) else {}
-    return _name(given) or str(card.get("name") or card.get("experiment") or "genome")
+def _name_of_genome(given: Any, made: GenomeFile) -> str:
+    return _name(given) or str(made.card.get("name") or made.card.get("experiment") or "genome")
 
 
 def _name_of_task(given: Any, made: Any) -> str:

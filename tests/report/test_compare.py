@@ -13,8 +13,8 @@ from pages import check_self_contained, text_of
 import neurograph as ng
 from neurograph.experiments import find_runs, group_seeds
 from neurograph.experiments.folder.reading import read_run
-from neurograph.report.compare import write_group_comparison
 from neurograph.report.figures.runs import bands_figure
+from neurograph.report.groups import write_group_comparison
 
 
 def write_test_of(folder: Path, topologies: dict[str, float], **notes: object) -> None:

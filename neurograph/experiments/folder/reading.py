@@ -30,7 +30,7 @@ class Run:
 
     Attributes:
       records: of meta-training: {"step", "loss", "accuracy"} and, of an evolution, {"best_loss", "best_accuracy"}; lists, one
-        number or None per genome; "seconds" where the folder has it.
+        number or None per genome; "seconds" and "unroll", the learning steps, where the folder has them.
       validations: {"step", "loss", "accuracy"} on validation data, likewise.
       faults: one sentence for each part that could not be read.
     """
@@ -70,6 +70,12 @@ class Run:
     def evolved(self) -> bool:
         """Whether one mean genome was searched; records then hold the scores of its population."""
         return self.method in METHODS and METHODS[self.method].evolved
+
+    @property
+    def trained_steps(self) -> int | None:
+        """The most learning steps that meta-training went through, if the folder tells."""
+        told = [int(record["unroll"]) for record in self.records if "unroll" in record]
+        return max(told) if told else self.genome.trained_steps if self.genome else None
 
     @property
     def command(self) -> str:
@@ -202,9 +208,8 @@ def _record(run: Run, number: int, line: str) -> None:
         kept = {name: _floats(scores[name]) for name in SCORES if name in scores}
         if not is_number(step) or not kept:
             raise ValueError("expected a step, and loss or accuracy")
-        seconds = data.get("seconds")
-        clock = {"seconds": seconds} if is_number(seconds) else {}
-        (run.records if validation is None else run.validations).append({"step": step, **kept, **clock})
+        more = {name: data[name] for name in ("seconds", "unroll") if is_number(data.get(name))}
+        (run.records if validation is None else run.validations).append({"step": step, **kept, **more})
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         run.faults.append(f"metrics.jsonl, line {number}: skipped ({type(error).__name__}: {error})")
 

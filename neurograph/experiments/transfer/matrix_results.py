@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,13 +20,18 @@ from neurograph.experiments.transfer.results import (
     Row,
     Transfer,
     aggregate,
+    baseline_text,
     best_baselines,
     csv_text,
     fault_of_row,
     label,
+    score_name,
     spread,
 )
 from neurograph.files import write_atomically
+
+if TYPE_CHECKING:
+    from neurograph.genome import GenomeFile
 
 __all__ = ["TransferMatrix", "load_transfer_matrix"]
 
@@ -64,6 +69,17 @@ class TransferMatrix:
     @property
     def steps(self) -> list[int]:
         return list(self.notes["at"])
+
+    @property
+    def trained_steps(self) -> dict[str, int | None]:
+        """By genome how many learning steps meta-training went through; None where its file does not tell."""
+        known = self.notes.get("trained_steps") or {}
+        return {name: known.get(name) for name in self.genomes}
+
+    def note_training(self, files: Mapping[str, GenomeFile]) -> None:
+        """Notes the `trained_steps` of genomes, by their names, whose files tell them."""
+        if known := {name: file.trained_steps for name, file in files.items() if file.trained_steps}:
+            self.notes["trained_steps"] = known
 
     def of(self, genome: str) -> Transfer:
         """Returns one genome beside all baselines, as a `Transfer` (for `comparison`, `text`, reports)."""
@@ -121,8 +137,8 @@ class TransferMatrix:
         steps = self.shown_steps() if steps is None else list(steps)
         by_step = {step: self.cells(step) for step in steps}
         for task in self.notes["tasks"]:
-            score = "R^2 on test data" if task in self.notes.get("numbers", ()) else "test accuracy"
-            table = Table(title=f"{task}: {score}, median (quartiles) over {self.notes['seeds']} seeds")
+            score = score_name([task], self.notes)
+            table = Table(title=f"{task}: {score} on test data, median (quartiles) over {self.notes['seeds']} seeds")
             table.add_column("topology", overflow="fold")
             table.add_column("steps", justify="right")
             for name in self.genomes:
@@ -136,23 +152,19 @@ class TransferMatrix:
                     if all(cell["median"] is None for cell in mine) and len({cell["reason"] for cell in mine}) == 1 and i:
                         continue  # the reason once is enough
                     if self.notes["baselines"]:
-                        first = mine[0]
-                        known = first["baseline_median"] is not None
-                        cells.append(
-                            f"{first['baseline_median']:.3f} {first['baseline']}, {first['learning_rate']:.3g}"
-                            if known
-                            else self._why_no_baseline(task, topology)
-                        )
+                        cells.append(baseline_text(mine[0]) + self._why_no_baseline(mine[0]))
                     table.add_row(topology if i == 0 else "", str(step), *cells)
                 table.add_section()
             console.print(table)
         return stream.getvalue()
 
-    def _why_no_baseline(self, task: str, topology: str) -> str:
-        for problem in self.problems:
-            if (problem["task"], problem["topology"]) == (task, topology) and problem["method"] not in (None, GENOME):
-                return f"- ({problem['reason'].splitlines()[0]})"
-        return "-"
+    def _why_no_baseline(self, cell: Row) -> str:
+        """Returns the reason in brackets why a cell has no baseline, if one is known."""
+        place = cell["task"], cell["topology"]
+        for problem in self.problems if cell["baseline"] is None else ():
+            if (problem["task"], problem["topology"]) == place and problem["method"] not in (None, GENOME):
+                return f" ({problem['reason'].splitlines()[0]})"
+        return ""
 
     def csv(self) -> str:
         """Returns all rows as CSV, one line per judged network."""
@@ -183,8 +195,9 @@ class TransferMatrix:
                 continue
             ordered = sorted(mine, key=lambda cell: cell["median"])
             at = lambda cell: f"{cell['median']:.3f} on {cell['topology']} ({cell['task']})"  # noqa: E731
-            span = f"from {at(ordered[0])} to {at(ordered[-1])}" if len(mine) > 1 else at(mine[0])
-            text = f"After {some(step, 'step')} {name} has median accuracies {span}"
+            span = f"from {at(ordered[0])} to {at(ordered[-1])}" if len(mine) > 1 else f"of {at(mine[0])}"
+            score = score_name((cell["task"] for cell in mine), notes)
+            text = f"After {some(step, 'step')} {name} has a median {score} {span}"
             judged = [cell["difference"] for cell in mine if cell["difference"] is not None]
             if judged:
                 ahead = sum(d > 0 for d in judged)

@@ -10,7 +10,8 @@
   data; `best` marks the best baseline of its step count;
 - `notes` holds the numbers behind the rows: {"at", "seeds", "batch_size", "query_size", "validation_seeds", "learning_rates",
   "configurations", "runs", "baseline_failures", "chance": {task: accuracy of the commonest answer}, "topologies": {name: size},
-  "numbers": the regressions among the tasks, if any: their accuracy is R^2}.
+  "numbers": the regressions among the tasks, if any: their accuracy is R^2, "trained_steps" of a matrix: {genome: learning steps
+  that its meta-training went through}, of those whose files tell them}.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -37,7 +38,9 @@ __all__ = [
     "Row",
     "Transfer",
     "aggregate",
+    "baseline_text",
     "best_baselines",
+    "best_settings",
     "comparison",
     "csv_text",
     "fault_of_row",
@@ -47,7 +50,9 @@ __all__ = [
     "label",
     "load_transfer",
     "mark_best",
+    "score_name",
     "spread",
+    "standing",
 ]
 
 GENOME = "genome"
@@ -110,9 +115,7 @@ class Transfer:
 
         rows = self.comparison(steps)
         tasks = list(dict.fromkeys(row["task"] for row in rows))
-        numbers = [task for task in tasks if task in self.notes.get("numbers", ())]
-        named = f" (R^2 of {', '.join(numbers)})" if numbers else ""
-        score = "R^2" if numbers and numbers == tasks else f"accuracy{named}"
+        score = score_name(tasks, self.notes)
         table = Table(title=f"{score} on test data: median (quartiles) over {self.notes.get('seeds', 'the')} seeds")
         for name in ("task", "topology") if len(tasks) > 1 else ("topology",):
             table.add_column(name, overflow="fold")
@@ -139,8 +142,12 @@ class Transfer:
 
 
 def interval(entry: Row, ends: tuple[str, str] = ("low", "high"), *, to: str = "-", digits: int = 3) -> str:
-    """Returns the median of an entry and the range between two of its other fields: "0.850 (0.842-0.861)"."""
+    """Returns the median of an entry and the range between two of its other fields: "0.850 (0.842-0.861)".
+
+    Below 0 the word "to" joins them, whatever `to` says.
+    """
     low, high = (f"{entry[end]:.{digits}f}" for end in ends)
+    to = " to " if "-" in (low[0], high[0]) else to
     return f"{entry['median']:.{digits}f} ({low}{to}{high})"
 
 
@@ -149,6 +156,29 @@ def spread(entry: Row | None) -> str:
     if entry is None or entry["median"] is None:
         return "-"
     return interval(entry) + (f" {entry['failures']} failed" if entry["failures"] else "")
+
+
+def score_name(tasks: Iterable[str], notes: Mapping[str, Any]) -> str:
+    """Returns what the "accuracy" of these tasks is: "accuracy", "R^2" of regressions, or both, with the regressions by name.
+
+    Examples:
+      >>> score_name(["digits", "prices"], {"numbers": ["prices"]})
+      'accuracy (R^2 of prices)'
+    """
+    tasks = list(dict.fromkeys(tasks))
+    numbers = [task for task in tasks if task in (notes.get("numbers") or ())]
+    return "R^2" if numbers and numbers == tasks else f"accuracy (R^2 of {', '.join(numbers)})" if numbers else "accuracy"
+
+
+def standing(entry: Row, other: Row) -> str:
+    """Returns where an entry of `aggregate` stands beside another: "ahead" or "behind" if their quartiles leave a gap between
+    them, else "level".
+
+    Examples:
+      >>> standing({"low": 0.7, "high": 0.8}, {"low": 0.5, "high": 0.6})
+      'ahead'
+    """
+    return "ahead" if entry["low"] > other["high"] else "behind" if entry["high"] < other["low"] else "level"
 
 
 def load_transfer(path: Path | str) -> Transfer:
@@ -247,6 +277,30 @@ def best_baselines(rows: Iterable[Row], chosen: Iterable[Row]) -> dict[tuple[Any
         if one.get("best") and group in table:
             found[one["topology"], one["task"], one["step"]] = table[group]
     return found
+
+
+def best_settings(rows: Iterable[Row], chosen: Iterable[Row]) -> dict[tuple[Any, ...], Row]:
+    """Returns, by (topology, task, step, method), the aggregate of an optimiser's setting that was best on VALIDATION data."""
+    table = {tuple(entry[name] for name in GROUP): entry for entry in aggregate(rows)}
+    best: dict[tuple[Any, ...], Row] = {}
+    for one in chosen:
+        place = one["topology"], one["task"], one["step"], one["method"]
+        if one.get("accuracy") is not None and one["accuracy"] > best.get(place, {"accuracy": -math.inf})["accuracy"]:
+            best[place] = one
+    found = {place: table.get(tuple(one[name] for name in GROUP)) for place, one in best.items()}
+    return {place: entry for place, entry in found.items() if entry}
+
+
+def baseline_text(cell: Row) -> str:
+    """Returns the best baseline of a cell of a transfer matrix with its name and learning rate; "-" where there is none.
+
+    Examples:
+      >>> baseline_text({"baseline": "sgd, relu", "baseline_median": 0.9, "learning_rate": 0.1})
+      '0.900 sgd, relu, 0.1'
+    """
+    if cell["baseline_median"] is None:
+        return "-"
+    return f"{cell['baseline_median']:.3f} {cell['baseline']}, {cell['learning_rate']:.3g}"
 
 
 def mark_best(chosen: Iterable[Row]) -> list[Row]:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from neurograph.experiments.transfer.results import Row
 from neurograph.report.figures.style import COLOURS, GREY, MARKERS, Picture, picture, short, styled
 
-__all__ = ["accuracy_axis", "band", "chance_line", "curves", "median", "panels", "ranges"]
+__all__ = ["accuracy_axis", "band", "chance_line", "curves", "median", "panels", "ranges", "trained_lines"]
 
 
 @styled()
@@ -41,17 +41,41 @@ def band(axis: Any, places: Sequence[float], line: Sequence[Row], number: int, *
     return axis.plot(places, [row["median"] for row in line], label=short(label), **look)[0]
 
 
-def chance_line(axis: Any, chance: float | None) -> Any:
-    """Draws the accuracy of the commonest answer, if it is known; return the line or None."""
+def chance_line(axis: Any, chance: float | None, score: str = "accuracy") -> Any:
+    """Draws the accuracy of the commonest answer, if it is known, or of a regression R^2 of the mean; return the line or None."""
     if chance is None:
         return None
-    return axis.axhline(chance, color=GREY, linestyle=":", linewidth=1.2, label="commonest answer")
+    label = f"chance: the {'mean' if score == 'R^2' else 'commonest'} answer"
+    return axis.axhline(chance, color=GREY, linestyle=":", linewidth=1.2, label=label)
 
 
-def accuracy_axis(axis: Any, steps: Sequence[float]) -> None:
-    """Scales an axis for accuracies at step counts that stand at equal distances (they often double)."""
+def trained_lines(axis: Any, trained: Mapping[str, int | None], steps: Sequence[float]) -> list[Any]:
+    """Marks on an axis of `accuracy_axis` how many learning steps genomes were trained through, and returns the lines.
+
+    Nothing marks a number that is unknown, or does not lie between the first and the last of the step counts.
+
+    Args:
+      trained: by the label of the genome; the legend names them where they differ.
+    """
+    lines = []
+    for count in dict.fromkeys(trained.values()):
+        if count is None or not steps[0] <= count <= steps[-1]:
+            continue
+        some = [short(name, 24) for name, one in trained.items() if one == count]
+        label = f"trained through {count} step{'s' * (count != 1)}" + (f": {', '.join(some)}" if len(some) < len(trained) else "")
+        place = float(np.interp(count, steps, range(len(steps))))
+        lines.append(axis.axvline(place, color=GREY, linestyle=(0, (1, 2, 5, 2)), linewidth=1.2, label=label))
+    return lines
+
+
+def accuracy_axis(axis: Any, steps: Sequence[float], lowest: float = 0.0) -> None:
+    """Scales an axis for accuracies at step counts that stand at equal distances (they often double).
+
+    Args:
+      lowest: of the values. R^2 may be below 0; the axis then begins there, or at -1.
+    """
     axis.set_xticks(range(len(steps)), [f"{step:g}" for step in steps])
-    axis.set_ylim(0, 1.02)
+    axis.set_ylim(max(-1.0, min(0.0, 1.05 * lowest)), 1.02)
 
 
 @styled()

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from neurograph.experiments.transfer.matrix_results import TransferMatrix
-from neurograph.experiments.transfer.results import GENOME, Row, aggregate, best_baselines, label
+from neurograph.experiments.transfer.results import GENOME, Row, aggregate, best_baselines, label, score_name
 from neurograph.files import write_atomically
-from neurograph.report.figures.bands import accuracy_axis, band, chance_line
+from neurograph.report.figures.bands import accuracy_axis, band, chance_line, trained_lines
 from neurograph.report.figures.heat_map import annotated_cells, colour_bar, name_cells
 from neurograph.report.figures.style import COLOURS, GREY, Picture, legend_below, picture, rows_of_axes, short, styled
 
@@ -33,7 +33,7 @@ BEST = "best baseline"
 def difference_limit(entries: Iterable[Row]) -> float | None:
     """Returns the end of a colour scale on which the "difference" of all entries has a place; None without differences."""
     found = [abs(entry["difference"]) for entry in entries if entry["difference"] is not None]
-    return max(0.05, *found) if found else None
+    return min(1.0, max(0.05, *found)) if found else None  # R^2 has no end below
 
 
 def _texts(accuracy: np.ndarray, difference: np.ndarray, missing: str | None) -> list[list[str | None]]:
@@ -82,7 +82,7 @@ def heat_map(matrix: TransferMatrix, step: int | None = None, *, limit: float | 
         name_cells(axis, rows, names, slanted=True)
         axis.tick_params(labelsize=9)
         axis.set_title(short(task), fontsize=10, loc="left")
-    words = f"median test accuracy after {step} steps, {matrix.notes['seeds']} seeds"
+    words = f"median test {score_name(tasks, matrix.notes)} after {step} steps, {matrix.notes['seeds']} seeds"
     words += ";\nbelow and in colour: minus the best baseline's" if compared else ""
     figure.suptitle(words, fontsize=10, x=0.01, ha="left")
     colour_bar(figure, shown, list(grid), fraction=0.04).ax.tick_params(labelsize=8)
@@ -91,12 +91,17 @@ def heat_map(matrix: TransferMatrix, step: int | None = None, *, limit: float | 
 
 @styled()
 def difference_map(
-    comparison: Sequence[Row], *, task: str | None = None, who: str = "the genome", other: str = "the best baseline"
+    comparison: Sequence[Row],
+    *,
+    task: str | None = None,
+    who: str = "the genome",
+    other: str = "the best baseline",
+    score: str = "accuracy",
 ) -> Picture:
     """Draws topologies by step counts: the genome's median test accuracy, coloured by its difference to the best baseline.
 
     Without baselines the colour is the accuracy itself. Several tasks are stacked, unless `task` names one. `who` and `other` are
-    what the title calls them.
+    what the title calls them, and `score` what it calls the numbers.
     """
     cells = [row for row in comparison if task is None or row["task"] == task]
     tasks = list(dict.fromkeys(row["task"] for row in cells))
@@ -112,7 +117,7 @@ def difference_map(
     shown = annotated_cells(axis, values, _texts(accuracy, difference, ""), limit=limit)
     name_cells(axis, [name if len(tasks) < 2 else f"{name}\n{where}" for where, name in names], list(map(str, steps)))
     axis.set_xlabel("learning steps")
-    words = f"median test accuracy of {short(who)}"
+    words = f"median test {score} of {short(who)}"
     words += "" if limit is None else f";\nbelow and in colour: minus that of {short(other)}"
     figure.suptitle(words, fontsize=10, x=0.01, ha="left")
     colour_bar(figure, shown, axis, fraction=0.05)
@@ -143,6 +148,7 @@ def curves_figure(matrix: TransferMatrix) -> Picture:
     entries = {name: aggregate(row for row in matrix.rows if row["genome"] == name) for name in matrix.genomes}
     figure = picture(max(4.5, 2.5 * columns), 2.1 * count + 0.8)
     axes = figure.subplots(count, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    lowest = _lowest(entry for table in entries.values() for entry in table)
     for axis in axes[len(places) :]:
         axis.set_visible(False)
     handles: dict[str, Any] = {}
@@ -152,15 +158,16 @@ def curves_figure(matrix: TransferMatrix) -> Picture:
                 handles[genome] = band(axis, [steps.index(entry["step"]) for entry in line], line, number)
         if joined := _best_line(axis, best, (name, task), steps):
             handles["best baseline at each step count"] = joined
-        if chance := chance_line(axis, matrix.notes["chance"].get(task)):
-            handles["commonest answer"] = chance
+        handles |= {line.get_label(): line for line in trained_lines(axis, matrix.trained_steps, steps)}
+        if chance := chance_line(axis, matrix.notes["chance"].get(task), score_name([task], matrix.notes)):
+            handles[chance.get_label()] = chance
         axis.set_title(short(name, 24) if len(tasks) == 1 else f"{short(name, 24)}\n{short(task, 24)}", fontsize=9)
-        accuracy_axis(axis, steps)
+        accuracy_axis(axis, steps, lowest)
         axis.tick_params(labelsize=8)
     for axis in axes[max(0, len(places) - columns) : len(places)]:  # the lowest of every column
         axis.set_xlabel("learning steps", fontsize=9)
         axis.tick_params(labelbottom=True)
-    figure.supylabel("test accuracy", fontsize=9)
+    figure.supylabel(f"test {score_name(tasks, matrix.notes)}", fontsize=9)
     legend_below(figure, list(handles.values()), list(map(short, handles)))
     return figure
 
@@ -176,28 +183,44 @@ def save_figures(matrix: TransferMatrix, folder: Path | str, step: int | None = 
     return paths
 
 
-def _one_place(steps: Sequence[int]) -> tuple[Picture, Any]:
-    """Returns a figure and its axis for accuracies over learning steps."""
+def _lowest(entries: Iterable[Row]) -> float:
+    return min((entry["low"] for entry in entries), default=0.0)
+
+
+def _one_place(entries: Sequence[Row], score: str) -> tuple[Picture, Any, list[int]]:
+    """Returns a figure, its axis for scores over learning steps, and the step counts of the entries."""
+    steps = sorted({entry["step"] for entry in entries})
     figure, (axis,) = rows_of_axes(3.9)
-    accuracy_axis(axis, steps)
+    accuracy_axis(axis, steps, _lowest(entries))
     axis.set_xlabel("learning steps")
-    axis.set_ylabel("test accuracy")
-    return figure, axis
+    axis.set_ylabel(f"test {score}")
+    return figure, axis, steps
 
 
 @styled()
 def learning_figure(
-    rows: Sequence[Row], chosen: Sequence[Row], topology: str, task: str, *, chance: float | None = None
+    rows: Sequence[Row],
+    chosen: Sequence[Row],
+    topology: str,
+    task: str,
+    *,
+    chance: float | None = None,
+    trained: int | None = None,
+    score: str = "accuracy",
 ) -> Picture:
     """Draws test accuracy over learning steps on one topology: the genome beside the best baselines.
 
     Of every optimiser one setting is drawn, the one with the highest mean accuracy on validation data; at each step count its
     learning rate is the one chosen for so many steps. The dashed line may change its setting from point to point.
+
+    Args:
+      chance: accuracy of the commonest answer, a dotted line.
+      trained: how many steps the genome was trained through, a vertical line.
+      score: what the accuracies are called.
     """
     here = [row for row in rows if (row["topology"], row["task"]) == (topology, task)]
     table = aggregate(here)
-    steps = sorted({entry["step"] for entry in table})
-    figure, axis = _one_place(steps)
+    figure, axis, steps = _one_place(table, score)
     wanted = [GENOME, *_best_settings(chosen, topology, task)]
     lines = [_by_step(entry for entry in table if label(entry) == name) for name in wanted]
     for number, line in enumerate(line for line in lines if line):
@@ -206,7 +229,8 @@ def learning_figure(
         look = {"markersize": 5, "linewidth": 2.4 if genome else 1.3, "zorder": 4 if genome else 3}
         band(axis, places, line, number, label=label(line[0]), **look)
     _best_line(axis, best_baselines(here, chosen), (topology, task), steps, label="best at each step count")
-    chance_line(axis, chance)
+    chance_line(axis, chance, score)
+    trained_lines(axis, {GENOME: trained}, steps)
     legend_below(figure, *axis.get_legend_handles_labels())
     return figure
 
@@ -222,22 +246,30 @@ def _best_settings(chosen: Sequence[Row], topology: str, task: str) -> list[str]
 
 @styled()
 def rivals_figure(
-    runs: Sequence[tuple[str, Sequence[Row], Sequence[Row]]], topology: str, task: str, *, chance: float | None = None
+    runs: Sequence[tuple[str, Sequence[Row], Sequence[Row]]],
+    topology: str,
+    task: str,
+    *,
+    chance: float | None = None,
+    trained: Mapping[str, int | None] | None = None,
+    score: str = "accuracy",
 ) -> Picture:
     """Draws test accuracy over learning steps on one topology: the genomes of several runs, dashed the best baseline of each.
 
     Args:
       runs: (label, rows, chosen) of their transfer tests.
+      trained: by label, how many steps each was trained through.
+      chance, score: as for `learning_figure`.
     """
     place = topology, task
     here = [(w, [r for r in rows if (r["topology"], r["task"]) == place], chosen) for w, rows, chosen in runs]
-    steps = sorted({row["step"] for _, rows, _ in here for row in rows})
-    figure, axis = _one_place(steps)
+    figure, axis, steps = _one_place([entry for _, rows, _ in here for entry in aggregate(rows)], score)
     for number, (words, rows, chosen) in enumerate(here):
         line = _by_step(entry for entry in aggregate(rows) if entry["method"] == GENOME)
         band(axis, [steps.index(entry["step"]) for entry in line], line, number, label=words, markersize=5, linewidth=2)
         look = {"color": COLOURS[number % len(COLOURS)], "linestyle": ("--", "-.")[number % 2]}
         _best_line(axis, best_baselines(rows, chosen), place, steps, label=f"{short(words)}, baseline", **look)
-    chance_line(axis, chance)
+    trained_lines(axis, trained or {}, steps)
+    chance_line(axis, chance, score)
     legend_below(figure, *axis.get_legend_handles_labels())
     return figure

@@ -5,46 +5,45 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from neurograph.report.html import escape
+from neurograph.report.html import Markup, part
 
-__all__ = ["MOST_ROWS", "coloured", "cut", "head_of", "line", "more", "row_of", "table"]
+__all__ = ["MOST_ROWS", "coloured", "cut", "line", "more", "side_by_side", "table"]
 
 MOST_ROWS = 40
 LONGEST = 500  # characters of a text in a cell
 
 NEGATIVE, POSITIVE = (230, 97, 1), (94, 60, 153)  # as in the pictures: orange negative, purple positive
-CELL = "padding:2px 6px;text-align:right"
+
+Cell = str | tuple[str, str]  # a text, or a text and its style
 
 
 def cut(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
-def line(text: str) -> str:
-    return f"<div>{escape(cut(text))}</div>"
+def line(text: str) -> Markup:
+    return part("line", cut(text), file="notebook.html")
 
 
-def more(count: int, what: str) -> str:
-    return line(f"and {count:,} more {what}") if count > 0 else ""
+def more(count: int, what: str) -> Markup:
+    return line(f"and {count:,} more {what}") if count > 0 else Markup()
 
 
-def head_of(names: Iterable[str]) -> str:
-    return f"<tr>{''.join(f'<th>{escape(cut(name))}</th>' for name in names)}</tr>"
+def side_by_side(parts: Sequence[Markup]) -> Markup:
+    return part("side_by_side", parts, file="notebook.html")
 
 
-def row_of(texts: Iterable[str]) -> str:
-    return "".join(f"<td>{escape(cut(text))}</td>" for text in texts)
+def table(head: Sequence[str], rows: Iterable[Sequence[Cell]], *, caption: str = "", named: bool = False) -> Markup:
+    """Returns a table; without texts in `head` it has no head row, and `named` makes the first cell of a row its name."""
+    pairs = [[(cut(cell), "") if isinstance(cell, str) else (cut(cell[0]), cell[1]) for cell in row] for row in rows]
+    return part("table", list(map(cut, head)), pairs, caption, named, file="notebook.html")
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return f"<table>{head_of(head)}{''.join(f'<tr>{row_of(row)}</tr>' for row in rows)}</table>"
-
-
-def coloured(text: str, value: float | None, limit: float) -> str:
+def coloured(text: str, value: float | None, limit: float) -> tuple[str, str]:
     """Returns a cell whose colour tells the value, white for zero; None and NaN have no colour."""
+    style = "padding:2px 6px;text-align:right"
     if value is None or not math.isfinite(value):
-        return f'<td style="{CELL}">{escape(cut(text))}</td>'
+        return text, style
     share = min(1.0, abs(value) / limit)
     red, green, blue = (round(255 + share * (end - 255)) for end in (POSITIVE if value > 0 else NEGATIVE))
-    ink = "#fff" if share > 0.65 else "#000"
-    return f'<td style="{CELL};background:rgb({red},{green},{blue});color:{ink}">{escape(cut(text))}</td>'
+    return text, f"{style};background:rgb({red},{green},{blue});color:{'#fff' if share > 0.65 else '#000'}"

@@ -6,15 +6,16 @@ from typing import Any
 
 from neurograph.errors import ExperimentError
 from neurograph.experiments.transfer.matrix_results import TransferMatrix
-from neurograph.experiments.transfer.results import Transfer, label, spread
-from neurograph.report.notebook.pieces import MOST_ROWS, coloured, head_of, line, more, row_of, table
+from neurograph.experiments.transfer.results import Transfer, baseline_text, label, score_name, spread
+from neurograph.report.html import Markup, joined
+from neurograph.report.notebook.pieces import MOST_ROWS, coloured, line, more, table
 
 __all__ = ["matrix_html", "transfer_html"]
 
 MOST_GENOMES = 12
 
 
-def matrix_html(matrix: TransferMatrix) -> str:
+def matrix_html(matrix: TransferMatrix) -> Markup:
     """Returns a table per task: topologies and steps by genomes, coloured by the difference to the best baseline."""
     try:
         cells = [cell for step in matrix.shown_steps() for cell in matrix.cells(step)]
@@ -29,18 +30,16 @@ def matrix_html(matrix: TransferMatrix) -> str:
     lines = []
     for (task, topology, step), mine in ordered[:MOST_ROWS]:
         texts = [spread(cell) if cell["median"] is not None else str(cell["reason"]) for cell in mine[:MOST_GENOMES]]
-        shown = "".join(coloured(text, cell["difference"], limit) for text, cell in zip(texts, mine))
-        first = mine[0]
-        known = first["baseline_median"] is not None
-        best = f"{first['baseline_median']:.3f} {first['baseline']}, {first['learning_rate']:.3g}" if known else "-"
-        lines.append(f"<tr>{row_of((task, topology, str(step)))}{shown}{row_of((best,))}</tr>")
-    head = head_of(("task", "topology", "steps", *matrix.genomes[:MOST_GENOMES], "best baseline"))
-    rest = more(len(rows) - MOST_ROWS, "rows") + more(len(matrix.genomes) - MOST_GENOMES, "genomes")
-    words = "test accuracy, median (quartiles); purple: ahead of the best baseline, orange: behind"
-    return line(repr(matrix)) + line(words) + f"<table>{head}{''.join(lines)}</table>" + rest
+        shown = [coloured(text, cell["difference"], limit) for text, cell in zip(texts, mine)]
+        lines.append((task, topology, str(step), *shown, baseline_text(mine[0])))
+    found = table(("task", "topology", "steps", *matrix.genomes[:MOST_GENOMES], "best baseline"), lines)
+    rest = [more(len(rows) - MOST_ROWS, "rows"), more(len(matrix.genomes) - MOST_GENOMES, "genomes")]
+    words = f"test {score_name((task for task, _ in places), matrix.notes)}, median (quartiles)"
+    words += "; purple: ahead of the best baseline, orange: behind"
+    return joined([line(repr(matrix)), line(words), found, *rest])
 
 
-def transfer_html(transfer: Transfer) -> str:
+def transfer_html(transfer: Transfer) -> Markup:
     """Returns one genome beside the best baseline, a row per task, topology and step count."""
     entries = transfer.comparison()
     rows = [
@@ -49,4 +48,4 @@ def transfer_html(transfer: Transfer) -> str:
         for row in entries[:MOST_ROWS]
     ]
     head = ("task", "topology", "steps", "genome", "best baseline", "which", "difference")
-    return line(repr(transfer)) + table(head, rows) + more(len(entries) - MOST_ROWS, "rows")
+    return joined([line(repr(transfer)), table(head, rows), more(len(entries) - MOST_ROWS, "rows")])
