@@ -55,8 +55,8 @@ def universal() -> None:
     fading = genome.backward_transform * 0.6
     genome = genome.replace(backward_transform=fading, trace_keep=0.3, depth_power=0.75, cycle_keep=CYCLE_KEEP)
     card = {
-        "description": "One genome for graphs of every kind: descent through batch normalization whose feedback fades, in steps of"
-        " known size.",
+        "description": "One genome for graphs of every kind: descent through batch normalization whose feedback fades, in steps"
+        " of known size.",
         "made": "gradient descent's own genome (ng.backprop_genome, swish, cross-entropy, batch normalization), with updates of"
         " known size, a trace of 0.3, three quarters of a power of the depth, rate 1.5, and feedback that fades by 0.6 at every"
         f" synapse and by another {CYCLE_KEEP} inside cycles: numbers chosen by validation on made graphs, none of them shipped;"

@@ -154,7 +154,7 @@ def _damping(wiring: Wiring, genome: AnyGenome) -> list[jax.Array] | None:
 
 
 def _fading(wiring: Wiring, genome: AnyGenome) -> list[jax.Array] | None:
-    """Per stage, what feedback that it sends within its cyclic phase is multiplied by, [] or [1, neurons, 1]; None for nothing."""
+    """Per stage, what feedback that it sends to its cyclic phase is multiplied by, [] or [1, neurons, 1]; None for nothing."""
     return [gate(g.cycle_keep) for g in genomes_at_stages(wiring, genome)] if wiring.rule.cycle_fading else None
 
 

@@ -285,10 +285,11 @@ def test_genomes_of_before_keep_their_product(name):
         assert (float(file.genome.neuron_keep), float(file.genome.backward_keep)) == (0, 1)
         assert same(file.genome, ng.backprop_genome(0.01)[0])
         return
-    assert not {"backward_keep", "update_power", "error_power", "depth_power", "trace_keep", "damping", "cycle_keep"} & set(arrays)
+    later = ("update_power", "error_power", "depth_power", "trace_keep", "damping", "cycle_keep")
+    assert not {"backward_keep", *later} & set(arrays)
     assert file.genome.backward_keep == file.genome.neuron_keep
     start = ng.Genome.from_arrays()
-    for new in ("update_power", "error_power", "depth_power", "trace_keep", "damping", "cycle_keep"):
+    for new in later:
         assert getattr(file.genome, new) == getattr(start, new)
     assert file.rule is not None
     assert not file.rule.synapse_trace

@@ -237,7 +237,8 @@ def test_meta_gradients_are_derivatives(name):
         assert name == "damped" or all(3 < count[0] < 100 for count in counts)
     assert relative(ours, differences) < 1e-7
     felt = back(differences != 0)
-    idle = {"initial_deviation", "backward_scale", "backward_shift", *(["damping", "cycle_keep", "neuron_keep"] if name == "levels" else [])}
+    idle = {"initial_deviation", "backward_scale", "backward_shift"}
+    idle |= {"damping", "cycle_keep", "neuron_keep"} if name == "levels" else set()
     assert {field for field, leaf in vars(felt).items() if not jnp.any(leaf)} == idle
 
 

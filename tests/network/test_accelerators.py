@@ -6,9 +6,10 @@ import re
 
 import jax
 import jax.numpy as jnp
-import neurograph as ng
 import pytest
 from harness import rest_is_thorough
+
+import neurograph as ng
 from neurograph.network.kernels import native
 from neurograph.testing.graphs import random_topology
 
