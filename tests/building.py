@@ -1,10 +1,11 @@
-"""Short ways to build a graph around one connection."""
+"""Short ways to build a graph around one connection, and to write one as DOT, which we only read."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from neurograph.topology import build_topology
+from neurograph.topology.columns import table_of
 
 
 def build(*connections, populations=None, **more):
@@ -35,3 +36,21 @@ def between(connection, source, target, **more):
     t = build(connection, populations={"x": source, "y": target}, **more)
     n = int(np.prod(source))
     return list(zip(t.senders.tolist(), (t.receivers - n).tolist())), t
+
+
+def dot_text(topology):
+    """A topology as Graphviz DOT; names and texts hold no backslash."""
+    table = table_of(topology)
+
+    def quoted(text):
+        return '"' + str(text).replace('"', '\\"') + '"'
+
+    def attributes(columns, i):
+        found = {key: column.values[column.at.index(i)] for key, column in columns.items() if i in column.at}
+        return f" [{', '.join(f'{key}={quoted(value)}' for key, value in found.items())}]" if found else ""
+
+    lines = [f"{key}={quoted(value)};" for key, value in table.graph.items()]
+    lines += [f"{quoted(name)}{attributes(table.nodes, i)};" for i, name in enumerate(table.names)]
+    ends = zip(table.sources, table.targets)
+    lines += [f"{quoted(a)} -> {quoted(b)}{attributes(table.edges, i)};" for i, (a, b) in enumerate(ends)]
+    return "digraph {\n" + "\n".join(lines) + "\n}\n"

@@ -112,6 +112,11 @@ CASES: list[tuple[str, str, str | bytes | None]] = [
     ("undirected JSON", "graph.json", '{"directed": false, "nodes": [], "links": []}'),
     ("undirected GML", "graph.gml", "graph [\n  node [ id 0 label a ]\n]\n"),
     ("broken GML", "graph.gml", 'graph [\n  directed 1\n  node [ id 0 label "a ]\n]\n'),
+    ("undirected DOT", "graph.dot", "graph {\n  a -- b\n}\n"),
+    ("an arrow against the direction", "graph.dot", "digraph {\n  a -> b [dir=back]\n}\n"),
+    ("number without quotes in DOT", "graph.gv", "digraph {\n  a -> b [weight=1e-3]\n}\n"),
+    ("port of a record", "graph.dot", "digraph {\n  a:left -> b\n}\n"),
+    ("two roles in DOT", "graph.dot", "digraph {\n  a [role=input]\n  a [role=output]\n}\n"),
     ("unknown neuron in GML", "graph.gml", "graph [ directed 1\nnode [ id 0 ]\nedge [ source 0 target 7 ]\n]\n"),
 ]
 

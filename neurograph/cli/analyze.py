@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -63,31 +62,18 @@ def analyze(
     neurograph analyze runs/a/genome.json --topology mlp_2d_classes --task moons --only asymmetry,circulation
     neurograph analyze functions --topology 2-20-2 --task xor --only asymmetry --select level:1 --no-bias --json
     """
-    from neurograph.analysis.field import AnalysisError
-    from neurograph.analysis.tools import analyze as run
     from neurograph.cli.words import task_words
-    from neurograph.genome import load_genome_file
-    from neurograph.report.analysis import write_page
     from neurograph.tasks import get_task
-    from neurograph.topology import load_topology
+    from neurograph.workflows.analyses import analyze as run
 
-    file: Any = load_genome_file(genome)
-    if file.rule is None:
-        raise AnalysisError(
-            f"{genome}: the file has no rule, which says how its numbers are used; save it with save_genome(path, genome, rule)"
-        )
-    name = Path(genome).stem
     source, options = task_words(task, data_dir=data_dir)
-    graph, data = load_topology(topology), get_task(source, **options)
-    if len(graph.outputs) == 1 and data.num_classes == 2:
-        data = data.with_outputs(1)
+    folder = out or (None if as_json else Path("analysis") / Path(genome).stem)
     found = run(
-        file.genome,
-        file.rule,
-        graph,
-        data,
+        genome,
+        topology,
+        get_task(source, **options),
+        folder,
         only=[part.strip() for part in only.split(",") if part.strip()],
-        title=name,
         batch_size=batch,
         seed=seed,
         select=select or ("all",),
@@ -105,5 +91,5 @@ def analyze(
                 click.echo(f"{tool}{f' ({which})' if len(sentences) > 1 else ''}: {sentence}")
         for tool, reason in found.refused.items():
             click.echo(f"{tool}: not done: {reason}")
-    if out or not as_json:
-        click.echo(f"report: {write_page(found, out or Path('analysis') / name)}", err=as_json)
+    if folder:
+        click.echo(f"report: {folder / 'report.html'}", err=as_json)

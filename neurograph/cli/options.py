@@ -84,11 +84,14 @@ def _environment(name: str, value: str) -> Iterator[None]:
 
 def _read_there(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
     if value is not None and not ctx.resilient_parsing:
-        ctx.with_resource(_environment("TFDS_DATA_DIR", value))
+        from neurograph.experiments.workers.worker import DATA_DIR, TFDS
+
+        for name in (TFDS, DATA_DIR):
+            ctx.with_resource(_environment(name, value))
 
 
 data_sets_option = click.option("--data-dir", expose_value=False, callback=_read_there, **_DATA_DIR)
-"""The same for commands that read tasks of a file: the processes that they start have it from the environment."""
+"""The same for commands that read tasks of a file: processes that they start, and workers anywhere, read data there too."""
 
 
 class _Workers(click.ParamType):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.status import Status
 
+from neurograph.cli.stopping import on_stop
 from neurograph.experiments.folder.checkpoint import checkpoint_step
 from neurograph.experiments.spec import ExperimentSpec
 from neurograph.report.words import duration
+from neurograph.workflows.meta_training import Watch
 
 __all__ = ["RunProgress"]
 
@@ -29,8 +32,8 @@ def _per_second(rate: float, unit: str) -> str:
     return f"{rate:.1f} {unit}/s" if rate >= 1 else f"{1 / rate:.1f} s per {unit.removesuffix('s')}"
 
 
-class RunProgress:
-    """A context manager: `record` shows a record of `meta_train`, `stage` the present part of a test."""
+class RunProgress(Watch):
+    """Shows a run in the terminal: `record` a record of `meta_train`, `stage` the present part of a test."""
 
     def __init__(self, spec: ExperimentSpec, folder: Path, silent: bool = False):
         self.spec, self.folder = spec, folder
@@ -52,7 +55,30 @@ class RunProgress:
             disable=not self.console.is_terminal,
         )
 
-    def __enter__(self) -> RunProgress:
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Shows the meta-training, and where it was stopped."""
+        self.begin()
+        try:
+            with on_stop(self.where):
+                yield
+        finally:
+            if self.console.is_terminal:
+                self.bar.stop()
+
+    @contextmanager
+    def testing(self) -> Iterator[None]:
+        """Shows the final test, and how it goes on when it was stopped."""
+        again = f"the genome is in {self.folder / 'genome.json'}, and --out {self.folder} --resume tests it"
+        try:
+            with on_stop(lambda: f"in the final test, after all meta-steps; {again}"):
+                yield
+        finally:
+            if self.status is not None:
+                self.status.stop()
+
+    def begin(self) -> None:
+        """Says what is run, and starts the bar."""
         training, unroll = self.spec.training, self.spec.unroll
         what = f"{training.method}: {training.genomes} genome{'s' if training.genomes > 1 else ''}"
         what += f", {training.crowd}" if training.crowd else ""
@@ -66,11 +92,6 @@ class RunProgress:
             self.bar.start()
         self.task = self.bar.add_task("meta-training", total=training.meta_steps, numbers="compiling ...")
         self.validation = ""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self.console.is_terminal:
-            self.bar.stop()
 
     def where(self) -> str:
         """Returns where the run is, and how to go on when it is stopped there."""
@@ -117,8 +138,3 @@ class RunProgress:
         elif what != self.tested:
             self.console.print(f"testing {what}", highlight=False)
         self.tested = what
-
-    def close(self) -> None:
-        """Ends the line of `stage`."""
-        if self.status is not None:
-            self.status.stop()

@@ -25,6 +25,7 @@ from neurograph.cli.options import (
 from neurograph.documents import Source, parse_yaml
 from neurograph.errors import NeurographError, SpecError, TopologyError
 from neurograph.topology import BUILDERS, FORMATS, Limits, Topology, load_topology, save_topology
+from neurograph.topology.formats.reading import SIGNS
 from neurograph.topology.language.families import FAMILIES, RandomTopologies
 from neurograph.topology.shipped import shipped_folder
 from neurograph.topology.summary import summarize
@@ -37,8 +38,8 @@ def topology() -> None:
     """Check, show, draw and convert graphs.
 
     TOPOLOGY is the name of a shipped one, layer widths such as 2-20-2, or a file: .yaml, .graphml, .gml, .gexf, .json
-    (node-link) or .csv (edge list). A graph file that does not say which neurons are inputs and outputs needs --inputs and
-    --outputs: sources, sinks, ATTRIBUTE=VALUE or names with commas between.
+    (node-link), .csv (edge list or adjacency matrix), .dot, .edgelist, .mtx or .npz. A graph file that does not say which
+    neurons are inputs and outputs needs --inputs and --outputs: sources, sinks, ATTRIBUTE=VALUE or names with commas between.
 
     \b
     neurograph topology show mlp
@@ -59,6 +60,13 @@ def reading(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "--weight", metavar="KEY", default="weight", show_default=True, help="Edge attribute with values; '' ignores all."
     )
+    @click.option(
+        "--signs",
+        type=click.Choice(SIGNS),
+        default="kept",
+        show_default=True,
+        help="Of the given values; dropped leaves their magnitudes.",
+    )
     @click.option("--max-neurons", type=click.IntRange(1), default=Limits().neurons, show_default=True)
     @click.option("--max-synapses", type=click.IntRange(1), default=Limits().synapses, show_default=True)
     @functools.wraps(command)
@@ -69,6 +77,7 @@ def reading(command: Callable[..., Any]) -> Callable[..., Any]:
         ticks: int | None,
         outputs_may_project: bool | None,
         weight: str,
+        signs: Any,
         max_neurons: int,
         max_synapses: int,
         **others: Any,
@@ -79,6 +88,7 @@ def reading(command: Callable[..., Any]) -> Callable[..., Any]:
                 inputs=_rule(inputs),
                 outputs=_rule(outputs),
                 weight=weight or None,
+                signs=signs,
                 schedule=schedule,
                 ticks=ticks,
                 outputs_may_project=outputs_may_project or None,
@@ -190,7 +200,8 @@ def describe(facts: dict[str, Any]) -> list[str]:
     if facts["fixed"]:
         row("fixed", f"{some(facts['fixed'], 'synapse')} with a weight that never changes")
     if facts["given_weights"] > facts["fixed"]:
-        row("weights", f"{some(facts['given_weights'] - facts['fixed'], 'learned synapse')} with a given start")
+        negative = f"; negative: {facts['negative_weights']:,}" if facts["negative_weights"] else ""
+        row("weights", f"{some(facts['given_weights'] - facts['fixed'], 'learned synapse')} with a given start{negative}")
     row("levels", f"{facts['levels']:,}, the widest of {facts['widest_level']:,} neurons")
     ticks = "" if facts["schedule"] == "levels" else f", {_ticks(facts)}"
     if facts["acyclic"]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,6 @@ from neurograph.cli.options import (
     set_option,
     workers_option,
 )
-from neurograph.cli.stopping import on_stop
 from neurograph.experiments.loggers import LOGGERS
 
 if TYPE_CHECKING:
@@ -170,51 +168,36 @@ def _train(
     workers: int | str | None,
     as_json: bool,
 ) -> None:
-    """Does a run with its test and report, in this process or as one of several."""
+    """Does a run with its test and report, in this process or as one of several, of which the first prints."""
     from neurograph.cli.hosts import CHILD
     from neurograph.cli.progress import RunProgress
-    from neurograph.experiments.final import final_test
-    from neurograph.experiments.folder.lock import SILENCE, locked
-    from neurograph.experiments.train import check_parts
-    from neurograph.experiments.train import meta_train as run
-    from neurograph.experiments.workers import make_executor
+    from neurograph.experiments.folder.lock import SILENCE
     from neurograph.meta import device_mesh
+    from neurograph.workflows.meta_training import run_experiment
 
-    if workers is not None:
-        check_parts(spec)
-    device_mesh(spec.devices)  # before JAX computes anything: later it makes no devices and joins no processes
+    device_mesh(spec.devices)  # before JAX is asked which process this is
     import jax
 
-    report: Path | None = None
-    first = jax.process_index() == 0  # of several processes the first prints and writes; all compute
+    first = jax.process_index() == 0
     # A process on another host that has just died may seem to hold the folder.
     patience = 1.5 * SILENCE if CHILD in os.environ else 0.0
-    with locked(folder, patience) if first else nullcontext():
-        with RunProgress(spec, folder, silent=not first) as progress, on_stop(progress.where):
-            common = {"base": base, "resume": resume, "allow_changes": allow_changes, "progress": progress.record}
-            with make_executor(workers, progress.say) as executor:
-                genome, rule = run(spec, folder, executor=executor if workers else None, **common)
-        if with_transfer:
-            again = f"the genome is in {folder / 'genome.json'}, and --out {folder} --resume tests it"
-            with on_stop(lambda: f"in the final test, after all meta-steps; {again}"):
-                if spec.transfer.topologies:
-                    try:
-                        result = final_test(spec, folder, genome, rule, base=base, say=progress.stage)
-                    finally:
-                        progress.close()
-                    if first and not as_json:
-                        click.echo(result.text())
-                if first:
-                    from neurograph.report.run import write_report
-
-                    report = write_report(folder, base=base)
-                    if not as_json:
-                        click.echo(f"report: {report}")
-    if first:
-        if as_json:
-            print_json(_result(folder, report))
-        else:
-            click.echo(f"genome: {folder / 'genome.json'}")
+    common: dict[str, Any] = {
+        "base": base,
+        "resume": resume,
+        "allow_changes": allow_changes,
+        "workers": workers,
+        "patience": patience,
+    }
+    watch = RunProgress(spec, folder, silent=not first)
+    done = run_experiment(spec, folder, test=with_transfer, report=with_transfer, watch=watch, **common)
+    if first and as_json:
+        print_json(_result(folder, done.report))
+    elif first:
+        if done.test is not None:
+            click.echo(done.test.text())
+        if done.report is not None:
+            click.echo(f"report: {done.report}")
+        click.echo(f"genome: {folder / 'genome.json'}")
     if jax.process_count() > 1:
         from jax.experimental import multihost_utils
 

@@ -101,87 +101,57 @@ def transfer(
     sources["topology"] += [name for text in topologies for name in names_in(text)]
     sources["task"] += [name for text in tasks for name in names_in(text)]
 
-    from neurograph.genome import load_genome_file
-    from neurograph.genome.files import genome_sources
-    from neurograph.workflows.objects import source_name, unused_name
-
-    files: dict[str, Any] = {}
-    for source in [one for word in sources["genome"] for one in genome_sources(word)]:
-        file = load_genome_file(source)
-        if file.rule is None:
-            raise ExperimentError(
-                f"{source}: the file has no rule, so it cannot be tested; save it with the rule it was learned under"
-            )
-        files[unused_name(source_name(source), files)] = file
-    from neurograph.topology import load_topology
-
-    named_topologies: dict[str, Any] = {}
-    for source in sources["topology"]:
-        named_topologies[unused_name(source_name(source), named_topologies)] = load_topology(source)
-    from neurograph.experiments.folder.lock import locked
     from neurograph.experiments.transfer.bundles import TaskSource
-    from neurograph.experiments.transfer.matrix import transfer_matrix
-    from neurograph.experiments.workers import make_executor
+    from neurograph.workflows.objects import unused_name
+    from neurograph.workflows.transfers import run_transfer
 
-    named_tasks: dict[str, Any] = {}
-    task_sources: dict[str, TaskSource] = {}
+    named: dict[str, TaskSource] = {}
     for text in sources["task"]:
-        source = TaskSource(*task_words(text, data_dir=data_dir))
-        name = unused_name(text, named_tasks)
-        named_tasks[name], task_sources[name] = source.task(), source
-
+        named[unused_name(text, named)] = TaskSource(*task_words(text, data_dir=data_dir))
     last = ""
 
-    def say(text: str) -> None:
+    def progress(text: str) -> None:
         nonlocal last
         last = text
         if not quiet:
-            click.echo(text, err=True)
+            say(text)
+
+    def say(text: str) -> None:
+        click.echo(text, err=True)
 
     def where() -> str:
         return f"at {last or 'the first cell'}; finished cells are in {out / 'cells'}, and the same command goes on from there"
 
-    with locked(out), on_stop(where), make_executor(workers, lambda text: click.echo(text, err=True)) as executor:
-        matrix = transfer_matrix(
-            {name: (file.genome, file.rule) for name, file in files.items()},
-            named_topologies,
-            named_tasks,
-            out,
-            at=at,
-            seeds=runs,
-            seed=seed,
-            batch_size=batch,
-            query_size=query,
-            optimizers=optimizers,
-            validation_seeds=validation_runs,
-            executor=executor if workers else None,
-            sources=task_sources,
-            progress=say,
-        )
-        if not any(row["genome"] for row in matrix.rows):
-            reasons = dict.fromkeys(f"  {one['task']} on {one['topology']}: {one['reason']}" for one in matrix.problems)
-            raise ExperimentError("\n".join(["no genome ran on any of these topologies and tasks:", *reasons]))
-        matrix.note_training(files)
-        numbers = {"steps": steps, "runs": runs, "seed": seed, "baselines": baselines, "validation-runs": validation_runs}
-        numbers |= {"batch": batch, "query": query, "show": shown, "data-dir": data_dir, "out": out}
-        matrix.notes["shown"], matrix.notes["command"] = show, _command(sources, numbers)
+    numbers = {"steps": steps, "runs": runs, "seed": seed, "baselines": baselines, "validation-runs": validation_runs}
+    numbers |= {"batch": batch, "query": query, "show": shown, "data-dir": data_dir, "out": out}
+    matrix, paths = run_transfer(
+        sources["genome"],
+        sources["topology"],
+        named,
+        out,
+        at=at,
+        seeds=runs,
+        seed=seed,
+        batch_size=batch,
+        query_size=query,
+        optimizers=optimizers,
+        validation_seeds=validation_runs,
+        workers=workers,
+        notes={"shown": show, "command": _command(sources, numbers)},
+        around=on_stop(where),
+        say=say,
+        progress=progress,
+    )
+    if as_json:
+        cells = [cell for step in matrix.shown_steps() for cell in matrix.cells(step)]
+        summary = matrix.summary()
+        print_json({"cells": cells, "problems": list(matrix.problems), "summary": summary, "notes": matrix.notes})
+        return
+    import shutil
 
-        from neurograph.report.figures.transfer import save_figures
-        from neurograph.report.transfer import holds_matrix, write_transfer_report
-
-        paths = [*matrix.save(out), *save_figures(matrix, out)]
-        if holds_matrix(out):  # the folder of a run has a page of its own
-            paths.append(write_transfer_report(out))
-        if as_json:
-            cells = [cell for step in matrix.shown_steps() for cell in matrix.cells(step)]
-            summary = matrix.summary()
-            print_json({"cells": cells, "problems": list(matrix.problems), "summary": summary, "notes": matrix.notes})
-            return
-        import shutil
-
-        click.echo(matrix.text(width=max(80, shutil.get_terminal_size((120, 20)).columns)))
-        click.echo(click.wrap_text(matrix.summary(), 110))
-        click.echo(f"\nwritten: {', '.join(path.name for path in paths)} in {out}")
+    click.echo(matrix.text(width=max(80, shutil.get_terminal_size((120, 20)).columns)))
+    click.echo(click.wrap_text(matrix.summary(), 110))
+    click.echo(f"\nwritten: {', '.join(path.name for path in paths)} in {out}")
 
 
 def _command(sources: dict[str, list[str]], options: dict[str, Any]) -> str:

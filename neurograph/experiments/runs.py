@@ -16,7 +16,7 @@ from neurograph.experiments.experiment import located
 from neurograph.experiments.final import final_test
 from neurograph.experiments.folder.checkpoint import checkpoint_step
 from neurograph.experiments.folder.lock import SILENCE, locked
-from neurograph.experiments.folder.reading import COMMAND, LOST
+from neurograph.experiments.folder.reading import COMMAND, LOST, validation_accuracy
 from neurograph.experiments.spec import ExperimentSpec
 from neurograph.experiments.train import meta_train
 from neurograph.experiments.workers.executor import Executor, TaskLost
@@ -68,8 +68,7 @@ class Run:
     @property
     def accuracy(self) -> float:
         """Returns the accuracy on validation data, mean over the experiment's problems; 0 for a lost run."""
-        found = self.summary["validation"]["accuracy"] if self.summary else [0.0]
-        return sum(value or 0.0 for value in found) / len(found)
+        return validation_accuracy(self.summary) or 0.0
 
     @property
     def state(self) -> str:

@@ -19,6 +19,7 @@ from neurograph.experiments.experiment import Experiment
 from neurograph.experiments.folder.best_so_far import BestSoFar
 from neurograph.experiments.folder.checkpoint import checkpoint_config
 from neurograph.experiments.folder.lock import locked
+from neurograph.experiments.folder.reading import validation_accuracy
 from neurograph.experiments.folder.run_folder import RunFolder
 from neurograph.experiments.generations import Generations, Recipe
 from neurograph.experiments.given import NOTHING, Given
@@ -184,7 +185,7 @@ def _meta_train(
     summary["validation_all"] = {name: _rounded(value.mean(axis=1)) for name, value in scores.items()}
     summary["skipped"] = np.asarray(state.skipped).tolist()
     summary["tasks"] = [problem.task.name for problem in experiment.objective.problems]
-    if at_chance(experiment, float(np.mean([value or 0.0 for value in summary["validation"]["accuracy"]]))):
+    if at_chance(experiment, validation_accuracy(summary) or 0.0):
         summary["at_chance"] = advice(experiment)
     card = {"experiment": spec.name, "description": spec.description, "seed": spec.seed} | common
     card |= {"tasks": sorted({p.task for p in spec.problems}), "topologies": sorted({str(p.topology) for p in spec.problems})}

@@ -13,8 +13,8 @@
 The rest is used by the option that names it: `update_power`, `error_power`, `depth_power` (update_normalization: neuron),
 `trace_keep` (synapse_trace), `damping` (learned_damping), `cycle_keep` (cycle_fading), `oja_multiplier`, `rescale`,
 `saturation`, `initial_deviation`, the moments `forward_scale`, `forward_shift`, `backward_scale`, `backward_shift` of
-normalization ([k] each), and the second Hebbian genome of `forward_synapse_update` (`forward_pre_transform`, `forward_post_transform`, `forward_synapse_keep`,
-`forward_synapse_update`).
+normalization ([k] each), and the second Hebbian genome of `forward_synapse_update` (`forward_pre_transform`,
+`forward_post_transform`, `forward_synapse_keep`, `forward_synapse_update`).
 
 Where the sources disagree: the paper's matrices are kept as printed (the authors' code stores nu and mu transposed).
 """

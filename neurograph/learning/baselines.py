@@ -303,8 +303,7 @@ def baseline_curves(
     sizes = (max(*at, 1), int(batch_size), int(query_size), *splits_of(problem.task, judged_on))
     regression = is_regression(problem.task)
     kind, activation = (
-        jnp.asarray(names.index(name))
-        for names, name in ((OPTIMIZERS, setting.optimizer), (ACTIVATIONS, setting.activation))
+        jnp.asarray(names.index(name)) for names, name in ((OPTIMIZERS, setting.optimizer), (ACTIVATIONS, setting.activation))
     )
     results = []
     for key in keys:

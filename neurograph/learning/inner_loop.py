@@ -203,6 +203,7 @@ def learn_and_judge(
     every_step: bool = False,
     judged_at: Sequence[int] | None = None,
     query_batches: int = 1,
+    regression: bool = False,
 ) -> tuple[Synapses, dict[str, jax.Array]]:
     """Learns on the support batches, then judges on the query.
 
@@ -212,6 +213,7 @@ def learn_and_judge(
       judged_at: step counts; loss and accuracy are the means over the queries after those that are reached, and after the last
         step.
       query_batches: number of equal batches that the query is cut into, each normalised by itself.
+      regression: as in `judge`.
 
     Returns:
       `(synapses, {"loss", "accuracy"})`; the accuracy is that after the last step, unless `judged_at` is given.
@@ -219,11 +221,11 @@ def learn_and_judge(
     xs, ys = episode.support
     if not every_step and judged_at is None:
         synapses = learn(network, genome, synapses, xs, ys, steps, key=key, first=first)
-        return synapses, judge(network, genome, synapses, episode.query, query_batches)
+        return synapses, judge(network, genome, synapses, episode.query, query_batches, regression)
     count = xs.shape[0] if steps is None else steps
 
     def look(synapses: Synapses) -> dict[str, jax.Array]:
-        return judge(network, genome, synapses, episode.query, query_batches)
+        return judge(network, genome, synapses, episode.query, query_batches, regression)
 
     synapses = with_states(network, synapses, xs[0])
     if judged_at is not None:
@@ -260,6 +262,7 @@ def meta_loss(
     query_batches: int = 1,
     every_step: bool = False,
     judged_at: Sequence[int] | None = None,
+    regression: bool = False,
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """Returns the query loss of a network with fresh synapses after it has learned on the support batches.
 
@@ -268,7 +271,7 @@ def meta_loss(
       episode: support [U, B, ...] and query [Q, ...].
       key: PRNG key of the synapses (and noise).
       steps: number of batches to learn, from the first; may be traced; default: all.
-      query_batches, every_step, judged_at: as in `learn_and_judge`.
+      query_batches, every_step, judged_at, regression: as in `learn_and_judge`.
 
     Returns:
       `(loss, {"loss", "accuracy"})`, scalars, means over the query.
@@ -287,20 +290,27 @@ def meta_loss(
     synapses = network.init(genome, key=init_key)
     if not network.rule.noise:
         noise_key = None
-    options: dict[str, Any] = {"key": noise_key, "every_step": every_step, "judged_at": judged_at}
+    options: dict[str, Any] = {"key": noise_key, "every_step": every_step, "judged_at": judged_at, "regression": regression}
     metrics = learn_and_judge(network, genome, synapses, episode, steps, query_batches=query_batches, **options)[1]
     return metrics["loss"], metrics
 
 
 def judge(
-    network: Network | Graph, genome: AnyGenome, synapses: Synapses, query: Batch, query_batches: int = 1
+    network: Network | Graph,
+    genome: AnyGenome,
+    synapses: Synapses,
+    query: Batch,
+    query_batches: int = 1,
+    regression: bool = False,
 ) -> dict[str, jax.Array]:
-    """Returns {"loss", "accuracy"} of a query [Q, ...], judged in `query_batches` batches one after another."""
+    """Returns {"loss", "accuracy"} of a query [Q, ...], judged in `query_batches` batches one after another; of a regression the
+    accuracy is R^2, as `scores_of` has it."""
     synapses = _rested(synapses)
 
     def one(batch: Batch) -> dict[str, jax.Array]:
         outputs = network.predict(genome, synapses, batch.x)
-        return {"loss": query_loss(outputs, batch.y), "accuracy": accuracy(outputs, batch.y)}
+        scores = scores_of(outputs, batch.y, regression)
+        return {"loss": scores["loss"], "accuracy": scores["r2" if regression else "accuracy"]}
 
     if query_batches == 1:
         return one(query)

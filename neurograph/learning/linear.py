@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from neurograph.learning.baselines import splits_of
-from neurograph.learning.inner_loop import episode_of, is_regression
+from neurograph.learning.inner_loop import episode_of, is_regression, scores_of
 from neurograph.tasks import Episode, Task, decode_labels
 
 __all__ = ["Linear", "linear_baseline"]
@@ -65,7 +66,6 @@ def _score(task: Task, episode: Episode, penalty: float) -> tuple[float, int]:
     """Accuracy or R^2 on the query of a model of the support rows, and the number of different ones."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression, Ridge
-    from sklearn.metrics import r2_score
     from threadpoolctl import threadpool_limits
 
     (x, y), (query, wanted) = episode
@@ -77,7 +77,8 @@ def _score(task: Task, episode: Episode, penalty: float) -> tuple[float, int]:
     with threadpool_limits(1):
         if is_regression(task):
             ridge: Any = Ridge(alpha=penalty).fit(rows, targets, weights)
-            return float(r2_score(np.asarray(wanted), ridge.predict(np.asarray(query)).reshape(wanted.shape))), len(rows)
+            outputs = jnp.asarray(ridge.predict(np.asarray(query)).reshape(wanted.shape))
+            return float(scores_of(outputs, wanted, regression=True)["r2"]), len(rows)
         labels, answers = np.asarray(decode_labels(targets)), np.asarray(decode_labels(wanted))
         if len(np.unique(labels)) == 1:
             return float(np.mean(answers == labels[0])), len(rows)

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from neurograph.errors import GenomeError
 from neurograph.genome import AnyGenome
-from neurograph.learning.inner_loop import Problem, fresh_synapses, learn_and_judge, meta_loss
+from neurograph.learning.inner_loop import Problem, fresh_synapses, is_regression, learn_and_judge, meta_loss
 from neurograph.meta.graphs import RandomProblem
 from neurograph.network.state import Synapses
 from neurograph.tasks import Episode, Task
@@ -75,7 +75,8 @@ class Objective:
       mesh: devices that share the members of a population, from `device_mesh`.
 
     Raises:
-      GenomeError: the loss is unknown, the truncation does not divide `steps`, or `judged_at` does not go with the others.
+      GenomeError: the loss is unknown, the truncation does not divide `steps`, `judged_at` does not go with the others, or the
+        feedback of a regression is that of classes.
     """
 
     problems: tuple[Problem | RandomProblem, ...]
@@ -100,17 +101,18 @@ class Objective:
             raise GenomeError(f"judged_at: says which queries count; expected no truncation and loss: final, got {self.loss}")
         for problem in self.problems:
             task: Any = getattr(problem, "task", None)
-            if isinstance(task, Task) and not task.num_classes and task.num_outputs > 1:
+            rule = getattr(problem.networks if isinstance(problem, RandomProblem) else problem.network, "rule", None)
+            if isinstance(task, Task) and is_regression(task) and rule and rule.feedback == "softmax_cross_entropy":
                 raise GenomeError(
-                    f"task {task.name!r} has {task.num_outputs} targets; meta-training takes regressions of one target alone"
+                    f"task {task.name!r} is a regression, but rule.feedback is softmax_cross_entropy, which is for classes;"
+                    " expected mse or labels"
                 )
 
     def __call__(self, genome: AnyGenome, key: jax.Array, steps: Any = None) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Returns `(loss, {"loss", "accuracy"})` after whole episodes: the mean, and each problem's own [problems]."""
-        queries = {"query_batches": self.query_batches, "every_step": self.loss == "steps", "judged_at": self.judged_at}
 
-        def one(network: Any, pair: tuple[Episode, jax.Array]) -> dict[str, jax.Array]:
-            return meta_loss(network, genome, pair[0], key=pair[1], steps=steps, **queries)[1]
+        def one(network: Any, task: Task, pair: tuple[Episode, jax.Array]) -> dict[str, jax.Array]:
+            return meta_loss(network, genome, pair[0], key=pair[1], steps=steps, **self._queries(task))[1]
 
         pairs = {n: [self._episode(n, replica, key) for replica in range(self.replicas)] for n in self._fixed()}
         found = self._side_by_side(one, pairs)
@@ -118,7 +120,7 @@ class Objective:
 
             def on_graph(network: Any, genome: AnyGenome, key: jax.Array, task: Task = problem.task):
                 data_key, init_key = jax.random.split(key)
-                return meta_loss(network, genome, self._data(task, data_key), key=init_key, steps=steps, **queries)
+                return meta_loss(network, genome, self._data(task, data_key), key=init_key, steps=steps, **self._queries(task))
 
             base = jax.random.fold_in(key, n)
             keys = jax.vmap(lambda r, base=base, problem=problem: problem.keys(jax.random.fold_in(base, r)))(
@@ -225,7 +227,6 @@ class Objective:
              for replica in range(self.replicas)]
             for number in range(len(self.problems))
         ]  # fmt: skip
-        options = {"every_step": self.loss == "steps", "judged_at": self.judged_at, "query_batches": self.query_batches}
 
         def begun(network: Any, genome: Any, task: Task, key: Any, before: Synapses, begins: Any, window: Any) -> tuple[Any, ...]:
             """Returns the data, the synapses before the first step, the key of noise and the number of the first step."""
@@ -236,11 +237,11 @@ class Objective:
             synapses = jax.tree.map(lambda new, old: jnp.where(begins, new, old), drawn, before)
             return data, synapses, noise_key, window * self.stretch
 
-        def goes_on(network: Any, genome: Any, pair: tuple[Any, ...]) -> tuple[Synapses, dict[str, jax.Array]]:
+        def goes_on(network: Any, genome: Any, task: Task, pair: tuple[Any, ...]) -> tuple[Synapses, dict[str, jax.Array]]:
             data, synapses, noise_key, first = pair
             noise = noise_key if network.rule.noise else None
             part = None if self.truncation else steps
-            return learn_and_judge(network, genome, synapses, data, part, key=noise, first=first, **options)
+            return learn_and_judge(network, genome, synapses, data, part, key=noise, first=first, **self._queries(task))
 
         pairs = {}
         for number, problem in self._fixed().items():
@@ -256,7 +257,7 @@ class Objective:
                 )
                 for r in range(self.replicas)
             ]
-        found = self._side_by_side(lambda network, pair: goes_on(network, genome, pair), pairs)
+        found = self._side_by_side(lambda network, task, pair: goes_on(network, genome, task, pair), pairs)
         kept: list[Any] = [None] * len(self.problems)
         for number, problem in self._random().items():
             offered, own = self._repeated(problem.graphs.tables), learning.graphs[number]
@@ -265,7 +266,7 @@ class Objective:
             )
 
             def on_graph(network: Any, genome: Any, argument: tuple[Any, ...], task: Task = problem.task):
-                synapses, scores = goes_on(network, genome, begun(network, genome, task, *argument))
+                synapses, scores = goes_on(network, genome, task, begun(network, genome, task, *argument))
                 return scores["loss"], (synapses, scores["accuracy"])
 
             graph_keys = jax.vmap(problem.keys)(jnp.stack(keys[number]))
@@ -293,24 +294,29 @@ class Objective:
 
     # -- problems side by side ---------------------------------------------------------------------------------------------
 
-    def _side_by_side(self, function: Callable[[Any, Any], Any], pairs: dict[int, list[Any]]) -> dict[int, Any]:
-        """Returns the results of `function(network, pair)` for the pairs of every problem, one per replica: leaves [R, ...].
+    def _queries(self, task: Task) -> dict[str, Any]:
+        """Returns how queries of a task are judged."""
+        judged = {"query_batches": self.query_batches, "every_step": self.loss == "steps", "judged_at": self.judged_at}
+        return judged | {"regression": is_regression(task)}
 
-        Problems that share a topology run as one batch: one after another would lower the peak of memory; side by side is
-        faster for the small nets of 2-D tasks.
+    def _side_by_side(self, function: Callable[[Any, Task, Any], Any], pairs: dict[int, list[Any]]) -> dict[int, Any]:
+        """Returns the results of `function(network, task, pair)` for every problem's pairs, one per replica: leaves [R, ...].
+
+        Problems that share a topology, and are judged alike, run as one batch: one after another would lower the peak of memory;
+        side by side is faster for the small nets of 2-D tasks.
         """
-        groups: dict[str, list[int]] = {}
+        groups: dict[tuple[str, bool], list[int]] = {}
         for number, problem in self._fixed().items():
-            groups.setdefault(problem.network.plan.digest, []).append(number)
+            groups.setdefault((problem.network.plan.digest, is_regression(problem.task)), []).append(number)
         results: dict[int, Any] = {}
         for members in groups.values():
-            network = self._fixed()[members[0]].network
+            network, task = self._fixed()[members[0]].network, self._fixed()[members[0]].task
             flat = [pair for number in members for pair in pairs[number]]
             if len(flat) > 1:
                 stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *flat)
-                found = jax.vmap(lambda pair, network=network: function(network, pair))(stacked)
+                found = jax.vmap(lambda pair, network=network, task=task: function(network, task, pair))(stacked)
             else:
-                found = jax.tree.map(lambda leaf: leaf[None], function(network, flat[0]))
+                found = jax.tree.map(lambda leaf: leaf[None], function(network, task, flat[0]))
             for place, number in enumerate(members):
                 mine = slice(place * self.replicas, (place + 1) * self.replicas)
                 results[number] = jax.tree.map(lambda leaf, mine=mine: leaf[mine], found)

@@ -78,7 +78,7 @@ def best_member(scores: dict[str, np.ndarray]) -> int:
     loss, score = scores["loss"].mean(axis=1), scores["accuracy"].mean(axis=1)
     if not np.isfinite(loss).any():
         raise GenomeError(f"none of {len(loss)} genomes has a finite loss: start closer to backprop, or with smaller updates")
-    return int(np.lexsort((np.where(np.isfinite(loss), loss, np.inf), -np.where(np.isfinite(loss), score, -1)))[0])
+    return int(np.lexsort((np.where(np.isfinite(loss), loss, np.inf), -np.where(np.isfinite(loss), score, -np.inf)))[0])
 
 
 def screen(objective: Objective, population: Genome, keep: int, *, key: jax.Array, episodes: int = 1) -> Genome:

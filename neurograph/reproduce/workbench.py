@@ -19,7 +19,7 @@ import yaml
 
 from neurograph.documents import parse_json
 from neurograph.errors import ExperimentError, GenomeError
-from neurograph.experiments.folder.reading import LOST
+from neurograph.experiments.folder.reading import LOST, validation_accuracy
 from neurograph.experiments.runs import Run, train_all
 from neurograph.experiments.spec import FREE, ExperimentSpec, load_experiment
 from neurograph.experiments.transfer.bundles import TaskSource
@@ -79,8 +79,7 @@ class Trained:
     @property
     def accuracy(self) -> float:
         """Returns the accuracy on validation data, mean over the experiment's problems; 0 for a lost run."""
-        found = self.summary["validation"]["accuracy"] if self.genome is not None else [0.0]
-        return sum(value or 0.0 for value in found) / len(found)
+        return 0.0 if self.genome is None else validation_accuracy(self.summary) or 0.0
 
     def records(self) -> list[dict[str, Any]]:
         """Returns the lines of metrics.jsonl; none for a run that was lost at once."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from neurograph.errors import TopologyError
 from neurograph.topology.columns import Column, Table
@@ -30,6 +30,7 @@ def from_networkx(
     outputs_may_project: bool | None = None,
     limits: Limits = DEFAULT_LIMITS,
     attach: bool = False,
+    signs: Literal["kept", "dropped"] = "kept",
 ) -> Topology:
     """A topology from a directed networkx graph.
 
@@ -49,6 +50,7 @@ def from_networkx(
         outputs are allowed, and a neuron may be among both. An edge of an undirected graph becomes a synapse each way, with the
         same attributes. A graph with cycles that names no schedule gets `mixed` with 12 ticks and damping 0.5, as the shipped
         ones have. The attribute index is not looked at.
+      signs: of the given values: "kept", or "dropped", which gives every synapse the magnitude.
 
     Returns:
       The topology; `from_networkx(topology.to_networkx()) == topology`.
@@ -66,7 +68,7 @@ def from_networkx(
     """
     import networkx as nx  # a third of the time that a command on a YAML file would take
 
-    options = Options(inputs, outputs, weight, schedule, ticks, outputs_may_project, limits)
+    options = Options(inputs, outputs, weight, schedule, ticks, outputs_may_project, limits, signs)
     if not isinstance(graph, nx.Graph):
         raise TopologyError(f"graph: got {type(graph).__name__}; expected a networkx.DiGraph.")
     if not isinstance(attach, bool):

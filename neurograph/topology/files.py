@@ -15,6 +15,7 @@ from neurograph.errors import Fault, SpecError, TopologyError
 from neurograph.files import write_atomically
 from neurograph.topology.formats import write
 from neurograph.topology.formats.adjacency import read_matrix_csv, read_matrix_market, read_numpy
+from neurograph.topology.formats.dot import read_dot
 from neurograph.topology.formats.edge_list import read_csv, read_edge_lines
 from neurograph.topology.formats.gml import read_gml
 from neurograph.topology.formats.node_link import read_json
@@ -30,6 +31,7 @@ __all__ = ["FORMATS", "load_topology", "save_topology"]
 
 _BY_PATH = {".graphml": read_graphml, ".gexf": read_gexf, ".mtx": read_matrix_market, ".npz": read_numpy, ".npy": read_numpy}
 _TEXT = {".gml": read_gml, ".json": read_json, ".csv": read_csv, ".edgelist": read_edge_lines, ".edges": read_edge_lines}
+_TEXT |= {".dot": read_dot, ".gv": read_dot}
 _WRITE = {
     ".yaml": write.write_yaml,
     ".yml": write.write_yaml,
@@ -56,6 +58,7 @@ def load_topology(
     ticks: int | Literal["settle"] | None = None,
     outputs_may_project: bool | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    signs: Literal["kept", "dropped"] = "kept",
 ) -> Topology:
     """Returns the topology in a file, whose ending names the format, one that comes with neurograph, or one of complete layers.
 
@@ -63,13 +66,14 @@ def load_topology(
       path: a shipped topology's name, such as "mlp" (`neurograph topology list`); layer widths, such as "2-20-2", which are
         `mlp(2, 20, 2)`; or a file: .yaml or .yml (the topology language), .graphml, .gml, .gexf, .json
         (node-link with `links` or `edges`), .csv (edge list, or an adjacency matrix whose header begins with an empty cell),
-        .edgelist or .edges (lines of source and target, as networkx writes them), .mtx (Matrix Market), .npz or .npy (adjacency
-        matrix: row i, column j is a synapse from i to j).
+        .dot or .gv (Graphviz), .edgelist or .edges (lines of source and target, as networkx writes them), .mtx (Matrix Market),
+        .npz or .npy (adjacency matrix: row i, column j is a synapse from i to j).
       inputs, outputs: for graph files without roles: a list of names in the order of the columns of x and y, "sources", "sinks",
         "ATTRIBUTE=VALUE" or {attribute: value}. A YAML file and layer widths state their own.
       weight: for graph files, the edge attribute with given values; None: ignore it.
       schedule, ticks (a number, or "settle"), outputs_may_project: instead of what the file says.
       limits: how large the graph may become; raise it for larger ones.
+      signs: of the given values in graph files: "kept", or "dropped", which gives every synapse the magnitude.
 
     Raises:
       SpecError: with every fault of the file, each with its line where the format has lines.
@@ -82,7 +86,7 @@ def load_topology(
       >>> ng.load_topology("2-20-2")
       Topology('2-20-2', 24 neurons, 80 synapses, 2 in, 2 out, levels)
     """
-    options = Options(inputs, outputs, weight, schedule, ticks, outputs_may_project, limits)
+    options = Options(inputs, outputs, weight, schedule, ticks, outputs_may_project, limits, signs)
     path = _as_path(path)
     if not path.suffix or path.suffix.lower() in READ:
         path = topology_file(path)
@@ -124,6 +128,8 @@ def _built(data: Any, source: Source, options: Options) -> Topology:
         raise TopologyError(f"{source.path}: {kind} states its own inputs and outputs; give no others.")
     if options.weight != "weight":
         raise TopologyError(f"{source.path}: {kind} states its own weights; weight cannot name another attribute.")
+    if options.signs != "kept":
+        raise TopologyError(f"{source.path}: {kind} states its own weights; signs cannot be dropped.")
     if isinstance(data, dict):
         changes = {"schedule": options.schedule, "ticks": options.ticks, "outputs_may_project": options.outputs_may_project}
         if options.schedule == "levels":

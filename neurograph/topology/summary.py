@@ -95,6 +95,7 @@ def summarize(
         "grouped_synapses": int((t.group >= 0).sum()),
         "bias_groups": int(t.bias_group.max(initial=-1)) + 1,
         "given_weights": int((~np.isnan(t.weight)).sum()),
+        "negative_weights": int((t.weight < 0).sum()),
         "levels": t.depth + 1,
         "widest_level": int(np.bincount(t.levels).max()),
         "in_degree": _spread(into[into > 0]),

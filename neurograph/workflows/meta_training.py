@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import jax
 
 from neurograph.errors import ExperimentError, MissingExtraError
 from neurograph.experiments.final import final_test
 from neurograph.experiments.folder.lock import locked
-from neurograph.experiments.folder.reading import Run, read_run
+from neurograph.experiments.folder.reading import Run, read_run, validation_accuracy
 from neurograph.experiments.given import NOTHING, Given
 from neurograph.experiments.loggers import Logger, make_logger
 from neurograph.experiments.spec import EVOLVED, METHODS, ExperimentSpec, load_experiment, make_experiment
-from neurograph.experiments.train import Callback, Interval
+from neurograph.experiments.train import Callback, Interval, check_parts
 from neurograph.experiments.train import meta_train as train
 from neurograph.experiments.transfer.results import Row, Transfer
 from neurograph.experiments.workers import make_executor
 from neurograph.genome import Genome, save_genome
 from neurograph.genome.rule import Rule
+from neurograph.meta import device_mesh
 from neurograph.workflows.objects import given_of
 
-__all__ = ["MetaTraining", "evolve", "meta_train"]
+__all__ = ["MetaTraining", "Watch", "evolve", "meta_train", "run_experiment"]
 
 Say = Callable[[str], None]
 
@@ -70,8 +73,7 @@ class MetaTraining:
     @property
     def validation(self) -> float | None:
         """Accuracy of the genome on validation data, mean over problems; None where no judged run was finite."""
-        found = [value for value in self.summary["validation"]["accuracy"] if value is not None]
-        return sum(found) / len(found) if found else None
+        return validation_accuracy(self.summary)
 
     def metrics(self) -> Any:
         """Returns a pandas frame, a line per interval and genome: "step", "genome", "loss", "accuracy", "seconds", ...
@@ -211,20 +213,90 @@ def _meta_train(
         if METHODS[method].command == "evolve" and spec.training.command != "evolve":
             raise ExperimentError(f"training.method: got {spec.training.method!r}; evolve runs {EVOLVED} (see meta_train)")
         place = files / "run" if folder is None else Path(folder)
-        stack.enter_context(locked(place))
-        executor = None if workers is None else stack.enter_context(make_executor(workers, say))
-        options: dict[str, Any] = {"resume": resume, "allow_changes": allow_changes, "executor": executor, "callback": callback}
-        genome, rule = train(spec, place, base=base, given=given, loggers=writers, **options)
-        tested = None
-        if test and spec.transfer.topologies:
-            tested = final_test(spec, place, genome, rule, base=base, given=given, say=say)
-        run = read_run(place)
-        if folder is None:
-            return MetaTraining(genome, rule, spec, None, run, tested)
-        from neurograph.report.run import write_report
+        options: dict[str, Any] = {"resume": resume, "allow_changes": allow_changes, "workers": workers}
+        options |= {"test": test, "report": folder is not None, "callback": callback, "loggers": writers}
+        done = run_experiment(spec, place, base=base, given=given, watch=Watch(say), **options)
+        return MetaTraining(done.genome, done.rule, spec, None if folder is None else place, read_run(place), done.test)
 
-        write_report(place, base=base)
-        return MetaTraining(genome, rule, spec, place, run, tested)
+
+class Watch:
+    """Is told what a run does; the commands show it in the terminal."""
+
+    def __init__(self, tell: Say = lambda text: None):
+        self._tell = tell
+
+    def say(self, text: str) -> None:
+        """Is called with a line about workers."""
+        self._tell(text)
+
+    def stage(self, text: str) -> None:
+        """Is called with a line about a part of the final test."""
+        self._tell(text)
+
+    def record(self, record: dict[str, Any]) -> None:
+        """Is called with every record that is written."""
+
+    def training(self) -> AbstractContextManager[Any]:
+        """Returns what surrounds the meta-training."""
+        return nullcontext()
+
+    def testing(self) -> AbstractContextManager[Any]:
+        """Returns what surrounds the final test and the report."""
+        return nullcontext()
+
+
+class Done(NamedTuple):
+    """What a run has found: a genome and its rule, the final test and the page of the report, where there are any."""
+
+    genome: Genome
+    rule: Rule
+    test: Transfer | None
+    report: Path | None
+
+
+def run_experiment(
+    spec: ExperimentSpec,
+    folder: Path,
+    *,
+    base: Path | None = None,
+    given: Given = NOTHING,
+    resume: bool = False,
+    allow_changes: bool = False,
+    workers: Any = None,
+    test: bool = True,
+    report: bool = True,
+    callback: Callback = lambda interval: None,
+    loggers: Sequence[Logger] = (),
+    watch: Watch | None = None,
+    patience: float = 0.0,
+) -> Done:
+    """Does a run in its folder, with the final test that the experiment names and the report.
+
+    Of several processes (`jax.distributed`) all compute, and the first writes.
+
+    Args:
+      base, given: where the experiment's files and objects are: see `neurograph.experiments.train.meta_train`.
+      patience: seconds to wait for the folder's lock, whose holder on another machine may be dead.
+      others: as in `meta_train`.
+    """
+    if workers is not None:
+        check_parts(spec)
+    device_mesh(spec.devices)  # before JAX computes anything: later it makes no devices and joins no processes
+    first, watch = jax.process_index() == 0, watch or Watch()
+    tested = page = None
+    with locked(folder, patience) if first else nullcontext():
+        with watch.training(), make_executor(workers, watch.say) as executor:
+            options: dict[str, Any] = {"resume": resume, "allow_changes": allow_changes, "callback": callback, "loggers": loggers}
+            options |= {"progress": watch.record, "executor": None if workers is None else executor}
+            genome, rule = train(spec, folder, base=base, given=given, **options)
+        with watch.testing():
+            if test and spec.transfer.topologies:
+                tested = final_test(spec, folder, genome, rule, base=base, given=given, say=watch.stage)
+            if report and first:
+                from neurograph.report.run import write_report
+
+                page = write_report(folder, base=base)
+    return Done(genome, rule, tested, page)
 
 
 def _read(

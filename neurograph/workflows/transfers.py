@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from neurograph.errors import ExperimentError
 from neurograph.experiments.folder.lock import locked
+from neurograph.experiments.transfer.bundles import TaskSource
 from neurograph.experiments.transfer.matrix import transfer_matrix
 from neurograph.experiments.transfer.matrix_results import TransferMatrix
 from neurograph.experiments.workers import make_executor
@@ -16,7 +19,7 @@ from neurograph.genome.files import genome_sources
 from neurograph.learning.baselines import LEARNING_RATES
 from neurograph.workflows.objects import as_genome_file, as_task, as_topology, by_name, source_name
 
-__all__ = ["transfer"]
+__all__ = ["run_transfer", "transfer"]
 
 
 def transfer(
@@ -58,7 +61,7 @@ def transfer(
       `TransferMatrix`: `cells`, `text`, `summary`, `csv`, `of(genome)`.
 
     Raises:
-      ExperimentError: something is of the wrong kind, or a number is too small.
+      ExperimentError: something is of the wrong kind, a number is too small, or no genome runs on any topology and task.
       GenomeError, TopologyError, TaskError: there is no such file or name.
 
     Examples:
@@ -67,29 +70,62 @@ def transfer(
       >>> [(cell["task"], cell["step"]) for cell in matrix.cells(2)]
       [('xor', 2), ('and', 2)]
     """
+    options: dict[str, Any] = {"at": tuple(steps), "seeds": runs, "seed": seed, "validation_seeds": validation_runs}
+    options |= {"batch_size": batch_size, "query_size": query_size, "optimizers": tuple(baselines)}
+    options |= {"learning_rates": learning_rates, "workers": workers, "say": say, "progress": say}
+    return run_transfer(genomes, topologies, tasks, folder, **options)[0]
+
+
+def run_transfer(
+    genomes: Any,
+    topologies: Any,
+    tasks: Any,
+    folder: str | Path | None,
+    *,
+    workers: Any = None,
+    notes: Mapping[str, Any] = MappingProxyType({}),
+    around: AbstractContextManager[Any] | None = None,
+    say: Callable[[str], None] = lambda text: None,
+    **options: Any,
+) -> tuple[TransferMatrix, list[Path]]:
+    """Does what `transfer` and its command share; returns the matrix and the files written.
+
+    Args:
+      tasks: may be `TaskSource`s too, from which workers make the tasks.
+      notes: of the matrix, for its files.
+      around: surrounds the computation.
+      say: called with a line about workers.
+      **options: of `transfer_matrix`.
+
+    Raises:
+      ExperimentError: no genome ran on any of the topologies and tasks; each reason is given.
+    """
     files: dict[str, Any] = by_name(genomes, as_genome_file, _name_of_genome, genome_sources)
-    found = {
+    found: dict[str, Any] = {
         "genomes": {name: (file.genome, file.rule) for name, file in files.items()},
         "topologies": by_name(topologies, as_topology, lambda given, made: _name(given) or made.title or "graph"),
-        "tasks": by_name(tasks, as_task, _name_of_task),
+        "tasks": by_name(tasks, lambda given: given.task() if isinstance(given, TaskSource) else as_task(given), _name_of_task),
     }
-    trial: dict[str, Any] = {"at": tuple(steps), "seeds": runs, "seed": seed, "validation_seeds": validation_runs}
-    trial |= {"batch_size": batch_size, "query_size": query_size}
-    with ExitStack() as stack:
-        stack.enter_context(nullcontext() if folder is None else locked(Path(folder)))
-        executor = None if workers is None else stack.enter_context(make_executor(workers, say))
-        options: dict[str, Any] = {"optimizers": tuple(baselines), "learning_rates": learning_rates, "executor": executor}
-        matrix = transfer_matrix(**found, folder=folder, progress=say, **options, **trial)
+    if isinstance(tasks, Mapping):
+        found["sources"] = {name: given for name, given in tasks.items() if isinstance(given, TaskSource)}
+    with nullcontext() if folder is None else locked(Path(folder)), around or nullcontext():
+        with make_executor(workers, say) as executor:
+            options["executor"] = None if workers is None else executor
+            matrix = transfer_matrix(**found, folder=folder, **options)
+        if not any(row["genome"] for row in matrix.rows):
+            reasons = dict.fromkeys(f"  {one['task']} on {one['topology']}: {one['reason']}" for one in matrix.problems)
+            raise ExperimentError("\n".join(["no genome ran on any of these topologies and tasks:", *reasons]))
         matrix.note_training(files)
-        if folder is not None:
-            from neurograph.report.figures.transfer import save_figures
-            from neurograph.report.transfer import holds_matrix, write_transfer_report
+        matrix.notes.update(notes)
+        if folder is None:
+            return matrix, []
+        from neurograph.report.figures.transfer import save_figures
+        from neurograph.report.transfer import holds_matrix, write_transfer_report
 
-            matrix.save(folder)
-            save_figures(matrix, folder)
-            if holds_matrix(folder):  # the folder of a run has a page of its own
-                write_transfer_report(folder)
-    return matrix
+        paths = [*matrix.save(folder), *save_figures(matrix, folder)]
+        if holds_matrix(folder):  # the folder of a run has a page of its own
+            paths.append(write_transfer_report(folder))
+        return matrix, paths
 
 
 def _name(given: Any) -> str:

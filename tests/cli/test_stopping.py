@@ -113,7 +113,7 @@ def test_before_the_first_checkpoint(call, tmp_path, monkeypatch):
 
 def test_in_the_final_test(call, tmp_path, monkeypatch):
     write_experiments(tmp_path)
-    monkeypatch.setattr("neurograph.experiments.final.final_test", lambda *words, **options: send(signal.SIGTERM))
+    monkeypatch.setattr("neurograph.workflows.meta_training.final_test", lambda *words, **options: send(signal.SIGTERM))
     words = ["evolve", str(tmp_path / "cma.yaml"), "--set", "training.meta_steps=2", "--set", "transfer.topologies=[two.yaml]"]
     code, _, err = call(*words, "--out", str(tmp_path / "run"))
     assert (code, err.count("stopped")) == (143, 1)

@@ -20,6 +20,7 @@ from worker_tasks import Reversed
 import neurograph as ng
 import neurograph.experiments.transfer.matrix as module
 import neurograph.experiments.transfer.units as units
+import neurograph.workflows.transfers as transfers
 from neurograph.cli.report import report
 from neurograph.cli.transfer import transfer as command
 from neurograph.cli.words import names_in, sort_words
@@ -330,7 +331,7 @@ def test_the_page_of_a_matrix_without_cells_has_no_heat_map(store, tmp_path):
 
 def test_spellings_of_before_are_understood_and_hidden(tmp_path, monkeypatch):
     seen = {}
-    monkeypatch.setattr(module, "transfer_matrix", lambda *given, **options: seen.update(options) or given[4])  # no such place
+    monkeypatch.setattr(transfers, "run_transfer", lambda *given, **options: seen.update(options) or given[4])  # no such place
     old = ["--seeds", "2", "--validation-seeds", "4", "--batch-size", "8", "--query-size", "16"]
     with pytest.raises(IndexError):
         CliRunner().invoke(command, ["functions", "-t", "mlp", "-k", "xor", *old], catch_exceptions=False)

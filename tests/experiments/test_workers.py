@@ -11,11 +11,14 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+import click
 import pytest
 import worker_tasks
+from click.testing import CliRunner
 from meta_runs import genome_of, numbers, write_experiments
 
 import neurograph as ng
+from neurograph.cli.options import data_sets_option
 from neurograph.experiments.folder.checkpoint import checkpoint_step
 from neurograph.experiments.folder.topologies import keep_topology
 from neurograph.experiments.runs import train_all
@@ -107,6 +110,23 @@ def test_a_worker_that_would_compute_other_numbers_is_refused():
         perform(dataclasses.replace(ours, environment=tuple(other.items())), call)
     with pytest.raises(WorkerMismatch, match=rf"threads of XLA: the worker has {ours.threads}, this process {ours.threads + 1}$"):
         perform(dataclasses.replace(ours, threads=ours.threads + 1), call)
+
+
+def test_workers_read_data_sets_where_the_command_says(monkeypatch):
+    import cloudpickle
+
+    @click.command()
+    @data_sets_option
+    def where() -> None:
+        click.echo(asking().data_dir)
+
+    monkeypatch.setenv("TFDS_DATA_DIR", "/own")
+    call, ours = cloudpickle.dumps((os.getenv, ("TFDS_DATA_DIR",))), asking()
+    told = CliRunner().invoke(where, ["--data-dir", "sets"]).stdout.strip()
+    assert told == str(Path("sets").absolute())
+    assert ours.data_dir == asking().data_dir == ""
+    elsewhere = dataclasses.replace(ours, data_dir=told)
+    assert [perform(one, call) for one in (ours, elsewhere, elsewhere, ours)] == ["/own", told, told, "/own"]
 
 
 def test_an_address_where_nobody_answers(monkeypatch):

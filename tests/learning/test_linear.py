@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 import neurograph as ng
 from neurograph.learning import linear_baseline
-from neurograph.learning.inner_loop import episode_of
+from neurograph.learning.inner_loop import WORST_R2, episode_of
 from neurograph.tasks import decode_labels
 
 X = np.random.default_rng(0).normal(size=(120, 3)).astype(np.float32)
@@ -50,3 +50,10 @@ def test_rows_of_one_class_are_answered_by_it():
     task = ng.get_task("center_circle", radius=1e-6)
     found = linear_baseline(task, keys=KEYS, choice_key=KEYS[0], steps=1, batch_size=4, query_size=16)
     np.testing.assert_array_equal(found.scores, [1.0, 1.0])
+
+
+def test_a_model_that_is_far_off_has_the_lowest_score_that_genomes_have(monkeypatch):
+    task = ng.from_arrays(X, X[:, 0], target="number")
+    monkeypatch.setattr(Ridge, "predict", lambda self, rows: np.full(len(rows), 1e9))
+    found = linear_baseline(task, keys=KEYS, choice_key=KEYS[0], **SIZES)
+    assert found.scores.tolist() == [WORST_R2] * 2

@@ -168,9 +168,39 @@ def test_transfer_tests_a_genome_of_classes_on_numbers():
     )
 
 
-def test_meta_training_takes_one_target():
+def test_meta_training_judges_several_targets_by_squared_error_and_r2():
     from neurograph.meta import Objective
 
-    problem = ng.Problem(ng.Network(ng.mlp(10, 4, 2), for_regression(FILE.rule)), task(2))
-    with pytest.raises(ng.GenomeError, match="task 'friedman' has 2 targets; meta-training takes regressions of one target"):
+    rule = for_regression(FILE.rule)
+    network = ng.Network(ng.mlp(10, 4, 2), rule)
+    numbers, classes = ng.Problem(network, task(2)), ng.Problem(network, ng.from_arrays(X, X[:, 0] > 0.5))
+    sizes = {"steps": 3, "batch_size": 16, "query_size": 64}
+    key = jax.random.key(4)
+    loss, found = Objective((numbers, classes), **sizes)(FILE.genome, key)
+    data, init = jax.random.split(jax.random.fold_in(jax.random.fold_in(key, 0), 0))
+    support, query = numbers.task.episode(data, *sizes.values())
+    synapses = network.init(FILE.genome, key=jax.random.split(init)[0])
+    for x, y in zip(*support, strict=True):
+        synapses = network.step(FILE.genome, synapses, x, y)[0]
+    outputs = network.predict(FILE.genome, synapses, query.x)
+    assert found["loss"][0] == pytest.approx(mean_squared_error(query.y, outputs), rel=1e-4)
+    assert found["accuracy"][0] == pytest.approx(r2_score(query.y, outputs), rel=1e-3)
+    alone = Objective((numbers,), **sizes)(FILE.genome, key)[1]
+    np.testing.assert_allclose(found["accuracy"][0], alone["accuracy"][0], rtol=1e-4)
+    assert 0.0 <= found["accuracy"][1] <= 1.0
+    assert loss == pytest.approx(float(np.mean(found["loss"])))
+
+
+def test_meta_training_refuses_the_feedback_of_classes_for_numbers():
+    from neurograph.meta import Objective
+
+    problem = ng.Problem(ng.Network(ng.mlp(10, 4, 2), FILE.rule.replace(feedback="softmax_cross_entropy")), task(2))
+    with pytest.raises(ng.GenomeError, match=r"'friedman' is a regression, but rule\.feedback is softmax_cross_entropy"):
         Objective((problem,), 2)
+
+
+def test_a_genome_that_fails_is_behind_one_whose_r2_is_low():
+    from neurograph.meta import best_member
+
+    scores = {"loss": np.array([[np.nan], [9.0], [10.0]]), "accuracy": np.array([[np.nan], [-8.0], [-9.0]])}
+    assert best_member(scores) == 1

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from building import dot_text
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -121,6 +122,24 @@ WORDS = {
         "\\ud800",
         "true",
     ],
+    ".dot": [
+        "{",
+        "}",
+        "[",
+        "]",
+        '"',
+        " -> ",
+        " -- ",
+        ";",
+        "=",
+        "subgraph a {",
+        "node [role=input]",
+        "<b>",
+        ":n",
+        "/*",
+        "//",
+        "1e9",
+    ],
     ".csv": [",", ";", "\n", '"', "#", "source", "target", "weight", "nan", "1e999", "# neurograph {}", "\t", "\r", ",,", "a"],
 }
 
@@ -152,7 +171,11 @@ def fuzz(folder: Path, ending: str, rounds: int, seed: int) -> dict[str, int]:
     rng = random.Random(seed)
     seeds = []
     for name in ("tiny.yaml", "irregular_2d.yaml"):
-        save_topology(load_topology(ROOT / "topologies" / name), folder / f"seed{ending}")
+        topology = load_topology(ROOT / "topologies" / name)
+        if ending == ".dot":
+            seeds.append(dot_text(topology))
+            continue
+        save_topology(topology, folder / f"seed{ending}")
         seeds.append((folder / f"seed{ending}").read_text(encoding="utf-8"))
     if ending == ".yaml":
         seeds += [path.read_text(encoding="utf-8") for path in FILES if path.suffix == ".yaml" and "mnist" not in path.name]
@@ -184,7 +207,7 @@ def test_fuzzing_for_minutes(tmp_path, ending):
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.one_of(st.binary(max_size=200), st.text(max_size=200).map(str.encode)), ending=st.sampled_from(FORMATS))
+@given(data=st.one_of(st.binary(max_size=200), st.text(max_size=200).map(str.encode)), ending=st.sampled_from([*FORMATS, ".dot"]))
 def test_any_bytes_are_refused_or_read(tmp_path, data, ending):
     path = tmp_path / f"graph{ending}"
     path.write_bytes(data)
@@ -240,7 +263,7 @@ def test_any_networkx_attributes_are_refused_or_read(topology, data):
     assert refusal(from_networkx, graph) != ""
 
 
-if __name__ == "__main__":  # python tests/topology/test_fuzz.py 20000 : fuzz every reader that often
+if __name__ == "__main__":  # PYTHONPATH=tests python tests/topology/test_fuzz.py 20000 : fuzz every reader that often
     import tempfile
 
     for reader in sorted(WORDS):

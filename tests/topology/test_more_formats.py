@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import networkx as nx
 import numpy as np
@@ -47,7 +48,14 @@ def write(path, form):
     else:
         graph = nx.DiGraph()
         graph.add_weighted_edges_from((NAMES[i], NAMES[j], float(MATRIX[i, j])) for i, j in zip(*np.nonzero(MATRIX), strict=True))
-        {"edgelist": nx.write_edgelist, "edges": nx.write_weighted_edgelist}[form](graph, path)
+        writers = {"edgelist": nx.write_edgelist, "edges": nx.write_weighted_edgelist}
+        writers |= {"graphml": nx.write_graphml, "gml": nx.write_gml, "gexf": nx.write_gexf}
+        writers["json"] = lambda graph, path: path.write_text(json.dumps(nx.node_link_data(graph, edges="links")))
+        writers["rows csv"] = lambda graph, path: nx.to_pandas_edgelist(graph).to_csv(path, index=False)
+        writers["dot"] = lambda graph, path: path.write_text(
+            "digraph {\n" + "".join(f"{a} -> {b} [weight={w}];\n" for a, b, w in graph.edges(data="weight")) + "}"
+        )
+        writers[form](graph, path)
 
 
 @pytest.mark.parametrize(
@@ -62,9 +70,15 @@ def write(path, form):
         ("csv of blanks", "abcd"),
         ("edgelist", "abcd"),
         ("edges", "abcd"),
+        ("rows csv", "abcd"),
+        ("graphml", "abcd"),
+        ("gml", "abcd"),
+        ("gexf", "abcd"),
+        ("json", "abcd"),
+        ("dot", "abcd"),
     ],
 )
-def test_a_matrix_is_a_graph_with_weights_kept_or_dropped(form, names, tmp_path):
+def test_a_matrix_is_a_graph_with_weights_and_signs_kept_or_dropped(form, names, tmp_path):
     path = tmp_path / f"graph.{form.split(' of')[0].split()[-1]}"
     write(path, form)
     topology = ng.load_topology(path, **ENDS)
@@ -74,6 +88,20 @@ def test_a_matrix_is_a_graph_with_weights_kept_or_dropped(form, names, tmp_path)
     plain = ng.load_topology(path, weight=None, **ENDS)
     assert edges(plain).keys() == edges(topology).keys()
     assert np.isnan(plain.weight).all()
+    unsigned = ng.load_topology(path, signs="dropped", **ENDS)
+    assert edges(unsigned) == {pair: abs(weight) for pair, weight in expected(names).items()}
+
+
+def test_signs_of_a_networkx_graph_and_of_what_states_its_own_weights():
+    graph = nx.DiGraph([("a", "b")])
+    graph.edges["a", "b"]["strength"] = -2
+    ends = {"inputs": ["a"], "outputs": ["b"], "weight": "strength"}
+    assert ng.from_networkx(graph, **ends).weight.tolist() == [-2]
+    assert ng.from_networkx(graph, signs="dropped", **ends).weight.tolist() == [2]
+    with pytest.raises(ng.TopologyError, match="signs: got 'no'; allowed: kept, dropped"):
+        ng.from_networkx(graph, signs="no", **ends)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ng.TopologyError, match="states its own weights; signs cannot be dropped"):
+        ng.load_topology("tiny", signs="dropped")
 
 
 def test_truth_values_and_patterns_have_no_weights(tmp_path):

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from neurograph.documents import parse_json, parse_yaml, suggestion
 from neurograph.errors import ExperimentError, SpecError
 from neurograph.experiments.folder.lock import holder_of
-from neurograph.experiments.folder.reading import COMMAND, FILES, LOST, Run, flatten, mapping, read_run
+from neurograph.experiments.folder.reading import COMMAND, FILES, LOST, Run, flatten, mapping, read_run, validation_accuracy
 from neurograph.experiments.spec import FREE, ExperimentSpec, experiment_names, load_experiment
 from neurograph.experiments.transfer.results import GENOME, Row, aggregate, five_numbers, is_number
 
@@ -277,11 +277,8 @@ def _lost(folder: Path) -> str:
 
 
 def _validation(run: Run, ended: bool) -> float | None:
-    if ended:
-        found = mapping(run.summary.get("validation")).get("accuracy")
-        found = found if isinstance(found, list) else [found]
-        if any(map(is_number, found)):
-            return sum(value if is_number(value) else 0.0 for value in found) / len(found)
+    if ended and (found := validation_accuracy(run.summary)) is not None:
+        return found
     scores = [value for record in run.validations for value in record.get("accuracy", ()) if value is not None]
     return max(scores, default=None)
 

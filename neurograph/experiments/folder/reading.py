@@ -16,7 +16,7 @@ from neurograph.experiments.transfer.results import Row, Transfer, is_number, lo
 if TYPE_CHECKING:
     from neurograph.genome import GenomeFile
 
-__all__ = ["COMMAND", "FILES", "LOST", "Run", "flatten", "mapping", "read_run"]
+__all__ = ["COMMAND", "FILES", "LOST", "Run", "flatten", "mapping", "read_run", "validation_accuracy"]
 
 FILES = ("config.yaml", "environment.json", "metrics.jsonl", "genome.json", "transfer.json", "summary.json")
 COMMAND = "command.txt"  # of one run of several: the command that does it
@@ -106,6 +106,14 @@ class Run:
 def mapping(value: Any) -> dict[str, Any]:
     """Returns the value if it is a mapping, else an empty one."""
     return value if isinstance(value, dict) else {}
+
+
+def validation_accuracy(summary: dict[str, Any]) -> float | None:
+    """Returns the accuracy of a run's genome on validation data, mean over its problems, of which one without a finite value
+    counts 0; None where there is no value at all."""
+    found = mapping(summary.get("validation")).get("accuracy")
+    found = found if isinstance(found, list) else [found]
+    return sum(value if is_number(value) else 0.0 for value in found) / len(found) if any(map(is_number, found)) else None
 
 
 def flatten(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:

@@ -16,14 +16,17 @@ from typing import Any
 
 from neurograph.errors import ExperimentError
 
-__all__ = ["Asking", "WorkerMismatch", "asking", "cancelled", "kept", "perform", "worker_name"]
+__all__ = ["DATA_DIR", "TFDS", "Asking", "WorkerMismatch", "asking", "cancelled", "kept", "perform", "worker_name"]
 
 SHARES = "NEUROGRAPH_WORKERS"  # of a process that `make_executor(N)` starts: N
+DATA_DIR = "NEUROGRAPH_DATA_DIR"  # of a process that asks: what --data-dir says, which workers on other hosts take over
+TFDS = "TFDS_DATA_DIR"
 KEPT = 8  # shared values per worker
 SETTINGS = ("jax_enable_x64", "jax_default_matmul_precision", "jax_default_prng_impl", "jax_threefry_partitionable")
 
 _kept: OrderedDict[Any, Any] = OrderedDict()
 _threads: list[int] = []  # of XLA, once it has been decided
+_own_data: list[str | None] = []  # where this process finds data sets by itself, while it reads them elsewhere
 
 
 class WorkerMismatch(ExperimentError):
@@ -38,11 +41,13 @@ class Asking:
       environment: versions, device, kernels, source.
       settings: of JAX, which a worker takes over.
       threads: of XLA. Large sums are cut by their number, so that a worker has as many.
+      data_dir: where a worker finds data sets too; "" for where it does by itself.
     """
 
     environment: tuple[tuple[str, str | None], ...]
     settings: tuple[tuple[str, Any], ...]
     threads: int
+    data_dir: str = ""
 
 
 def asking() -> Asking:
@@ -50,7 +55,8 @@ def asking() -> Asking:
     import jax
 
     settings = tuple((name, getattr(jax.config, name)) for name in SETTINGS)
-    return Asking(_environment(), settings, xla_threads())
+    given = os.environ.get(DATA_DIR, "")
+    return Asking(_environment(), settings, xla_threads(), given and os.path.abspath(os.path.expanduser(given)))
 
 
 def _environment() -> tuple[tuple[str, str | None], ...]:
@@ -108,12 +114,25 @@ def _prepare(asked: Asking) -> None:
     if not _threads:
         os.environ["NPROC"] = str(asked.threads)  # read when JAX starts
         _threads.append(asked.threads)
+    _read_data_in(asked.data_dir)
     import jax
 
     for name, value in asked.settings:
         if getattr(jax.config, name) != value:
             jax.config.update(name, value)
     kept(asked, lambda: _compare(asked))
+
+
+def _read_data_in(folder: str) -> None:
+    """Makes this process find data sets in a folder; "": where it does by itself."""
+    if folder:
+        _own_data[:] = _own_data or [os.environ.get(TFDS)]
+        os.environ[TFDS] = folder
+    elif _own_data:
+        before = _own_data.pop()
+        os.environ.pop(TFDS)
+        if before is not None:
+            os.environ[TFDS] = before
 
 
 def _compare(asked: Asking) -> None:

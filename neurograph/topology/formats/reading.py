@@ -16,11 +16,12 @@ from neurograph.topology.formats.parsing import as_bool, as_finite, as_int, as_l
 from neurograph.topology.graph import Topology, as_switch, as_ticks
 from neurograph.topology.validate import DEFAULT_LIMITS, SCHEDULES, Flaw, InvalidGraph, Limits, check_limits, name_flaws, settling
 
-__all__ = ["Keys", "Options", "Selector", "role_names", "topology_of"]
+__all__ = ["SIGNS", "Keys", "Options", "Selector", "role_names", "topology_of"]
 
 
 Selector = str | Iterable[Any] | Mapping[str, Any] | None
 
+SIGNS = ("kept", "dropped")
 _EXPECTED = 'a list of names, "sources", "sinks", "ATTRIBUTE=VALUE" or {attribute: value}'
 
 
@@ -54,6 +55,7 @@ class Options:
     ticks: int | str | None = None
     outputs_may_project: bool | None = None
     limits: Limits = DEFAULT_LIMITS
+    signs: str = "kept"
 
     def __post_init__(self) -> None:
         for name in ("inputs", "outputs"):
@@ -62,6 +64,8 @@ class Options:
             raise TopologyError(f"weight: got {short(self.weight)}; expected the name of an edge attribute, or None.")
         if self.weight in ("fixed", "group", "index"):
             raise TopologyError(f"weight: the attribute {self.weight!r} has a meaning of its own; expected another.")
+        if self.signs not in SIGNS:
+            raise TopologyError(f"signs: got {short(self.signs)}; allowed: {', '.join(SIGNS)}.")
         if self.schedule is not None and not (isinstance(self.schedule, str) and self.schedule in SCHEDULES):
             raise TopologyError(f"schedule: got {short(self.schedule)}; allowed: {', '.join(SCHEDULES)}.")
         if self.ticks is not None:
@@ -244,7 +248,7 @@ class _Reading:
         fixed[at] = values
         if key := self.options.weight:
             at, values = self.numbers("edge", key)
-            weight[at] = values
+            weight[at] = values if self.options.signs == "kept" else np.abs(values)
             if key != "weight" and not at and not self.faults:
                 self.fault(f"weight: no synapse has the attribute {key!r}.")
         at, values = self.labels("edge", "group")

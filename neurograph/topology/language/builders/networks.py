@@ -16,6 +16,10 @@ from neurograph.topology.language.builders.base import Canvas, Edges, Within, re
 
 __all__ = ["BarabasiAlbert", "ErdosRenyi", "Grid", "Ring", "StochasticBlock", "WattsStrogatz"]
 
+# networkx has generators of such graphs. Ours stay: at 100,000 edges, read as arrays, its took 12 times as long for erdos_renyi,
+# 13 for watts_strogatz, 4 for barabasi_albert and 3 (sparse: 69) for stochastic_block (medians of 3 on a busy machine); its
+# Barabasi-Albert and Watts-Strogatz graphs have other distributions; and shipped graphs are these kinds with a seed.
+
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
