@@ -42,7 +42,7 @@ def from_run(zoo_name: str, folder: Path) -> None:
 
 
 def universal() -> None:
-    """The genome for graphs of every kind: descent with seven other numbers (docs/results.md says how they were chosen)."""
+    """The genome for graphs of every kind: descent with six other numbers (docs/results.md says how they were chosen)."""
     genome, rule = ng.backprop_genome(1.5, loss="softmax_cross_entropy", activation="swish", normalization="batch")
     rule = rule.replace(
         normalize_outputs=True,
