@@ -46,6 +46,7 @@ def test_an_experiment_learns():
 
 
 @pytest.mark.thorough
+@pytest.mark.thorough
 def test_a_topology_is_a_graph_for_digits():
     assert call("new", "topology", "graph").exit_code == 0
     assert call("topology", "check", "graph.yaml").stdout.startswith("graph.yaml: ok")

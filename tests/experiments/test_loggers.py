@@ -45,6 +45,7 @@ def test_numbers_have_names_and_what_is_none_is_left_out():
 
 
 @pytest.mark.thorough
+@pytest.mark.thorough
 def test_an_object_gets_every_record_once_and_again_what_is_computed_again(tmp_path: Path):
     whole, first, second = Kept(), Kept(stop_at=2), Kept()
     ng.meta_train(SMALL, tmp_path / "whole", test=False, loggers=[whole])

@@ -50,7 +50,7 @@ def lowered(topology: ng.Topology, kernel: str, options: dict, *, gradient: bool
 
 @pytest.mark.parametrize("gradient", rest_is_thorough([False, True], False), ids=["step", "meta-gradient"])
 @pytest.mark.parametrize("kernel", rest_is_thorough(["blocks", "gather", "levels", "reference"], "blocks", slow=["gather"]))
-@pytest.mark.parametrize("graph", rest_is_thorough(GRAPHS, "layered", "cyclic", slow=["convolution"]))
+@pytest.mark.parametrize("graph", rest_is_thorough(GRAPHS, "layered", slow=["convolution"]))
 def test_lowers_for_a_gpu(graph, kernel, gradient):
     """No call that only a CPU has, and no arrays of 64-bit numbers (but JAX counts in ui64 for random ones)."""
     for options in RULES.values():

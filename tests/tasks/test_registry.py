@@ -397,6 +397,7 @@ print(digest.hexdigest())
 """
 
 
+@pytest.mark.thorough
 def test_same_key_same_batches_across_processes():
     runs = [
         subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, env=environment)
