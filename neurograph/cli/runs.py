@@ -132,7 +132,7 @@ def best(folders: tuple[Path, ...], conditions: tuple[str, ...], depth: int, as_
     """Rank the settings in FOLDERs by accuracy (of regressions R^2) on validation data, and name the genome of the best.
 
     Runs that differ in their seed alone are one row: median, lowest and highest over the seeds. A lost run counts with accuracy
-    0, of a regression with R^2 -100000; what is not finished does not count, and is told. Test data decide nothing.
+    0, of a regression with R^2 -1e+05; what is not finished does not count, and is told. Test data decide nothing.
 
     \b
     neurograph runs best runs/digits-sweep

@@ -99,7 +99,7 @@ def _score(runs: Sequence[Sequence[Run]]) -> str:
 
 def _lost_words(runs: Sequence[Sequence[Run]]) -> str:
     numbers = {bool(run.numbers) for some in runs for run in some} or {False}
-    kinds = {False: f"accuracy {lost_score():g}", True: f"R^2 {lost_score(regression=True):g}"}
+    kinds = {False: f"accuracy {lost_score():g}", True: f"R^2 {score_text(lost_score(regression=True))}"}
     return " or ".join(words for kind, words in kinds.items() if kind in numbers)
 
 

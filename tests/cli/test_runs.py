@@ -135,7 +135,7 @@ def test_the_score_of_a_regression_is_r2_and_a_lost_run_is_behind(tmp_path):
     assert call("compare", tmp_path, "--out", page).exit_code == 0
     words = " ".join(text_of(page.read_text(encoding="utf-8")).split())
     assert "validation R^2" in words
-    assert "counts with R^2 -100000" in words
+    assert "counts with R^2 -1e+05" in words
     assert "Best on validation data: learning_rate 0.01, R^2 -0.400" in words
     assert "accuracy" not in words
 
