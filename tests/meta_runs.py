@@ -82,9 +82,16 @@ def write_experiments(folder: Path) -> None:
         (folder / f"{name}.yaml").write_text(f"name: {name}{RANDOM.rstrip()}{text}")
 
 
-def write_run(folder: Path, *overrides: str, experiment: str = "functions", done: int = 20, score: float | None = None) -> Path:
-    """Writes the folder of a run that has done so many meta-steps, as if it had run; finished with this accuracy on validation
-    data, if given."""
+def write_run(
+    folder: Path,
+    *overrides: str,
+    experiment: str = "functions",
+    done: int = 20,
+    score: float | None = None,
+    regression: bool = False,
+) -> Path:
+    """Writes the folder of a run that has done so many meta-steps, as if it had run; finished with this score on validation data,
+    if given."""
     from neurograph.experiments.spec import dump_experiment, load_experiment
 
     folder.mkdir(parents=True)
@@ -96,6 +103,8 @@ def write_run(folder: Path, *overrides: str, experiment: str = "functions", done
     lines.append({"step": done, "validation": {"loss": [0.5, 0.4], "accuracy": [0.25, 0.75]}})
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines if done))
     (folder / "checkpoint").write_text("")
+    if regression:
+        (folder / "tasks.json").write_text(json.dumps({"tasks": ["prices", "prices"], "numbers": ["prices"]}))
     if score is not None:
         (folder / "genome.json").write_text("{}")  # nothing here reads it
         scores = {"accuracy": [score - 0.1, score + 0.1], "loss": [0.5, 0.5]}

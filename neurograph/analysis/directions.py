@@ -14,7 +14,7 @@ from jax.flatten_util import ravel_pytree
 
 from neurograph.analysis.field import AnalysisError, UpdateField, as_float64, float64, places_of
 from neurograph.genome import backprop_genome
-from neurograph.learning.inner_loop import accuracy, query_loss
+from neurograph.learning.inner_loop import scores_of
 from neurograph.network.network import Network
 from neurograph.network.state import Synapses
 
@@ -33,10 +33,11 @@ class Alignment:
       cosine: [M, T, L] cosine between the change of a level's forward synapses and minus the gradient of the loss; NaN where
         either is 0.
       overall: [M, T] the same over all forward synapses.
-      loss, accuracy: [M, T + 1] along the trajectories, on the batch that is learned.
+      loss, accuracy: [M, T + 1] along the trajectories, on the batch that is learned; of a regression the accuracy is R^2.
       scales: [S] fractions of the genome's step.
       falls: [S] share of the points of the genome's trajectory from which the loss is lower after that fraction of a step.
       rises: [S] the largest rise of the loss in one such step, over the loss.
+      score: what the accuracy is: "accuracy" or "R^2".
     """
 
     methods: tuple[str, ...]
@@ -48,6 +49,7 @@ class Alignment:
     scales: tuple[float, ...]
     falls: np.ndarray
     rises: np.ndarray
+    score: str = "accuracy"
 
     @property
     def lyapunov(self) -> bool:
@@ -70,7 +72,8 @@ class Alignment:
             f"mean cosine of the update with minus the gradient: {cosines}; the loss falls in {falls} of a step, "
             f"{word}; after {self.overall.shape[1]} steps "
             + ", ".join(
-                f"{name}: loss {self.loss[m, -1]:.3g}, accuracy {self.accuracy[m, -1]:.3f}" for m, name in enumerate(self.methods)
+                f"{name}: loss {self.loss[m, -1]:.3g}, {self.score} {self.accuracy[m, -1]:.3f}"
+                for m, name in enumerate(self.methods)
             )
         )
 
@@ -81,6 +84,7 @@ def alignment(
     steps: int = 30,
     baseline_rate: float = 0.5,
     scales: Sequence[float] = SCALES,
+    regression: bool = False,
     key: jax.Array | None = None,
 ) -> Alignment:
     """Follows the genome, backprop and feedback alignment in full batch, each beside the gradient of its own network.
@@ -94,6 +98,7 @@ def alignment(
       steps: learning steps.
       baseline_rate: learning rate of backprop and feedback alignment on the batch's mean loss.
       scales: descending fractions of a step at which it is seen whether the loss falls.
+      regression: whether the targets are numbers: the loss is squared error, the accuracy R^2.
       key: draws the baselines' synapses.
 
     Raises:
@@ -108,12 +113,14 @@ def alignment(
     topology, x, y = field.network.topology, field.x, field.y
     with float64():
         empty = field.network.init(field.genome, key=jax.random.key(0)).traces  # of the rules that keep them
-        rows = [_run(field.network, field.genome, replace(field.base, traces=empty), x, y, steps, scales)]
+        rows = [_run(field.network, field.genome, replace(field.base, traces=empty), x, y, steps, scales, regression)]
         places = places_of(field.network)
         names, maps = ["genome"], [_levels(places)]
         if topology.is_acyclic and not topology.outputs_may_project:
-            # Mean squared error's feedback is h - y, whose sum over the batch is half of query_loss's gradient times the batch.
-            loss, share = ("mse", 2.0) if len(topology.outputs) == 1 else ("softmax_cross_entropy", 1.0)
+            # Mean squared error's feedback is h - y, whose sum over the batch is half of query_loss's gradient times the batch
+            # and the outputs.
+            width = len(topology.outputs)
+            loss, share = ("mse", 2.0 / width) if regression or width == 1 else ("softmax_cross_entropy", 1.0)
             rate = baseline_rate * share / len(x)
             draw = jax.random.key(4) if key is None else key
             for name in ("feedback alignment", "backprop"):
@@ -124,16 +131,17 @@ def alignment(
                 network = Network(topology, rule, kernel="reference")
                 genome = as_float64(genome)
                 start = as_float64(network.init(genome, key=draw))
-                rows.append(_run(network, genome, start, x, y, steps, ()))
+                rows.append(_run(network, genome, start, x, y, steps, (), regression))
                 names.append(name)
                 maps.append(_levels(places_of(network)))
         levels = tuple(sorted({level for one in maps for level in one[one >= 0].tolist()}))
         cosine = np.stack([_cosines(row["change"], row["slope"], one, levels) for row, one in zip(rows, maps)])
         moved, loss = np.asarray(rows[0]["moved"]), np.stack([np.asarray(row["loss"]) for row in rows])
         correct = np.stack([np.asarray(row["accuracy"]) for row in rows])
+    score = "R^2" if regression else "accuracy"
     change = moved - loss[0, :-1, None]
     falls, rises = (change < 0).mean(0), (change / loss[0, :-1, None]).max(0)
-    return Alignment(tuple(names), levels, cosine[:, :, :-1], cosine[:, :, -1], loss, correct, scales, falls, rises)
+    return Alignment(tuple(names), levels, cosine[:, :, :-1], cosine[:, :, -1], loss, correct, scales, falls, rises, score)
 
 
 def _levels(places: Sequence[Any]) -> np.ndarray:
@@ -154,11 +162,13 @@ def _cosines(change: Any, slope: Any, levels: np.ndarray, wanted: Sequence[int])
     return np.stack(found, 1)
 
 
-@partial(jax.jit, static_argnums=(5, 6))
-def _run(network: Any, genome: Any, start: Synapses, x: Any, y: Any, steps: int, scales: tuple[float, ...]) -> Any:
+@partial(jax.jit, static_argnums=(5, 6, 7))
+def _run(
+    network: Any, genome: Any, start: Synapses, x: Any, y: Any, steps: int, scales: tuple[float, ...], regression: bool
+) -> Any:
     def judge(synapses: Synapses) -> tuple[jax.Array, jax.Array]:
-        outputs = network.predict(genome, synapses, x)
-        return query_loss(outputs, y), accuracy(outputs, y)
+        scores = scores_of(network.predict(genome, synapses, x), y, regression)
+        return scores["loss"], scores["r2" if regression else "accuracy"]
 
     def body(synapses: Synapses, index: jax.Array) -> Any:
         stored = Synapses(synapses.forward, synapses.backward)

@@ -12,7 +12,7 @@ import numpy as np
 
 from neurograph.analysis.field import AnalysisError
 from neurograph.genome import Genome
-from neurograph.learning.inner_loop import Problem, accuracy, query_loss
+from neurograph.learning.inner_loop import Problem, is_regression, scores_of
 from neurograph.network.state import Synapses
 
 __all__ = ["LongRun", "long_run", "median"]
@@ -28,8 +28,9 @@ class LongRun:
       norms: [S, R, L] root mean square of the forward synapses (and biases) that arrive at a level.
       saturated: [S, R] share of the hidden neurons' states 0 (over a query batch) with magnitude above `limit`.
       silent: [S, R] share of the hidden neurons whose state 0 is zero on all of the batch.
-      loss, accuracy: [S, R] on the query batch.
+      loss, accuracy: [S, R] on the query batch; of a regression the accuracy is R^2, see `score`.
       limit: 0.95, for activations bounded by 1.
+      score: what the accuracy is: "accuracy" or "R^2".
     """
 
     at: np.ndarray
@@ -40,6 +41,7 @@ class LongRun:
     loss: np.ndarray
     accuracy: np.ndarray
     limit: float
+    score: str = "accuracy"
 
     @property
     def failed(self) -> int:
@@ -61,7 +63,7 @@ class LongRun:
         best = median(self.accuracy)
         power = "" if np.isnan(self.growth) else f" (|w| ~ steps^{self.growth:.2f} in the second half)"
         return (
-            f"{len(self.norms)} runs of {self.at[-1]:,} steps, {self.failed} not finite at the end: median accuracy at most "
+            f"{len(self.norms)} runs of {self.at[-1]:,} steps, {self.failed} not finite at the end: median {self.score} at most "
             f"{best.max():.3f} (step {self.at[int(best.argmax())]:,}), {best[-1]:.3f} at the end; synapses grew"
             f" {_growth(self.norms)}{power}; neurons above {self.limit}: {median(self.saturated)[-1]:.0%}, silent:"
             f" {median(self.silent)[-1]:.0%}"
@@ -115,6 +117,7 @@ def long_run(
         found["loss"],
         found["accuracy"],
         limit,
+        "R^2" if is_regression(problem.task) else "accuracy",
     )
 
 
@@ -126,13 +129,14 @@ def _receiver_levels(network: Any) -> list[int]:
 @partial(jax.jit, static_argnums=(4, 5, 6))
 def _runs(problem: Any, genome: Any, keys: Any, at: Any, batch_size: int, query_size: int, limit: float) -> Any:
     network, task = problem.network, problem.task
+    regression = is_regression(task)
     topology = network.topology
     levels = topology.levels[topology.receivers]
     hidden = np.setdiff1d(np.arange(topology.num_neurons), np.concatenate([topology.inputs, topology.outputs]))
 
     def look(synapses: Synapses, query: Any) -> dict[str, jax.Array]:
         arrays = network.unpack(synapses)
-        outputs = network.predict(genome, synapses, query.x)
+        scores = scores_of(network.predict(genome, synapses, query.x), query.y, regression)
         step_key = jax.random.key(0) if network.rule.noise else None
         states = network.trace(genome, synapses, query.x, query.y, key=step_key).forward[:, hidden, 0]
         norms = []
@@ -145,8 +149,8 @@ def _runs(problem: Any, genome: Any, keys: Any, at: Any, batch_size: int, query_
             "norms": jnp.stack(norms),
             "saturated": jnp.zeros(()) if empty else jnp.mean(jnp.abs(states) > limit),
             "silent": jnp.zeros(()) if empty else jnp.mean(jnp.all(states == 0, axis=0)),
-            "loss": query_loss(outputs, query.y),
-            "accuracy": accuracy(outputs, query.y),
+            "loss": scores["loss"],
+            "accuracy": scores["r2" if regression else "accuracy"],
         }
 
     def run(key: jax.Array) -> dict[str, jax.Array]:

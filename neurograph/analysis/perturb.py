@@ -1,4 +1,4 @@
-"""Sensitivity to each number of a genome: accuracy when it is moved or removed, and the slope of the query loss."""
+"""Sensitivity to each number of a genome: the score when it is moved or removed, and the slope of the query loss."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from neurograph.analysis.field import AnalysisError
 from neurograph.genome import Genome, effective_fields
-from neurograph.learning.inner_loop import Problem, meta_loss
+from neurograph.learning.inner_loop import Problem, is_regression, meta_loss
 
 __all__ = ["Sensitivity", "sensitivity"]
 
@@ -25,13 +25,14 @@ class Sensitivity:
     Attributes:
       names: [P] such as "pre_transform[0, 1]".
       values: [P].
-      accuracy, loss: of the genome as it is, mean over episodes.
+      accuracy, loss: of the genome as it is, mean over episodes; of a regression all accuracies are R^2, see `score`.
       deviation: standard error of that accuracy's mean over the episodes.
       lower, higher: [P] accuracy with the number moved down or up by `step` of its array's root mean square.
       without: [P] accuracy with the number set to 0.
       slope: [P] derivative of the mean query loss (exact, through the unrolled learning).
       step: 0.1 by default.
       seeds: episodes.
+      score: what the accuracies are: "accuracy" or "R^2".
     """
 
     names: tuple[str, ...]
@@ -45,6 +46,7 @@ class Sensitivity:
     slope: Float[np.ndarray, " P"]
     step: float
     seeds: int
+    score: str = "accuracy"
 
     @property
     def drop(self) -> Float[np.ndarray, " P"]:
@@ -63,8 +65,8 @@ class Sensitivity:
         idle = int((np.abs(self.importance) <= 2 * self.deviation).sum())
         moved = int(np.argmax(self.drop))
         return (
-            f"accuracy {self.accuracy:.3f} +- {self.deviation:.3f} over {self.seeds} episodes; lost without: {first}; {idle} of "
-            f"{len(self.names)} numbers can be removed within twice that error; most sensitive to a move of {self.step:g}: "
+            f"{self.score} {self.accuracy:.3f} +- {self.deviation:.3f} over {self.seeds} episodes; lost without: {first}; {idle}"
+            f" of {len(self.names)} numbers can be removed within twice that error; most sensitive to a move of {self.step:g}: "
             f"{self.names[moved]} ({self.drop[moved]:+.3f})"
         )
 
@@ -80,7 +82,8 @@ def sensitivity(
     step: float = 0.1,
     key: jax.Array | None = None,
 ) -> Sensitivity:
-    """Measures query accuracy after `steps` of learning when one number of the genome is moved or removed, all else equal.
+    """Measures query accuracy (of a regression R^2) after `steps` of learning when one number of the genome is moved or removed,
+    all else equal.
 
     Every variant sees the same episodes, on the task's validation split, from the same synapses.
 
@@ -128,6 +131,7 @@ def sensitivity(
         np.asarray(slope),
         step,
         seeds,
+        "R^2" if is_regression(problem.task) else "accuracy",
     )
 
 
@@ -145,7 +149,7 @@ def _judge(problem: Any, genome: Any, key: jax.Array, sizes: tuple[int, int, int
     data_key, own_key = jax.random.split(key)
     split = "validation" if problem.task.is_family else "train"
     episode = problem.task.episode(data_key, *sizes, split, "validation")
-    return meta_loss(problem.network, genome, episode, key=own_key)
+    return meta_loss(problem.network, genome, episode, key=own_key, regression=is_regression(problem.task))
 
 
 @partial(jax.jit, static_argnums=(4, 5))

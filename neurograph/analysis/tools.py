@@ -23,7 +23,7 @@ from neurograph.errors import NeurographError
 from neurograph.genome import Genome, backprop_genome
 from neurograph.genome.model import MATRICES
 from neurograph.genome.rule import Rule
-from neurograph.learning.inner_loop import Problem
+from neurograph.learning.inner_loop import Problem, for_regression, is_regression
 from neurograph.network.network import Network
 from neurograph.tasks import Task
 from neurograph.topology import Topology
@@ -73,6 +73,7 @@ class Setting:
         memory: int = MEMORY,
         asked: Sequence[str] = (),
     ):
+        rule = for_regression(rule) if is_regression(task) else rule
         self.genome, self.rule, self.topology, self.title = genome, rule, topology, title
         self.batch_size, self.steps, self.states, self.memory, self.asked = batch_size, steps, states, memory, tuple(asked)
         self.chosen: dict[str, Any] = {"select": select, "bias": bias}
@@ -80,7 +81,7 @@ class Setting:
         task = task.instance(self.keys[5])
         self.problem = Problem(Network(topology, rule), task)
         self.x, self.y = (np.asarray(a) for a in task.sample(self.keys[0], batch_size))
-        loss = "mse" if len(topology.outputs) == 1 else "softmax_cross_entropy"
+        loss = "mse" if is_regression(task) or len(topology.outputs) == 1 else "softmax_cross_entropy"
         control = (untrained(genome, rule, self.keys[1]), rule)
         self.rules: dict[str, tuple[Genome, Rule]] = {title: (genome, rule), "untrained": control}
         if title not in ("backprop", "untrained"):
@@ -178,7 +179,7 @@ TOOLS: dict[str, Tool] = {
     ),
     "alignment": Tool(
         "Does it follow the loss's gradient? Is the loss a Lyapunov function?",
-        lambda at: alignment(at.field()),
+        lambda at: alignment(at.field(), regression=is_regression(at.problem.task)),
         "The gradient is that of the meta-loss on the batch, one loss among many: a low cosine does not mean that no loss falls."
         " That it falls on one trajectory is no proof of a Lyapunov function; that it rises at small steps disproves this one.",
     ),

@@ -1,4 +1,4 @@
-"""Progress of a run in the terminal: a bar with rate, loss, accuracy and time left; plain lines where there is no terminal."""
+"""Progress of a run in the terminal: a bar with rate, loss, score and time left; plain lines where there is no terminal."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.status import Status
 
 from neurograph.cli.stopping import on_stop
 from neurograph.experiments.folder.checkpoint import checkpoint_step
+from neurograph.experiments.folder.reading import read_run
 from neurograph.experiments.spec import ExperimentSpec
 from neurograph.report.words import duration
 from neurograph.workflows.meta_training import Watch
@@ -43,7 +44,7 @@ class RunProgress(Watch):
         self.rate, self.step = "", 0
         self.printed = -math.inf
         self.status: Status | None = None
-        self.tested = ""
+        self.tested = self.score = ""
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -102,17 +103,17 @@ class RunProgress(Watch):
         return f"after {self.step} of {total} {self.unit}; {again} goes on from the checkpoint after {kept}"
 
     def record(self, data: dict[str, Any]) -> None:
-        self.step = data["step"]
+        self.step, self.score = data["step"], self.score or read_run(self.folder, genome=False).score
         if "validation" in data:
             best = _best(data["validation"]["accuracy"], True)
             self.validation = f", best on validation {best:.3f}"
             if not self.console.is_terminal:
-                self.console.print(f"step {data['step']}: best accuracy on validation data {best:.3f}", highlight=False)
+                self.console.print(f"step {data['step']}: best {self.score} on validation data {best:.3f}", highlight=False)
             return
         step, seconds = data["step"], data["seconds"]
         if self.before and seconds > self.before[1]:
             self.rate = f", {_per_second((step - self.before[0]) / (seconds - self.before[1]), self.unit)}"
-        numbers = f"loss {_best(data['loss'], False):.3f}, accuracy {_best(data['accuracy'], True):.3f}{self.validation}"
+        numbers = f"loss {_best(data['loss'], False):.3f}, {self.score} {_best(data['accuracy'], True):.3f}{self.validation}"
         self.bar.update(self.task, completed=step, numbers=numbers + self.rate)
         if not self.console.is_terminal and (seconds - self.printed >= PRINT_EVERY or step == self.spec.training.meta_steps):
             left = ""

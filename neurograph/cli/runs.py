@@ -56,10 +56,11 @@ def list_(
     experiment.
 
     A run is finished, running (a process holds its folder), stopped (--resume goes on), lost (every genome diverged) or not
-    begun. Accuracies are means over problems: on validation data of the chosen genome, or of the best one so far; on test data
-    after the most steps of the final test. Settings that change no run are left out: its final test, devices, event files.
+    begun. Accuracies (of regressions R^2) are means over problems: on validation data of the chosen genome, or of the best one so
+    far; on test data after the most steps of the final test. Settings that change no run are left out: its final test, devices,
+    event files.
 
-    KEY is a column (folder, name, method, state, seed, step, steps, validation, test, seconds), a setting such as
+    KEY is a column (folder, name, method, state, seed, step, steps, score, validation, test, seconds), a setting such as
     training.learning_rate, or its last words.
 
     \b
@@ -128,10 +129,10 @@ def show(run: Path, as_json: bool) -> None:
 @depth_option
 @json_option
 def best(folders: tuple[Path, ...], conditions: tuple[str, ...], depth: int, as_json: bool) -> None:
-    """Rank the settings in FOLDERs by accuracy on validation data, and name the genome of the best.
+    """Rank the settings in FOLDERs by accuracy (of regressions R^2) on validation data, and name the genome of the best.
 
     Runs that differ in their seed alone are one row: median, lowest and highest over the seeds. A lost run counts with accuracy
-    0; what is not finished does not count, and is told. Test data decide nothing.
+    0, of a regression with R^2 -1e+05; what is not finished does not count, and is told. Test data decide nothing.
 
     \b
     neurograph runs best runs/digits-sweep
@@ -139,6 +140,7 @@ def best(folders: tuple[Path, ...], conditions: tuple[str, ...], depth: int, as_
     """
     from neurograph.errors import ExperimentError
     from neurograph.experiments.folder.catalog import differing_settings, group_seeds, rank_groups, validated_unlike
+    from neurograph.experiments.transfer.results import score_text
 
     found = _selected(folders, conditions, depth)
     groups = rank_groups(group_seeds(found))
@@ -158,7 +160,8 @@ def best(folders: tuple[Path, ...], conditions: tuple[str, ...], depth: int, as_
     click.echo(f"{_count(len(found), 'run')}, {_count(len(groups), 'setting')} in {_where(folders)}{_alike(found)}")
     firsts = [group.runs[0] for group in groups]
     _print_table(_naming_columns(firsts), firsts, _group_results(groups))
-    click.echo(f"best: {first.genome} (seed {first.seed}, {_score(first.validation)} on validation data)")
+    reached = f"{first.score} {score_text(first.validation)} on validation data"
+    click.echo(f"best: {first.genome} (seed {first.seed}, {reached})")
 
 
 @runs.command()
@@ -231,43 +234,59 @@ Column = tuple[str, str, list[str]]  # head, side, cells; columns at the left si
 
 
 def _naming_columns(found: Sequence[RunSummary]) -> list[Column]:
-    columns = [("experiment", [run.name for run in found]), ("method", [run.method or "-" for run in found])]
+    columns = [
+        ("experiment", [run.name for run in found]),
+        ("method", [run.method or "-" for run in found]),
+        ("score", [run.score for run in found]),
+    ]
     return [(head, "left", cells) for head, cells in columns if len({*cells}) > 1]
 
 
 def _result_columns(found: Sequence[RunSummary]) -> list[Column]:
+    from neurograph.experiments.transfer.results import score_text
     from neurograph.report.words import duration
 
     columns: list[Column] = [
         ("seed", "right", ["-" if run.seed is None else str(run.seed) for run in found]),
         ("steps", "right", [f"{run.step}/{'-' if run.steps is None else run.steps}" for run in found]),
         ("state", "center", [run.state for run in found]),
-        ("validation", "right", [_score(run.validation) for run in found]),
-        ("test", "right", [_score(run.test) for run in found]),
+        (_with_score("validation", found), "right", [score_text(run.validation) for run in found]),
+        (_with_score("test", found), "right", [score_text(run.test) for run in found]),
         ("time", "right", ["-" if run.seconds is None else duration(run.seconds) for run in found]),
     ]
-    return [column for column in columns if column[0] != "test" or {*column[2]} != {"-"}]
+    return [column for column in columns if not column[0].startswith("test") or {*column[2]} != {"-"}]
+
+
+def _with_score(head: str, found: Sequence[RunSummary]) -> str:
+    """Returns the head of a column of scores: with their name, where all have the same and it is not accuracy."""
+    scores = {run.score for run in found}
+    return f"{head}\n{scores.pop()}" if len(scores) == 1 and scores != {"accuracy"} else head
 
 
 def _group_results(groups: Sequence[SeedGroup]) -> list[Column]:
-    from neurograph.experiments.transfer.results import interval
+    from neurograph.experiments.transfer.results import interval, score_text
 
     def spread(row: Any) -> str:
         if row is None or row["minimum"] == row["maximum"]:
-            return _score(row and row["median"])
+            return score_text(row and row["median"])
         return interval(row, ("minimum", "maximum"))
 
     def without_result(group: SeedGroup) -> str:
         states = [run.state for run in group.runs if run.state != "finished"]
         return "\n".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
 
+    firsts = [group.runs[0] for group in groups]
     columns: list[Column] = [
         ("seeds", "right", [str(len(group.runs)) for group in groups]),
-        ("validation\nmedian (lowest-highest)", "right", [spread(group.validation) for group in groups]),
-        ("test", "right", [spread(group.test) for group in groups]),
+        (
+            f"{_with_score('validation', firsts)}\nmedian (lowest-highest)",
+            "right",
+            [spread(group.validation) for group in groups],
+        ),
+        (_with_score("test", firsts), "right", [spread(group.test) for group in groups]),
         ("not\nfinished", "center", [without_result(group) for group in groups]),
     ]
-    return [column for column in columns if column[0] not in ("test", "not\nfinished") or {*column[2]} - {"-", ""}]
+    return [column for column in columns if not column[0].startswith(("test", "not")) or {*column[2]} - {"-", ""}]
 
 
 def _print_table(before: list[Column], found: Sequence[RunSummary], after: list[Column], *, but: Sequence[str] = ()) -> None:
@@ -312,11 +331,8 @@ def _table(columns: Sequence[Column]) -> Any:
     return table
 
 
-def _score(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
 def _facts(run: RunSummary) -> list[tuple[str, str]]:
+    from neurograph.experiments.transfer.results import score_text
     from neurograph.report.words import duration
 
     steps = f"{run.step} of {'an unknown number' if run.steps is None else run.steps} meta-steps"
@@ -331,8 +347,11 @@ def _facts(run: RunSummary) -> list[tuple[str, str]]:
         ("learns", ", ".join(dict.fromkeys(map(str, tasks)))),
         ("topologies", ", ".join(dict.fromkeys(graphs))),
         ("seed", "" if run.seed is None else str(run.seed)),
-        ("validation", _score(run.validation) + (" (best so far)" if run.state in ("running", "stopped") else "")),
-        ("test", "" if run.test is None else _score(run.test)),
+        (
+            "validation",
+            f"{run.score} {score_text(run.validation)}" + (" (best so far)" if run.state in ("running", "stopped") else ""),
+        ),
+        ("test", "" if run.test is None else f"{run.score} {score_text(run.test)}"),
         ("genome", "" if run.genome is None else str(run.genome)),
     ]
     if run.state == "stopped":

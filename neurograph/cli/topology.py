@@ -25,7 +25,7 @@ from neurograph.cli.options import (
 from neurograph.documents import Source, parse_yaml
 from neurograph.errors import NeurographError, SpecError, TopologyError
 from neurograph.topology import BUILDERS, FORMATS, Limits, Topology, load_topology, save_topology
-from neurograph.topology.formats.reading import SIGNS
+from neurograph.topology.formats.options import SIGNS
 from neurograph.topology.language.families import FAMILIES, RandomTopologies
 from neurograph.topology.shipped import shipped_folder
 from neurograph.topology.summary import summarize

@@ -14,11 +14,13 @@ from neurograph.documents import parse_json
 from neurograph.errors import ExperimentError, GenomeError
 from neurograph.experiments.experiment import located
 from neurograph.experiments.final import final_test
+from neurograph.experiments.folder.catalog import RunSummary, summarize_run
 from neurograph.experiments.folder.checkpoint import checkpoint_step
 from neurograph.experiments.folder.lock import SILENCE, locked
-from neurograph.experiments.folder.reading import COMMAND, LOST, validation_accuracy
+from neurograph.experiments.folder.reading import COMMAND, LOST, data_dir_words
 from neurograph.experiments.spec import ExperimentSpec
 from neurograph.experiments.train import meta_train
+from neurograph.experiments.transfer.results import score_text
 from neurograph.experiments.workers.executor import Executor, TaskLost
 from neurograph.experiments.workers.worker import cancelled, worker_name
 from neurograph.files import write_atomically
@@ -66,13 +68,16 @@ class Run:
         return {} if self.lost or not path.exists() else parse_json(path.read_text(encoding="utf-8"))
 
     @property
-    def accuracy(self) -> float:
-        """Returns the accuracy on validation data, mean over the experiment's problems; 0 for a lost run."""
-        return validation_accuracy(self.summary) or 0.0
+    def found(self) -> RunSummary:
+        """Returns what `neurograph runs` says of it; its folder has to exist."""
+        return summarize_run(self.folder)
 
     @property
     def state(self) -> str:
-        return f"lost ({self.lost.splitlines()[0]})" if self.lost else f"{self.accuracy:.3f} on validation data"
+        if self.lost:
+            return f"lost ({self.lost.splitlines()[0]})"
+        found = self.found
+        return f"{found.score} on validation data {score_text(found.validation)}"
 
 
 def train_all(runs: Iterable[Run], executor: Executor, say: Callable[[str], None] = lambda text: None) -> dict[str, str]:
@@ -93,7 +98,7 @@ def train_all(runs: Iterable[Run], executor: Executor, say: Callable[[str], None
     failed: dict[str, str] = {}
     for run in todo:  # a worker that does not find this file sees another file system
         run.folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(run.folder / COMMAND, shlex.join(run.command) + "\n")
+        write_atomically(run.folder / COMMAND, shlex.join((*run.command, *data_dir_words())) + "\n")
     started, done, count = time.perf_counter(), 0, len(todo)
     while todo:
         before = {run.folder: checkpoint_step(run.folder / "checkpoint") for run in todo}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -15,7 +16,7 @@ from neurograph.documents import parse_yaml
 from neurograph.errors import ExperimentError, SpecError
 from neurograph.experiments.runs import Run
 from neurograph.experiments.spec import load_experiment
-from neurograph.experiments.transfer.results import five_numbers, interval
+from neurograph.experiments.transfer.results import five_numbers, interval, score_text
 
 __all__ = ["Axis", "Point", "parse_axis", "plan_sweep", "sweep_rows", "sweep_table"]
 
@@ -131,22 +132,28 @@ def _text(value: Any) -> str:
 
 
 def sweep_rows(points: Iterable[Point], failed: dict[str, str]) -> list[dict[str, Any]]:
-    """Returns a row per point: its values, "accuracy" and "loss" (on validation data, means over problems), "seconds", "state",
-    "folder".
+    """Returns a row per point: its values, "accuracy" and "loss" (on validation data, means over problems), "score" (what that
+    accuracy is called), "seconds", "state", "folder".
 
-    Numbers are None for a run that was lost or not done; "state" says why.
+    A lost run has the accuracy that `lost_score` says. Other numbers of lost runs, and all of runs that were not done, are None;
+    "state" says why.
     """
     rows = []
     for point in points:
         run, summary = point.run, point.run.summary
         state = failed.get(run.name) or (f"lost: {run.lost.splitlines()[0]}" if run.lost else "done" if summary else "not done")
         losses = [value for value in summary["validation"]["loss"] if value is not None] if summary else []
+        found = run.found if summary or run.lost else None
         rows.append(
             point.values
-            | {"accuracy": run.accuracy if summary else None, "loss": sum(losses) / len(losses) if losses else None}
-            | {"seconds": summary.get("seconds"), "state": state, "folder": str(run.folder)}
+            | {"accuracy": found and found.validation, "loss": sum(losses) / len(losses) if losses else None}
+            | {"score": found and found.score, "seconds": summary.get("seconds"), "state": state, "folder": str(run.folder)}
         )
     return rows
+
+
+def _is_lost(row: dict[str, Any]) -> bool:
+    return str(row["state"]).startswith("lost: ")
 
 
 def sweep_table(rows: Sequence[dict[str, Any]], keys: Sequence[str]) -> Any:
@@ -158,18 +165,23 @@ def sweep_table(rows: Sequence[dict[str, Any]], keys: Sequence[str]) -> Any:
     for row in rows:
         groups.setdefault(json.dumps([row[key] for key in others]), []).append(row)
     table = Table(title="on validation data")
-    accuracy = "accuracy, median (quartiles)" if "seed" in keys else "accuracy"
-    for name in (*_short(others), accuracy, "loss", *(("runs",) if "seed" in keys else ()), "not done"):
+    scores = list(dict.fromkeys(row["score"] for row in rows if row["score"])) or ["accuracy"]
+    score = scores[0] if len(scores) == 1 else "score"
+    score += ", median (quartiles)" if "seed" in keys else ""
+    last = (*(("runs",) if "seed" in keys else ()), *(("lost",) if any(map(_is_lost, rows)) else ()), "not done")
+    for name in (*_short(others), score, "loss", *last):
         table.add_column(name, justify="left" if name in _short(others) else "right", overflow="fold")
     lines = []
     for members in groups.values():
         fine = [row for row in members if row["accuracy"] is not None]
         found, losses = (five_numbers(row[name] for row in fine if row[name] is not None) for name in ("accuracy", "loss"))
         several = len(members) > 1
-        accuracy = "-" if not fine else interval(found) if several else f"{found['median']:.3f}"
-        cells = [*(str(members[0][key]) for key in others), accuracy, f"{losses['median']:.3f}" if fine else "-"]
+        reached = "-" if not fine else interval(found) if several else score_text(found["median"])
+        loss = "-" if math.isnan(losses["median"]) else f"{losses['median']:.3f}"
+        cells = [*(str(members[0][key]) for key in others), reached, loss]
         cells += [str(len(members))] if "seed" in keys else []
-        lines.append((-found["median"] if fine else 1.0, [*cells, str(len(members) - len(fine) or "")]))
+        cells += [str(sum(map(_is_lost, members)) or "")] if any(map(_is_lost, rows)) else []
+        lines.append((-found["median"] if fine else math.inf, [*cells, str(len(members) - len(fine) or "")]))
     for _, cells in sorted(lines, key=lambda line: line[0]):
         table.add_row(*cells)
     return table

@@ -19,7 +19,7 @@ from neurograph.experiments.experiment import Experiment
 from neurograph.experiments.folder.best_so_far import BestSoFar
 from neurograph.experiments.folder.checkpoint import checkpoint_config
 from neurograph.experiments.folder.lock import locked
-from neurograph.experiments.folder.reading import validation_accuracy
+from neurograph.experiments.folder.reading import TASKS, validation_score
 from neurograph.experiments.folder.run_folder import RunFolder
 from neurograph.experiments.generations import Generations, Recipe
 from neurograph.experiments.given import NOTHING, Given
@@ -28,6 +28,8 @@ from neurograph.experiments.spec import EVOLVED, ExperimentSpec
 from neurograph.experiments.workers.executor import Executor
 from neurograph.genome import Genome, save_genome
 from neurograph.genome.rule import Rule
+from neurograph.learning.inner_loop import is_regression
+from neurograph.learning.lost import lost_score
 from neurograph.meta import best_member, select
 from neurograph.meta.devices import on_this_host
 from neurograph.meta.population import member
@@ -79,9 +81,10 @@ def meta_train(
 ) -> tuple[Genome, Rule]:
     """Meta-trains and writes a run folder; a run that is stopped at any moment resumes to the same result, bit for bit.
 
-    The folder gets config.yaml, environment.json, start_genome.json (of `start.genome`), topologies/ (copies of files that do not
-    come with neurograph; a run that goes on from a checkpoint reads them), metrics.jsonl (a line per interval), checkpoint and
-    best.json (with `keep: best`); at the end genome.json and summary.json.
+    The folder gets config.yaml, environment.json, tasks.json (their names, and which are regressions: what is called accuracy is
+    their R^2), start_genome.json (of `start.genome`), topologies/ (copies of files that do not come with neurograph; a run that
+    goes on from a checkpoint reads them), metrics.jsonl (a line per interval), checkpoint and best.json (with `keep: best`); at
+    the end genome.json and summary.json.
 
     A run whose genomes are no better than guessing at its first validation after a third of the meta-steps says so in a warning
     of the log, and summary.json has "at_chance" with what to try where the result is no better.
@@ -137,6 +140,9 @@ def _meta_train(
     run.keep(experiment.files)
     if spec.start.genome and experiment.start_file:
         run.keep_start(spec.start.genome, experiment.start_file)
+    tasks = [problem.task for problem in experiment.objective.problems]
+    told = {"tasks": [task.name for task in tasks], "numbers": sorted({task.name for task in tasks if is_regression(task)})}
+    run.write(TASKS, json.dumps(told) + "\n")
     elsewhere = {} if executor is None else {"share": Generations(executor, Recipe.of(experiment, folder))}
     best = BestSoFar(experiment.rule, folder, run.done) if training.keep == "best" else None
     state, done, length = run.state, run.done, unroll.length(run.done)
@@ -184,12 +190,13 @@ def _meta_train(
     summary["validation"] = chosen.pop("validation")
     summary["validation_all"] = {name: _rounded(value.mean(axis=1)) for name, value in scores.items()}
     summary["skipped"] = np.asarray(state.skipped).tolist()
-    summary["tasks"] = [problem.task.name for problem in experiment.objective.problems]
-    if at_chance(experiment, validation_accuracy(summary) or 0.0):
+    summary["tasks"] = told["tasks"]
+    if at_chance(experiment, validation_score(summary) or lost_score()):
         summary["at_chance"] = advice(experiment)
     card = {"experiment": spec.name, "description": spec.description, "seed": spec.seed} | common
     card |= {"tasks": sorted({p.task for p in spec.problems}), "topologies": sorted({str(p.topology) for p in spec.problems})}
-    card |= {"validation_accuracy": summary["validation"]["accuracy"], "chosen_of": training.genomes}
+    score = "r2" if all(map(is_regression, tasks)) else "accuracy"
+    card |= {f"validation_{score}": summary["validation"]["accuracy"], "chosen_of": training.genomes}
     card["trained_steps"] = unroll.length(max(0, training.meta_steps - 1))
     if run.writes:
         save_genome(folder / "genome.json", genome, experiment.rule, card)
@@ -199,7 +206,7 @@ def _meta_train(
 
 def _warn_at_chance(experiment: Experiment, scores: Scores, done: int) -> None:
     accuracies = scores["accuracy"].mean(axis=1)
-    accuracy = float(np.max(accuracies[np.isfinite(accuracies)], initial=0.0))
+    accuracy = float(np.max(accuracies[np.isfinite(accuracies)], initial=lost_score()))
     if at_chance(experiment, accuracy):
         log.warning(
             "%s is at chance after %d of %d meta-steps: accuracy %.3f on validation data, guessing %.3f; %s",

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
 from neurograph.errors import ShapeError
 from neurograph.genome import AnyGenome
 from neurograph.genome.rule import Rule
+from neurograph.learning.lost import WORST_R2
 from neurograph.network.batch.graph import Graph
 from neurograph.network.network import Network
 from neurograph.network.passes import with_states
@@ -23,7 +24,6 @@ from neurograph.network.step import learning_step
 from neurograph.tasks import Batch, Episode, Task
 
 __all__ = [
-    "WORST_R2",
     "Problem",
     "accuracy",
     "curve_of",
@@ -40,10 +40,6 @@ __all__ = [
     "r2",
     "scores_of",
 ]
-
-
-WORST_R2 = -1e5
-"""What every worse R^2 counts as, and that of a run that diverged: means and tables over runs stay finite."""
 
 
 @jax.tree_util.register_dataclass

@@ -12,7 +12,8 @@ import jax
 import numpy as np
 
 from neurograph.learning.baselines import LEARNING_RATES, SETTINGS, Curves, Setting, baseline_curves
-from neurograph.learning.inner_loop import WORST_R2, Problem
+from neurograph.learning.inner_loop import Problem
+from neurograph.learning.lost import lost_score
 from neurograph.learning.trial import Trial
 
 __all__ = ["Choice", "Chosen", "Tuned", "choose_learning_rates", "tuned_baselines"]
@@ -126,9 +127,9 @@ def choose_learning_rates(
 
 
 def _scores(curves: Curves) -> tuple[np.ndarray, np.ndarray]:
-    """Returns mean accuracy, where failed runs count as 0, and mean loss of the others (else infinite), [rates, len(at)]."""
+    """Returns mean accuracy, of failed runs `lost_score`, and mean loss of the others (else infinite), [rates, len(at)]."""
     failed = curves.failed
-    hits = np.where(failed, WORST_R2 if curves.regression else 0.0, curves.accuracy).mean(axis=1)
+    hits = np.where(failed, lost_score(curves.regression), curves.accuracy).mean(axis=1)
     count = (~failed).sum(axis=1)
     loss = np.where(failed, 0.0, curves.loss).sum(axis=1) / np.maximum(count, 1)
     return hits, np.where(count > 0, loss, np.inf)

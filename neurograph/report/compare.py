@@ -129,17 +129,18 @@ def _training(runs: list[Run], names: list[str]) -> Markup:
     known = [(name, run.records, run.validations, run.chosen) for name, run in zip(names, runs) if run.records]
     if not known:
         return paragraph("Neither folder has meta-steps in its metrics.jsonl.")
+    score = score_of(runs, [task for run in runs for task in run.tasks])
     caption = (
-        "Query loss and accuracy; strong lines are the genomes that were chosen (of an evolution the median of the generation),"
+        f"Query loss and {score}; strong lines are the genomes that were chosen (of an evolution the median of the generation),"
         " pale ones the others, points validation data."
     )
-    parts = [drawing(None, "training", comparison_figure(known), caption)]
+    parts = [drawing(None, "training", comparison_figure(known, score=score), caption)]
     methods = {run.method for run in runs}
     if len(methods) > 1:
         parts.append(paragraph("The methods differ: a meta-step costs differently in each, so compare over time as well."))
     if all("seconds" in record for _, records, _, _ in known for record in records):
         text = "The same over the time of meta-training, each on the machine on which it ran."
-        parts.append(details("Over time", drawing(None, "time", comparison_figure(known, over="seconds"), text)))
+        parts.append(details("Over time", drawing(None, "time", comparison_figure(known, over="seconds", score=score), text)))
     return joined(parts)
 
 
@@ -224,7 +225,7 @@ def _side_by_side(
 
 
 def _ahead(runs: list[Run], place: tuple[Any, ...]) -> str:
-    """Returns in how many of the common seeds the second run's genome has the higher accuracy."""
+    """Returns in how many of the common seeds the second run's genome has the higher score."""
     scores = []
     for run in runs:
         rows = run.transfer.rows if run.transfer else ()

@@ -9,7 +9,8 @@ from pathlib import Path
 from neurograph.errors import ExperimentError
 from neurograph.experiments.folder.catalog import SeedGroup, group_labels, rank_groups, validated_unlike
 from neurograph.experiments.folder.reading import Run, mapping, read_run
-from neurograph.experiments.transfer.results import GENOME, Row, aggregate, five_numbers, interval
+from neurograph.experiments.transfer.results import GENOME, Row, aggregate, five_numbers, interval, score_text
+from neurograph.learning.lost import lost_score
 from neurograph.report.compare import ABSENT, differences, write_comparison
 from neurograph.report.html import Markup, commands, drawing, joined, paragraph, table
 from neurograph.report.verdict import verdict_of
@@ -26,7 +27,7 @@ def write_group_comparison(groups: Sequence[SeedGroup], path: Path | str) -> Pat
     Of two runs in all the page is that of `write_comparison`, which compares their genomes as well.
 
     Args:
-      groups: of `group_seeds`; the page has them in the order of their accuracy on validation data.
+      groups: of `group_seeds`; the page has them in the order of their score on validation data.
       path: where the page is written.
 
     Raises:
@@ -61,22 +62,23 @@ def _group_verdict(groups: Sequence[SeedGroup], runs: Sequence[Sequence[Run]], n
         states = [run.state for run in group.runs if run.state != "finished"]
         left = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
         times = [run.seconds for run in group.runs if run.seconds is not None]
-        tasks = dict.fromkeys(str(task) for run in some for task in mapping(run.summary).get("tasks") or ())
+        tasks = dict.fromkeys(task for run in some for task in run.tasks)
         steps = [str(step) for step in dict.fromkeys(run.step for run in group.runs)]
         cells = [name, ", ".join(tasks) or ABSENT, ", ".join(steps), str(len(group.runs)), _range(group.validation)]
         took = duration(five_numbers(times)["median"]) if times else ABSENT
         rows.append([*cells, _range(group.test), took, left or ABSENT])
-    head = ["setting", "learned on", "meta-steps", "seeds", "validation accuracy", "test accuracy", "time", "not finished"]
+    score = _score(runs)
+    head = ["setting", "learned on", "meta-steps", "seeds", f"validation {score}", f"test {score}", "time", "not finished"]
     kept = [column for column in range(len(head)) if column < 5 or {row[column] for row in rows} != {ABSENT}]
     body = table([head[column] for column in kept], [[row[column] for column in kept] for row in rows])
     text = (
         "Median over the seeds of a setting (lowest to highest). A lost run, in which every genome diverged, counts with"
-        " accuracy 0; a run that is not finished does not count."
+        f" {_lost_words(runs)}; a run that is not finished does not count."
     )
     best = "No setting has a result on validation data yet."
     if judged := [(name, group) for name, group in zip(names, groups) if group.validation]:
         name, group = judged[0]  # the groups are ranked
-        best = f"Best on validation data: {name}, accuracy {_range(group.validation)}"
+        best = f"Best on validation data: {name}, {groups[0].runs[0].score} {_range(group.validation)}"
         best += f"; on test data {_range(group.test)}." if group.test else "; not judged on test data."
     unlike = validated_unlike(group.runs[0] for group in groups)
     if unlike:
@@ -89,10 +91,22 @@ def _group_verdict(groups: Sequence[SeedGroup], runs: Sequence[Sequence[Run]], n
     return joined([paragraph(best), body, paragraph(text), told])
 
 
+def _score(runs: Sequence[Sequence[Run]]) -> str:
+    """Returns what the accuracies of all runs are called."""
+    every = [run for some in runs for run in some]
+    return score_of(every, [task for run in every for task in run.tasks])
+
+
+def _lost_words(runs: Sequence[Sequence[Run]]) -> str:
+    numbers = {bool(run.numbers) for some in runs for run in some} or {False}
+    kinds = {False: f"accuracy {lost_score():g}", True: f"R^2 {score_text(lost_score(regression=True))}"}
+    return " or ".join(words for kind, words in kinds.items() if kind in numbers)
+
+
 def _range(row: Row | None) -> str:
     """Returns the median over seeds, and the lowest and highest where they are not the same; a dash for None."""
     if row is None or row["minimum"] == row["maximum"]:
-        return number(row and row["median"])
+        return score_text(row["median"] if row else None)
     return interval(row, ("minimum", "maximum"))
 
 
@@ -111,7 +125,7 @@ def _bands(groups: Sequence[SeedGroup], runs: Sequence[Sequence[Run]], names: Se
     ends = {name: {max(record["step"] for record in records) for records, _, _ in some} for name, some in drawn.items()}
     if uneven := [name for name, some in ends.items() if len(some) > 1]:
         caption += f" Not all seeds of {'; '.join(uneven)} got as far: bands end with fewer of them."
-    parts = [drawing(None, "bands", bands_figure(drawn), caption)]
+    parts = [drawing(None, "bands", bands_figure(drawn, score=_score(runs)), caption)]
     if lacking:
         parts.append(paragraph(f"No meta-steps in metrics.jsonl: {'; '.join(lacking)}."))
     if len(names) > MOST_DRAWN:
@@ -123,7 +137,7 @@ def _bands(groups: Sequence[SeedGroup], runs: Sequence[Sequence[Run]], names: Se
 
 def _transfer_bands(runs: Sequence[Sequence[Run]], names: Sequence[str]) -> Markup:
     """Returns curves and a table over what at least two settings were tested on: medians of runs, lowest to highest seed."""
-    from neurograph.report.figures.bands import chance_line, curves, panels, trained_lines
+    from neurograph.report.figures.bands import chance_line, curves, limit_scores, panels, trained_lines
     from neurograph.report.figures.style import legend_below
 
     places: dict[tuple[str, str], dict[str, list[Row]]] = {}
@@ -157,7 +171,7 @@ def _transfer_bands(runs: Sequence[Sequence[Run]], names: Sequence[str]) -> Mark
     if unlike := _tested_unlike(every):
         text += f" The tests differ in {', '.join(unlike)}, so small differences mean little."
     parts.append(paragraph(text))
-    figure, axes = panels(len(places))
+    figure, axes = panels(len(places), sharey="row")
     for axis, ((topology, task), lines) in zip(axes, places.items()):
         drawn = {name: lines[name] for name in names[:MOST_DRAWN] if name in lines}
         chance = next((level for run in every if (level := run.chance(task)) is not None), None)
@@ -165,6 +179,8 @@ def _transfer_bands(runs: Sequence[Sequence[Run]], names: Sequence[str]) -> Mark
         chance_line(axis, chance, score_of(every, [task]))
         steps = sorted({row["step"] for line in drawn.values() for row in line})
         trained_lines(axis, {name: _trained(some) for name, some in zip(names, runs) if name in drawn}, steps)
+    for row in {axis.get_subplotspec().rowspan.start for axis in axes}:
+        limit_scores([axis for axis in axes if axis.get_subplotspec().rowspan.start == row])
     labels = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels())}
     legend_below(figure, [*labels.values()], [*labels])
     parts.append(drawing(None, "transfer-bands", figure, f"Test {score_of(every, tasks)} over learning steps."))
@@ -207,11 +223,12 @@ def _environments(runs: Sequence[Run]) -> dict[str, str]:
 
 def _genome_files(groups: Sequence[SeedGroup], names: Sequence[str]) -> Markup:
     best = [(name, group.best) for name, group in zip(names, groups)]
-    rows = [[name, str(run.genome), number(run.seed), number(run.validation)] for name, run in best if run]
+    rows = [[name, str(run.genome), number(run.seed), score_text(run.validation)] for name, run in best if run]
     if not rows:
         return paragraph("No run is finished with a genome.")
     text = "The best seed of each setting on validation data. Genomes are compared array by array two at a time:"
+    scores = dict.fromkeys(run.score for _, run in best if run)
     first, second = ([row[1] for row in rows] * 2)[:2]
-    body = table(["setting", "genome", "seed", "validation accuracy"], rows, wrap=True)
+    body = table(["setting", "genome", "seed", f"validation {' or '.join(scores)}"], rows, wrap=True)
     more = [paragraph(text), commands([f"neurograph genome compare {first} {second}"])] if len(rows) > 1 else []
     return joined([body, *more])

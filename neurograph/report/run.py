@@ -11,7 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from neurograph.errors import NeurographError
 from neurograph.experiments.folder.reading import Run, mapping, read_run
-from neurograph.experiments.transfer.results import GENOME, Row, Transfer, aggregate, best_settings, label, score_name, spread
+from neurograph.experiments.transfer.results import (
+    BY_QUARTILES,
+    GENOME,
+    Row,
+    Transfer,
+    aggregate,
+    best_settings,
+    label,
+    score_name,
+    score_text,
+    spread,
+    standing,
+    standings,
+)
 from neurograph.report.html import Markup, details, drawing, grid, items, joined, paragraph, preformatted, table
 from neurograph.report.verdict import verdict_of
 from neurograph.report.words import environment_rows, facts, faults, finish, number, rerun, score_of
@@ -68,8 +81,10 @@ def overview(run: Run) -> Markup:
     parts = []
     if told := verdict_of(run):
         parts.append(told)
-    elif scores := [text for name, text in facts(run) if name.startswith("accuracy")]:
-        parts.append(paragraph(f"Accuracy on validation data {scores[0]}; no test on test data yet."))
+    elif reached := dict(facts(run)).get(f"{run.score} on validation data"):
+        parts.append(
+            paragraph(f"{score_of([run], run.tasks, capital=True)} on validation data {reached}; no test on test data yet.")
+        )
     if isinstance(told := run.summary.get("at_chance"), str):
         parts.append(paragraph(f"This run is at chance: its genome is no better than guessing on validation data; {told}."))
     description = run.config.get("description") or run.card.get("description")
@@ -87,7 +102,8 @@ def training(run: Run, plots: Path | None) -> Markup:
         return paragraph("No metrics.jsonl with meta-steps in this folder.")
     from neurograph.report.figures.runs import training_figure
 
-    figure = training_figure(run.records, run.validations, selected=run.chosen, chance=run.chance(), evolved=run.evolved)
+    look: dict[str, Any] = {"selected": run.chosen, "chance": run.chance(), "evolved": run.evolved, "score": run.score}
+    figure = training_figure(run.records, run.validations, **look)
     if run.evolved:
         caption = (
             "A meta-step is a generation: the median of its genomes that did not diverge, and the fittest of them, judged on"
@@ -95,8 +111,8 @@ def training(run: Run, plots: Path | None) -> Markup:
         )
     else:
         caption = (
-            "Every line is one genome, judged on query batches after learning on support batches; points are accuracies on"
-            " validation data, by which the genome was chosen."
+            "Every line is one genome, judged on query batches after learning on support batches; points are validation data,"
+            " by which the genome was chosen."
         )
         caption += " The lines of a genome are means over its particles." if run.method == "pes" else ""
     return drawing(plots, "training", figure, caption)
@@ -161,17 +177,17 @@ def _baselines(run: Run) -> Markup:
 
 
 def _ahead(comparison: list[Row]) -> str:
-    """Returns in how many places the genome is ahead of the best baseline, per step count."""
-    steps: dict[int, list[float]] = {}
+    """Returns in how many places the genome is ahead of, level with and behind the best baseline, per step count."""
+    steps: dict[int, list[str]] = {}
     for row in comparison:
-        if row["difference"] is not None:
-            steps.setdefault(row["step"], []).append(row["difference"])
+        if row["baseline"]:
+            steps.setdefault(row["step"], []).append(standing(row["genome"], row["baseline"]))
     parts = [
-        f"{sum(d > 0 for d in found)} of {len(found)} after {step} step{'s' * (step != 1)}"
+        f"after {step} step{'s' * (step != 1)} the genome is {standings(found, 'the best baseline')}"
         for step, found in sorted(steps.items())
     ]
-    text = "Graphs and tasks where the genome's median is ahead of the best baseline's: "
-    return f"{text}{'; '.join(parts)}." if parts else "No step count was judged with both."
+    text = "; ".join(parts)
+    return f"A{text[1:]}. {BY_QUARTILES}" if parts else "No step count was judged with both."
 
 
 def _several_tasks(rows: Any) -> bool:
@@ -208,7 +224,7 @@ def _full_table(transfer: Transfer) -> Markup:
     rows = []
     for entry in transfer.aggregate():
         what = [entry["topology"], entry["task"], label(entry), number(entry["learning_rate"]), str(entry["step"])]
-        rows.append([*what, spread(entry), f"{entry['minimum']:.3f}", number(entry["loss"]), str(entry["seeds"])])
+        rows.append([*what, spread(entry), score_text(entry["minimum"]), number(entry["loss"]), str(entry["seeds"])])
     edges = sum(bool(one.get("at_edge")) for one in transfer.chosen)
     score = score_name((row["task"] for row in transfer.rows), transfer.notes)
     head = ["topology", "task", "method", "learning rate", "steps", score, "worst", "loss", "seeds"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from neurograph.errors import ExperimentError
 from neurograph.experiments.folder.reading import FILES, mapping
 from neurograph.experiments.transfer.matrix_results import TransferMatrix, load_transfer_matrix
-from neurograph.experiments.transfer.results import GENOME, Row, aggregate, label, score_name, spread
+from neurograph.experiments.transfer.results import GENOME, Row, aggregate, label, score_name, score_text, spread
 from neurograph.report.html import Markup, commands, details, drawing, grid, joined, paragraph, table, titled
 from neurograph.report.verdict import verdict
 from neurograph.report.words import environment_rows, finish, number
@@ -121,7 +121,7 @@ def _beside(cells: list[Row]) -> list[str]:
     """Returns the best baseline of a place, its name, and how far each genome is ahead of it."""
     first = cells[0]
     known = (
-        [f"{first['baseline_median']:.3f}", f"{first['baseline']}, {first['learning_rate']:.3g}"]
+        [score_text(first["baseline_median"]), f"{first['baseline']}, {first['learning_rate']:.3g}"]
         if first["baseline"]
         else ["-"] * 2
     )
@@ -163,7 +163,7 @@ def _methods(matrix: TransferMatrix) -> Markup:
         for entry in aggregate(row for row in matrix.rows if row["genome"] == name):
             who = name if entry["method"] == GENOME else label(entry)
             place = [entry["task"], entry["topology"], str(who), number(entry["learning_rate"]), str(entry["step"])]
-            rows.append([*place, spread(entry), f"{entry['minimum']:.3f}", number(entry["loss"]), str(entry["seeds"])])
+            rows.append([*place, spread(entry), score_text(entry["minimum"]), number(entry["loss"]), str(entry["seeds"])])
     edges = sum(bool(one.get("at_edge")) for one in matrix.chosen)
     note = f"{edges} of {len(matrix.chosen)} chosen rates lie at the edge of the rates tried."
     head = ["task", "topology", "method", "learning rate", "steps", _score(matrix), "worst", "loss", "runs"]

@@ -7,6 +7,7 @@ from typing import Any
 
 from neurograph.experiments.folder.reading import Run, mapping
 from neurograph.experiments.transfer.results import (
+    BY_QUARTILES,
     GENOME,
     Row,
     Transfer,
@@ -15,6 +16,7 @@ from neurograph.experiments.transfer.results import (
     score_name,
     spread,
     standing,
+    standings,
 )
 from neurograph.report.html import Markup, joined, paragraph, remark, table
 
@@ -47,8 +49,7 @@ def verdict(tests: Mapping[str, Transfer], step: int, trained: Mapping[str, int 
     several, rows = len(tests) > 1, sum(map(len, found.values()))
     lines = (_places if rows <= MOST_ROWS else _counts)(tests, found, several)
     note = "Median (quartiles) over seeds; each baseline at the setting and learning rate that was best on validation data."
-    note += " Ahead, behind: the quartiles leave a gap between the two; else level."
-    return joined([*map(paragraph, words), lines, remark(note)])
+    return joined([*map(paragraph, words), lines, remark(f"{note} {BY_QUARTILES}")])
 
 
 def verdict_of(run: Run, name: str = GENOME) -> Markup:
@@ -66,9 +67,9 @@ def _sentence(name: str, rows: list[Row], test: Transfer, step: int, trained: in
     text += f" {name if name != GENOME else 'the genome'} is"
     parts = []
     if judged := [standing(row["genome"], row["baseline"]) for row in rows if row["baseline"]]:
-        parts.append(_counted(judged, {"ahead": " of", "level": " with", "behind": ""}, "the best baseline"))
+        parts.append(standings(judged, "the best baseline"))
     if beside := [words.split()[0] for row in rows if (words := _chance(row, test))]:
-        parts.append(_counted(beside, dict.fromkeys(BESIDE_CHANCE.values(), ""), "chance"))
+        parts.append(standings(beside, "chance"))
     score = score_name((row["task"] for row in rows), test.notes)
     medians = [row["genome"]["median"] for row in rows]
     low, high = (f"{end(medians):.3f}" for end in (min, max))
@@ -77,16 +78,6 @@ def _sentence(name: str, rows: list[Row], test: Transfer, step: int, trained: in
     seeds = max(row["genome"]["seeds"] for row in rows)
     told = f"{'; '.join(parts)}: {reached}" if parts else f"at {reached}"
     return f"{text} {told}; {seeds} seed{'s' * (seeds != 1)}, {failed or 'none'} of {runs} runs failed."
-
-
-def _counted(found: Sequence[str], words: Mapping[str, str], what: str) -> str:
-    """Returns "ahead of WHAT in 2 of 3 places, level in 1"; `words` are followed by what belongs to them."""
-    counts = [(word, found.count(word)) for word in words if word in found]
-    if len(found) == 1:
-        return f"{counts[0][0]}{words[counts[0][0]]} {what}"
-    (first, count), *rest = counts
-    share = f"{count} of {len(found)}" if rest else f"all {count}" if count > 2 else "both"
-    return f"{first}{words[first]} {what} in {share} places" + "".join(f", {word} in {number}" for word, number in rest)
 
 
 def _chance(row: Row, test: Transfer) -> str:

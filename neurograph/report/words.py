@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from neurograph.errors import ExperimentError
-from neurograph.experiments.folder.reading import Run, mapping
+from neurograph.experiments.folder.reading import Run, data_dir_words, mapping
 from neurograph.experiments.transfer.results import is_number, score_name
 from neurograph.files import write_atomically
 from neurograph.report.html import Markup, commands, document, items, joined, paragraph
@@ -47,19 +47,17 @@ def number(value: Any, digits: int = 3) -> str:
 
 
 def score_of(runs: Iterable[Run], tasks: Iterable[str], *, capital: bool = False) -> str:
-    """Returns what the test accuracies of tasks in these runs are called, see `score_name`; `capital` begins a sentence."""
-    numbers = [name for run in runs if run.transfer for name in run.transfer.notes.get("numbers") or ()]
-    score = score_name(tasks, {"numbers": numbers})
+    """Returns what the accuracies of tasks in these runs are called, see `score_name`; `capital` begins a sentence."""
+    score = score_name(tasks, {"numbers": [name for run in runs for name in run.numbers]})
     return score[0].upper() + score[1:] if capital else score
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
     """Returns the run in a few lines (name, value)."""
-    summary, card = run.summary, run.card
+    summary = run.summary
     found: list[tuple[str, Any]] = [("method", run.method)] if run.method else []
-    tasks = summary.get("tasks") or card.get("tasks")
-    if isinstance(tasks, list):
-        found.append(("learned on", ", ".join(dict.fromkeys(map(str, tasks)))))
+    if run.tasks:
+        found.append(("learned on", ", ".join(dict.fromkeys(run.tasks))))
     places = [name for name, use in run.topologies().items() if "learned" in use]
     if places:
         found.append(("topologies", ", ".join(places)))
@@ -75,7 +73,8 @@ def facts(run: Run) -> list[tuple[str, str]]:
         values = validation.get(name)
         values = [v for v in (values if isinstance(values, list) else [values]) if is_number(v)]
         if values:
-            found.append((f"{name} on validation data", ", ".join(number(float(v)) for v in values)))
+            words = run.score if name == "accuracy" else name
+            found.append((f"{words} on validation data", ", ".join(number(float(v)) for v in values)))
     skipped = summary.get("skipped")
     total = sum(skipped) if isinstance(skipped, list) and all(isinstance(v, int) for v in skipped) else skipped
     if isinstance(total, int):
@@ -101,9 +100,10 @@ def environment_rows(environment: dict[str, Any]) -> list[tuple[str, str]]:
 
 def rerun_commands(run: Run) -> list[str]:
     """Returns the commands that do the run again and compare the two."""
-    folder = run.folder.name if run.folder.is_absolute() else str(run.folder)
-    config, again, folder = (shlex.quote(text) for text in (f"{folder}/config.yaml", f"{folder}-again", folder))
-    return [f"neurograph {run.command} {config} --out {again}", f"neurograph report {folder} {again}"]
+    folder, again = str(run.folder), f"{run.folder}-again"
+    data = data_dir_words(run.environment)
+    words = (run.command, f"{folder}/config.yaml", "--out", again, *data), ("report", folder, again)
+    return [shlex.join(("neurograph", *one)) for one in words]
 
 
 def rerun(run: Run) -> Markup:

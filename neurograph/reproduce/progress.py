@@ -7,6 +7,7 @@ from statistics import mean
 from typing import TYPE_CHECKING
 
 from neurograph.experiments.transfer.results import Row
+from neurograph.learning.lost import lost_score
 
 if TYPE_CHECKING:
     from neurograph.reproduce.workbench import Trained
@@ -36,12 +37,12 @@ def _row(run: Trained, step: int, seconds: float, scores: Row) -> Row:
     pairs = zip(scores["loss"], scores["accuracy"], strict=True)
     fine = [accuracy for loss, accuracy in pairs if loss is not None and accuracy is not None]
     row: Row = {"label": run.label, "genome_seed": run.seed, "step": step, "seconds": seconds}
-    return row | {"accuracy": max(fine, default=0.0), "failed": not fine}
+    return row | {"accuracy": max(fine, default=lost_score()), "failed": not fine}
 
 
 def speeds(runs: Sequence[Trained]) -> list[float]:
     """Returns per run the mean accuracy along meta-training (the area under its curve); 0 for a lost run."""
-    return [mean(row["accuracy"] for row in trained(run)) if run.genome is not None else 0.0 for run in runs]
+    return [mean(row["accuracy"] for row in trained(run)) if run.genome is not None else lost_score() for run in runs]
 
 
 def at_or_lost(table: Iterable[Row], **keys: object) -> Row:

@@ -19,7 +19,7 @@ import yaml
 
 from neurograph.documents import parse_json
 from neurograph.errors import ExperimentError, GenomeError
-from neurograph.experiments.folder.reading import LOST, validation_accuracy
+from neurograph.experiments.folder.reading import LOST, validation_score
 from neurograph.experiments.runs import Run, train_all
 from neurograph.experiments.spec import FREE, ExperimentSpec, load_experiment
 from neurograph.experiments.transfer.bundles import TaskSource
@@ -29,6 +29,7 @@ from neurograph.experiments.workers.executor import Executor, Here
 from neurograph.files import write_atomically
 from neurograph.genome import Genome, load_genome_file
 from neurograph.genome.rule import Rule
+from neurograph.learning.lost import lost_score
 from neurograph.reproduce import SCALES
 from neurograph.tasks import Task
 from neurograph.topology import Topology
@@ -79,7 +80,7 @@ class Trained:
     @property
     def accuracy(self) -> float:
         """Returns the accuracy on validation data, mean over the experiment's problems; 0 for a lost run."""
-        return 0.0 if self.genome is None else validation_accuracy(self.summary) or 0.0
+        return lost_score() if self.genome is None else validation_score(self.summary) or lost_score()
 
     def records(self) -> list[dict[str, Any]]:
         """Returns the lines of metrics.jsonl; none for a run that was lost at once."""

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from neurograph.errors import TopologyError
 from neurograph.topology.columns import Column, Table
+from neurograph.topology.formats.options import Options, Selector
 from neurograph.topology.formats.parsing import short
-from neurograph.topology.formats.reading import Options, Selector, role_names, topology_of
+from neurograph.topology.formats.reading import role_names, topology_of
 from neurograph.topology.validate import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:

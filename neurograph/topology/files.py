@@ -19,7 +19,8 @@ from neurograph.topology.formats.dot import read_dot
 from neurograph.topology.formats.edge_list import read_csv, read_edge_lines
 from neurograph.topology.formats.gml import read_gml
 from neurograph.topology.formats.node_link import read_json
-from neurograph.topology.formats.reading import Options, Selector, topology_of
+from neurograph.topology.formats.options import Options, Selector
+from neurograph.topology.formats.reading import topology_of
 from neurograph.topology.formats.xml import read_gexf, read_graphml
 from neurograph.topology.graph import Topology
 from neurograph.topology.language.build import build_topology

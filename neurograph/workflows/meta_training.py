@@ -14,13 +14,13 @@ import jax
 from neurograph.errors import ExperimentError, MissingExtraError
 from neurograph.experiments.final import final_test
 from neurograph.experiments.folder.lock import locked
-from neurograph.experiments.folder.reading import Run, read_run, validation_accuracy
+from neurograph.experiments.folder.reading import Run, read_run, validation_score
 from neurograph.experiments.given import NOTHING, Given
 from neurograph.experiments.loggers import Logger, make_logger
 from neurograph.experiments.spec import EVOLVED, METHODS, ExperimentSpec, load_experiment, make_experiment
 from neurograph.experiments.train import Callback, Interval, check_parts
 from neurograph.experiments.train import meta_train as train
-from neurograph.experiments.transfer.results import Row, Transfer
+from neurograph.experiments.transfer.results import Row, Transfer, score_text
 from neurograph.experiments.workers import make_executor
 from neurograph.genome import Genome, save_genome
 from neurograph.genome.rule import Rule
@@ -61,7 +61,7 @@ class MetaTraining:
 
     def __repr__(self) -> str:
         where = f" in {self.folder}" if self.folder else ""
-        scores = "" if self.validation is None else f", validation accuracy {self.validation:.3f}"
+        scores = "" if self.validation is None else f", validation {self.run.score} {score_text(self.validation)}"
         steps = f"{self.summary['meta_steps']} meta-steps ({self.summary['method']})"
         return f"<MetaTraining {self.spec.name}: {steps}{scores}, genome of {self.genome.states} states{where}>"
 
@@ -72,8 +72,8 @@ class MetaTraining:
 
     @property
     def validation(self) -> float | None:
-        """Accuracy of the genome on validation data, mean over problems; None where no judged run was finite."""
-        return validation_accuracy(self.summary)
+        """Accuracy of the genome (of regressions R^2) on validation data, mean over problems; None where no run was finite."""
+        return validation_score(self.summary, self.run.numbers)
 
     def metrics(self) -> Any:
         """Returns a pandas frame, a line per interval and genome: "step", "genome", "loss", "accuracy", "seconds", ...
@@ -92,10 +92,11 @@ class MetaTraining:
         return _frame(self.run.validations)
 
     def plot(self) -> Any:
-        """Returns a matplotlib figure: loss and accuracy over meta-steps, on training and on validation data."""
+        """Returns a matplotlib figure: loss and accuracy (of regressions R^2) over meta-steps, and on validation data."""
         from neurograph.report.figures.runs import training_figure
 
         look: dict[str, Any] = {"selected": self.run.chosen, "chance": self.run.chance(), "evolved": self.run.evolved}
+        look["score"] = self.run.score
         return training_figure(self.run.records, self.run.validations, **look)
 
     def save(self, path: str | Path) -> Path:

@@ -25,6 +25,7 @@ from neurograph.analysis import (
 )
 from neurograph.analysis.oja import derived_terms
 from neurograph.cli import main
+from neurograph.report.figures.analysis import long_run_figure, sensitivity_figure
 from neurograph.testing.graphs import batch, small
 from neurograph.topology.layered import mlp
 
@@ -112,6 +113,28 @@ def test_long_runs_see_growth_and_its_absence(xor):
     assert "2 not finite" in blown.summary()
     with pytest.raises(AnalysisError, match="long_run: got steps 0"):
         long_run(problem, still, steps=0)
+
+
+@pytest.mark.parametrize("outputs", [1, pytest.param(2, marks=pytest.mark.thorough)])
+def test_regressions_are_judged_by_r2(outputs):
+    x = np.random.default_rng(0).normal(size=(120, 2)).astype(np.float32)
+    y = 3.0 + np.stack([x[:, 0], 2 * x[:, 1]], 1)[:, :outputs]  # all positive, mostly: their sign is easy
+    task = ng.tasks.from_arrays(x, y, target="number")
+    genome, rule = ng.backprop_genome(0.05 / 16, loss="mse")
+    rule, topology = rule.replace(initial_deviation="fan_in"), mlp(2, 4, outputs)
+    problem = ng.Problem(ng.Network(topology, rule), task)
+    long = long_run(problem, genome, steps=60, seeds=2, batch_size=16, query_size=20, records=5)
+    moved = sensitivity(problem, genome.replace(synapse_update=0.0), steps=1, seeds=2, batch_size=16, query_size=20)
+    fallen = alignment(UpdateField.build(topology, rule, genome, x[:16], y[:16]), steps=2, regression=True)
+    np.testing.assert_allclose(fallen.overall[[0, 2]], 1, atol=1e-10)
+    for found in (long, moved, fallen):
+        assert "R^2" in found.summary()
+        assert "accuracy" not in found.summary()
+    assert (long.accuracy[:, 0] < 0.2).all()  # fresh synapses
+    assert (long.accuracy[:, -1] > 0.5).all()
+    assert moved.accuracy < 0.2
+    assert long_run_figure(long).axes[2].get_ylabel() == "query R^2 (validation)"
+    assert sensitivity_figure(moved).axes[0].get_xlabel().startswith("R^2 lost")
 
 
 @pytest.mark.thorough

@@ -94,7 +94,7 @@ def test_one_run_on_a_screen(folder):
     for line in (
         "state stopped",
         "progress 10 of 20 meta-steps in 5 s",
-        "validation 0.750 (best so far)",
+        "validation accuracy 0.750 (best so far)",
         f"goes on by neurograph meta-train {place / 'config.yaml'} --out {place} --resume",
         "settings that are not those of the shipped experiment 'functions':",
         "training.meta_steps 20 (300)",
@@ -113,8 +113,31 @@ def test_the_best_by_the_median_over_seeds(folder):
     shown = call("best", folder)
     assert "0.600 (0.500-0.700)" in shown.stdout
     assert "1 stopped" in shown.stdout
-    assert shown.stdout.endswith(f"best: {data['genome']} (seed 0, 0.650 on validation data)\n")
+    assert shown.stdout.endswith(f"best: {data['genome']} (seed 0, accuracy 0.650 on validation data)\n")
     assert shown.stderr == ""
+
+
+def test_the_score_of_a_regression_is_r2_and_a_lost_run_is_behind(tmp_path):
+    for rate, seed, score in ((0.01, 0, -0.5), (0.01, 1, -0.3), (0.02, 0, 0.2), (0.02, 1, None)):
+        place = tmp_path / f"learning_rate={rate},seed={seed}"
+        write_run(place, f"training.learning_rate={rate}", f"seed={seed}", done=20 if score else 0, score=score, regression=True)
+    (tmp_path / "learning_rate=0.02,seed=1/lost.json").write_text('"every genome diverged"')
+    listed = call("list", tmp_path, "--sort", "validation").stdout
+    assert listed.splitlines()[2].split() == ["run", "learning_rate", "seed", "steps", "state", "R^2", "time"]
+    rows = [line.split() for line in listed.splitlines()[3:]]
+    assert [row[5] for row in rows] == ["0.200", "-0.300", "-0.500", "-1e+05"]
+    best = call("best", tmp_path)
+    assert best.stdout.endswith("learning_rate=0.01,seed=1/genome.json (seed 1, R^2 -0.300 on validation data)\n")
+    assert "-0.400 (-0.500 to -0.300)" in best.stdout
+    assert "(-1e+05 to 0.200)" in best.stdout
+    assert "validation  R^2 0.200" in call("show", tmp_path / "learning_rate=0.02,seed=0").stdout
+    page = tmp_path / "page.html"
+    assert call("compare", tmp_path, "--out", page).exit_code == 0
+    words = " ".join(text_of(page.read_text(encoding="utf-8")).split())
+    assert "validation R^2" in words
+    assert "counts with R^2 -1e+05" in words
+    assert "Best on validation data: learning_rate 0.01, R^2 -0.400" in words
+    assert "accuracy" not in words
 
 
 def test_validations_that_measure_different_things_are_told(folder, tmp_path):

@@ -25,6 +25,8 @@ from neurograph.experiments.folder.catalog import (
     validated_unlike,
 )
 from neurograph.experiments.folder.lock import FILE, locked
+from neurograph.experiments.folder.reading import validation_score
+from neurograph.learning.lost import WORST_R2
 
 
 @pytest.fixture
@@ -234,6 +236,22 @@ def test_a_lost_run_counts_with_nothing_reached_and_a_repeated_one_not(runs):
     assert spreads[1] == pytest.approx({"median": 0.325, "lowest": 0.0, "highest": 0.65})
     assert groups[1].best
     assert groups[1].best.seed == 10
+
+
+def test_what_is_lost_of_a_regression_is_worse_than_any_r2(tmp_path):
+    for rate, score in ((0.01, -0.5), (0.02, -0.9)):
+        write(tmp_path / f"{rate}", f"training.learning_rate={rate}", score=score, regression=True)
+    lost = write(tmp_path / "lost", "training.learning_rate=0.03", done=0, regression=True)
+    (lost / "lost.json").write_text('"every genome diverged"')
+    write(tmp_path / "begun", "training.learning_rate=0.04", done=0, regression=True)
+    groups = rank_groups(group_seeds(find_runs(tmp_path)))
+    assert [group.runs[0].folder.name for group in groups] == ["0.01", "0.02", "lost", "begun"]
+    assert {group.runs[0].score for group in groups} == {"R^2"}
+    assert groups[2].to_dict()["validation"]["median"] == WORST_R2
+    assert groups[1].best is not None
+    summary = {"tasks": ["prices", "digits"], "validation": {"accuracy": [None, 0.5]}}
+    assert validation_score(summary, ["prices"]) == (WORST_R2 + 0.5) / 2
+    assert validation_score(summary) == 0.25
 
 
 def test_runs_without_a_configuration_are_no_seeds_of_one_another(tmp_path):

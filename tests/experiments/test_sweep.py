@@ -83,6 +83,7 @@ def test_a_plan_is_checked_before_anything_runs(source, tmp_path):
 
 def test_a_sweep_is_runs_and_a_table_and_goes_on(source, tmp_path):
     words = [source, "--grid", "training.sigma=0.1,0.3", "--grid", "seed=0:2", "--set", SHORT[0], "--out", str(tmp_path / "out")]
+    words += ["--data-dir", f"{tmp_path}/data sets"]
     first = CliRunner().invoke(sweep, words)
     assert first.exit_code == 0, first.output
     assert "4 runs in" in first.stderr
@@ -96,7 +97,9 @@ def test_a_sweep_is_runs_and_a_table_and_goes_on(source, tmp_path):
     kept = tmp_path / "out" / "sigma=0.3,seed=1"
     assert genome_of(kept) == genome_of(tmp_path / "alone")
     assert numbers(kept) == numbers(tmp_path / "alone")
-    assert (kept / "command.txt").read_text().startswith(f"neurograph evolve {source} --set training.meta_steps=2 --set")
+    command = (kept / "command.txt").read_text()
+    assert command.startswith(f"neurograph evolve {source} --set training.meta_steps=2 --set")
+    assert command.endswith(f"--out {kept} --no-transfer --resume --data-dir '{tmp_path}/data sets'\n")
     again = CliRunner().invoke(sweep, [*words, "--json"])
     assert "0 of them to do" in again.stderr
     assert [row["accuracy"] for row in json.loads(again.stdout)["rows"]] == [float(row["accuracy"]) for row in rows]
@@ -153,6 +156,18 @@ def test_a_run_in_which_all_genomes_diverge_is_a_result(source, tmp_path, monkey
     assert train_all([points[0].run], Here()) == {}
     assert sweep_rows(points, {})[0]["state"] == "lost: every genome diverged"
     assert points[0].run.finished
+    for regression, cell in ((False, "0.000"), (True, "-1e+05")):
+        if regression:
+            (points[0].run.folder / "config.yaml").write_text("{}")
+            (points[0].run.folder / "tasks.json").write_text('{"tasks": ["prices"], "numbers": ["prices"]}')
+        (row,) = sweep_rows(points, {})
+        fine = row | {"training.sigma": 0.2, "accuracy": -0.5, "loss": 0.5, "state": "done"}
+        table = sweep_table([row | {"training.sigma": 0.1}, fine], ["training.sigma"])
+        assert [column.header for column in table.columns][1] == ("R^2" if regression else "accuracy")
+        cells = [[*column.cells] for column in table.columns]
+        assert cells[0] == (["0.2", "0.1"] if regression else ["0.1", "0.2"])
+        assert cells[1][cells[0].index("0.1")] == cell
+        assert sorted(cells[3]) == ["", "1"]
 
 
 def test_a_worker_that_does_not_see_the_folder(source, tmp_path):

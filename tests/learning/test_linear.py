@@ -9,7 +9,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 import neurograph as ng
 from neurograph.learning import linear_baseline
-from neurograph.learning.inner_loop import WORST_R2, episode_of
+from neurograph.learning.inner_loop import episode_of
+from neurograph.learning.lost import WORST_R2
 from neurograph.tasks import decode_labels
 
 X = np.random.default_rng(0).normal(size=(120, 3)).astype(np.float32)

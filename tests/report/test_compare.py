@@ -13,6 +13,8 @@ from pages import check_self_contained, text_of
 import neurograph as ng
 from neurograph.experiments import find_runs, group_seeds
 from neurograph.experiments.folder.reading import read_run
+from neurograph.report.figures import bands
+from neurograph.report.figures.bands import limit_scores
 from neurograph.report.figures.runs import bands_figure
 from neurograph.report.groups import write_group_comparison
 
@@ -72,6 +74,21 @@ def test_the_line_is_the_median_over_runs_and_the_band_goes_from_lowest_to_highe
     assert np.array(axis.lines[0].get_data()).T.tolist() == [[1, 2], [2, 8]]
     corners = np.array(axis.collections[0].get_paths()[0].vertices)
     assert {(x, y) for x, y in corners.tolist()} >= {(1, 1), (1, 6), (2, 4), (2, 12)}
+
+
+def test_panels_in_a_row_share_their_range_which_ends_where_r2_says_nothing_more(runs, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(bands, "limit_scores", lambda axes: (limit_scores(axes), drawn.append(axes)))
+    for steps, low in ((10, -0.6), (5, -7.0)):
+        for seed in (0, 1):
+            place = write_run(tmp_path / f"{steps}-{seed}", f"unroll.steps={steps}", f"seed={seed}", score=-0.5, regression=True)
+            write_test_of(place, {"mlp": 0.5, "ring": low, "lattice": -4.0}, numbers=["xor"])
+    page = write_group_comparison(group_seeds(find_runs(tmp_path)), tmp_path / "page.html")
+    assert "R^2 on test data" in text_of(page.read_text(encoding="utf-8"))
+    (first, second), (alone,) = (axes for axes in drawn if axes[0].get_title(loc="left"))
+    assert first.get_ylim() == second.get_ylim() == (-1.0, pytest.approx(1.0, abs=0.3))
+    assert alone.get_ylim()[0] < -4
+    assert second.get_ylabel() == "test R^2"
 
 
 def test_many_settings_are_drawn_in_part_and_one_run_is_no_comparison(tmp_path):

@@ -19,6 +19,7 @@ from neurograph.experiments.folder.reading import flatten, read_run
 from neurograph.experiments.transfer.results import Transfer, aggregate, comparison, five_numbers, interval, load_transfer, spread
 from neurograph.report.compare import write_comparison
 from neurograph.report.run import write_report
+from neurograph.report.words import rerun_commands
 
 STEPS = (0, 1, 10)
 HUGE = "9" * 400  # no float holds it
@@ -100,6 +101,23 @@ def test_the_page_says_what_the_folder_says(page):
     assert page.count("<svg") == 6  # meta-training, heat map, two graphs, genome, the topology that is shipped
     assert "mlp &lt;a&gt; &amp; b (tested on); not drawn: mlp &lt;a&gt; &amp; b: no such file" in page
     assert "ring (tested on): 5 neurons, 6 synapses, depth 2, synchronous, - ticks; the file has changed since" in words
+
+
+def test_the_pages_of_a_regression_say_r2_and_how_they_are_made_again(tmp_path, monkeypatch):
+    folders = [write_run(tmp_path / name) for name in ("one", "two")]
+    for folder in folders:
+        (folder / "transfer.json").unlink()
+        (folder / "tasks.json").write_text(json.dumps({"tasks": ["digits"], "numbers": ["digits"]}))
+        (folder / "environment.json").write_text(json.dumps({"TFDS_DATA_DIR": "/data sets"}))
+    words = text_of(write_report(folders[0]).read_text(encoding="utf-8"))
+    assert "R^2 on validation data 0.750; no test on test data yet." in words
+    both = text_of(write_comparison(*folders).read_text(encoding="utf-8"))
+    assert "Query loss and R^2; strong lines" in both
+    assert "accuracy" not in (words + both).lower()
+    again = f"neurograph meta-train {folders[0]}/config.yaml --out {folders[0]}-again --data-dir '/data sets'"
+    assert again in unescape(words)
+    monkeypatch.chdir(tmp_path)
+    assert rerun_commands(read_run("one"))[1] == "neurograph report one one-again"
 
 
 def test_drawings_lie_beside_the_page_and_repeat_byte_for_byte(tmp_path):
@@ -260,7 +278,8 @@ def test_two_runs_are_on_one_self_contained_page(both):
         assert run in both
 
 
-def test_the_comparison_tells_what_differs_and_only_that(both):
+def test_the_comparison_tells_what_differs_and_only_that(both, two):
+    folder = two[1]
     words = unescape(text_of(both))
     cells = [[unescape(c) for c in re.findall(r"<t[dh]>(.*?)</t[dh]>", row)] for row in re.findall(r"<tr>(.*?)</tr>", both)]
     assert ["training.meta_steps", "20", "30"] in cells
@@ -275,7 +294,7 @@ def test_the_comparison_tells_what_differs_and_only_that(both):
     assert ["forward_transform", "1.732"] in [row[:2] for row in cells]
     assert ["backward_transform", "0"] in [row[:2] for row in cells]
     assert "Distance 1.732" in words
-    assert "neurograph meta-train 'other <i>/config.yaml' --out 'other <i>-again'" in words
+    assert f"neurograph meta-train '{folder}/config.yaml' --out '{folder}-again'" in words
 
 
 def test_runs_that_cannot_be_compared_in_part_say_so(tmp_path, two):

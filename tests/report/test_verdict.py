@@ -11,8 +11,8 @@ from pages import check_self_contained, text_of
 import neurograph as ng
 from neurograph.experiments.final import _joined
 from neurograph.experiments.folder.reading import read_run
-from neurograph.experiments.transfer.matrix_results import load_transfer_matrix
-from neurograph.experiments.transfer.results import Transfer, best_settings, interval, mark_best, score_name
+from neurograph.experiments.transfer.matrix_results import TransferMatrix, load_transfer_matrix
+from neurograph.experiments.transfer.results import BY_QUARTILES, Transfer, best_settings, interval, mark_best, score_name
 from neurograph.report.figures.transfer import curves_figure, difference_limit, heat_map, learning_figure
 from neurograph.report.run import write_report
 from neurograph.report.transfer import write_transfer_report
@@ -92,6 +92,21 @@ def test_scores_of_regressions_are_called_r2():
     assert difference_limit([{"difference": -1e5}]) == 1  # R^2 has no end below; colours have
     joined = _joined([Transfer((), (), {"chance": {}}), Transfer((), (), notes | {"chance": {"prices": 0.0}})])
     assert joined.notes["numbers"] == ["prices"]
+
+
+def test_the_paragraph_of_a_matrix_counts_as_its_verdict_does(tmp_path):
+    test = made(["ahead", "level", "behind"], genome="mine", seed=0, batch_size=8, query_size=8, baselines=["sgd"])
+    notes = test.notes | {"genomes": ["mine"], "topologies": {name: {} for name in HITS}, "tasks": ["digits"], "at": [10]}
+    notes |= {"configurations": 1, "runs": 1, "baseline_failures": 0}
+    matrix = TransferMatrix(test.rows, test.chosen, (), notes)
+    counted = "is ahead of the best baseline in 1 of 3 {}s, level in 1, behind in 1"
+    assert f"it {counted.format('cell')} (+0.005 in the median). {BY_QUARTILES} " in matrix.summary()
+    assert [cell["standing"] for cell in matrix.cells(10)] == ["ahead", "level", "behind"]
+    matrix.save(tmp_path)
+    assert counted.format("place") in words_of(write_transfer_report(tmp_path).read_text(encoding="utf-8"))
+    test.save(tmp_path / "transfer.json")
+    words = words_of(write_report(tmp_path).read_text(encoding="utf-8"))
+    assert f"After 10 steps the genome {counted.format('place')}. {BY_QUARTILES}" in words
 
 
 @pytest.fixture

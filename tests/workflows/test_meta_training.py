@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import jax
@@ -11,8 +12,11 @@ import pytest
 from meta_runs import numbers
 
 import neurograph as ng
-from neurograph.experiments.spec import load_experiment
+from neurograph.cli.progress import RunProgress
+from neurograph.experiments.folder.reading import read_run
+from neurograph.experiments.spec import load_experiment, make_experiment
 from neurograph.experiments.train import meta_train as train
+from neurograph.workflows.meta_training import run_experiment
 
 TRAINING = {"meta_steps": 4, "interval": 2, "validate_every": 2, "genomes": 2, "validation_episodes": 1}
 SMALL = {"unroll": {"steps": 2, "batch_size": 8, "query_size": 16}, "training": TRAINING}
@@ -62,10 +66,25 @@ def test_frames_and_figures(run):
     assert re.fullmatch(words, repr(found))
 
 
+def test_of_a_regression_all_that_is_shown_says_r2(tmp_path, capsys):
+    spec = make_experiment({"problems": [{"task": "sine", "topology": "1-3-1"}], "rule": {"states": 2}} | SMALL)
+    done = run_experiment(spec, tmp_path / "run", test=False, report=False, watch=RunProgress(spec, tmp_path / "run"))
+    lines = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"step 2 after .* s: loss [\d.]+, R\^2 -?[\d.]+", lines[1])
+    assert re.fullmatch(r"step 2: best R\^2 on validation data -?[\d.]+", lines[2])
+    assert re.match(r"step 4 after .* s: loss [\d.]+, R\^2 -?[\d.]+, best on validation -?[\d.]+, ", lines[3])
+    found = ng.MetaTraining(done.genome, done.rule, spec, None, read_run(tmp_path / "run"))
+    assert re.search(r", validation R\^2 -?\d+\.\d{3}, genome", repr(found))
+    axis = found.plot().axes[1]
+    assert axis.get_ylabel() == "query R^2"
+    assert json.loads((tmp_path / "run/tasks.json").read_text()) == {"tasks": ["sine"], "numbers": ["sine"]}
+    assert found.run.card["validation_r2"] == found.summary["validation"]["accuracy"]
+
+
 def test_a_folder_has_all_that_a_run_of_the_command_has(run, tmp_path):
     found, _ = run
     names = {path.name for path in found.folder.iterdir()}
-    assert {"config.yaml", "metrics.jsonl", "genome.json", "summary.json", "report.html", "topologies"} <= names
+    assert {"config.yaml", "tasks.json", "metrics.jsonl", "genome.json", "summary.json", "report.html", "topologies"} <= names
     again = ng.load_genome_file(found.save(tmp_path / "genome.json"))
     assert same(again.genome, found.genome)
     assert again.rule == found.rule

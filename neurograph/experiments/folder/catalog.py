@@ -7,6 +7,7 @@ all the same.
 from __future__ import annotations
 
 import json
+import math
 import operator
 import os
 import re
@@ -23,9 +24,10 @@ from pydantic import ValidationError
 from neurograph.documents import parse_json, parse_yaml, suggestion
 from neurograph.errors import ExperimentError, SpecError
 from neurograph.experiments.folder.lock import holder_of
-from neurograph.experiments.folder.reading import COMMAND, FILES, LOST, Run, flatten, mapping, read_run, validation_accuracy
+from neurograph.experiments.folder.reading import COMMAND, FILES, LOST, Run, flatten, mapping, read_run, validation_score
 from neurograph.experiments.spec import FREE, ExperimentSpec, experiment_names, load_experiment
 from neurograph.experiments.transfer.results import GENOME, Row, aggregate, five_numbers, is_number
+from neurograph.learning.lost import lost_score
 
 __all__ = [
     "COLUMNS",
@@ -54,7 +56,7 @@ DEPTH = 4
 STATES = ("finished", "running", "stopped", "lost", "not begun")
 """What a run can be: it has its result; a process holds its folder; it can be resumed; all its genomes diverged; only planned."""
 
-COLUMNS = ("folder", "name", "method", "state", "seed", "step", "steps", "validation", "test", "seconds")
+COLUMNS = ("folder", "name", "method", "state", "seed", "step", "steps", "score", "validation", "test", "seconds")
 """The fields of a run by which runs can be sorted and selected, beside its settings."""
 
 _MARKS = ("config.yaml", "metrics.jsonl", "summary.json", "checkpoint", COMMAND, LOST)
@@ -76,9 +78,10 @@ class RunSummary:
       state: one of `STATES`.
       seed: None if the folder does not say.
       step, steps: meta-steps done, and of how many (None if the folder does not say).
-      validation: accuracy on validation data, mean over the experiment's problems: of the genome that was chosen or, before the
-        end, the best so far. 0 of a lost run, None before the first validation.
-      test: accuracy on test data after the most learning steps of the final test, mean over its topologies and tasks of the
+      score: what validation and test are: "accuracy", "R^2" of regressions, or both, with the regressions by name.
+      validation: the score on validation data, mean over the experiment's problems: of the genome that was chosen or, before the
+        end, the best so far. `lost_score` of a lost run, None before the first validation.
+      test: the score on test data after the most learning steps of the final test, mean over its topologies and tasks of the
         median over seeds; None without a test.
       seconds: of meta-training.
       settings: the whole configuration with its defaults, by dotted key, but for name, description and seed.
@@ -94,6 +97,7 @@ class RunSummary:
     seed: int | None
     step: int
     steps: int | None
+    score: str
     validation: float | None
     test: float | None
     seconds: float | None
@@ -133,14 +137,14 @@ class SeedGroup:
 
     @property
     def ended(self) -> list[RunSummary]:
-        """The runs that have a result: the finished ones, and the lost ones, which count with accuracy 0."""
+        """The runs that have a result: the finished ones, and the lost ones, which count as `lost_score` says."""
         return [run for run in self.runs if run.state in ("finished", "lost") and run.validation is not None]
 
     @property
     def best(self) -> RunSummary | None:
-        """The finished run of the highest accuracy on validation data that has a genome."""
-        chosen = [run for run in self.runs if run.state == "finished" and run.genome and run.validation is not None]
-        return max(chosen, key=lambda run: run.validation or 0.0, default=None)
+        """The finished run of the highest score on validation data that has a genome."""
+        chosen = [run for run in self.ended if run.state == "finished" and run.genome]
+        return max(chosen, key=lambda run: -math.inf if run.validation is None else run.validation, default=None)
 
     @cached_property
     def validation(self) -> Row | None:
@@ -150,7 +154,7 @@ class SeedGroup:
 
     @cached_property
     def test(self) -> Row | None:
-        """The same of the accuracies on test data."""
+        """The same of the scores on test data."""
         found = [run.test for run in self.runs if run.test is not None]
         return five_numbers(found) if found else None
 
@@ -165,6 +169,7 @@ class SeedGroup:
             "name": self.name,
             "seeds": [run.seed for run in self.runs],
             "states": dict(states),
+            "score": self.runs[0].score,
             "validation": spread(self.validation),
             "test": spread(self.test),
             "genome": str(best.genome) if best else None,
@@ -252,7 +257,8 @@ def summarize_run(folder: Path | str) -> RunSummary:
         seed if _is_whole(seed) else None,
         step,
         steps if _is_whole(steps) else None,
-        0.0 if state == "lost" else _validation(run, ended),
+        run.score,
+        lost_score(bool(run.numbers)) if state == "lost" else _validation(run, ended),
         _test(run),
         seconds if is_number(seconds) else clock[-1] if clock else None,
         _settings(run.config),
@@ -277,7 +283,7 @@ def _lost(folder: Path) -> str:
 
 
 def _validation(run: Run, ended: bool) -> float | None:
-    if ended and (found := validation_accuracy(run.summary)) is not None:
+    if ended and (found := validation_score(run.summary, run.numbers)) is not None:
         return found
     scores = [value for record in run.validations for value in record.get("accuracy", ()) if value is not None]
     return max(scores, default=None)
@@ -427,7 +433,7 @@ def _key(word: str, runs: Sequence[RunSummary], option: str) -> str:
 
 
 def sort_runs(runs: Sequence[RunSummary], key: str, *, reverse: bool = False) -> list[RunSummary]:
-    """Returns the runs in the order of a column or setting: accuracies from the best down, all else upwards; unknown values last.
+    """Returns the runs in the order of a column or setting: validation and test downwards, all else upwards; unknown values last.
 
     Raises:
       ExperimentError: no run has such a key.
@@ -487,8 +493,8 @@ def group_labels(groups: Sequence[SeedGroup], most: int = 60) -> list[str]:
 
 
 def rank_groups(groups: Iterable[SeedGroup]) -> list[SeedGroup]:
-    """Returns the groups by their median accuracy on validation data, the best first, those without a result last."""
-    return sorted(groups, key=lambda group: -1.0 if group.validation is None else group.validation["median"], reverse=True)
+    """Returns the groups by their median score on validation data, the best first, those without a result last."""
+    return sorted(groups, key=lambda group: -math.inf if group.validation is None else group.validation["median"], reverse=True)
 
 
 def validated_unlike(runs: Iterable[RunSummary]) -> list[str]:

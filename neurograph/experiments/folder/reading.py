@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,16 +12,19 @@ from typing import TYPE_CHECKING, Any
 from neurograph.documents import parse_json
 from neurograph.errors import ExperimentError, GenomeError
 from neurograph.experiments.spec import METHODS, GradientSpec
-from neurograph.experiments.transfer.results import Row, Transfer, is_number, load_transfer
+from neurograph.experiments.transfer.results import Row, Transfer, is_number, load_transfer, score_name
+from neurograph.experiments.workers.worker import TFDS
+from neurograph.learning.lost import lost_score
 
 if TYPE_CHECKING:
     from neurograph.genome import GenomeFile
 
-__all__ = ["COMMAND", "FILES", "LOST", "Run", "flatten", "mapping", "read_run", "validation_accuracy"]
+__all__ = ["COMMAND", "FILES", "LOST", "TASKS", "Run", "data_dir_words", "flatten", "mapping", "read_run", "validation_score"]
 
 FILES = ("config.yaml", "environment.json", "metrics.jsonl", "genome.json", "transfer.json", "summary.json")
 COMMAND = "command.txt"  # of one run of several: the command that does it
 LOST = "lost.json"  # of a run in which every genome diverged: why
+TASKS = "tasks.json"  # {"tasks": name of each problem's, "numbers": the regressions among them}, written before all metrics
 SCORES = ("loss", "accuracy", "best_loss", "best_accuracy")
 
 
@@ -32,6 +36,7 @@ class Run:
       records: of meta-training: {"step", "loss", "accuracy"} and, of an evolution, {"best_loss", "best_accuracy"}; lists, one
         number or None per genome; "seconds" and "unroll", the learning steps, where the folder has them.
       validations: {"step", "loss", "accuracy"} on validation data, likewise.
+      learned: content of tasks.json, which folders of older versions lack.
       faults: one sentence for each part that could not be read.
     """
 
@@ -40,6 +45,7 @@ class Run:
     config_text: str = ""
     environment: dict[str, Any] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
+    learned: dict[str, Any] = field(default_factory=dict)
     genome: GenomeFile | None = None
     records: list[Row] = field(default_factory=list)
     validations: list[Row] = field(default_factory=list)
@@ -78,6 +84,24 @@ class Run:
         return max(told) if told else self.genome.trained_steps if self.genome else None
 
     @property
+    def tasks(self) -> list[str]:
+        """Names of the tasks that it learned, one per problem where the folder tells."""
+        known = self.learned.get("tasks") or self.summary.get("tasks") or self.card.get("tasks")
+        return [str(name) for name in known] if isinstance(known, list) else []
+
+    @property
+    def numbers(self) -> list[str]:
+        """Names of the regressions among the tasks that it learned or was tested on: what records call accuracy is their R^2."""
+        notes = self.transfer.notes if self.transfer else {}
+        known = [one.get("numbers") for one in (self.learned, notes)]
+        return list(dict.fromkeys(str(name) for names in known if isinstance(names, list) for name in names))
+
+    @property
+    def score(self) -> str:
+        """What its accuracies in meta-training are called, see `score_name`."""
+        return score_name(self.tasks, {"numbers": self.numbers})
+
+    @property
     def command(self) -> str:
         """The command that ran it: "meta-train" or "evolve"."""
         return METHODS.get(self.method, GradientSpec).command
@@ -108,12 +132,23 @@ def mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def validation_accuracy(summary: dict[str, Any]) -> float | None:
-    """Returns the accuracy of a run's genome on validation data, mean over its problems, of which one without a finite value
-    counts 0; None where there is no value at all."""
-    found = mapping(summary.get("validation")).get("accuracy")
+def validation_score(summary: dict[str, Any], numbers: Collection[str] = ()) -> float | None:
+    """Returns the score of a run's genome on validation data, mean over its problems, of which one without a finite value counts
+    as `lost_score` says; None where there is no value at all.
+
+    Args:
+      numbers: names of the regressions among its tasks.
+    """
+    found, tasks = mapping(summary.get("validation")).get("accuracy"), summary.get("tasks")
     found = found if isinstance(found, list) else [found]
-    return sum(value if is_number(value) else 0.0 for value in found) / len(found) if any(map(is_number, found)) else None
+    tasks = tasks if isinstance(tasks, list) and len(tasks) == len(found) else [""] * len(found)
+    scores = [value if is_number(value) else lost_score(task in numbers) for value, task in zip(found, tasks)]
+    return sum(scores) / len(scores) if any(map(is_number, found)) else None
+
+
+def data_dir_words(environment: Mapping[str, Any] = os.environ) -> tuple[str, ...]:
+    """Returns the words of a command that finds data sets where this process does, or where one of an environment.json did."""
+    return ("--data-dir", str(environment[TFDS])) if environment.get(TFDS) else ()
 
 
 def flatten(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
@@ -167,6 +202,7 @@ def read_run(folder: Path | str, *, genome: bool = True) -> Run:
     run.config = load_mapping("config.yaml", _yaml)
     run.environment = load_mapping("environment.json", parse_json)
     run.summary = load_mapping("summary.json", parse_json)
+    run.learned = load_mapping(TASKS, parse_json)
     for number, line in enumerate((load("metrics.jsonl", str) or "").splitlines(), 1):
         _record(run, number, line)
     if genome:

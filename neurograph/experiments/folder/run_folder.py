@@ -6,6 +6,7 @@ import dataclasses
 import json
 import logging
 import math
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -25,6 +26,7 @@ from neurograph.experiments.loggers import LoggedRun, Logger, make_logger, scala
 from neurograph.experiments.spec import FREE, ExperimentSpec, dump_experiment
 from neurograph.experiments.transfer.cells import FIRST_ARRAYS
 from neurograph.experiments.transfer.results import is_number
+from neurograph.experiments.workers.worker import TFDS
 from neurograph.files import append_line, write_atomically
 from neurograph.genome import Genome, GenomeFile, load_genome_file, save_genome
 from neurograph.genome.files import genome_file
@@ -114,7 +116,8 @@ class RunFolder:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._cut_metrics()
         write_atomically(self.folder / "config.yaml", dump_experiment(spec))
-        write_atomically(self.folder / "environment.json", json.dumps(current_environment(), indent=1) + "\n")
+        data = {TFDS: os.environ[TFDS]} if os.environ.get(TFDS) else {}
+        write_atomically(self.folder / "environment.json", json.dumps(current_environment() | data, indent=1) + "\n")
 
     def _cut_metrics(self) -> None:
         """Drops the records after the checkpoint, which will be written again; says so if some of those before it are missing."""

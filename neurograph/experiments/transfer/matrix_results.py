@@ -15,6 +15,7 @@ from neurograph._lazy import from_above
 from neurograph.documents import parse_json
 from neurograph.errors import ExperimentError
 from neurograph.experiments.transfer.results import (
+    BY_QUARTILES,
     GENOME,
     GROUP,
     Row,
@@ -26,7 +27,10 @@ from neurograph.experiments.transfer.results import (
     fault_of_row,
     label,
     score_name,
+    score_text,
     spread,
+    standing,
+    standings,
 )
 from neurograph.files import write_atomically
 
@@ -96,8 +100,9 @@ class TransferMatrix:
         """Returns one entry per task, topology and genome.
 
         An entry has "task", "topology", "genome", "step", "median", "low", "high", "seeds", "failures", "baseline",
-        "baseline_median", "learning_rate", "difference" and "reason". The baseline is the one that was best on validation data
-        after so many steps; `reason` says why a cell is empty.
+        "baseline_median", "learning_rate", "difference", "standing" and "reason". The baseline is the one that was best on
+        validation data after so many steps, `standing` where the genome stands beside it ("ahead", "level" or "behind", by
+        quartiles, as the function of this name says); `reason` says why a cell is empty.
 
         Raises:
           ExperimentError: the step count was not judged.
@@ -122,6 +127,7 @@ class TransferMatrix:
                     row |= {"baseline_median": baseline["median"] if baseline else None}
                     row |= {"learning_rate": baseline["learning_rate"] if baseline else None}
                     row["difference"] = entry["median"] - baseline["median"] if entry and baseline else None
+                    row["standing"] = standing(entry, baseline) if entry and baseline else None
                     missing = reasons.get((task, topology, name, GENOME)) or reasons.get((task, topology, None, None))
                     row["reason"] = None if entry else missing or "not run"
                     table.append(row)
@@ -188,22 +194,25 @@ class TransferMatrix:
             parts.append(f"In {misfits} the widths of task and topology do not fit.")
         if others := len(cells) - len(ran) - misfits:
             parts.append(f"{others} could not run (see the problems).")
+        compared = False
         for name in self.genomes:
             mine = [cell for cell in ran if cell["genome"] == name]
             if not mine:
                 parts.append(f"{name} ran nowhere.")
                 continue
             ordered = sorted(mine, key=lambda cell: cell["median"])
-            at = lambda cell: f"{cell['median']:.3f} on {cell['topology']} ({cell['task']})"  # noqa: E731
+            at = lambda cell: f"{score_text(cell['median'])} on {cell['topology']} ({cell['task']})"  # noqa: E731
             span = f"from {at(ordered[0])} to {at(ordered[-1])}" if len(mine) > 1 else f"of {at(mine[0])}"
             score = score_name((cell["task"] for cell in mine), notes)
             text = f"After {some(step, 'step')} {name} has a median {score} {span}"
-            judged = [cell["difference"] for cell in mine if cell["difference"] is not None]
+            judged = [cell for cell in mine if cell["standing"] is not None]
             if judged:
-                ahead = sum(d > 0 for d in judged)
-                middle = f"{np.median(judged):+.3f} in the median"
-                text += f"; it is ahead of the best baseline in {ahead} of {len(judged)} cells ({middle})"
+                beside = standings([cell["standing"] for cell in judged], "the best baseline", "cell")
+                middle = np.median([cell["difference"] for cell in judged])
+                text += f"; it is {beside} ({middle:+.3f} in the median)"
+                compared = True
             parts.append(text + ".")
+        parts += [BY_QUARTILES] if compared else []
         own = [row for row in self.rows if row["genome"] is not None and row["step"] == self.steps[-1]]
         parts.append(
             f"{some(notes['seeds'], 'seed')} per cell; {sum(row['failed'] for row in own)} of {len(own)} genome runs failed."

@@ -33,6 +33,7 @@ from neurograph.errors import ExperimentError
 from neurograph.files import write_atomically
 
 __all__ = [
+    "BY_QUARTILES",
     "GENOME",
     "GROUP",
     "Row",
@@ -51,9 +52,14 @@ __all__ = [
     "load_transfer",
     "mark_best",
     "score_name",
+    "score_text",
     "spread",
     "standing",
+    "standings",
 ]
+
+BY_QUARTILES = "Ahead, behind: the quartiles leave a gap between the two; else level."
+"""What `standing` says, for readers of its words."""
 
 GENOME = "genome"
 GROUP = ("topology", "task", "method", "activation", "batch_norm", "step")
@@ -146,9 +152,19 @@ def interval(entry: Row, ends: tuple[str, str] = ("low", "high"), *, to: str = "
 
     Below 0 the word "to" joins them, whatever `to` says.
     """
-    low, high = (f"{entry[end]:.{digits}f}" for end in ends)
+    low, high = (score_text(entry[end], digits) for end in ends)
     to = " to " if "-" in (low[0], high[0]) else to
-    return f"{entry['median']:.{digits}f} ({low}{to}{high})"
+    return f"{score_text(entry['median'], digits)} ({low}{to}{high})"
+
+
+def score_text(value: float | None, digits: int = 3) -> str:
+    """Returns a score with so many digits, those of an R^2 below -1000 in all; "-" for None.
+
+    Examples:
+      >>> score_text(0.85), score_text(-100000.0)
+      ('0.850', '-1e+05')
+    """
+    return "-" if value is None else f"{value:.{digits}f}" if value > -1e3 else f"{value:.{digits}g}"
 
 
 def spread(entry: Row | None) -> str:
@@ -179,6 +195,23 @@ def standing(entry: Row, other: Row) -> str:
       'ahead'
     """
     return "ahead" if entry["low"] > other["high"] else "behind" if entry["high"] < other["low"] else "level"
+
+
+def standings(found: Sequence[str], what: str, place: str = "place") -> str:
+    """Returns in how many places a genome stands how beside something: the words that `standing` returned, most of one first.
+
+    Examples:
+      >>> standings(["ahead", "behind", "ahead"], "the best baseline")
+      'ahead of the best baseline in 2 of 3 places, behind in 1'
+    """
+    words = {"ahead": "ahead of", "level": "level with"}
+    counts = [(word, found.count(word)) for word in ("ahead", "level", "above", "at", "behind", "below") if word in found]
+    (first, count), *rest = counts
+    begin = f"{words.get(first, first)} {what}"
+    if len(found) == 1:
+        return begin
+    share = f"{count} of {len(found)}" if rest else f"all {count}" if count > 2 else "both"
+    return f"{begin} in {share} {place}s" + "".join(f", {word} in {number}" for word, number in rest)
 
 
 def load_transfer(path: Path | str) -> Transfer:
@@ -300,7 +333,7 @@ def baseline_text(cell: Row) -> str:
     """
     if cell["baseline_median"] is None:
         return "-"
-    return f"{cell['baseline_median']:.3f} {cell['baseline']}, {cell['learning_rate']:.3g}"
+    return f"{score_text(cell['baseline_median'])} {cell['baseline']}, {cell['learning_rate']:.3g}"
 
 
 def mark_best(chosen: Iterable[Row]) -> list[Row]:

@@ -17,6 +17,7 @@ from neurograph.analysis.metric import MetricSearch
 from neurograph.analysis.oja import OjaLimit
 from neurograph.analysis.perturb import Sensitivity
 from neurograph.analysis.symmetry import Asymmetry
+from neurograph.report.figures.bands import limit_scores
 from neurograph.report.figures.heat_map import annotated_cells, colour_bar
 from neurograph.report.figures.style import COLOURS, GREY, MARKERS, Picture, legend_below, picture, short, styled
 
@@ -176,7 +177,7 @@ def alignment_figure(result: Alignment) -> Picture:
 
 @styled()
 def long_run_figure(result: LongRun) -> Picture:
-    """Draws synapses per level, neurons and accuracy over a long run: medians over the seeds."""
+    """Draws synapses per level, neurons and score over a long run: medians over the seeds."""
     figure, axes = _figure(9.6, 3.2, 1, 3)
     for column, level in enumerate(result.levels):
         axes[0, 0].plot(result.at + 1, median(result.norms[:, :, column]), color=COLOURS[column % 8], label=f"level {level}")
@@ -189,7 +190,8 @@ def long_run_figure(result: LongRun) -> Picture:
     for row in result.accuracy:
         axes[0, 2].plot(result.at + 1, row, color=COLOURS[2], alpha=0.35, linewidth=1)
     axes[0, 2].plot(result.at + 1, median(result.accuracy), color=COLOURS[2], linewidth=2, label="median")
-    axes[0, 2].set_ylabel("query accuracy (validation)")
+    axes[0, 2].set_ylabel(f"query {result.score} (validation)")
+    limit_scores([axes[0, 2]])
     for axis in axes[0]:
         axis.set_xscale("log")
         axis.set_xlabel("1 + learning steps")
@@ -199,7 +201,7 @@ def long_run_figure(result: LongRun) -> Picture:
 
 @styled()
 def sensitivity_figure(result: Sensitivity, most: int = 24) -> Picture:
-    """Draws the numbers that matter most: accuracy lost when each is moved or removed."""
+    """Draws the numbers that matter most: score lost when each is moved or removed."""
     worst = np.maximum(result.importance, result.drop)
     order = np.argsort(-worst)[:most][::-1]
     figure, axes = _figure(5.8, 0.19 * len(order) + 1.4, 1, 1)
@@ -209,7 +211,7 @@ def sensitivity_figure(result: Sensitivity, most: int = 24) -> Picture:
     axis.plot(result.importance[order], at, MARKERS[0], color=COLOURS[1], markersize=5, label="removed")
     axis.plot(result.drop[order], at, MARKERS[1], color=COLOURS[0], markersize=4, label=f"moved by {result.step:g}")
     axis.set_yticks(at, [f"{result.names[i]} = {result.values[i]:.2f}" for i in order], fontsize=7)
-    axis.set_xlabel(f"accuracy lost (of {result.accuracy:.3f})")
+    axis.set_xlabel(f"{result.score} lost (of {result.accuracy:.3f})")
     axis.legend(fontsize=8, loc="lower right")
     return figure
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from neurograph.experiments.transfer.results import Row
 from neurograph.report.figures.style import COLOURS, GREY, MARKERS, Picture, picture, short, styled
 
-__all__ = ["accuracy_axis", "band", "chance_line", "curves", "median", "panels", "ranges", "trained_lines"]
+__all__ = ["accuracy_axis", "band", "chance_line", "curves", "limit_scores", "median", "panels", "ranges", "trained_lines"]
 
 
 @styled()
@@ -76,6 +76,19 @@ def accuracy_axis(axis: Any, steps: Sequence[float], lowest: float = 0.0) -> Non
     """
     axis.set_xticks(range(len(steps)), [f"{step:g}" for step in steps])
     axis.set_ylim(max(-1.0, min(0.0, 1.05 * lowest)), 1.02)
+
+
+def limit_scores(axes: Sequence[Any]) -> None:
+    """Gives axes of scores one range, that of all that is drawn, which ends at 1; below at -1, if R^2 goes on there and not all
+    of it lies below."""
+    low, high = (end(limit(axis) for axis in axes) for end, limit in ((min, lambda one: one.get_ylim()[0]), (max, _top)))
+    largest = max(axis.dataLim.y1 for axis in axes)
+    for axis in axes:
+        axis.set_ylim(-1.0 if low < -1 < largest else low, min(1.02, high))
+
+
+def _top(axis: Any) -> float:
+    return axis.get_ylim()[1]
 
 
 @styled()

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from neurograph.experiments.transfer.results import Row
-from neurograph.report.figures.bands import band, chance_line, median
+from neurograph.report.figures.bands import band, chance_line, limit_scores, median
 from neurograph.report.figures.style import COLOURS, GREY, MARKERS, Picture, legend_below, rows_of_axes, short, styled
 
 __all__ = ["bands_figure", "comparison_figure", "training_figure"]
@@ -36,8 +36,9 @@ def training_figure(
     selected: int | None = None,
     chance: float | None = None,
     evolved: bool = False,
+    score: str = "accuracy",
 ) -> Picture:
-    """Draws loss and accuracy of every genome over the meta-steps, and their median where there are several.
+    """Draws loss and score of every genome over the meta-steps, and their median where there are several.
 
     Args:
       records: of metrics.jsonl, with "step", "loss" and "accuracy" (lists, one number or None per genome).
@@ -45,6 +46,7 @@ def training_figure(
       selected: the genome that was taken in the end; its line is drawn strong.
       chance: accuracy of the commonest answer, drawn as a dotted line.
       evolved: the records are generations: "loss" and "accuracy" of their median, "best_loss" and "best_accuracy".
+      score: what the accuracies are called.
     """
     figure, axes = rows_of_axes(5.4, 2, sharex=True)
     for axis, name in zip(axes, ("loss", "accuracy")):
@@ -55,7 +57,7 @@ def training_figure(
         if fittest:
             best = _column(fittest, f"best_{name}")[:, 0]
             axis.plot([r["step"] for r in fittest], best, color=COLOURS[1], linewidth=1.2, linestyle="--", label="fittest")
-        axis.set_ylabel(f"query {name}")
+        axis.set_ylabel(f"query {score if name == 'accuracy' else name}")
     validations = [record for record in validations if record.get("accuracy")]
     if validations:
         steps, values = [record["step"] for record in validations], _column(validations, "accuracy")
@@ -63,7 +65,7 @@ def training_figure(
             look = {"color": COLOURS[genome % len(COLOURS)], "markeredgecolor": "white", "markersize": 6}
             words = "validation data" if genome == 0 else None
             axes[1].plot(steps, values[:, genome], MARKERS[genome % len(MARKERS)], label=words, **look)
-    chance_line(axes[1], chance)
+    chance_line(axes[1], chance, score)
     _finish(figure, axes, "meta-step", columns=3)
     return figure
 
@@ -81,15 +83,14 @@ def _genome_lines(axis: Any, steps: Sequence[int], values: np.ndarray, selected:
             label="median of the generation" if evolved else _genome_name(genome, strong, count),
         )
     if count > 2:
-        middle = np.nanmedian(np.where(np.isfinite(values).any(1, keepdims=True), values, 0), axis=1)
-        axis.plot(steps, middle, color=GREY, linewidth=1.2, linestyle="--", label="median")
+        axis.plot(steps, median(values), color=GREY, linewidth=1.2, linestyle="--", label="median")
 
 
 def _finish(figure: Picture, axes: Any, xlabel: str, *, columns: int) -> None:
-    """Scales and labels the axes of loss and accuracy, and adds the legend."""
+    """Scales and labels the axes of loss and score, and adds the legend."""
     _log_if_wide(axes[0])
     axes[1].set_xlabel(xlabel)
-    axes[1].set_ylim(top=min(1.02, axes[1].get_ylim()[1]))
+    limit_scores([axes[1]])
     axes[1].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     legend_below(figure, *axes[1].get_legend_handles_labels(), columns=columns)
 
@@ -110,13 +111,16 @@ def _log_if_wide(axis: Any) -> None:
 
 
 @styled()
-def comparison_figure(runs: Sequence[tuple[str, Sequence[Row], Sequence[Row], int | None]], *, over: str = "step") -> Picture:
+def comparison_figure(
+    runs: Sequence[tuple[str, Sequence[Row], Sequence[Row], int | None]], *, over: str = "step", score: str = "accuracy"
+) -> Picture:
     """Draws the meta-training of several runs on the same axes, a colour each.
 
     Args:
       runs: (label, records, validations, chosen genome) as for `training_figure`; the chosen genome is drawn strong, or the
         median where none was chosen; all others pale.
       over: "step", or "seconds" for the time that the records hold.
+      score: what the accuracies are called.
     """
     figure, axes = rows_of_axes(5.4, 2, sharex=True)
     for axis, name in zip(axes, ("loss", "accuracy")):
@@ -134,22 +138,25 @@ def comparison_figure(runs: Sequence[tuple[str, Sequence[Row], Sequence[Row], in
                 at, points = [clock[record["step"]] for record in judged], _strong(_column(judged, name), chosen)
                 look = {"color": colour, "markeredgecolor": "white", "markersize": 7}
                 axis.plot(at, points, marker, label=f"{short(words)}, validation", **look)
-        axis.set_ylabel(f"query {name}")
+        axis.set_ylabel(f"query {score if name == 'accuracy' else name}")
     _finish(figure, axes, "meta-step" if over == "step" else "seconds of meta-training", columns=2)
     return figure
 
 
 @styled()
-def bands_figure(groups: Mapping[str, Sequence[tuple[Sequence[Row], Sequence[Row], int | None]]]) -> Picture:
+def bands_figure(
+    groups: Mapping[str, Sequence[tuple[Sequence[Row], Sequence[Row], int | None]]], *, score: str = "accuracy"
+) -> Picture:
     """Draws the meta-training of groups of runs on the same axes: a median line per group over a band from its lowest run to its
     highest.
 
     Args:
       groups: by label, (records, validations, chosen genome) of each run, as for `comparison_figure`. A run counts with its
         chosen genome, or with the median of its genomes where none was chosen.
+      score: what the accuracies are called.
     """
     figure, axes = rows_of_axes(7.2, 3, sharex=True)
-    panels = (("loss", False, "query loss"), ("accuracy", False, "query accuracy"), ("accuracy", True, "validation accuracy"))
+    panels = (("loss", False, "query loss"), ("accuracy", False, f"query {score}"), ("accuracy", True, f"validation {score}"))
     for axis, (name, judged, words) in zip(axes, panels):
         for number, (label, runs) in enumerate(groups.items()):
             look: dict[str, Any] = {} if judged else {"marker": None}
@@ -158,7 +165,7 @@ def bands_figure(groups: Mapping[str, Sequence[tuple[Sequence[Row], Sequence[Row
         axis.set_ylabel(words)
     _log_if_wide(axes[0])
     for axis in axes[1:]:
-        axis.set_ylim(top=min(1.02, axis.get_ylim()[1]))
+        limit_scores([axis])
     axes[-1].set_xlabel("meta-step")
     axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     labels = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels())}

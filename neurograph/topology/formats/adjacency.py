@@ -12,8 +12,8 @@ import numpy as np
 
 from neurograph.errors import Fault, SpecError
 from neurograph.topology.columns import Column, Table
+from neurograph.topology.formats.options import Options
 from neurograph.topology.formats.parsing import as_finite, short
-from neurograph.topology.formats.reading import Options
 
 __all__ = ["read_matrix_csv", "read_matrix_market", "read_numpy"]
 

@@ -13,8 +13,8 @@ from typing import NoReturn
 
 from neurograph.errors import Fault, SpecError
 from neurograph.topology.columns import GRAPH_KEYS, Column, Table
+from neurograph.topology.formats.options import Keys, Options
 from neurograph.topology.formats.parsing import short
-from neurograph.topology.formats.reading import Keys, Options
 
 __all__ = ["read_dot"]
 

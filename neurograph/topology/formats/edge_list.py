@@ -13,8 +13,8 @@ from typing import Any, NoReturn
 
 from neurograph.errors import Fault, SpecError
 from neurograph.topology.columns import Column, Table
+from neurograph.topology.formats.options import Options
 from neurograph.topology.formats.parsing import as_finite, short
-from neurograph.topology.formats.reading import Options
 
 __all__ = ["CSV_MARK", "read_csv", "read_edge_lines"]
 

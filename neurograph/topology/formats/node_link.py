@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from neurograph.documents import parse_yaml
 from neurograph.errors import Fault, SpecError
 from neurograph.topology.columns import Column, Table
-from neurograph.topology.formats.reading import Keys, Options
+from neurograph.topology.formats.options import Keys, Options
 
 __all__ = ["read_json"]
 

@@ -15,7 +15,7 @@ from xml.parsers import expat
 from neurograph.documents import shown
 from neurograph.errors import Fault, SpecError
 from neurograph.topology.columns import GRAPH_KEYS, Column, Table
-from neurograph.topology.formats.reading import Keys, Options
+from neurograph.topology.formats.options import Keys, Options
 
 __all__ = ["read_gexf", "read_graphml"]
 
