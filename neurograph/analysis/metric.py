@@ -27,6 +27,8 @@ class MetricSearch:
       size: N.
       singular_values: of the system at the first state, Q scaled to norm 1, descending.
       null_dimension: basis vectors of its null space: singular values below the threshold.
+      idle: numbers that no other number's update depends on at the first state, such as backward synapses into inputs; d of them
+        make the null space N + d (d - 1) / 2 at least, if f~ is the same for all.
       surviving: of these basis vectors, those that solve the system at every other state (the paper's count).
       surviving_eigenvalues: [surviving, N] ascending eigenvalues of those.
       joint: [D, N, N] orthonormal basis of ALL symmetric g that solve the system at every state: unlike `surviving` this does not
@@ -41,6 +43,7 @@ class MetricSearch:
     size: int
     singular_values: np.ndarray
     null_dimension: int
+    idle: int
     surviving: int
     surviving_eigenvalues: np.ndarray
     joint: np.ndarray
@@ -68,6 +71,7 @@ class MetricSearch:
         """Returns rows (what, here, in the paper)."""
         return [
             ("stored numbers N", str(self.size), "not stated"),
+            ("of these, numbers that no other's update depends on", str(self.idle), "not stated"),
             ("basis vectors of the null space at one state", str(self.null_dimension), str(PAPER["null_dimension"])),
             (
                 f"of these, solve the system at all {self.checked} other states",
@@ -146,6 +150,7 @@ def metric_of_jacobians(
     n = len(first)
     _check_size(n, memory)
     values, basis = _null_space(first, threshold)
+    idle = int((~np.any(first - np.diag(np.diag(first)), axis=0)).sum())
     joint, alive = basis, np.ones(len(basis), bool)
     complex_states, checked = int(_is_complex(first)), 0
     for other in others:
@@ -161,7 +166,7 @@ def metric_of_jacobians(
     survivors = np.linalg.eigvalsh(basis[alive]) if alive.any() else np.zeros((0, n))
     best, least, bound = most_definite(joint)
     return MetricSearch(
-        n, values, len(basis), int(alive.sum()), survivors, joint, best, least, bound, complex_states, checked, threshold
+        n, values, len(basis), idle, int(alive.sum()), survivors, joint, best, least, bound, complex_states, checked, threshold
     )
 
 

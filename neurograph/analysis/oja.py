@@ -32,6 +32,7 @@ class OjaLimit:
       first, second: norms of the two terms of Eq. 8, decay (f~ - 1) and Hebbian, over all bundles.
       own: |(first term at f~ = 1 + |eta~|) - (what the rule's own option `oja: weights` adds with multiplier 1)| over |first
         term|.
+      printed: |(both terms) - (what the option `oja: printed` adds with multiplier 1)| over |update|.
       hebbian: norm of eta~ h.
     """
 
@@ -40,6 +41,7 @@ class OjaLimit:
     first: float
     second: float
     own: float
+    printed: float
     hebbian: float
 
     @property
@@ -60,7 +62,8 @@ class OjaLimit:
         ratio = f"{self.second / self.first:.3g} times the first" if self.first else "all there is: the first vanishes, as f~ = 1"
         return (
             f"Eq. 8 is the limit of the normalised update to {self.error.min():.1e} (order {self.order:.2f} in"
-            f" gamma); its second term is {ratio}; the rule's own option equals the first term to {self.own:.1e}"
+            f" gamma); its second term is {ratio}; the rule's option `printed` equals both terms to {self.printed:.1e},"
+            f" `weights` the first at f~ = 1 + |eta~| to {self.own:.1e}"
         )
 
 
@@ -132,6 +135,8 @@ def oja_limit(
         # The simulator's own term, by difference: h with and without it. Its multiplier 1 stands for |f~ - 1| = |eta~|.
         with_oja = genome.replace(synapse_keep=zero, oja_multiplier=one)
         own = _learned(topology, plain.replace(oja="weights"), with_oja, given, x, y) - update * hebbian
+        added = _learned(topology, plain.replace(oja="printed"), genome.replace(oja_multiplier=one), given, x, y)
+        added = added - _learned(topology, plain, genome, given, x, y)
     first, second = derived_terms(w, hebbian, keep, update, owner, count)
     decay = derived_terms(w, hebbian, 1 + abs(update), update, owner, count)[0]
     scale = float(np.linalg.norm(decay))
@@ -148,6 +153,7 @@ def oja_limit(
         float(np.linalg.norm(first)),
         float(np.linalg.norm(second)),
         float(np.linalg.norm(own - decay)) / (scale or 1.0),
+        float(np.linalg.norm(added - (first + second))) / size,
         float(abs(update) * np.linalg.norm(hebbian)),
     )
 

@@ -20,7 +20,7 @@ from neurograph.cli.options import (
 )
 from neurograph.cli.stopping import on_stop
 from neurograph.errors import ExperimentError
-from neurograph.reproduce import REPRODUCTIONS, SCALES
+from neurograph.reproduce import RECIPES, REPRODUCTIONS, SCALES
 
 __all__ = ["reproduce"]
 
@@ -35,6 +35,14 @@ MOST = 8  # processes, unless asked for
     default="laptop",
     show_default=True,
     help="smoke: seconds, embedded data; laptop: minutes on two cores; paper: the paper's sizes.",
+)
+@click.option(
+    "--recipe",
+    type=click.Choice(list(RECIPES)),
+    default="shipped",
+    show_default=True,
+    help="What genomes for images are meta-trained by. printed: the paper's random starts, feedback and rates (experiment"
+    " paper_gradient), which take many more meta-steps; results are in OUT/printed.",
 )
 @out_folder_option(
     "Folder of all runs, data, figures, verdicts. What is there is not computed again.",
@@ -61,6 +69,7 @@ MOST = 8  # processes, unless asked for
 def reproduce(
     names: tuple[str, ...],
     scale: str,
+    recipe: str,
     out: Path,
     runs: int | None,
     allow_changes: bool,
@@ -78,6 +87,7 @@ def reproduce(
     \b
     neurograph reproduce
     neurograph reproduce states --scale smoke
+    neurograph reproduce oja --scale paper --recipe printed
     neurograph reproduce all --scale laptop --page REPRODUCTION.md
     """
     if wrong := [name for name in names if name not in (*REPRODUCTIONS, "all")]:
@@ -93,21 +103,23 @@ def reproduce(
         return
     from neurograph.experiments.workers import make_executor
     from neurograph.reproduce.page import write_page
+    from neurograph.reproduce.run import folder_of
     from neurograph.reproduce.run import reproduce as run
 
-    results = []
+    results, place = [], folder_of(out, recipe)
     with make_executor(workers or _default(), lambda text: click.echo(text, err=True)) as executor:
         for name in REPRODUCTIONS if "all" in names else dict.fromkeys(names):
             say = lambda text, name=name: click.echo(f"{name}: {text}", err=True)  # noqa: E731
-            where = f"in {name}; what is finished is kept in {out / scale}, and the same command goes on from there"
+            where = f"in {name}; what is finished is kept in {place / scale}, and the same command goes on from there"
+            options = {"executor": executor, "seeds": runs, "allow_changes": allow_changes, "recipe": recipe, "say": say}
             with on_stop(lambda where=where: where):
-                result = run(name, scale, out, executor=executor, seeds=runs, allow_changes=allow_changes, say=say)
+                result = run(name, scale, out, **options)
             results.append(result.to_dict() | {"paragraph": result.paragraph})
             if not as_json:
                 click.echo(click.wrap_text(result.paragraph, 110))
-                click.echo(f"\nwritten: {', '.join(result.files)} in {out / scale / name}\n")
+                click.echo(f"\nwritten: {', '.join(result.files)} in {place / scale / name}\n")
     if page is not None:
-        path = write_page(out, scale, page, figures or page.parent / "reproduction")
+        path = write_page(place, scale, page, figures or page.parent / "reproduction")
         click.echo(f"page: {path}", err=as_json)
     if as_json:
         click.echo(json.dumps(results, indent=2))

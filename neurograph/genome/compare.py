@@ -6,7 +6,8 @@ Freedoms that hold on every graph, because the genome alone decides them:
 - the update gate eta of neurons only occurs in products eta nu and, where the backward update is additive, eta mu;
 - channel c of a Hebbian product is (column c of nu~) times (row c of mu~): one may grow by what the other shrinks, or both change
   sign; under `oja: activity` only the sign is free, since there mu~ counts by itself;
-- eta~ only occurs in a product with mu~, but under Oja's rule, where its sign has a meaning of its own;
+- eta~ only occurs in a product with mu~, but under `oja: weights` and `activity`, where its sign has a meaning of its own, and
+  under `update_normalization: neuron`, which divides by the length of what mu~ makes;
 - what has no effect does not count: channels above 0 of single-state synapses, row 0 of mu under `multiplicative_second_state`,
   arrays that the rule does not use.
 
@@ -155,7 +156,7 @@ def uncanonical(arrays: Arrays, like: AnyGenome, rule: Rule | None) -> Any:
             arrays["neuron_update"] = np.asarray(eta)
             for name in _gated(rule):
                 arrays[name] = arrays[name] / eta
-        for prefix in _prefixes(rule) if rule.oja == "none" else ():
+        for prefix in _prefixes(rule) if _signless(rule) else ():
             if eta := float(getattr(like, f"{prefix}synapse_update")):
                 arrays[f"{prefix}synapse_update"] = np.asarray(eta)
                 arrays[f"{prefix}post_transform"] = arrays[f"{prefix}post_transform"] / eta
@@ -177,6 +178,11 @@ def _prefixes(rule: Rule | None) -> tuple[str, ...]:
     return () if rule is None else ("", "forward_") if rule.forward_synapse_update else ("",)
 
 
+def _signless(rule: Rule) -> bool:
+    """Returns whether eta~ only occurs in a product with mu~."""
+    return rule.oja not in ("weights", "activity") and rule.update_normalization == "none"
+
+
 def _gated(rule: Rule) -> tuple[str, ...]:
     return ("forward_transform", "backward_transform") if rule.backward_update == "additive" else ("forward_transform",)
 
@@ -185,7 +191,7 @@ def _counted(arrays: Arrays, genome: AnyGenome, rule: Rule | None) -> list[str]:
     """Names of the arrays that count: those with an effect, less gates that a canonical form holds at 1."""
     if rule is None:
         return list(arrays)
-    held = {"neuron_update", *(f"{p}synapse_update" for p in _prefixes(rule) if rule.oja == "none")}
+    held = {"neuron_update", *(f"{p}synapse_update" for p in _prefixes(rule) if _signless(rule))}
     return [n for n in effective_fields(rule) if isinstance(genome, LayeredGenome) or n not in held]
 
 
@@ -200,7 +206,7 @@ def _canonical(genome: Genome, rule: Rule) -> Arrays:
         pre, post = arrays[f"{prefix}pre_transform"], arrays[f"{prefix}post_transform"]
         used = np.arange(genome.states) < rule.synapse_channels
         pre, post = np.where(used, pre, 0), np.where(used[:, None], post, 0)
-        if rule.oja == "none":
+        if _signless(rule):
             post = post * arrays[f"{prefix}synapse_update"]
             arrays[f"{prefix}synapse_update"] = np.ones(())
         if rule.oja != "activity":

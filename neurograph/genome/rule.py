@@ -20,7 +20,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "backward_normalization": ("auto", "none", "batch", "derivative"),
     "feedback": ("labels", "mse", "softmax_cross_entropy"),
     "hebbian_pre": ("backward", "forward"),
-    "oja": ("none", "weights", "activity"),
+    "oja": ("none", "weights", "activity", "printed", "printed_first"),
     "synapse_normalization": ("none", "in_pass", "stored"),
     "saturation": ("none", "tanh", "exponential"),
     "update_normalization": ("none", "neuron"),
@@ -52,7 +52,8 @@ class Rule:
         "softmax_cross_entropy" (targets (y + 1) / 2).
       hebbian_pre: "forward" takes the states of each synapse's sending neuron as they stood after the forward pass.
       forward_synapse_update: a second Hebbian genome updates the synapses between forward pass and feedback.
-      oja: decay of [8], by squared "weights" or squared post-synaptic "activity"; `oja_scale` multiplies it.
+      oja: decay by squared "weights" or squared post-synaptic "activity", as in the authors' code; or [8] as "printed", or its
+        first term alone, "printed_first". `oja_scale` multiplies the decay, of [8] the first term.
       synapse_normalization: synapses arriving at a neuron have unit length "in_pass" only, or are "stored" so (C.6).
       rescale: the length is the genome's `rescale` instead of 1.
       synapse_derivative: feedback flows through the synapses as "in_pass" used them, and the update takes the derivative by the
@@ -188,7 +189,7 @@ class Rule:
                 f"saturation_eps: {self.saturation_eps} needs saturation: exponential (got saturation: {self.saturation})"
             )
         if self.oja_scale != 1.0 and self.oja == "none":
-            faults.append(f"oja_scale: {self.oja_scale} needs oja: weights or activity (got oja: none)")
+            faults.append(f"oja_scale: {self.oja_scale} needs oja: weights, activity, printed or printed_first (got oja: none)")
         if isinstance(self.backward_activation, WithDerivative):
             faults.append("backward_activation: with_derivative(...) is a pair for the forward pass; expected a plain activation")
         return faults

@@ -47,7 +47,7 @@ def learning_ends(wiring: Wiring, genome: AnyGenome, before: States | None) -> l
 
 
 class _Change(NamedTuple):
-    """What every stored number of one direction learns: f~, eta~, alpha, h, and the factor of Oja's decay, or None."""
+    """What every stored number of one direction learns: f~, eta~, alpha, h, and the factor of Oja's decay of h, or None."""
 
     keep: Weights
     update: Weights
@@ -119,9 +119,17 @@ def _change(
         delta = trace = jax.tree.map(lambda k, m, d: k.astype(d.dtype) * m + d, kappa, trace, delta)
     if rule.update_normalization == "neuron":
         delta = jax.tree.map(jnp.multiply, delta, _sizes(wiring, local, delta, twin, error))
-    decay = None if rule.oja == "none" else _oja_decay(wiring, local, weights, posts, twin, share, eta)
-    gates = [[getattr(own, f"{prefix}synapse_keep") for own in local], eta, [own.saturation for own in local]]
+    decay, kept = None, [getattr(own, f"{prefix}synapse_keep") for own in local]
+    gates = kept, eta, [own.saturation for own in local]
     keep, update, saturation = (_at_stored(wiring, genome, values, twin, weights) for values in gates)
+    if rule.oja in ("weights", "activity"):
+        decay = _oja_decay(wiring, local, weights, posts, twin, share, eta)
+    elif rule.oja != "none":  # as printed: f~ - m (f~ - 1) sum_r w_rq^2 takes the place of f~
+        less = _oja_keep(wiring, local, weights, twin, kept)
+        keep = jax.tree.map(lambda k, o: k.astype(o.dtype) - o, keep, less)
+        if rule.oja == "printed":  # eta~ w sum_r w_rq h_rq
+            along = arriving_sums(wiring, jax.tree.map(jnp.multiply, weights, delta), twin)
+            decay = at_synapses(wiring, along, twin)
     return _Change(keep, update, saturation, delta, decay), trace
 
 
@@ -232,18 +240,34 @@ def _gates_at_synapses(wiring: Wiring, values: list[jax.Array], twin: str, weigh
 
 
 def _oja_decay(wiring, local, weights, posts, twin, share, eta) -> Weights:
-    """Returns the factor of each stored number in Oja's term (Eq. 8): m |.| sum_r w_rq^2 (or post-synaptic activity squared)."""
+    """Returns the factor of each stored number in the authors' Oja term: m |.| sum_r w_rq^2 (or squared activity)."""
     rule, some, strength = wiring.rule, jax.tree.leaves(weights)[0], []
-    for stage, info in enumerate(wiring.plan.stages):
+    for stage, square in enumerate(_squares(wiring, weights, twin)):
+        total = square
         if rule.oja == "activity":
             total = jnp.sum(whole(posts[stage]) ** 2, axis=2, keepdims=True) * share
-        else:
-            total = square_sum(wiring.kernel, weights, stage, info, twin)
-        if total is None:
-            total = jnp.zeros((some.shape[0], info.size, 1), some.dtype)
         factor = jnp.abs(local[stage].oja_multiplier).astype(some.dtype) * jnp.sign(eta[stage]).astype(some.dtype)
         strength.append(rule.oja_scale * gate(factor) * total)
     return at_synapses(wiring, strength, twin)
+
+
+def _oja_keep(wiring: Wiring, local: list[Genome], weights: Weights, twin: str, kept: list[jax.Array]) -> Weights:
+    """Returns what Eq. 8 as printed takes from f~ at each stored number: m (f~ - 1) sum_r w_rq^2."""
+    strength = [
+        wiring.rule.oja_scale * gate(own.oja_multiplier * (keep - 1)).astype(total.dtype) * total
+        for own, keep, total in zip(local, kept, _squares(wiring, weights, twin), strict=True)
+    ]
+    return at_synapses(wiring, strength, twin)
+
+
+def _squares(wiring: Wiring, weights: Weights, twin: str) -> list[jax.Array]:
+    """Per stage [channels, neurons, 1]: the sum of squares of the synapses that arrive at a neuron; 0 where none does."""
+    some, stages = jax.tree.leaves(weights)[0], wiring.plan.stages
+    found = [square_sum(wiring.kernel, weights, stage, info, twin) for stage, info in enumerate(stages)]
+    return [
+        jnp.zeros((some.shape[0], info.size, 1), some.dtype) if total is None else total
+        for total, info in zip(found, stages, strict=True)
+    ]
 
 
 def _apply_update(rule: Rule, keep: jax.Array, eta: jax.Array, alpha: jax.Array, w: jax.Array, h: jax.Array) -> jax.Array:

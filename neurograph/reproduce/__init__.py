@@ -9,34 +9,41 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["REPRODUCTIONS", "SCALES", "Entry"]
+__all__ = ["RECIPES", "REPRODUCTIONS", "SCALES", "Entry"]
 
 SCALES = ("smoke", "laptop", "paper")
 """smoke: seconds, embedded data, nothing is judged; laptop: minutes on two cores; paper: the paper's sizes, hours on a GPU."""
 
+RECIPES = {"shipped": "mnist", "printed": "paper_gradient"}
+"""The experiment that genomes for images are meta-trained by: one that learns in minutes, or as printed."""
+
 
 @dataclass(frozen=True)
 class Entry:
-    """A reproduction: the module that runs it, what it reproduces ("figure 5", "beyond the paper") and what it asks."""
+    """A reproduction: the module that runs it, what it reproduces ("figure 5", "beyond the paper") and what it asks.
+
+    `any_recipe`: it adds to the recipe and replaces nothing of it, so that it may be run with each of `RECIPES`.
+    """
 
     module: str
     figure: str
     title: str
+    any_recipe: bool = False
 
 
 REPRODUCTIONS: dict[str, Entry] = {
     "toy": Entry("neurograph.reproduce.claims.toy", "figures 3 and 4", "Functions of two variables"),
     "generalization": Entry("neurograph.reproduce.claims.generalization", "figure 5", "One small data set, then others"),
-    "sgd": Entry("neurograph.reproduce.claims.sgd", "figure 6", "Beside SGD, momentum and Adam"),
+    "sgd": Entry("neurograph.reproduce.claims.sgd", "figure 6", "Beside SGD, momentum and Adam", True),
     "cma": Entry("neurograph.reproduce.claims.cma", "figure 7", "Evolution beside gradients"),
     "normalization": Entry("neurograph.reproduce.claims.normalization", "figure 8", "With and without normalization"),
     "variants": Entry("neurograph.reproduce.claims.variants", "figures 9 and 17", "Kinds of synapses, states and starts"),
     "depth": Entry("neurograph.reproduce.claims.depth", "figure 10", "Other depths"),
     "nonlinearities": Entry("neurograph.reproduce.claims.nonlinearities", "figure 12", "Other non-linearities"),
-    "states": Entry("neurograph.reproduce.claims.states", "figure 13", "The number of states"),
+    "states": Entry("neurograph.reproduce.claims.states", "figure 13", "The number of states", True),
     "curriculum": Entry("neurograph.reproduce.claims.curriculum", "figure 14", "Growing unrolls"),
-    "oja": Entry("neurograph.reproduce.claims.oja", "figure 15", "Oja's rule"),
-    "synapse_normalization": Entry("neurograph.reproduce.claims.synapse_normalization", "figure 16", "Normalised synapses"),
+    "oja": Entry("neurograph.reproduce.claims.oja", "figure 15", "Oja's rule", True),
+    "synapse_normalization": Entry("neurograph.reproduce.claims.synapse_normalization", "figure 16", "Normalised synapses", True),
     "transfer": Entry("neurograph.reproduce.claims.transfer", "beyond the paper", "What makes a genome transfer"),
-    "continual": Entry("neurograph.reproduce.claims.continual", "C.6 and beyond", "Task after task on the same synapses"),
+    "continual": Entry("neurograph.reproduce.claims.continual", "C.6 and beyond", "Task after task on the same synapses", True),
 }

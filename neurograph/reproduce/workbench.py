@@ -30,7 +30,8 @@ from neurograph.files import write_atomically
 from neurograph.genome import Genome, load_genome_file
 from neurograph.genome.rule import Rule
 from neurograph.learning.lost import lost_score
-from neurograph.reproduce import SCALES
+from neurograph.reproduce import RECIPES, SCALES
+from neurograph.reproduce.summaries import RECIPES as RECIPES_IN_WORDS
 from neurograph.tasks import Task
 from neurograph.topology import Topology
 from neurograph.topology.layered import layered_document
@@ -98,6 +99,7 @@ class Workbench:
       executor: does the meta-training runs; default: this process, one after another.
       seeds: number of meta-training seeds, instead of the reproduction's own.
       allow_changes: of stopped runs, as in `meta_train`.
+      recipe: one of `RECIPES`, by which `images` trains.
       say: called with a line about the run that starts or ends.
 
     Raises:
@@ -113,11 +115,13 @@ class Workbench:
         executor: Executor | None = None,
         seeds: int | None = None,
         allow_changes: bool = False,
+        recipe: str = "shipped",
         say: Callable[[str], None] = lambda text: None,
     ):
         if scale not in SCALES:
             raise ExperimentError(f"scale: got {scale!r}; allowed: {', '.join(SCALES)}")
         self.name, self.scale, self.executor, self.say = name, scale, executor or Here(), say
+        self.recipe_name, self.recipe_words = recipe, RECIPES_IN_WORDS[recipe]
         self.out = out / scale
         self.folder = self.out / name
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -149,11 +153,15 @@ class Workbench:
         """Returns an experiment with overrides; at smoke scale it is so small that it only shows that it runs."""
         return Variant(experiment, (*overrides, *SMALL) if self.scale == "smoke" else overrides)
 
-    def images(self, *overrides: str, experiment: str = "mnist") -> Variant:
-        """Returns an experiment on MNIST at 10x10 pixels; at smoke scale on the embedded digits, without a download."""
+    def images(self, *overrides: str, experiment: str | None = None) -> Variant:
+        """Returns an experiment (default: the recipe's) on MNIST at 10x10 pixels; at smoke scale on the embedded digits."""
         if self.scale != "smoke":
-            return Variant(experiment, overrides)
-        return self.variant("digits", *overrides, f"problems=[{{task: digits, topology: {self._digits()}}}]")
+            return Variant(experiment or RECIPES[self.recipe_name], overrides)
+        return self.variant(
+            "digits" if self.recipe_name == "shipped" else RECIPES[self.recipe_name],
+            *overrides,
+            f"problems=[{{task: digits, topology: {self._digits()}}}]",
+        )
 
     @property
     def recipe_steps(self) -> int:

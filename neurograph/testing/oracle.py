@@ -6,6 +6,7 @@ must equal. States are `[k, B]` per neuron; a synapse has k numbers in each dire
 Readings of the formulas that a comparison depends on:
 - `hebbian_pre: forward` takes the states of the neuron where a (forward) synapse starts, for its backward twin too;
 - sums over arriving synapses (norms, Oja) count fixed and shared synapses, and on the way forward the bias;
+- the second term of [8] as printed sums w h over what learns, h as it is added: with trace and size, of a group the members' sum;
 - `backward_synapses: mirrored` gives a backward synapse the product, gates and decay factor of its forward twin; `sign` leaves
   fixed synapses of the topology at their value, and lengths of synapses in the backward pass are those of the signs;
 - with a tolerance, the cycles of one level (components as far from the inputs, by the longest way) end their ticks together;
@@ -278,6 +279,8 @@ class Oracle:
         names = ("forward", "backward", "bias") if own else ("forward", "bias")
         products = {name: np.zeros_like(w[name]) for name in names}
         decays = {name: np.zeros_like(w[name]) for name in names}
+        fewer = {name: np.zeros_like(w[name]) for name in names}  # what [8] as printed takes from f~
+        printed = self.rule.oja in ("printed", "printed_first")
         owners = {name: np.zeros(len(w[name]), int) for name in names}
         for name in names:
             direction = "backward" if name == "backward" else "forward"
@@ -294,15 +297,17 @@ class Oracle:
                     q, p = self.edges[number]
                     p_state, q_state = after[p], before[q]
                 owners[name][number] = q
-                arriving = self.arriving(w, direction, q) if self.rule.oja == "weights" else np.zeros(self.k)
+                g, arriving = self.of[q], self.arriving(w, direction, q)
+                if printed:
+                    first = g["oja_multiplier"] * (g[f"{prefix}synapse_keep"] - 1) * arriving
+                    fewer[name][number] = self.rule.oja_scale * (first[0] if self.rule.single_state_synapses else first)
                 for c in k:
                     source = 0 if self.rule.single_state_synapses else c
                     y = as_post(q, q_state, source)
                     products[name][number, c] = share * np.sum(as_pre(p, p_state, source) * y)
-                    if self.rule.oja != "none":
+                    if self.rule.oja in ("weights", "activity"):
                         activity = share * np.sum(y**2) if self.rule.oja == "activity" else arriving[source]
-                        sign = np.sign(self.of[q][f"{prefix}synapse_update"])
-                        size = abs(self.of[q]["oja_multiplier"]) * self.rule.oja_scale * sign
+                        size = abs(g["oja_multiplier"]) * self.rule.oja_scale * np.sign(g[f"{prefix}synapse_update"])
                         decays[name][number, c] = size * activity
         if self.rule.synapse_derivative:
             products = self.by_stored(w, products)
@@ -316,19 +321,22 @@ class Oracle:
             traces = traces | h
         if self.rule.update_normalization == "neuron":
             h = self.sized(h, owners, error)
+        if self.rule.oja == "printed":
+            decays = self.second_terms(w, h, owners)
         if self.rule.backward_synapses == "mirrored":
             names = (*names, "backward")
-            for found in (h, decays, owners):
+            for found in (h, decays, fewer, owners):
                 found["backward"] = found["forward"]
             if traces and not second:
                 traces["backward"] = traces["forward"]
         new = {"backward": w["backward"]}
         for name in names:
             total = h[name] - w[name] * self.summed(name, decays[name])
+            less = self.summed(name, fewer[name])
             new[name] = np.array(w[name])
             for number, q in enumerate(owners[name]):
                 g = self.of[q]
-                gates = (g[f"{prefix}synapse_keep"], g[f"{prefix}synapse_update"], g["saturation"])
+                gates = (g[f"{prefix}synapse_keep"] - less[number], g[f"{prefix}synapse_update"], g["saturation"])
                 new[name][number] = self.applied(w[name][number], total[number], *gates)
             if name == "bias":
                 new[name][~t.bias] = 0
@@ -352,6 +360,16 @@ class Oracle:
                 found["forward"][e] = (products["forward"][e] - w["forward"][e] * along / square) / length
             found["bias"][q] = (products["bias"][q] - w["bias"][q] * along / square) / length
         return found
+
+    def second_terms(self, w, h, owners) -> dict[str, np.ndarray]:
+        """sum_r w_r h_r over all that arrives, in a direction, where each number does: the second term of [8]."""
+        t, along = self.topology, {}
+        for name in h:
+            total = along.setdefault(name == "backward", np.zeros((t.num_neurons, self.k)))
+            for number, q in enumerate(owners[name]):
+                if t.bias[q] if name == "bias" else not t.fixed[number]:
+                    total[q] += w[name][number] * h[name][number]
+        return {name: along[name == "backward"][owners[name]] for name in h}
 
     def sized(self, h, owners, error: float | None) -> dict[str, np.ndarray]:
         """update_normalization: neuron."""

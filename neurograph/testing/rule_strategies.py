@@ -44,7 +44,7 @@ def rules(draw: st.DrawFn, outputs: int = 2, stored: bool = True) -> Rule:
         for name in ("forward_activation", "output_activation"):
             rule[name] = with_derivative(rule[name])
     rule["normalization"] = choose("none", "batch")
-    rule["oja"] = choose("none", "none", "weights", "activity")
+    rule["oja"] = choose("none", "none", "weights", "activity", "printed", "printed_first")
     rule["synapse_normalization"] = choose("none", "none", "in_pass", *(["stored"] if stored else []))
     rule["saturation"] = choose("none", "none", "tanh", "exponential")
     if rule["normalization"] == "batch":

@@ -105,7 +105,19 @@ def test_a_learned_genome_has_no_constant_metric():
     assert found.null_dimension > 0
     assert found.positive_definite == "no"
     assert found.complex_states > 0
-    assert len(found.table()) == 7
+    assert len(found.table()) == 8
+
+
+@pytest.mark.parametrize("keep", [1.0, 0.9])
+def test_numbers_that_nothing_depends_on_make_most_of_a_null_space(keep):
+    """They are left eigenvectors of one eigenvalue, f~ - 1, and each pair of those gives a vector."""
+    rule = ng.Rule(symmetric=False, forward_activation="tanh", backward_activation="tanh", initial_deviation="fan_in")
+    genome = ng.Genome.random(jax.random.key(0), rule, synapse_update=0.1, synapse_keep=keep)
+    x, y = ng.get_task("xor").sample(jax.random.key(0), 16)
+    found = metric_search(UpdateField.build(mlp(2, 2, 2), rule, genome, x, y), states=3)
+    assert found.size == 2 * (8 + 4) + 2 * 8  # both directions and biases, of two states
+    assert found.idle == 2 * 4 + (4 + 2)  # backward into inputs; state 1 into outputs, which the feedback replaces
+    assert found.null_dimension >= found.size + found.idle * (found.idle - 1) // 2
 
 
 @given(SEEDS, st.integers(1, 4))

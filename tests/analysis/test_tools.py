@@ -203,6 +203,7 @@ def test_oja_of_a_network_is_approached_linearly(seed, keep):
     assert found.holds
     assert found.order == pytest.approx(1, abs=0.1)
     assert found.own < 1e-12
+    assert found.printed < 1e-12
     kept = float(genome.synapse_keep)  # in the genome's 32 bits; unit bundles: one per neuron and channel
     assert found.first == pytest.approx(abs(kept - 1) * np.sqrt(2 * 5), rel=1e-6)
 

@@ -89,7 +89,7 @@ def test_all_faults_are_told_at_once():
             {"saturation_eps": 0.5, "saturation": "tanh"},
             "saturation_eps: 0.5 needs saturation: exponential (got saturation: tanh)",
         ),
-        ({"oja_scale": 0.5}, "oja_scale: 0.5 needs oja: weights or activity (got oja: none)"),
+        ({"oja_scale": 0.5}, "oja_scale: 0.5 needs oja: weights, activity, printed or printed_first (got oja: none)"),
         ({"states": 1}, "states: 1 leaves no state 1 for the feedback: labels; expected states >= 2"),
         ({"states": 1, "feedback": "mse"}, "states: 1 leaves no state 1, which feedback: mse needs"),
         (

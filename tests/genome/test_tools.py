@@ -37,7 +37,7 @@ def scrambled(genome: ng.Genome, rule: ng.Rule, order: list[int], seed: int) -> 
         scale = rng.choice([-1.0, 1.0], len(order)) * (1 if rule.oja == "activity" else rng.uniform(0.5, 2, len(order)))
         a[f"{prefix}pre_transform"] = a[f"{prefix}pre_transform"] * scale
         a[f"{prefix}post_transform"] = a[f"{prefix}post_transform"] / scale[:, None]
-        if rule.oja == "none":
+        if rule.oja not in ("weights", "activity") and rule.update_normalization == "none":
             factor = rng.uniform(0.5, 2) * rng.choice([-1, 1])
             a[f"{prefix}synapse_update"] = a[f"{prefix}synapse_update"] * factor
             a[f"{prefix}post_transform"] = a[f"{prefix}post_transform"] / factor

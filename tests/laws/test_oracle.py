@@ -127,6 +127,17 @@ TOGETHER = {
         cycle_fading=True,
         oja="weights",
     ),
+    "equation 8": ng.Rule(
+        symmetric=False,
+        forward_activation="tanh",
+        backward_activation="tanh",
+        forward_synapse_update=True,
+        update_normalization="neuron",
+        synapse_trace=True,
+        saturation="exponential",
+        oja="printed",
+        oja_scale=0.3,
+    ),
 }
 
 
@@ -140,7 +151,7 @@ def test_derivatives_and_sizes(rule, cyclic, kernel):
 
 # What the backward pass reads, together with all that changes synapses.
 TWINS = {
-    "mirrored": {"symmetric": False, "oja": "weights", "saturation": "exponential", "forward_synapse_update": True},
+    "mirrored": {"symmetric": False, "oja": "printed", "saturation": "exponential", "forward_synapse_update": True},
     "fixed": {"symmetric": False, "oja": "activity", "synapse_normalization": "in_pass"},
     "sign": {"oja": "weights", "synapse_normalization": "in_pass", "backward_update": "multiplicative"},
 }

@@ -203,12 +203,12 @@ GRAPHS = {
 
 @pytest.mark.parametrize("name", rest_is_thorough(GRAPHS, slow=("levels", "settling")))
 def test_meta_gradients_are_derivatives(name):
-    topology = GRAPHS[name]
+    topology, rule = GRAPHS[name], ALL.replace(oja="printed") if name == "damped" else ALL
     rng = np.random.default_rng(6)
-    arrays = start(topology, ALL, 6)
+    arrays = start(topology, rule, 6)
     xs, ys = rng.normal(size=(3, 5, 2)), rng.choice([-1.0, 1.0], (3, 5, 2))
     genome = random_genome(2, 6)
-    network = ng.Network(topology, ALL)
+    network = ng.Network(topology, rule)
 
     def loss(genome: ng.Genome) -> jax.Array:
         synapses, outputs = network.unroll(genome, network.pack(**arrays), xs[:2], ys[:2])

@@ -14,7 +14,7 @@ from harness import rest_is_thorough
 from neurograph.cli.reproduce import reproduce as command
 from neurograph.errors import ExperimentError
 from neurograph.experiments.workers import make_executor
-from neurograph.reproduce import REPRODUCTIONS
+from neurograph.reproduce import RECIPES, REPRODUCTIONS
 from neurograph.reproduce.page import write_page
 from neurograph.reproduce.run import reproduce
 from neurograph.reproduce.verdict import Finding, Result, conclude
@@ -125,11 +125,37 @@ def test_the_page_marks_results_of_the_start_without_the_derivative(word, old, t
     assert ("Made before a correction" in text) == old
 
 
+@pytest.mark.thorough
+def test_the_recipe_as_printed_is_another_experiment(tmp_path):
+    result = reproduce("oja", "smoke", tmp_path, recipe="printed")
+    assert "random starts" in result.settings
+    (with_oja,) = [
+        run for run in (tmp_path / "printed" / "smoke" / "runs").iterdir() if "oja: printed" in (run / "config.yaml").read_text()
+    ]
+    assert with_oja.name.startswith("paper_gradient-")
+    assert not (tmp_path / "smoke").exists()
+
+
+def test_variants_by_the_recipe_as_printed(tmp_path):
+    shipped, printed = (Workbench("states", "laptop", tmp_path, recipe=recipe).images("seed=3") for recipe in RECIPES)
+    assert (shipped.experiment, printed.experiment) == ("mnist", "paper_gradient")
+    spec = printed.spec()
+    assert (spec.start.kind, spec.rule["feedback"], spec.rule["single_state_synapses"]) == ("random", "labels", False)
+    assert (spec.training.learning_rate, spec.training.clip, spec.training.genomes) == (0.0005, 10, 8)
+    assert [spec.unroll.length(step) for step in (0, 9_999, 10_000, 89_999)] == [10, 10, 15, 50]
+
+
 def test_faults_are_told():
     with pytest.raises(ExperimentError, match="no such reproduction"):
         reproduce("stats")
     with pytest.raises(ExperimentError, match="allowed: smoke, laptop, paper"):
         reproduce("states", "huge")
+    with pytest.raises(ExperimentError, match="recipe: got 'new'; allowed: shipped, printed"):
+        reproduce("states", recipe="new")
+    with pytest.raises(
+        ExperimentError, match="recipe: toy sets rule, start or rates itself; recipe printed goes with: sgd, states, oja"
+    ):
+        reproduce("toy", recipe="printed")
     with pytest.raises(ExperimentError, match="no reproduction there"):
         write_page(Path("/nowhere"), "smoke", None, None)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from neurograph.experiments.transfer.results import Row, five_numbers
 from neurograph.report.figures.bands import curves, panels
-from neurograph.reproduce.summaries import RECIPE, by_genome, by_label, range_of, summarize, tested
+from neurograph.reproduce.summaries import by_genome, by_label, range_of, summarize, tested
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Trained, Workbench
 
@@ -50,7 +50,7 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
         f"{seeds} seeds; the unroll grows from {first} by {by} every {stage} meta-steps to {last} ({whole} in all; the paper:"
         f" every 10,000), all {genomes} genomes of a run going on from the best on validation data; the fixed unroll has"
         f" {same_time} meta-steps, as many learning steps in all; Adam at a constant 0.005 for both, so that a stopped run is"
-        f" the longer one's beginning; {matrix.notes['seeds']} test runs per genome. {RECIPE}"
+        f" the longer one's beginning; {matrix.notes['seeds']} test runs per genome. {bench.recipe_words}"
     )
     return findings, settings
 

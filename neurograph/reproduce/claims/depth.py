@@ -6,7 +6,7 @@ from collections import defaultdict
 
 from neurograph.experiments.transfer.results import Row, five_numbers
 from neurograph.report.figures.bands import curves, panels
-from neurograph.reproduce.summaries import RECIPE, at, baseline_rows, by_genome, by_label, range_of, summarize, tested
+from neurograph.reproduce.summaries import at, baseline_rows, by_genome, by_label, range_of, summarize, tested
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Trained, Variant, Workbench
 from neurograph.topology.layered import layered_document
@@ -52,7 +52,7 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
     settings = (
         f"Hidden layers of 64 (smoke: 16); {seeds} seeds of {bench.recipe_steps} meta-steps per depth (several depths"
         f" at once: {bench.pick(0, 80, 10_000)} more, from the shallowest's genome), {sizes['seeds']} test runs per genome and"
-        f" depth. {RECIPE}"
+        f" depth. {bench.recipe_words}"
     )
     return findings, settings
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from neurograph.experiments.transfer.results import Row
 from neurograph.report.figures.bands import curves, panels
-from neurograph.reproduce.summaries import RECIPE, by_label, summarize, tested
+from neurograph.reproduce.summaries import by_label, summarize, tested
 from neurograph.reproduce.workbench import Trained, Variant, Workbench
 
 __all__ = ["Longer", "far_beyond", "lengths"]
@@ -60,7 +60,7 @@ def far_beyond(bench: Workbench, variants: Mapping[str, Variant]) -> Longer:
     settings = (
         f"{seeds} seeds of {bench.recipe_steps} meta-steps at an unroll of {unroll} per variant, tested to {steps[-1]}"
         f" steps; {matrix.notes['seeds']} test runs per genome; synapses over {bench.pick(1, 2, 3)} runs per genome, their root"
-        f" mean square (median over layers) over that at the start. {RECIPE}"
+        f" mean square (median over layers) over that at the start. {bench.recipe_words}"
     )
     keep = {
         label: [float(run.genome.synapse_keep) for run in members if run.genome is not None] for label, members in runs.items()

@@ -19,7 +19,8 @@ CLOSE = 0.02
 def run(bench: Workbench) -> tuple[list[Finding], str]:
     """Genomes meta-trained with and without Oja's term."""
     off, on = "without", "with Oja's rule"
-    variants = {off: bench.images(*bench.recipe()), on: bench.images(*bench.recipe(), "rule.oja=weights")}
+    form = "weights" if bench.recipe_name == "shipped" else "printed"
+    variants = {off: bench.images(*bench.recipe()), on: bench.images(*bench.recipe(), f"rule.oja={form}")}
     seen = far_beyond(bench, variants)
     last = [row for row in seen.lengths if row["step"] == seen.end]
     power = by_genome(last, "power")
