@@ -236,6 +236,7 @@ def test_train_prints_a_curve_and_writes_it(call, tmp_path):
     assert again.read_text() == path.read_text()
 
 
+@pytest.mark.thorough
 def test_train_on_numbers_names_its_metric(call, tmp_path):
     lines = [f"{a / 10},{b / 10},{a * b}" for a in range(-10, 11) for b in range(-10, 11)]
     (tmp_path / "product.csv").write_text("\n".join(["a,b,price", *lines]))

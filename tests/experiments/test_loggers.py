@@ -83,6 +83,7 @@ def test_without_the_package_the_extra_is_named(name, package, extra, tmp_path: 
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.thorough
 def test_a_missing_package_leaves_a_folder_in_which_the_run_can_begin(tmp_path: Path, monkeypatch):
     both = SMALL | {"loggers": ["tensorboard", "mlflow"]}
     with monkeypatch.context() as patch:

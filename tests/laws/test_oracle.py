@@ -142,7 +142,7 @@ TOGETHER = {
 
 
 @pytest.mark.parametrize("cyclic", rest_is_thorough([False, True], False), ids=["levels", "mixed"])
-@pytest.mark.parametrize("rule", TOGETHER)
+@pytest.mark.parametrize("rule", rest_is_thorough(TOGETHER, "derivatives", "sizes"))
 def test_derivatives_and_sizes(rule, cyclic, kernel):
     ticked = {"cyclic": True, "schedule": "mixed", "ticks": 3, "projecting": True} if cyclic else {}
     topology = random_topology(5, shared=True, fixed=True, min_outputs=2, max_hidden=2, **ticked)
