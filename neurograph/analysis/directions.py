@@ -14,9 +14,10 @@ from jax.flatten_util import ravel_pytree
 
 from neurograph.analysis.field import AnalysisError, UpdateField, as_float64, float64, places_of
 from neurograph.genome import backprop_genome
-from neurograph.learning.inner_loop import scores_of
+from neurograph.learning.inner_loop import judge
 from neurograph.network.network import Network
 from neurograph.network.state import Synapses
+from neurograph.tasks import Batch
 
 __all__ = ["SCALES", "Alignment", "alignment"]
 
@@ -166,16 +167,16 @@ def _cosines(change: Any, slope: Any, levels: np.ndarray, wanted: Sequence[int])
 def _run(
     network: Any, genome: Any, start: Synapses, x: Any, y: Any, steps: int, scales: tuple[float, ...], regression: bool
 ) -> Any:
-    def judge(synapses: Synapses) -> tuple[jax.Array, jax.Array]:
-        scores = scores_of(network.predict(genome, synapses, x), y, regression)
-        return scores["loss"], scores["r2" if regression else "accuracy"]
+    def judged(synapses: Synapses) -> tuple[jax.Array, jax.Array]:
+        scores = judge(network, genome, synapses, Batch(x, y), regression=regression)
+        return scores["loss"], scores["accuracy"]
 
     def body(synapses: Synapses, index: jax.Array) -> Any:
         stored = Synapses(synapses.forward, synapses.backward)
-        (loss, correct), slope = jax.value_and_grad(judge, has_aux=True)(stored)
+        (loss, correct), slope = jax.value_and_grad(judged, has_aux=True)(stored)
         learned = network.step(genome, synapses, x, y, index=index)[0]
         new = Synapses(learned.forward, learned.backward)
-        moved = [judge(jax.tree.map(lambda old, now, s=s: old + s * (now - old), stored, new))[0] for s in scales]
+        moved = [judged(jax.tree.map(lambda old, now, s=s: old + s * (now - old), stored, new))[0] for s in scales]
         flat = ravel_pytree(stored)[0]
         row = {
             "loss": loss,
@@ -187,6 +188,6 @@ def _run(
         return replace(new, traces=learned.traces), row  # carried states are left behind: every step is from rest
 
     last, rows = jax.lax.scan(body, replace(start, neurons=None), jnp.arange(steps))
-    loss, correct = judge(last)
+    loss, correct = judged(last)
     ends = {"loss": jnp.append(rows["loss"], loss), "accuracy": jnp.append(rows["accuracy"], correct)}
     return rows | ends

@@ -12,7 +12,7 @@ import numpy as np
 
 from neurograph.analysis.field import AnalysisError
 from neurograph.genome import Genome
-from neurograph.learning.inner_loop import Problem, is_regression, scores_of
+from neurograph.learning.inner_loop import Problem, is_regression, judge
 from neurograph.network.state import Synapses
 
 __all__ = ["LongRun", "long_run", "median"]
@@ -129,14 +129,12 @@ def _receiver_levels(network: Any) -> list[int]:
 @partial(jax.jit, static_argnums=(4, 5, 6))
 def _runs(problem: Any, genome: Any, keys: Any, at: Any, batch_size: int, query_size: int, limit: float) -> Any:
     network, task = problem.network, problem.task
-    regression = is_regression(task)
     topology = network.topology
     levels = topology.levels[topology.receivers]
     hidden = np.setdiff1d(np.arange(topology.num_neurons), np.concatenate([topology.inputs, topology.outputs]))
 
     def look(synapses: Synapses, query: Any) -> dict[str, jax.Array]:
         arrays = network.unpack(synapses)
-        scores = scores_of(network.predict(genome, synapses, query.x), query.y, regression)
         step_key = jax.random.key(0) if network.rule.noise else None
         states = network.trace(genome, synapses, query.x, query.y, key=step_key).forward[:, hidden, 0]
         norms = []
@@ -149,8 +147,7 @@ def _runs(problem: Any, genome: Any, keys: Any, at: Any, batch_size: int, query_
             "norms": jnp.stack(norms),
             "saturated": jnp.zeros(()) if empty else jnp.mean(jnp.abs(states) > limit),
             "silent": jnp.zeros(()) if empty else jnp.mean(jnp.all(states == 0, axis=0)),
-            "loss": scores["loss"],
-            "accuracy": scores["r2" if regression else "accuracy"],
+            **judge(network, genome, synapses, query, regression=is_regression(task)),
         }
 
     def run(key: jax.Array) -> dict[str, jax.Array]:
