@@ -104,13 +104,16 @@ def quickstart(out: Path, resume: bool, allow_changes: bool) -> None:
     \b
     The same as
     neurograph transfer universal -t mlp,residual,irregular_dag,small_world,celegans_readout -k digits \\
-        --steps 0,10,50,200 --baselines sgd,adam --validation-runs 1
+        --steps 0,10,50,200 --baselines sgd,adam --validation-runs 1 --search halving --workers 2
     neurograph meta-train functions
     """
     from neurograph.cli.transfer import transfer
 
     words = ["universal", "-t", ",".join(GRAPHS), "-k", "digits", "--steps", "0,10,50,200", "--baselines", "sgd,adam"]
-    transfer.main([*words, "--validation-runs", "1", "--out", str(out / "universal")], standalone_mode=False)
+    words += ["--validation-runs", "1", "--search", "halving"]
+    if cores := min(os.cpu_count() or 1, len(GRAPHS)) - 1:
+        words += ["--workers", str(cores + 1)]
+    transfer.main([*words, "--out", str(out / "universal")], standalone_mode=False)
     click.echo(f"report: {out / 'universal' / 'report.html'}\n")
     if resume and (out / "functions" / "report.html").exists():
         click.echo(f"report: {out / 'functions' / 'report.html'} (already there)")

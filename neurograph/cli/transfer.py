@@ -43,6 +43,13 @@ __all__ = ["transfer"]
     "--baselines", default="sgd", show_default=True, metavar="LIST", help="none, or of sgd, momentum, adam with commas between."
 )
 @click.option("--validation-runs", type=click.IntRange(1), default=3, show_default=True, help="Runs by which rates are chosen.")
+@click.option(
+    "--search",
+    type=click.Choice(["grid", "halving"]),
+    default="grid",
+    show_default=True,
+    help="How rates are chosen: halving ends the worse half at each of --steps, in about half of the time.",
+)
 @batch_option
 @query_option
 @click.option(
@@ -65,6 +72,7 @@ def transfer(
     seed: int,
     baselines: str,
     validation_runs: int,
+    search: str,
     batch: int,
     query: int,
     shown: str | None,
@@ -123,7 +131,7 @@ def transfer(
         return f"at {last or 'the first cell'}; finished cells are in {out / 'cells'}, and the same command goes on from there"
 
     numbers = {"steps": steps, "runs": runs, "seed": seed, "baselines": baselines, "validation-runs": validation_runs}
-    numbers |= {"batch": batch, "query": query, "show": shown, "data-dir": data_dir, "out": out}
+    numbers |= {"search": search, "batch": batch, "query": query, "show": shown, "data-dir": data_dir, "out": out}
     matrix, paths = run_transfer(
         sources["genome"],
         sources["topology"],
@@ -136,6 +144,7 @@ def transfer(
         query_size=query,
         optimizers=optimizers,
         validation_seeds=validation_runs,
+        search=search,
         workers=workers,
         notes={"shown": show, "command": _command(sources, numbers)},
         around=on_stop(where),

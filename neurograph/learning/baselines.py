@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -141,19 +141,27 @@ def init_parameters(network: Network | Graph, setting: Setting, *, key: jax.Arra
     The gain is sqrt(2) into relu neurons (He et al. 2015), 1 into tanh neurons and outputs. A shared synapse takes its first
     member's draw, as in `Network.init`.
     """
+    return _drawn(network, GAINS[setting.activation], setting.batch_norm, key)
+
+
+GAINS = {"relu": math.sqrt(2.0), "tanh": 1.0}
+
+
+def _drawn(network: Network | Graph, gain: float | jax.Array, batch_norm: bool, key: jax.Array) -> Parameters:
+    """`init_parameters` with a gain into hidden neurons, which may be traced."""
     traced = isinstance(network, Graph)
-    topology, xp = network.topology, jnp if traced else np
+    topology, xp = network.topology, np if not traced and isinstance(gain, float) else jnp
     receivers, fan_in, weight = _arriving(network)
-    gain = np.full(topology.num_neurons, math.sqrt(2.0) if setting.activation == "relu" else 1.0)
     outputs = [info.neurons for info in class_plan(network.kernel.size).stages if info.kind == "output"] if traced else []
-    gain[np.concatenate(outputs) if traced else topology.outputs] = 1.0
+    last = np.zeros(topology.num_neurons, bool)
+    last[np.concatenate(outputs) if traced else topology.outputs] = True
     dtype = jnp.result_type(float)
-    deviation = xp.asarray((gain / xp.sqrt(xp.maximum(fan_in, 1)))[receivers], dtype)
+    deviation = xp.asarray((xp.where(last, 1.0, gain) / xp.sqrt(xp.maximum(fan_in, 1)))[receivers], dtype)
     values = jax.random.normal(key, (len(receivers), 1), dtype) * deviation[:, None]
     given = xp.isfinite(weight)
     values = jnp.where(given[:, None], jnp.asarray(xp.where(given, weight, 0), dtype)[:, None], values)
     weights = network.kernel.pack(values, jnp.zeros((topology.num_neurons, 1), dtype))
-    if not setting.batch_norm:
+    if not batch_norm:
         return Parameters(weights)
     hidden = [info.size if info.kind == "hidden" else None for info in network.plan.stages]
     scale = tuple(None if size is None else jnp.ones((1, size, 1), dtype) for size in hidden)
@@ -244,7 +252,7 @@ def train_step(
 class Curves:
     """One setting at several rates and seeds: `loss` and `accuracy` are NumPy arrays [rates, seeds, len(at)].
 
-    Of a `regression` the accuracy is R^2.
+    Of a `regression` the accuracy is R^2. `until`: the last step count that each rate was run to; what comes after it is NaN.
     """
 
     setting: Setting
@@ -253,11 +261,18 @@ class Curves:
     loss: np.ndarray
     accuracy: np.ndarray
     regression: bool = False
+    until: tuple[int, ...] = ()
+
+    @property
+    def reached(self) -> np.ndarray:
+        """Which step counts a rate was run to, [rates, 1, len(at)] bool."""
+        last = np.asarray(self.until or [self.at[-1]] * len(self.rates))
+        return (np.asarray(self.at) <= last[:, None])[:, None]
 
     @property
     def failed(self) -> np.ndarray:
         """Where the loss is not finite, [rates, seeds, len(at)] bool."""
-        return ~np.isfinite(self.loss)
+        return ~np.isfinite(self.loss) & self.reached
 
 
 def splits_of(task: Task, judged_on: str) -> tuple[str, str]:
@@ -278,11 +293,12 @@ def baseline_curves(
     batch_size: int,
     judged_on: str = "validation",
     query_size: int = 1024,
+    until: Sequence[int] | None = None,
 ) -> Curves:
     """Returns query loss and accuracy after each of `at` training steps, for every rate and every key.
 
     A key gives the support and query batches that `learning_curve` gives a genome for the same key and splits. The program is
-    compiled once with and once without batch norm: optimiser, activation, rates and keys are its arguments.
+    compiled once with and once without batch norm: optimiser, activation, rates, their last steps and keys are its arguments.
 
     Args:
       problem: an `ordinary_network` and the task.
@@ -290,6 +306,7 @@ def baseline_curves(
       keys: S PRNG keys, [S].
       at: step counts; 0 is the untrained network.
       judged_on: the split of the query batch, see `splits_of`.
+      until: the last of the step counts that each rate is run to, R of them; default: the last of all.
 
     Raises:
       ExperimentError: there are no rates, a rate is not positive and finite, or a step count is below 0.
@@ -300,6 +317,9 @@ def baseline_curves(
         raise ExperimentError(f"learning rates of a baseline: got {rates}; expected numbers > 0")
     if not at or at[0] < 0:
         raise ExperimentError(f"at: got {list(at)}; expected step counts >= 0")
+    last = [at[-1]] * len(rates) if until is None else [int(step) for step in until]
+    if len(last) != len(rates) or not {*last} <= {*at}:
+        raise ExperimentError(f"until: got {last}; expected one of the step counts {list(at)} for each of {len(rates)} rates")
     sizes = (max(*at, 1), int(batch_size), int(query_size), *splits_of(problem.task, judged_on))
     regression = is_regression(problem.task)
     kind, activation = (
@@ -310,48 +330,51 @@ def baseline_curves(
         episode, init_key, _ = episode_of(problem.task, key, sizes)
         for start in range(0, len(rates), CAPACITY):
             some = rates[start : start + CAPACITY]
-            buffer = jnp.asarray(some + [1.0] * (CAPACITY - len(some)))
+            rest = CAPACITY - len(some)
+            buffer, ends = jnp.asarray(some + [1.0] * rest), jnp.asarray(last[start : start + CAPACITY] + [0] * rest)
             how = (setting.batch_norm, at, regression)
-            found = _runs(problem.network, episode, init_key, buffer, len(some), kind, activation, *how)
+            found = _runs(problem.network, episode, init_key, buffer, ends, len(some), kind, activation, *how)
             results.append(np.asarray(found)[:, : len(some)])
     table = np.concatenate(results, axis=1).reshape(2, len(keys), len(rates), len(at)).swapaxes(1, 2)
-    return Curves(setting, tuple(rates), at, table[0], table[1], regression)
+    curves = Curves(setting, tuple(rates), at, table[0], table[1], regression, tuple(last))
+    loss, hits = (np.where(curves.reached, part, np.nan) for part in table)
+    return replace(curves, loss=loss, accuracy=hits)
 
 
 # Largest number of rates per call. How many of them run is an argument of the compiled program.
 CAPACITY = 16
 
 
-@partial(jax.jit, static_argnums=(7, 8, 9))
-def _runs(network, episode, init_key, rates, count, kind, activation, batch_norm, at, regression):
+@partial(jax.jit, static_argnums=(8, 9, 10))
+def _runs(network, episode, init_key, rates, ends, count, kind, activation, batch_norm, at, regression):
     """Returns loss and accuracy, [2, CAPACITY, len(at)]. One program serves all settings: compiling costs more than running."""
-    steps = episode.support.x.shape[0]
-    judged = np.isin(np.arange(max(at) + 1), at)
-    drawn = [init_parameters(network, Setting("sgd", name, batch_norm), key=init_key) for name in ACTIVATIONS]
-    fresh = jax.tree.map(lambda *leaves: jnp.stack(leaves)[activation], *drawn)
+    fresh = _drawn(network, jnp.asarray([GAINS[name] for name in ACTIVATIONS])[activation], batch_norm, init_key)
 
-    def run(rate):
+    def run(rate, end):
         optimizer = any_optimizer(rate, kind)
 
-        def judge(parameters):
-            outputs = predict(network, parameters, episode.query.x, activation)
-            return jnp.stack(list(scores_of(outputs, episode.query.y, regression).values()))
+        def one(index, carry):
+            return train_step(network, optimizer, activation, *carry, *(a[index] for a in episode.support), regression=regression)
 
-        def body(carry, now):
-            index, wanted = now
-            row = jax.lax.cond(wanted, judge, lambda _: jnp.full(2, jnp.nan), carry[0])
-            batch = (a[jnp.minimum(index, steps - 1)] for a in episode.support)
-            return train_step(network, optimizer, activation, *carry, *batch, regression=regression), row
+        def stretch(carry, bounds):
+            first, last = (jnp.minimum(bound, end) for bound in bounds)
+            carry = jax.lax.fori_loop(first, last, one, carry)
+            outputs = predict(network, carry[0], episode.query.x, activation)
+            return carry, jnp.stack(list(scores_of(outputs, episode.query.y, regression).values()))
 
         start = (fresh, optimizer.init(fresh))
-        return jax.lax.scan(body, start, (jnp.arange(len(judged)), jnp.asarray(judged)))[1][np.asarray(at)].T
+        return jax.lax.scan(stretch, start, (jnp.asarray((0, *at[:-1])), jnp.asarray(at)))[1].T
 
     found = jnp.zeros((2, CAPACITY, len(at)))
-    return jax.lax.fori_loop(0, count, lambda i, found: found.at[:, i].set(run(rates[i])), found)
+    return jax.lax.fori_loop(0, count, lambda i, found: found.at[:, i].set(run(rates[i], ends[i])), found)
 
 
 def any_optimizer(rate: Any, kind: jax.Array) -> Any:
-    """Returns optax's sgd, sgd with momentum or adam, chosen by a traced number, its place in `OPTIMIZERS`."""
+    """Returns optax's sgd, sgd with momentum or adam, chosen by a traced number, its place in `OPTIMIZERS`.
+
+    They see all numbers as one vector: the synapses of an irregular graph are dozens of arrays, and XLA would compile the optimisers
+    for each.
+    """
     descent = optax.sgd(rate, momentum=jnp.where(kind == OPTIMIZERS.index("momentum"), MOMENTUM, 0.0))  # momentum 0 is sgd
     adam = optax.adam(rate)
 
@@ -366,4 +389,4 @@ def any_optimizer(rate: Any, kind: jax.Array) -> Any:
 
         return jax.lax.cond(kind == OPTIMIZERS.index("adam"), with_adam, with_descent, memory)
 
-    return optax.GradientTransformation(lambda p: (descent.init(p), adam.init(p)), update)  # type: ignore[arg-type]
+    return optax.flatten(optax.GradientTransformation(lambda p: (descent.init(p), adam.init(p)), update))  # type: ignore[arg-type]

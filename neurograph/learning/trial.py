@@ -11,7 +11,9 @@ import numpy as np
 
 from neurograph.errors import ExperimentError
 
-__all__ = ["Trial"]
+__all__ = ["SEARCHES", "Trial"]
+
+SEARCHES = ("grid", "halving")
 
 
 @dataclass(frozen=True)
@@ -25,9 +27,11 @@ class Trial:
       seeds: runs on test data.
       seed: seed of all randomness.
       validation_seeds: runs on validation data, by which learning rates are chosen.
+      search: how they are: "grid", every rate for all steps; "halving", the better half of the rates goes on to the next step
+        count (Jamieson and Talwalkar 2016), in about half of the time.
 
     Raises:
-      ExperimentError: there are no step counts, one is below 0, or a number is no integer or too small.
+      ExperimentError: there are no step counts, one is below 0, a number is no integer or too small, or there is no such search.
     """
 
     at: tuple[int, ...] = (0, 1, 2, 5, 10, 20, 50)
@@ -36,6 +40,7 @@ class Trial:
     seeds: int = 5
     seed: int = 0
     validation_seeds: int = 3
+    search: str = "grid"
 
     def __post_init__(self) -> None:
         try:
@@ -50,6 +55,8 @@ class Trial:
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
                 raise ExperimentError(f"{name}: got {value!r}; expected an integer >= {least}")
             object.__setattr__(self, name, int(value))
+        if self.search not in SEARCHES:
+            raise ExperimentError(f"search: got {self.search!r}; allowed: {', '.join(SEARCHES)}")
 
     @property
     def sizes(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -53,7 +54,7 @@ class Choice:
       chosen: one per setting and step count.
       configurations: pairs of setting and learning rate that were tried.
       runs: configurations times seeds.
-      failures: runs whose loss was not finite after the last step.
+      failures: runs whose loss was not finite at a step count that they were run to.
     """
 
     chosen: tuple[Chosen, ...]
@@ -75,18 +76,20 @@ def choose_learning_rates(
     """Chooses the learning rate of every setting and step count, by mean accuracy on validation data (ties: by loss).
 
     Where the best rate is the lowest or highest tried, the grid of that setting grows by two decades on that side, at most
-    `extensions` times; a rate that is at the edge even then is marked. A single rate is taken as it is.
+    `extensions` times; a rate that is at the edge even then is marked. A single rate is taken as it is. Where the trial's search
+    is "halving", the better half of the rates at one step count, at least `FEWEST`, goes on to the next.
 
     Args:
       problem: an `ordinary_network` and the task.
-      trial: step counts, sizes and `validation_seeds`.
+      trial: step counts, sizes, `validation_seeds` and the search.
       key: PRNG key of the validation runs.
     """
     rates = sorted({float(rate) for rate in rates})
     ratio = (rates[-1] / rates[0]) ** (1 / (len(rates) - 1)) if len(rates) > 1 else 10**0.5
     more = max(1, round(2 / math.log10(ratio)))
     seeds = trial.validation_seeds
-    run = partial(baseline_curves, problem, keys=jax.random.split(key, seeds), **trial.sizes)
+    every = partial(baseline_curves, problem, keys=jax.random.split(key, seeds), **trial.sizes)
+    run = partial(_halved, every, trial.at) if trial.search == "halving" else every
     chosen: list[Chosen] = []
     configurations = failures = 0
     for setting in settings:
@@ -103,7 +106,7 @@ def choose_learning_rates(
             if high:
                 curves = _joined(curves, run(setting, [curves.rates[-1] * ratio**i for i in range(1, more + 1)]))
         configurations += len(curves.rates)
-        failures += int(curves.failed[:, :, -1].sum())
+        failures += int(curves.failed.any(axis=2).sum())
         scores, losses = _scores(curves)
         chosen += [
             Chosen(
@@ -126,13 +129,39 @@ def choose_learning_rates(
     return Choice(marked, configurations, configurations * seeds, failures)
 
 
+FEWEST = 3  # rates that go on
+
+
+def _halved(run: Callable[..., Curves], at: Sequence[int], setting: Setting, rates: Sequence[float]) -> Curves:
+    """Returns the curves of a setting, each rate run as far as it was among the better half; the others end there.
+
+    A rate that goes on starts anew: the steps before are a small part of those to come, and nothing has to be kept.
+    """
+    steps = [step for step in at if step > 0] or [*at]
+    curves = run(setting, rates, until=[steps[0]] * len(rates))
+    going = np.arange(len(rates))
+    for last, step in itertools.pairwise(steps):
+        hits, loss = (part[going, at.index(last)] for part in _scores(curves))
+        best = np.lexsort((loss, -hits))[: max(-(-len(going) // 2), FEWEST)]
+        going = np.sort(going[best])
+        further = run(setting, [rates[number] for number in going], until=[step] * len(going))
+        until = np.array(curves.until)
+        until[going] = step
+        curves.loss[going], curves.accuracy[going] = further.loss, further.accuracy
+        curves = replace(curves, until=tuple(until.tolist()))
+    return curves
+
+
 def _scores(curves: Curves) -> tuple[np.ndarray, np.ndarray]:
-    """Returns mean accuracy, of failed runs `lost_score`, and mean loss of the others (else infinite), [rates, len(at)]."""
-    failed = curves.failed
+    """Returns mean accuracy, of failed runs `lost_score`, and mean loss of the others (else infinite), [rates, len(at)].
+
+    Where a rate was not run to, its accuracy is minus and its loss plus infinity.
+    """
+    failed, reached = curves.failed, curves.reached[:, 0]
     hits = np.where(failed, lost_score(curves.regression), curves.accuracy).mean(axis=1)
     count = (~failed).sum(axis=1)
     loss = np.where(failed, 0.0, curves.loss).sum(axis=1) / np.maximum(count, 1)
-    return hits, np.where(count > 0, loss, np.inf)
+    return np.where(reached, hits, -np.inf), np.where(reached & (count > 0), loss, np.inf)
 
 
 def _best_rate(curves: Curves, index: int) -> int:
@@ -144,7 +173,8 @@ def _best_rate(curves: Curves, index: int) -> int:
 
 def _joined(first: Curves, second: Curves) -> Curves:
     loss, hits = (np.concatenate([getattr(c, name) for c in (first, second)], axis=0) for name in ("loss", "accuracy"))
-    return Curves(first.setting, (*first.rates, *second.rates), first.at, loss, hits, first.regression)
+    rates, until = (*first.rates, *second.rates), (*first.until, *second.until)
+    return Curves(first.setting, rates, first.at, loss, hits, first.regression, until)
 
 
 # -- testing once --------------------------------------------------------------------------------------------------------------
@@ -191,7 +221,8 @@ def tuned_baselines(
         if progress:
             progress(f"testing: {setting}")
         wanted = sorted({one.learning_rate for one in mine})
-        curves = baseline_curves(problem, setting, wanted, keys=test_keys, judged_on=judged_on, **trial.sizes)
+        until = [max(one.step for one in mine if one.learning_rate == rate) for rate in wanted]
+        curves = baseline_curves(problem, setting, wanted, keys=test_keys, judged_on=judged_on, until=until, **trial.sizes)
         for one in mine:
             at_rate, index = wanted.index(one.learning_rate), curves.at.index(one.step)
             for number in range(len(test_keys)):

@@ -159,9 +159,10 @@ def _baselines(run: Run) -> Markup:
     if transfer.chosen:
         others = notes.get("validation_seeds")
         tried = f"{number(notes.get('configurations'))} pairs of setting and rate tried in {number(notes.get('runs'))} runs"
+        halved = " by successive halving" if notes.get("search") == "halving" else ""
         text = (
             "Baselines are ordinary networks trained by gradient descent. For each of them and each step count the learning rate"
-            f" was chosen on validation data with {number(others)} other seed{'s' * (others != 1)} ({tried};"
+            f" was chosen{halved} on validation data with {number(others)} other seed{'s' * (others != 1)} ({tried};"
             f" {number(notes.get('baseline_failures'))} ended in a loss that was not finite). Test data was used once."
         )
         parts.append(paragraph(text))

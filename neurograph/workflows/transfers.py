@@ -33,6 +33,7 @@ def transfer(
     seed: int = 0,
     baselines: Sequence[str] = ("sgd",),
     validation_runs: int = 3,
+    search: str = "grid",
     batch_size: int = 128,
     query_size: int = 512,
     learning_rates: Sequence[float] = LEARNING_RATES,
@@ -52,6 +53,7 @@ def transfer(
       seed: of all randomness.
       baselines: of "sgd", "momentum", "adam"; () for none.
       validation_runs: runs by which learning rates are chosen.
+      search: how they are: "grid", or "halving", which ends the worse half at each step count (see `Trial`).
       batch_size, query_size: rows of a learning step, and of what accuracy is judged on.
       learning_rates: of baselines; the grid grows where the best is at its edge.
       workers: how many processes, the address of a Dask scheduler, or a `distributed.Client` computes cells: the same numbers.
@@ -71,6 +73,7 @@ def transfer(
       [('xor', 2), ('and', 2)]
     """
     options: dict[str, Any] = {"at": tuple(steps), "seeds": runs, "seed": seed, "validation_seeds": validation_runs}
+    options |= {"search": search}
     options |= {"batch_size": batch_size, "query_size": query_size, "optimizers": tuple(baselines)}
     options |= {"learning_rates": learning_rates, "workers": workers, "say": say, "progress": say}
     return run_transfer(genomes, topologies, tasks, folder, **options)[0]

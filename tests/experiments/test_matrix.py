@@ -9,6 +9,7 @@ import math
 import pickle
 import shlex
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -115,6 +116,22 @@ def test_a_run_that_is_stopped_loses_one_cell(store, tmp_path, monkeypatch):
     assert len(calls) == 8
 
 
+def test_optimisers_tuned_another_way_are_other_cells_and_are_told(tmp_path, monkeypatch):
+    searches = []
+
+    def tuned(question, unit, topology):
+        searches.append(question.trial.search)
+        return {"rows": [], "chosen": [], "configurations": 2, "runs": 4, "baseline_failures": 0}
+
+    monkeypatch.setattr(units, "_tuned", tuned)
+    asked = partial(run, tmp_path, genomes=("fast",), optimizers=("adam",))
+    grid, halving, again = asked(), asked(search="halving"), asked(search="halving")
+    assert searches == ["grid"] * 2 + ["halving"] * 2
+    assert [one.notes["cells"]["found"] for one in (grid, halving, again)] == [0, 2, 4]  # a genome's cells are the same
+    assert "chosen by successive halving on validation data" in halving.summary()
+    assert "chosen on validation data" in grid.summary()
+
+
 @pytest.mark.thorough
 def test_graphs_of_one_class_share_a_program_and_equal_networks_of_their_own(tmp_path, monkeypatch):
     """What a class computes is what a `Network` for each computes; who comes later finds the cells of before, and its route."""
@@ -188,6 +205,10 @@ def test_bundles_hold_what_shares_a_program_the_largest_first():
     alone = [units.Unit("xor", genome, "genome", (name,), None) for genome in genomes for name in graphs]
     found = [[(unit.genome, *unit.topologies) for unit in bundle] for bundle in bundles(question, alone)]
     assert found == [[("a", "large"), ("b", "large")], [("c", "large")], [("a", "small"), ("b", "small")], [("c", "small")]]
+    ticked = question.topologies["small"].with_schedule("synchronous", 1000)  # its ticks are work, too
+    question = replace(question, topologies=graphs | {"small": ticked})
+    found = [[*unit.topologies] for bundle in bundles(question, alone) for unit in bundle[:1]]
+    assert found == [["small"], ["small"], ["large"], ["large"]]
 
 
 def test_data_of_a_worker_that_differ_are_refused():

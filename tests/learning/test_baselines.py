@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from harness import rest_is_thorough
 
 import neurograph as ng
+from neurograph.learning import tuning
 from neurograph.learning.baselines import (
     Setting,
     baseline_curves,
@@ -319,6 +321,51 @@ def test_tuning_tests_once_per_setting_step_and_seed():
         assert sorted(r["seed"] for r in rows) == [0, 1, 2]
 
 
+def test_a_rate_ends_where_it_is_told_to():
+    run = partial(baseline_curves, small_problem(), Setting("adam"), [0.1, 1e30, 0.3], at=(0, 2, 4), batch_size=8, query_size=32)
+    keys = jax.random.split(jax.random.key(0), 2)
+    whole, some = run(keys=keys), run(keys=keys, until=[2, 2, 4])
+    for name in ("loss", "accuracy"):
+        full, part = getattr(whole, name), getattr(some, name)
+        np.testing.assert_array_equal(part[:, :, :2], full[:, :, :2])
+        np.testing.assert_array_equal(part[2], full[2])
+        assert np.isnan(part[:2, :, 2]).all()
+    assert whole.reached.all()
+    np.testing.assert_array_equal(some.reached[:, 0, 2], [False, False, True])
+    assert some.failed[1, :, 1].all()
+    assert not some.failed[:, :, 2].any()
+
+
+def test_halving_gives_the_best_of_the_rates_that_went_on():
+    """Against a grid that is run whole and halved by hand: at step 1 all 8 rates, at 4 the better 4, at 9 the better 3."""
+    problem, setting = Problem(ordinary_network(layered(2, 6, 2)), ng.get_task("xor")), Setting("sgd", "relu")
+    rates = [float(rate) for rate in np.geomspace(1e-3, 30, 8)] + [1e30]
+    trial, key = Trial((0, 1, 4, 9), 16, 64, validation_seeds=2), jax.random.key(3)
+    grid = baseline_curves(problem, setting, rates, keys=jax.random.split(key, 2), at=trial.at, batch_size=16, query_size=64)
+    hits = np.where(grid.failed, 0, grid.accuracy).mean(axis=1)
+    loss = np.where(grid.failed, np.inf, grid.loss).mean(axis=1)
+    going, wanted = list(range(9)), {0: rates[4]}
+    for index, keep in ((1, 5), (2, 3), (3, 1)):
+        order = sorted(going, key=lambda rate: (-hits[rate, index], loss[rate, index]))
+        wanted[trial.at[index]], going = rates[order[0]], order[:keep]
+    ran = []
+
+    def counted(problem, setting, rates, *, until, **options):
+        ran.append(dict(zip(rates, until, strict=True)))
+        return baseline_curves(problem, setting, rates, until=until, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tuning, "baseline_curves", counted)
+        halved = replace(trial, search="halving")
+        choice = choose_learning_rates(problem, halved, [setting], rates, key=key, extensions=0)
+    assert {one.step: one.learning_rate for one in choice.chosen} == {k: pytest.approx(v, rel=1e-5) for k, v in wanted.items()}
+    assert [(len(each), {*each.values()}) for each in ran] == [(9, {1}), (5, {4}), (3, {9})]
+    assert (choice.configurations, choice.failures) == (9, 2)
+    assert replace(trial, search="grid") == trial
+    with pytest.raises(ng.ExperimentError, match="search: got 'random'; allowed: grid, halving"):
+        replace(trial, search="random")
+
+
 def test_misuse_names_what_is_allowed():
     with pytest.raises(ng.ExperimentError, match="optimizer of a baseline: got 'rmsprop'; allowed: sgd, momentum, adam"):
         Setting("rmsprop")
@@ -329,6 +376,9 @@ def test_misuse_names_what_is_allowed():
         baseline_curves(small_problem(), Setting(), [0.0], at=(1,), **options)
     with pytest.raises(ng.ExperimentError, match="step counts >= 0"):
         baseline_curves(small_problem(), Setting(), [0.1], at=(-1,), **options)
+    for until in ([1], [1, 3]):
+        with pytest.raises(ng.ExperimentError, match=r"until: got \[1.*one of the step counts \[1, 2\] for each of 2 rates"):
+            baseline_curves(small_problem(), Setting(), [0.1, 1.0], at=(1, 2), until=until, **options)
 
 
 @pytest.mark.thorough

@@ -107,7 +107,8 @@ def bundles(question: Question, units: Iterable[Unit]) -> list[tuple[Unit, ...]]
         found += [tuple(group[start : start + most]) for start in range(0, len(group), most)]
 
     def work(bundle: tuple[Unit, ...]) -> int:
-        return sum(question.topologies[name].num_synapses for unit in bundle for name in unit.topologies)
+        graphs = (question.topologies[name] for unit in bundle for name in unit.topologies)
+        return sum(graph.num_synapses * graph.ticks for graph in graphs)
 
     return sorted(found, key=work, reverse=True)
 

@@ -123,7 +123,8 @@ def transfer(
             counts["baseline_failures"] += tuned.choice.failures
     notes = {"at": list(trial.at), "seeds": trial.seeds, "seed": trial.seed}
     notes |= {"batch_size": trial.batch_size, "query_size": trial.query_size}
-    notes |= {"validation_seeds": trial.validation_seeds, "learning_rates": list(learning_rates), **counts, "chance": chance}
+    notes |= {"validation_seeds": trial.validation_seeds, "learning_rates": list(learning_rates), "search": trial.search}
+    notes |= {**counts, "chance": chance}
     if numbers := [task.name for task in tasks if is_regression(task)]:
         notes["numbers"] = numbers
     notes["topologies"] = {name: _size(topology) for name, topology in named.items()}

@@ -138,7 +138,7 @@ def transfer_matrix(
     elsewhere = None if executor is None else partial(compute_elsewhere, executor, question, sources or {})
     _run(question, methods, common, found, store, progress or (lambda text: None), elsewhere)
     rows, chosen, problems, counts, chance = found.tables(cells)
-    notes = common | {"validation_seeds": trial.validation_seeds, "learning_rates": rates}
+    notes = common | {"validation_seeds": trial.validation_seeds, "learning_rates": rates, "search": trial.search}
     notes |= {name: counts[name] for name in COUNTS}
     notes |= {"chance": chance, "genomes": list(genomes), "baselines": list(optimizers), "tasks": list(tasks)}
     if numbers := [name for name, task in tasks.items() if is_regression(task)]:
@@ -180,8 +180,9 @@ def _run(
         decides = {"topology": question.topologies[topology].digest, "task": data} | common
         if genome is not None:
             return None if keys[genome] is None else {"genome": keys[genome]} | decides
-        rates = list(question.rates)
-        return {"optimizer": method, "learning_rates": rates, "validation_seeds": question.trial.validation_seeds} | decides
+        tuning: Row = {"learning_rates": list(question.rates), "validation_seeds": question.trial.validation_seeds}
+        tuning |= {} if question.trial.search == "grid" else {"search": question.trial.search}
+        return {"optimizer": method} | tuning | decides
 
     def begin(unit: Unit, name: str) -> None:
         nonlocal done

@@ -218,10 +218,11 @@ class TransferMatrix:
             f"{some(notes['seeds'], 'seed')} per cell; {sum(row['failed'] for row in own)} of {len(own)} genome runs failed."
         )
         if notes["baselines"]:
+            halved = " by successive halving" if notes.get("search") == "halving" else ""
             parts.append(
-                f"Baselines ({', '.join(notes['baselines'])}): activation, batch norm and learning rate chosen on validation data"
-                f" for every graph and step count, {notes['configurations']:,} configurations in {notes['runs']:,} runs;"
-                f" {notes['baseline_failures']:,} of them diverged; test data used once."
+                f"Baselines ({', '.join(notes['baselines'])}): activation, batch norm and learning rate chosen{halved} on"
+                f" validation data for every graph and step count, {notes['configurations']:,} configurations in"
+                f" {notes['runs']:,} runs; {notes['baseline_failures']:,} of them diverged; test data used once."
             )
         return " ".join(parts)
 

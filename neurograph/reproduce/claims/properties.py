@@ -184,5 +184,5 @@ def relation_figure(relations: Mapping[str, Sequence[Row]], limit: int = 12) -> 
     axis.set_ylim(len(shown) - 0.5, -0.5)
     axis.set_xlabel("rank correlation over training sets (grey: 95% of chance)", fontsize=9)
     axis.tick_params(labelsize=9)
-    axis.legend(fontsize=8, frameon=False)
+    figure.legend(loc="outside upper center", ncols=2, fontsize=8, frameon=False)
     return figure

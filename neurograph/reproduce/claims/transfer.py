@@ -88,10 +88,10 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
     settings = (
         "Two states, from the genome of gradient descent through batch normalization on (experiment digits-descent),"
         f" {meta_steps} meta-steps of {EPISODES} episodes, one genome, kept where it was best on validation data; {len(training)}"
-        f" sets of graphs, {seeds} seeds each, {sizes['seeds']} test runs per genome and graph. Graphs: all {len(graphs)} shipped"
-        " ones of 64 inputs and 10 outputs; a genome is judged on those that it was not trained on. Looked at for what makes a"
-        f" genome transfer: more of, and nearness to the training graphs in, {', '.join(PROPERTIES.values())}; nearness in all;"
-        " number of graphs."
+        f" sets of graphs, {seeds} seed{'s' * (seeds > 1)} each, {sizes['seeds']} test runs per genome and graph. Graphs: all"
+        f" {len(graphs)} shipped ones of 64 inputs and 10 outputs; a genome is judged on those that it was not trained on. Looked"
+        " at for what makes a genome transfer: more of, and nearness to the training graphs in,"
+        f" {', '.join(PROPERTIES.values())}; nearness in all; number of graphs."
     )
     findings = _answers(related)
     findings += _several(outcome, sets) + _beside(rows, outcome, best, sets, list(of), judged)
