@@ -372,8 +372,7 @@ def _runs(network, episode, init_key, rates, ends, count, kind, activation, batc
 def any_optimizer(rate: Any, kind: jax.Array) -> Any:
     """Returns optax's sgd, sgd with momentum or adam, chosen by a traced number, its place in `OPTIMIZERS`.
 
-    They see all numbers as one vector: the synapses of an irregular graph are dozens of arrays, and XLA would compile the optimisers
-    for each.
+    They see all numbers as one vector: an irregular graph has dozens of arrays, for each of which XLA would compile them.
     """
     descent = optax.sgd(rate, momentum=jnp.where(kind == OPTIMIZERS.index("momentum"), MOMENTUM, 0.0))  # momentum 0 is sgd
     adam = optax.adam(rate)
