@@ -26,7 +26,7 @@ from neurograph.network.batch.graph import Graph
 from neurograph.network.batch.sizes import SizeClass, class_plan
 from neurograph.network.kernels import FORWARD
 from neurograph.network.network import Network
-from neurograph.network.passes import EPSILON, output_values
+from neurograph.network.passes import normalised, output_values, through_normalization
 from neurograph.network.state import Weights
 from neurograph.network.walk import Walk
 from neurograph.tasks import Task
@@ -184,12 +184,28 @@ class _Update:
         if self.kind == "output":
             return z, {}
         if "scale" in rows:
-            centred = z - jnp.mean(z, axis=2, keepdims=True)
-            unit = centred * jax.lax.rsqrt(jnp.mean(centred**2, axis=2, keepdims=True) + EPSILON)
-            z = unit * rows["scale"] + rows["shift"]
+            z = _unit(z) * rows["scale"] + rows["shift"]
         if self.activation is None:
             return jnp.where(rows["relu"] > 0, jax.nn.relu(z), jnp.tanh(z)), {}
         return resolve_activation(self.activation)(z), {}
+
+
+@jax.custom_vjp
+def _unit(z: jax.Array) -> jax.Array:
+    """Batch norm of z [1, neurons, B] before scale and shift. Its derivative needs two arrays, where JAX's would keep six."""
+    return _unit_forward(z)[0]
+
+
+def _unit_forward(z: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    unit, inverse, _ = normalised(z)
+    return unit, (unit, inverse)
+
+
+def _unit_backward(kept: tuple[jax.Array, jax.Array], d: jax.Array) -> tuple[jax.Array]:
+    return (through_normalization(d, *kept),)
+
+
+_unit.defvjp(_unit_forward, _unit_backward)
 
 
 def predict(network: Network | Graph, parameters: Parameters, x: jax.Array, activation: str | jax.Array) -> jax.Array:

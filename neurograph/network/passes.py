@@ -24,6 +24,7 @@ __all__ = [
     "EPSILON",
     "carried_states",
     "clamped",
+    "normalised",
     "output_values",
     "places",
     "sweep",
@@ -35,7 +36,7 @@ __all__ = [
 EPSILON = 1e-5  # under the root of a batch variance
 
 
-def _normalised(u: jax.Array, moments: Any) -> tuple[jax.Array, jax.Array, Any]:
+def normalised(u: jax.Array, moments: Any = None) -> tuple[jax.Array, jax.Array, Any]:
     """u^ = (u - m) / sqrt(v + eps), 1 / sqrt(v + eps), and the moments: those given, or this batch's (section 3.4)."""
     if moments is None:
         mean = jnp.mean(u, axis=2, keepdims=True)
@@ -109,7 +110,7 @@ class _Update:
         record: dict[str, Any] = {}
         mode = rule.normalization if self.forward else rule.normalizes_backward
         if mode == "batch" and (self.kind == "hidden" or rule.normalize_outputs):
-            unit, inverse, record["moments"] = _normalised(u, rows.get("known"))
+            unit, inverse, record["moments"] = normalised(u, rows.get("known"))
             u = unit * scale.astype(u.dtype) + shift.astype(u.dtype)  # section 3.4
             if self.forward and rule.normalizes_backward == "derivative":
                 record |= {"unit": unit, "slope": scale.astype(u.dtype) * inverse}

@@ -16,7 +16,7 @@ import pytest
 from harness import rest_is_thorough
 
 import neurograph as ng
-from neurograph.learning import tuning
+from neurograph.learning import baselines, tuning
 from neurograph.learning.baselines import (
     Setting,
     baseline_curves,
@@ -205,6 +205,22 @@ def test_batch_norm_normalises_hidden_neurons_only():
     z = (z - z.mean(0)) / np.sqrt(z.var(0) + 1e-5) * scale + shift
     expected = np.maximum(z, 0) @ table[11:, 3:11].T
     np.testing.assert_allclose(predict(network, parameters, jnp.asarray(x), "relu"), expected, rtol=1e-6)
+
+
+@pytest.mark.usefixtures("x64")
+def test_the_derivative_of_batch_norm_is_that_of_its_formula():
+    def plain(z):
+        centred = z - z.mean(axis=2, keepdims=True)
+        return centred / jnp.sqrt((centred**2).mean(axis=2, keepdims=True) + 1e-5)
+
+    rng = np.random.default_rng(0)
+    scale = np.array([1.0, 1e-3, 0.0])[:, None]  # of the last, eps alone is under the root
+    z, weight = jnp.asarray(rng.normal(size=(1, 3, 7)) * scale), rng.normal(size=(1, 3, 7))
+    for value in (baselines._unit, plain):
+        np.testing.assert_allclose(value(z), plain(z), rtol=1e-12)
+    found, wanted = (jax.grad(lambda z, f=f: (jnp.sin(f(z)) * weight).sum())(z) for f in (baselines._unit, plain))
+    np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-9)
+    assert float(jnp.abs(wanted).max()) > 1
 
 
 @pytest.mark.parametrize(("activation", "gain"), [("relu", 2.0), ("tanh", 1.0)])
