@@ -50,6 +50,8 @@ class Rule:
       normalize_outputs: normalise output neurons as well.
       feedback: what becomes state 1 of the outputs: the +-1 "labels", or dL/dh * h' of "mse" (L = 1/2 sum (h - y)^2) or of
         "softmax_cross_entropy" (targets (y + 1) / 2).
+      bias_after_normalization: biases are added to what batch normalization gives, as its learned shift, and learn by the
+        feedback there; before it, it takes them away. Neurons then have thresholds of their own.
       hebbian_pre: "forward" takes the states of each synapse's sending neuron as they stood after the forward pass.
       forward_synapse_update: a second Hebbian genome updates the synapses between forward pass and feedback.
       oja: decay by squared "weights" or squared post-synaptic "activity", as in the authors' code; or [8] as "printed", or its
@@ -94,6 +96,7 @@ class Rule:
     normalization: str = "none"
     backward_normalization: str = "auto"
     normalize_outputs: bool = False
+    bias_after_normalization: bool = False
     feedback: str = "labels"
     hebbian_pre: str = "backward"
     forward_synapse_update: bool = False
@@ -153,6 +156,13 @@ class Rule:
                 faults.append("states: 1 leaves no state 1 for the feedback: labels; expected states >= 2")
         if self.normalize_outputs and self.normalization == "none":
             faults.append("normalize_outputs: true needs normalization: batch (got normalization: none)")
+        if self.bias_after_normalization and self.normalization == "none":
+            faults.append("bias_after_normalization: true needs normalization: batch (got normalization: none)")
+        if self.bias_after_normalization and self.synapse_normalization != "none":
+            faults.append(
+                "bias_after_normalization: true needs synapse_normalization: none (got synapse_normalization:"
+                f" {self.synapse_normalization}, which counts biases among the synapses)"
+            )
         if self.backward_normalization in ("batch", "derivative") and self.normalization == "none":
             faults.append(
                 f"backward_normalization: {self.backward_normalization} needs normalization: batch (got normalization: none)"

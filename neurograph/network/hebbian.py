@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -74,6 +75,7 @@ def _change(
     second: bool,
     changes: dict[int, jax.Array],
     error: jax.Array | None,
+    tilts: dict[int, jax.Array],
 ) -> tuple[_Change, Weights | None]:
     """Eqs. 7 and 8 for one direction: `before` and `after` are the states of each synapse's forward sender and receiver.
 
@@ -82,6 +84,7 @@ def _change(
       second: by the genome's second Hebbian part (`forward_synapse_update`).
       changes: of scanned stages, products that are known already.
       error: e, the size of the outputs' error; None before they were given one.
+      tilts: per stage, states from which its biases learn in place of `after`.
 
     Returns:
       What stored numbers change by, and their traces after it.
@@ -108,7 +111,8 @@ def _change(
     delta = kernel.correlate(at_senders, at_receivers, changes)  # Eq. 7: sum over the batch of pre times post
     constant = [c[:, None] if c.ndim == 1 else c for c in (p.sum(axis=1) for p in pre)]  # its states are all 1
     if forward:
-        delta = _with_bias(wiring, delta, constant, at_receivers)
+        tilted = {stage: kernel.mixed(receiver_matrices[stage], cast(a, after[0].dtype)) for stage, a in tilts.items()}
+        delta = _with_bias(wiring, delta, constant, [tilted.get(stage, a) for stage, a in enumerate(at_receivers)])
     if share != 1.0:
         delta = jax.tree.map(lambda d: d * share, delta)
     if lengths is not None:
@@ -290,6 +294,7 @@ def update_synapses(
     second: bool,
     changes: dict[int, jax.Array] | None = None,
     error: jax.Array | None = None,
+    tilts: dict[int, jax.Array] = MappingProxyType({}),  # type: ignore[assignment]
 ) -> Synapses:
     """Synapses after Eqs. 7 and 8.
 
@@ -298,13 +303,14 @@ def update_synapses(
       second: by the genome's second Hebbian part, which keeps no trace.
       changes: of scanned stages, the forward synapses' products of Eq. 7, where a pass has found them.
       error: e, the root mean square of the outputs' error, for updates of known size.
+      tilts: per stage, states from which its biases learn, where these are not `after`.
     """
     rule, back = wiring.rule, synapses.backward
     traces: Any = None if second else synapses.traces
 
     def change(twin: str, weights: Weights, known: dict[int, jax.Array]) -> tuple[_Change, Weights | None]:
         trace = None if traces is None else traces[twin]
-        return _change(wiring, genome, weights, trace, before, after, twin, second, known, error)
+        return _change(wiring, genome, weights, trace, before, after, twin, second, known, error, tilts)
 
     own, trace = change(FORWARD, synapses.forward, changes or {})
     forward = own.applied(rule, synapses.forward)

@@ -95,23 +95,29 @@ class _Update:
         rule = self.rule
         keep, gate, scale, shift = rows.get("params", params)
         a: Any = rows.get("a")  # absent only if fresh
+        record: dict[str, Any] = {}
+        tilt: Any = None
         hidden = resolve_activation(rule.forward_activation if self.forward else rule.backward_activation)
         if "norm" in rows:
             z = z / rows["norm"]
         if not self.forward and rule.backward_update != "additive":
             kept = 0 if rule.backward_update == "multiplicative" else 1  # states that the product leaves as they are
             product = keep.astype(z.dtype) * a[kept:] * z[kept:]  # Eq. 6, with the states after the forward pass
+            others = keep.astype(z.dtype) * a[:kept]
+            tilt = jnp.concatenate([others, product], axis=0)
             if "unit" in rows:
                 product = through_normalization(product, rows["unit"][kept:], rows["slope"][kept:])
-            u = jnp.concatenate([keep.astype(z.dtype) * a[:kept], product], axis=0) if kept else product
+            u = jnp.concatenate([others, product], axis=0) if kept else product
         else:  # Eq. 5, and Eq. 6 where the update is additive
             u = gate.astype(z.dtype) * z if self.fresh else keep.astype(z.dtype) * a + gate.astype(z.dtype) * z
         u = u + rows["noise"] if "noise" in rows else u
-        record: dict[str, Any] = {}
+        if rule.bias_after_normalization and "unit" in rows:
+            record["tilt"] = hidden(tilt)
         mode = rule.normalization if self.forward else rule.normalizes_backward
         if mode == "batch" and (self.kind == "hidden" or rule.normalize_outputs):
             unit, inverse, record["moments"] = normalised(u, rows.get("known"))
             u = unit * scale.astype(u.dtype) + shift.astype(u.dtype)  # section 3.4
+            u = u + rows["bias"] if "bias" in rows else u
             if self.forward and rule.normalizes_backward == "derivative":
                 record |= {"unit": unit, "slope": scale.astype(u.dtype) * inverse}
         if self.kind == "output":
@@ -199,8 +205,15 @@ def sweep(
     # States of another type than the synapses (Network's `precision`): a pass sees the synapses in the states' type.
     weights, norms = cast((weights, norms), states[0].dtype)
 
+    def late(stage: int) -> bool:
+        """Whether a bias is added after batch normalization."""
+        return rule.bias_after_normalization and (rule.normalize_outputs or wiring.plan.stages[stage].kind != "output")
+
     def drive(stage: int) -> jax.Array | None:
-        """Returns the inflow from the bias, [states, neurons, 1]."""
+        """Returns the inflow that begins with the bias, [states, neurons, 1]."""
+        return None if late(stage) else from_bias(stage)
+
+    def from_bias(stage: int) -> jax.Array | None:
         bias = kernel.bias_values(weights, stage) if forward else None
         if bias is None:
             return None
@@ -216,6 +229,7 @@ def sweep(
             "known": known,
             "unit": None if units is None or stage not in units else units[stage][0],
             "slope": None if units is None or stage not in units else units[stage][1],
+            "bias": from_bias(stage) if late(stage) else None,
             "params": params[stage] if params[stage][0].ndim else None,
         }
         present = {name: value for name, value in rows.items() if value is not None}

@@ -30,8 +30,8 @@ __all__ = ["forward_pass", "learning_step", "learning_steps"]
 ERROR_FLOOR = 1e-30  # under the root of the mean squared error
 
 
-def _feedback(wiring: Wiring, passed: Pass, y: jax.Array) -> tuple[States, jax.Array]:
-    """States with the outputs' feedback, and its size.
+def _feedback(wiring: Wiring, passed: Pass, y: jax.Array) -> tuple[States, jax.Array, dict[int, jax.Array]]:
+    """States with the outputs' feedback, its size, and those states before the derivative of batch normalization, of outputs.
 
     Each output keeps state 0, state 1 becomes the label (or dL/dh h'), the others 0. The size e is the root mean square of the
     error over batch and outputs: of the feedback, or where labels are the feedback of state 0 against the label.
@@ -55,17 +55,18 @@ def _feedback(wiring: Wiring, passed: Pass, y: jax.Array) -> tuple[States, jax.A
         error = y = (error if rule.feedback == "mse" else jax.nn.softmax(h, axis=0) - (y + 1) / 2) * slope
     if own is not None:  # further rows are of no output
         y = jnp.zeros((sum(states[s].shape[1] for s in stages), y.shape[1]), y.dtype).at[own].set(y)
-    start = 0
+    start, tilts = 0, {}
     for s in stages:
         a = states[s]
         fed = y[None, start : start + a.shape[1]]
         if s in passed.units:
             unit, inverse = passed.units[s]
+            tilts[s] = jnp.concatenate([a[:1], fed], axis=0)
             fed = through_normalization(fed, unit[1:2], inverse[1:2])
         states[s] = jnp.concatenate([a[:1], fed], axis=0)
         start += a.shape[1]
     error = error.astype(jnp.promote_types(error.dtype, jnp.float32))
-    return states, jnp.sqrt(jnp.maximum(jnp.mean(error * error), ERROR_FLOOR))
+    return states, jnp.sqrt(jnp.maximum(jnp.mean(error * error), ERROR_FLOOR)), tilts
 
 
 def learning_step(
@@ -92,7 +93,7 @@ def learning_step(
         synapses = update_synapses(wiring, genome, synapses, passed.states, passed.states, second=True)
 
     def supervised(synapses: Synapses) -> tuple[Any, ...]:
-        fed, error = _feedback(wiring, passed, y)
+        fed, error, tilts = _feedback(wiring, passed, y)
         twin = synapses.forward if synapses.backward is None else synapses.backward
         if rule.backward_synapses == "sign":
             twin = jax.tree.map(jnp.sign, twin)
@@ -102,7 +103,9 @@ def learning_step(
         returned = sweep(wiring, genome, twin, fed, BACKWARD, key=key, units=passed.units, ends=ends, watch=record)
         back = returned.states
         before = passed.states if rule.hebbian_pre == "forward" else back
-        learned = update_synapses(wiring, genome, synapses, before, back, second=False, changes=returned.changes, error=error)
+        tilts = tilts | returned.tilts if rule.bias_after_normalization else {}
+        found: dict[str, Any] = {"changes": returned.changes, "error": error, "tilts": tilts}
+        learned = update_synapses(wiring, genome, synapses, before, back, second=False, **found)
         fed, back = carried_states(wiring, fed), carried_states(wiring, back)
         return (learned, fed, back, returned.settling) if record else (learned, back)
 

@@ -31,6 +31,8 @@ class Pass:
       outer: state 0 of the outputs' pre-activations, per stage, for feedbacks that need h'.
       units: per stage, the normalised pre-activation u^ and its slope s / sqrt(v + eps) by the pre-activation, where the backward
         pass takes the derivative of batch normalization.
+      tilts: per stage, the states as they would be without the derivative of batch normalization, from which biases after it
+        learn.
       changes: per scanned stage, the products of its synapses' update, where the pass has found them on the way.
       settling: per cyclic phase, how far its last tick moved a state, and how many ticks ran; only where asked for.
     """
@@ -39,6 +41,7 @@ class Pass:
     moments: list[Any]
     outer: dict[int, jax.Array]
     units: dict[int, tuple[jax.Array, jax.Array]]
+    tilts: dict[int, jax.Array]
     changes: dict[int, jax.Array]
     settling: list[tuple[jax.Array, jax.Array]]
 
@@ -84,7 +87,7 @@ class Walk:
         """States after the pass; those given are not changed, and clamped stages keep theirs."""
         plan, kernel, forward = self.wiring.plan, self.wiring.kernel, self.direction == FORWARD
         states, moving = list(states), ("hidden", "output") if forward else ("hidden",)
-        self.found = Pass(states, [None] * len(plan.phases), {}, {}, {}, [])
+        self.found = Pass(states, [None] * len(plan.phases), {}, {}, {}, {}, [])
         signals: States = states
         if self.matrices is not None:
             signals = [None if s is None else kernel.mixed(m, s) for m, s in zip(self.matrices, states, strict=True)]
@@ -115,6 +118,8 @@ class Walk:
             found.outer[stage] = record["outer"]
         if "unit" in record:
             found.units[stage] = record["unit"], record["slope"]
+        if "tilt" in record:
+            found.tilts[stage] = record["tilt"]
 
     def _levels(self, phase: Phase, members: list[int], known: list[Any], signals: States) -> list[Any]:
         """Stages whose inflow is final; the moments that they were normalised by."""

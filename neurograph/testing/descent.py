@@ -69,12 +69,15 @@ class Descent:
             bias = bias / length
         sent = jnp.einsum("cd,dbe->cbe", g.forward_transform, a[:, :, t.senders])
         z = jnp.zeros_like(a).at[:, :, t.receivers].add(forward[:, None] * sent)
-        z = z + (bias * g.forward_transform.sum(axis=1)[:, None])[:, None]
+        shift = (bias * g.forward_transform.sum(axis=1)[:, None])[:, None]
+        late = jnp.full(t.num_neurons, rule.bias_after_normalization)
+        late = late if rule.normalize_outputs else late.at[t.outputs].set(False)
+        z = z + jnp.where(late, 0, shift)
         u = g.neuron_update * z if t.is_acyclic else g.neuron_keep * a + g.neuron_update * z
         if rule.normalization == "batch":
             mean, variance = u.mean(axis=1, keepdims=True), u.var(axis=1, keepdims=True)
             unit = (u - mean) / jnp.sqrt(variance + 1e-5)
-            unit = unit * g.forward_scale[:, None, None] + g.forward_shift[:, None, None]
+            unit = unit * g.forward_scale[:, None, None] + g.forward_shift[:, None, None] + jnp.where(late, shift, 0)
             u = unit if rule.normalize_outputs else unit.at[:, :, t.outputs].set(u[:, :, t.outputs])
         new = resolve_activation(rule.forward_activation)(u)
         new = new.at[:, :, t.outputs].set(resolve_activation(rule.output_activation)(u[:, :, t.outputs]))

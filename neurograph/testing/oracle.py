@@ -122,6 +122,7 @@ class Oracle:
     activations: dict[str, tuple[str, bool]] = field(default_factory=dict)
     pre_of_outputs: dict[int, np.ndarray] = field(default_factory=dict)
     units: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    tilts: dict[int, np.ndarray] = field(default_factory=dict)
     passed: list[np.ndarray] = field(default_factory=list)
 
     def __post_init__(self):
@@ -182,13 +183,22 @@ class Oracle:
             if direction == "backward" and self.rule.synapse_derivative:  # the synapse as the forward pass used it
                 used = used / self.length(w, "forward", p)
             z += used[:, None] * (matrix @ a[p])
-        if direction == "forward" and self.topology.bias[q]:
-            matrix = self.of[q]["forward_transform"]
-            for c in range(self.k):
-                z[c] += w["bias"][q, c] * sum(matrix[c, d] for d in range(self.k))
+        if direction == "forward" and not self.late(q):
+            z += self.threshold(w, q)
         if self.rule.synapse_normalization == "in_pass" and not (direction == "backward" and self.rule.synapse_derivative):
             z = z / self.length(w, direction, q)[:, None]
         return z
+
+    def late(self, q: int) -> bool:
+        """Whether the bias of q is added after batch normalization."""
+        return self.rule.bias_after_normalization and (q not in self.outputs or self.rule.normalize_outputs)
+
+    def threshold(self, w, q: int) -> np.ndarray:
+        """[k, 1]: what the bias of q adds."""
+        if not self.topology.bias[q]:
+            return np.zeros((self.k, 1))
+        matrix = self.of[q]["forward_transform"]
+        return np.array([[w["bias"][q, c] * sum(matrix[c, d] for d in range(self.k))] for c in range(self.k)])
 
     def length(self, w, direction: str, q: int) -> np.ndarray:
         length = np.sqrt(self.arriving(w, direction, q) + 1e-9)
@@ -214,10 +224,13 @@ class Oracle:
         if product:
             before = self.passed[q]  # what the forward pass left, at every tick
             u = g["backward_keep"] * before * z
+            plain = u
             if self.backward_mode() == "derivative":
                 u = self.through(u, q)
             if rule.backward_update == "multiplicative_second_state":
-                u = np.concatenate([g["backward_keep"] * before[:1], u[1:]])
+                u, plain = (np.concatenate([g["backward_keep"] * before[:1], each[1:]]) for each in (u, plain))
+            if self.backward_mode() == "derivative" and rule.bias_after_normalization:
+                self.tilts[q] = _activate(self.activations["backward"], plain)
         else:
             u = g["neuron_keep"] * a[q] + g["neuron_update"] * z
         is_output = q in self.outputs
@@ -229,6 +242,8 @@ class Oracle:
             if direction == "forward":
                 self.units[q] = (unit, scale / deviation)
             u = unit * scale + g[f"{direction}_shift"][:, None]
+            if direction == "forward" and self.late(q):
+                u = u + self.threshold(w, q)
         if is_output:
             self.pre_of_outputs[q] = u
             return _activate(self.activations["output"], u)
@@ -289,7 +304,7 @@ class Oracle:
                     if not t.bias[number]:
                         continue
                     p, q = number, number
-                    p_state, q_state = constant, after[number]
+                    p_state, q_state = constant, after[number] if second else self.tilts.get(number, after[number])
                 elif name == "forward":
                     p, q = self.edges[number]
                     p_state, q_state = before[p], after[q]
@@ -452,6 +467,8 @@ class Oracle:
             error = y = (e / e.sum(axis=1, keepdims=True) - (y + 1) / 2) * slopes
         for column, q in enumerate(self.outputs):
             fed = y[:, column][None]
+            if self.backward_mode() == "derivative" and self.rule.bias_after_normalization and self.rule.normalize_outputs:
+                self.tilts[q] = np.concatenate([a[q][:1], fed, np.zeros_like(a[q][2:])])
             if self.backward_mode() == "derivative" and self.rule.normalize_outputs:
                 fed = self.through(fed, q, slice(1, 2))
             a[q] = np.concatenate([a[q][:1], fed, np.zeros_like(a[q][2:])])

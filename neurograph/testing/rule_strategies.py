@@ -65,7 +65,7 @@ def rules(draw: st.DrawFn, outputs: int = 2, stored: bool = True) -> Rule:
         rule["backward_synapses"] = choose("learned", *([] if rule.get("synapse_derivative") else ["sign"]))
     else:
         rule["backward_synapses"] = choose("learned", "mirrored", "fixed")
-    return Rule(
+    found = Rule(
         states=choose(2, 3),
         backward_update=update,
         symmetric=symmetric,
@@ -82,6 +82,9 @@ def rules(draw: st.DrawFn, outputs: int = 2, stored: bool = True) -> Rule:
         batch_reduction=choose("sum", "mean"),
         **rule,
     )
+    if found.normalization == "none" or found.synapse_normalization != "none":
+        return found
+    return found.replace(bias_after_normalization=draw(st.booleans()))
 
 
 def genomes(rule: Rule | int) -> st.SearchStrategy[Genome]:

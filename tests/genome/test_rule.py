@@ -81,6 +81,15 @@ def test_all_faults_are_told_at_once():
     [
         ({"normalize_outputs": True}, "normalize_outputs: true needs normalization: batch (got normalization: none)"),
         (
+            {"bias_after_normalization": True},
+            "bias_after_normalization: true needs normalization: batch (got normalization: none)",
+        ),
+        (
+            {"bias_after_normalization": True, "normalization": "batch", "synapse_normalization": "stored"},
+            "bias_after_normalization: true needs synapse_normalization: none (got synapse_normalization: stored, which counts"
+            " biases among the synapses)",
+        ),
+        (
             {"rescale": True},
             "rescale: true needs synapse_normalization: in_pass or stored (got synapse_normalization: none)",
         ),

@@ -14,7 +14,13 @@ from jax.flatten_util import ravel_pytree
 
 import neurograph as ng
 from neurograph.genome import effective_fields
-from neurograph.testing import assert_fixed_point_gradient, assert_permutation_invariant, random_genome, rules
+from neurograph.testing import (
+    assert_fixed_point_gradient,
+    assert_gradient_descent,
+    assert_permutation_invariant,
+    random_genome,
+    rules,
+)
 from neurograph.testing.comparing import relative, relative_norm, steps
 from neurograph.testing.descent import Descent
 from neurograph.testing.graphs import random_synapses, random_topology, settling_ticks
@@ -79,7 +85,8 @@ def check_descent(case: dict, kernel: str, dtype: str, one_step: float, ten_step
     genome, rule = ng.backprop_genome(
         RATE, loss=loss, dtype=dtype, normalization="none" if normalized == "none" else "batch", **names
     )
-    rule = rule.replace(normalize_outputs=normalized == "all")
+    late = normalized != "none" and not weights and case["seed"] % 2 == 1
+    rule = rule.replace(normalize_outputs=normalized == "all", bias_after_normalization=late)
     if weights:
         rule = rule.replace(synapse_normalization="in_pass", rescale=True, synapse_derivative=True)
     moments = {"forward_scale": jnp.full(2, SCALE, dtype), "forward_shift": jnp.full(2, SHIFT, dtype)}
@@ -163,6 +170,27 @@ def test_gradient_descent_many(name, case):
     check_descent(case, name, "float32", 2e-6, np.inf)
     with jax.enable_x64(True):
         check_descent(case, name, "float64", 1e-12, 1e-8)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("cyclic", rest_is_thorough([False, True], False), ids=["levels", "mixed"])
+@pytest.mark.parametrize("outputs", [False, True], ids=["hidden", "all"])
+def test_biases_after_normalization_learn_by_descent(cyclic, outputs, kernel):
+    """They are the learned shift of batch normalization; before it they have no effect and no gradient."""
+    ticked = {"cyclic": True, "schedule": "mixed", "ticks": 300} if cyclic else {}
+    topology = random_topology(3, fixed=True, shared=True, min_outputs=2, **ticked)
+    genome, rule = ng.backprop_genome(RATE, loss="softmax_cross_entropy", normalization="batch")
+    rule = rule.replace(normalize_outputs=outputs)
+    late = rule.replace(bias_after_normalization=True)
+    assert_gradient_descent(topology, late, genome, kernel=kernel)
+    arrays = random_synapses(topology, 2, 0, single=True) | {"backward": None}
+    x, y = np.random.default_rng(0).normal(size=(1, 9, len(topology.inputs))), np.ones((1, 9, len(topology.outputs)))
+    change = {}
+    for name, one in (("before", rule), ("after", late)):
+        found = steps(ng.Network(topology, one, kernel=kernel), genome, arrays, x, y)["bias"][-1] - arrays["bias"]
+        change[name] = np.abs(found[topology.bias & ~np.isin(np.arange(topology.num_neurons), topology.outputs)]).max()
+    assert change["before"] < 1e-12
+    assert change["after"] > 1e-4
 
 
 # ---- cycles: the gradient at the fixed point (Almeida 1987, Pineda 1987)

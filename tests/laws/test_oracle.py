@@ -116,6 +116,22 @@ TOGETHER = {
         feedback="mse",
         oja="activity",
     ),
+    "thresholds": ng.Rule(
+        states=3,
+        forward_activation="tanh",
+        backward_activation="tanh",
+        backward_update="multiplicative_second_state",
+        normalization="batch",
+        backward_normalization="derivative",
+        normalize_outputs=True,
+        bias_after_normalization=True,
+        symmetric=False,
+        feedback="softmax_cross_entropy",
+        hebbian_pre="forward",
+        update_normalization="neuron",
+        synapse_trace=True,
+        learned_damping=True,
+    ),
     "sizes": ng.Rule(
         symmetric=False,
         forward_activation="tanh",
@@ -142,7 +158,7 @@ TOGETHER = {
 
 
 @pytest.mark.parametrize("cyclic", rest_is_thorough([False, True], False), ids=["levels", "mixed"])
-@pytest.mark.parametrize("rule", rest_is_thorough(TOGETHER, "derivatives", "sizes"))
+@pytest.mark.parametrize("rule", rest_is_thorough(TOGETHER, "derivatives", "sizes", "thresholds"))
 def test_derivatives_and_sizes(rule, cyclic, kernel):
     ticked = {"cyclic": True, "schedule": "mixed", "ticks": 3, "projecting": True} if cyclic else {}
     topology = random_topology(5, shared=True, fixed=True, min_outputs=2, max_hidden=2, **ticked)
