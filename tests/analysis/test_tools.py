@@ -115,7 +115,8 @@ def test_long_runs_see_growth_and_its_absence(xor):
         long_run(problem, still, steps=0)
 
 
-@pytest.mark.parametrize("outputs", [1, pytest.param(2, marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("outputs", [1, 2])
 def test_regressions_are_judged_by_r2(outputs):
     x = np.random.default_rng(0).normal(size=(120, 2)).astype(np.float32)
     y = 3.0 + np.stack([x[:, 0], 2 * x[:, 1]], 1)[:, :outputs]  # all positive, mostly: their sign is easy

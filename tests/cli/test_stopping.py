@@ -78,7 +78,7 @@ def test_a_signal_that_is_ignored_or_handled_stays_so(before):
         signal.signal(signal.SIGHUP, kept)
 
 
-@pytest.mark.parametrize("number", CODES)
+@pytest.mark.parametrize("number", rest_is_thorough(CODES, signal.SIGTERM))
 def test_meta_training_says_where_it_stopped_and_goes_on_to_the_same_result(call, tmp_path, monkeypatch, number):
     write_experiments(tmp_path)
     words = ["evolve", str(tmp_path / "cma.yaml"), "--no-transfer", "--set", "training.meta_steps=6"]

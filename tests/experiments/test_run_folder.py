@@ -52,7 +52,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("name", rest_is_thorough([*METHODS, *RANDOM_METHODS], "gradient", "cma", slow=RANDOM_METHODS))
+@pytest.mark.parametrize("name", rest_is_thorough([*METHODS, *RANDOM_METHODS], "gradient", slow=RANDOM_METHODS))
 def test_a_stopped_run_resumes_bit_for_bit(name: str, folder: Path):
     """In one process, so that it is quick: stopped between a record and its checkpoint, where most could go wrong."""
     spec = load_experiment(folder / f"{name}.yaml")

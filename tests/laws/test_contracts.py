@@ -18,7 +18,7 @@ from neurograph.testing.oracle import Oracle
 
 FOLDER = Path(__file__).parents[2] / "topologies"
 FILES = sorted(path for path in FOLDER.iterdir() if path.suffix in {".yaml", ".json", ".graphml", ".gml", ".gexf", ".csv"})
-NAMES = "mlp_2d.yaml residual.yaml conv_shared.yaml conv_unshared.yaml pyramid.yaml irregular_dag.yaml stages.csv growing.json"
+NAMES = "mlp_2d.yaml conv_shared.yaml conv_unshared.yaml pyramid.yaml irregular_dag.yaml stages.csv growing.json"
 NAMES += " sparse_mlp.yaml small_world.yaml ring.yaml torus.yaml connectome.graphml elman.yaml"
 FEW = [FOLDER / name for name in NAMES.split()]
 

@@ -89,7 +89,7 @@ BLOCKS = {
 
 
 @pytest.mark.parametrize("cyclic", rest_is_thorough([False, True], False), ids=["levels", "mixed"])
-@pytest.mark.parametrize("rule", BLOCKS)
+@pytest.mark.parametrize("rule", rest_is_thorough(BLOCKS, *[*BLOCKS][1:]))
 def test_blocks_of_every_kind(rule, cyclic):
     topology = topology_of_blocks(3, cyclic=cyclic)
     plan = ng.compile_plan(topology)

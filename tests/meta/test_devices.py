@@ -87,7 +87,7 @@ def test_two_processes_are_one(alone, tmp_path: Path):
     compare(tmp_path, alone(*names), names)
 
 
-@pytest.mark.parametrize("name", rest_is_thorough(["pes", "cma"], "cma", slow=["pes"]))
+@pytest.mark.parametrize("name", rest_is_thorough(["pes", "cma"], slow=["pes"]))
 def test_parts_whose_answers_come_in_any_order_are_the_whole(name: str, alone, tmp_path: Path):
     """Particles and individuals in parts of two, as workers compute them; to the bit, those of pes as well."""
     write_experiments(tmp_path)

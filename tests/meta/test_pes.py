@@ -85,6 +85,7 @@ def test_windows_are_learning_that_goes_on_where_it_stopped(x64):
     assert all(bool(metrics["counted"]) for _, metrics in others)
 
 
+@pytest.mark.thorough
 def test_shorter_episodes_by_a_traced_number(x64):
     judged, genome, key = objective(steps=8, loss="final"), member(genomes(), 0), jax.random.key(1)
     counted, learning = [], judged.begin(genome)
@@ -96,6 +97,7 @@ def test_shorter_episodes_by_a_traced_number(x64):
     assert int(learning.episode[0]) == 3
 
 
+@pytest.mark.thorough
 def test_loss_after_every_step_is_their_mean(x64):
     problem, genome = objective().problems[0], member(genomes(), 0)
     judged = objective(steps=3, truncation=None, loss="steps")

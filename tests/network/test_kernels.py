@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from harness import rest_is_thorough
 from jax.flatten_util import ravel_pytree
 
 import neurograph as ng
@@ -46,7 +47,7 @@ NATIVE = ("native",) if native.available() else ()
 CASES = [
     pytest.param("irregular", "plain", marks=pytest.mark.thorough),
     pytest.param("irregular", "full", marks=pytest.mark.thorough),
-    ("local", "plain"),
+    pytest.param("local", "plain", marks=pytest.mark.thorough),
     ("conv", "plain"),
 ]
 
@@ -483,7 +484,7 @@ def _masked(sort: str) -> ng.Topology:
     return ng.Topology(tuple(map(str, range(21))), senders, receivers, np.arange(12), [20], **fields)
 
 
-@pytest.mark.parametrize("sort", ["own", "shared", "fixed"])
+@pytest.mark.parametrize("sort", rest_is_thorough(["own", "shared", "fixed"], "shared"))
 def test_places_of_a_masked_block_without_a_synapse_take_no_part(sort: str, x64):
     """Whatever is stored there, no pass uses it, nothing is learned there, and no gradient stands there."""
     topology, rule = _masked(sort), RULES["plain"]

@@ -66,6 +66,7 @@ def test_frames_and_figures(run):
     assert re.fullmatch(words, repr(found))
 
 
+@pytest.mark.thorough
 def test_of_a_regression_all_that_is_shown_says_r2(tmp_path, capsys):
     spec = make_experiment({"problems": [{"task": "sine", "topology": "1-3-1"}], "rule": {"states": 2}} | SMALL)
     done = run_experiment(spec, tmp_path / "run", test=False, report=False, watch=RunProgress(spec, tmp_path / "run"))
@@ -111,6 +112,7 @@ def test_a_run_that_a_callback_ends_goes_on_bit_for_bit(run, tmp_path):
         train(load_experiment(found.folder / "config.yaml"), tmp_path / "again", base=found.folder)
 
 
+@pytest.mark.thorough
 def test_files_names_and_mappings_give_the_same_run(tmp_path):
     (tmp_path / "small.yaml").write_text(
         "problems: [{task: xor, topology: 2-3-2}]\nunroll: {steps: 2, batch_size: 8, query_size: 16}\n"

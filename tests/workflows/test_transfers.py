@@ -12,6 +12,7 @@ from neurograph.workflows.objects import as_genome, as_task, as_topology
 FEW = {"steps": (0, 2), "runs": 1, "baselines": (), "batch_size": 8, "query_size": 32}
 
 
+@pytest.mark.thorough
 def test_objects_and_names_are_the_cells_of_transfer_matrix(tmp_path):
     file, graph, task = ng.load_genome_file("functions"), ng.load_topology("2-3-2"), ng.get_task("xor")
     matrix = ng.transfer(["functions", file, (file.genome, file.rule)], ["2-3-2", graph.to_networkx()], task, tmp_path, **FEW)
