@@ -103,11 +103,11 @@ class _Update:
         if not self.forward and rule.backward_update != "additive":
             kept = 0 if rule.backward_update == "multiplicative" else 1  # states that the product leaves as they are
             product = keep.astype(z.dtype) * a[kept:] * z[kept:]  # Eq. 6, with the states after the forward pass
-            whole = lambda product: jnp.concatenate([keep.astype(z.dtype) * a[:kept], product], axis=0) if kept else product  # noqa: E731
+            others = [keep.astype(z.dtype) * a[:kept]] if kept else []
             if "unit" in rows:
-                tilt = whole(product)
+                tilt = jnp.concatenate([*others, product], axis=0)
                 product = through_normalization(product, rows["unit"][kept:], rows["slope"][kept:])
-            u = whole(product)
+            u = jnp.concatenate([*others, product], axis=0)
         else:  # Eq. 5, and Eq. 6 where the update is additive
             u = gate.astype(z.dtype) * z if self.fresh else keep.astype(z.dtype) * a + gate.astype(z.dtype) * z
         u = u + rows["noise"] if "noise" in rows else u
