@@ -111,8 +111,8 @@ def quickstart(out: Path, resume: bool, allow_changes: bool) -> None:
 
     words = ["universal", "-t", ",".join(GRAPHS), "-k", "digits", "--steps", "0,10,50,200", "--baselines", "sgd,adam"]
     words += ["--validation-runs", "1", "--search", "halving"]
-    if cores := min(os.cpu_count() or 1, len(GRAPHS)) - 1:
-        words += ["--workers", str(cores + 1)]
+    if (workers := min(os.cpu_count() or 1, len(GRAPHS))) > 1:
+        words += ["--workers", str(workers)]
     transfer.main([*words, "--out", str(out / "universal")], standalone_mode=False)
     click.echo(f"report: {out / 'universal' / 'report.html'}\n")
     if resume and (out / "functions" / "report.html").exists():

@@ -96,7 +96,6 @@ class _Update:
         keep, gate, scale, shift = rows.get("params", params)
         a: Any = rows.get("a")  # absent only if fresh
         record: dict[str, Any] = {}
-        tilt: Any = None
         hidden = resolve_activation(rule.forward_activation if self.forward else rule.backward_activation)
         if "norm" in rows:
             z = z / rows["norm"]
@@ -105,14 +104,13 @@ class _Update:
             product = keep.astype(z.dtype) * a[kept:] * z[kept:]  # Eq. 6, with the states after the forward pass
             others = [keep.astype(z.dtype) * a[:kept]] if kept else []
             if "unit" in rows:
-                tilt = jnp.concatenate([*others, product], axis=0)
+                if rule.bias_after_normalization:
+                    record["tilt"] = hidden(jnp.concatenate([*others, product], axis=0))
                 product = through_normalization(product, rows["unit"][kept:], rows["slope"][kept:])
             u = jnp.concatenate([*others, product], axis=0)
         else:  # Eq. 5, and Eq. 6 where the update is additive
             u = gate.astype(z.dtype) * z if self.fresh else keep.astype(z.dtype) * a + gate.astype(z.dtype) * z
         u = u + rows["noise"] if "noise" in rows else u
-        if rule.bias_after_normalization and tilt is not None:
-            record["tilt"] = hidden(tilt)
         mode = rule.normalization if self.forward else rule.normalizes_backward
         if mode == "batch" and (self.kind == "hidden" or rule.normalize_outputs):
             unit, inverse, record["moments"] = normalised(u, rows.get("known"))

@@ -73,8 +73,7 @@ def transfer(
       [('xor', 2), ('and', 2)]
     """
     options: dict[str, Any] = {"at": tuple(steps), "seeds": runs, "seed": seed, "validation_seeds": validation_runs}
-    options |= {"search": search}
-    options |= {"batch_size": batch_size, "query_size": query_size, "optimizers": tuple(baselines)}
+    options |= {"search": search, "batch_size": batch_size, "query_size": query_size, "optimizers": tuple(baselines)}
     options |= {"learning_rates": learning_rates, "workers": workers, "say": say, "progress": say}
     return run_transfer(genomes, topologies, tasks, folder, **options)[0]
 
