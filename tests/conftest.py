@@ -23,6 +23,9 @@ KNOWN = {(0, 8): [*FLAGS, "--xla_cpu_use_fusion_emitters=false"], (0, 12): FLAGS
 KNOWN[0, 10] = KNOWN[0, 8]
 os.environ.setdefault("XLA_FLAGS", " ".join(KNOWN.get(tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2])), ())))
 
+# Bytes that one process of the tests may hold before it forgets what it compiled.
+ROOM = 3 << 30
+
 hypothesis.settings.register_profile("fixed", derandomize=True, phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate])
 hypothesis.settings.register_profile("wander", derandomize=False)
 hypothesis.settings.load_profile("fixed")
@@ -51,7 +54,16 @@ def x64():
 
 @pytest.fixture(scope="module", autouse=True)
 def _forget_compiled_programs():
-    """Compiled programs of one file are of no use to the next; kept, they fill gigabytes by the end of a run."""
+    """Small programs serve the next files, too, but kept for all of a run they fill gigabytes."""
     yield
-    if "jax" in sys.modules:
+    if "jax" in sys.modules and _resident() > ROOM:
         sys.modules["jax"].clear_caches()
+
+
+def _resident() -> float:
+    """Bytes of memory that this process holds; infinite where the system does not say."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return float("inf")

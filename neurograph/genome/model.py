@@ -188,13 +188,14 @@ class Genome(Shown):
             shape = () if name in SCALARS else (k,) if name in VECTORS else (k, k)
             if array.shape != shape:
                 faults.append(f"{name}: got shape {list(array.shape)}; expected {list(shape)} (states = {k})")
-            elif not isinstance(array, Tracer) and not bool(jnp.isfinite(array).all()):
+            elif not isinstance(array, Tracer) and not np.isfinite(np.asarray(array)).all():
                 faults.append(f"{name}: contains NaN or infinity")
         if faults:
             raise GenomeError("\n".join(faults))
-        full: dict[str, jax.Array] = {n: jnp.eye(k, dtype=dtype) for n in MATRICES}
-        full |= {n: jnp.full((k,), v, dtype) for n, v in VECTORS.items()} | {n: jnp.asarray(v, dtype) for n, v in SCALARS.items()}
-        full |= {n: a.astype(dtype) for n, a in given.items()}
+        # Placed as they are: every function of jax.numpy would be compiled for every new shape.
+        start = {n: np.eye(k) for n in MATRICES} | {n: np.full(k, v) for n, v in VECTORS.items()} | SCALARS
+        full: dict[str, Any] = {n: jax.device_put(np.asarray(v, dtype)) for n, v in start.items() if n not in given}
+        full |= {n: a if a.dtype == dtype else a.astype(dtype) for n, a in given.items()}
         for second, first in (
             ("forward_pre_transform", "pre_transform"),
             ("forward_post_transform", "post_transform"),
@@ -360,7 +361,8 @@ def _as_floats(value: Any) -> jax.Array:
         value = np.asarray(value)
         if value.dtype.kind not in "fiuV":  # V: the short floats of JAX, which NumPy does not know by kind
             raise TypeError(f"got {value.dtype}")
-    array = jnp.asarray(value)
+        value = jax.device_put(value.astype(jnp.result_type(float)) if value.dtype.kind in "iu" else value)
+    array = value
     if jnp.issubdtype(array.dtype, jnp.floating):
         return array
     if not jnp.issubdtype(array.dtype, jnp.integer):

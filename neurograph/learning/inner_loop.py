@@ -103,6 +103,7 @@ def query_loss(
     return jnp.mean(optax.softmax_cross_entropy(outputs, (y + 1) / 2))
 
 
+@jax.jit
 def accuracy(outputs: Float[Array, "*batch outputs"], y: Num[Array, "*batch outputs"]) -> Float[Array, ""]:
     """Returns the share of rows whose largest output is the label's; with one output, the share with the label's sign.
 
@@ -118,6 +119,7 @@ def accuracy(outputs: Float[Array, "*batch outputs"], y: Num[Array, "*batch outp
     return jnp.mean(jnp.argmax(outputs, axis=-1) == jnp.argmax(y, axis=-1))
 
 
+@jax.jit
 def r2(outputs: Float[Array, "*batch outputs"], y: Num[Array, "*batch outputs"]) -> Float[Array, ""]:
     """Returns R^2, the share of the targets' variance that the outputs explain, the mean over the outputs; of targets that are
     all the same 0.

@@ -22,6 +22,7 @@ from neurograph.errors import PlanError, SettlingWarning, ShapeError
 from neurograph.genome import AnyGenome, LayeredGenome, genome_of_neurons
 from neurograph.genome.rule import Rule
 from neurograph.network.kernels.allocator import keep_freed_memory
+from neurograph.network.kernels.base import namespace
 from neurograph.network.kernels.choice import make_kernel
 from neurograph.network.passes import output_values
 from neurograph.network.state import Synapses, Trace, Weights, check_synapses
@@ -33,6 +34,7 @@ from neurograph.topology.graph import Topology
 __all__ = ["UNSETTLED", "Network", "check_genome", "find_faults", "numbers", "unsettled"]
 
 UNSETTLED = 0.1  # a last tick that moves a state by more has not settled
+SHARED_DRAWS = 1 << 16  # up to so many random numbers are drawn in sizes that graphs share
 PRECISIONS = ("float32", "float64", "bfloat16", "float16")
 
 
@@ -99,34 +101,31 @@ class Network(Wiring):
         self._check_genome(genome)
         topology, rule = self.topology, self.rule
         dtype = jax.tree.leaves(genome)[0].dtype
-        n, edges, k = topology.num_neurons, topology.num_synapses, rule.synapse_channels
-        keys = jax.random.split(key, 3)
+        n = topology.num_neurons
 
-        def draw(key: jax.Array, count: int, receivers: np.ndarray, fan_in: np.ndarray) -> jax.Array:
-            if rule.initial_distribution == "normal":
-                values = jax.random.normal(key, (count, k), dtype)
-            else:
-                values = jax.random.uniform(key, (count, k), dtype, minval=-(3**0.5), maxval=3**0.5)
+        def draw(number: int, receivers: np.ndarray, fan_in: np.ndarray) -> Any:
+            count = len(receivers)
+            shape = (_shared_size(count, key), rule.synapse_channels)
+            values = _drawn(key, np.int32(number), rule.initial_distribution, shape, dtype)
+            traced = any(isinstance(leaf, Tracer) for leaf in (values, *jax.tree.leaves(genome)))
+            values, xp = (values[:count], jnp) if traced else (np.asarray(values)[:count], np)
             if rule.initial_deviation == "genome":
-                deviation = genome_of_neurons(genome, topology, receivers).initial_deviation.astype(dtype)
+                deviation = xp.asarray(genome_of_neurons(genome, topology, receivers).initial_deviation).astype(dtype)
                 return values * (deviation[:, None] if deviation.ndim else deviation)
-            return values * jnp.asarray(1.0 / np.sqrt(np.maximum(fan_in[receivers], 1)), dtype)[:, None]
+            return values * (1.0 / np.sqrt(np.maximum(fan_in[receivers], 1))).astype(dtype)[:, None]
 
-        def given(values: jax.Array) -> jax.Array:
+        def given(values: Any) -> Any:
             known = np.isfinite(topology.weight)
             if not known.any():
                 return values
-            return jnp.where(known[:, None], jnp.asarray(np.where(known, topology.weight, 0), dtype)[:, None], values)
+            weight = np.where(known, topology.weight, 0).astype(dtype)
+            return namespace(values).where(known[:, None], weight[:, None], values)
 
         arriving = np.bincount(topology.receivers, minlength=n) + topology.bias
         leaving = np.bincount(topology.senders, minlength=n)
-        forward = given(draw(keys[0], edges, topology.receivers, arriving))
-        backward = None if rule.symmetric else given(draw(keys[1], edges, topology.senders, leaving))
-        bias = draw(keys[2], n, np.arange(n), arriving)
-        packed = Synapses(
-            _jit_pack(self.kernel, forward, bias), None if backward is None else _jit_pack(self.kernel, backward, None)
-        )
-        return self._with_traces(packed)
+        forward = _pack(self.kernel, given(draw(0, topology.receivers, arriving)), draw(2, np.arange(n), arriving))
+        backward = None if rule.symmetric else _pack(self.kernel, given(draw(1, topology.senders, leaving)), None)
+        return self._with_traces(Synapses(forward, backward))
 
     def _with_traces(self, synapses: Synapses, given: dict[str, Any] | None = None) -> Synapses:
         """With traces, where the rule keeps them: those given in topology order, else zeros."""
@@ -137,11 +136,11 @@ class Network(Wiring):
         arrays = {}
         for name, shape in shapes.items():
             value = (given or {}).get(name)
-            value = jnp.zeros(shape) if value is None else value
+            value = np.zeros(shape, np.float32) if value is None else value
             arrays[name] = self._as_edges(f"traces[{name!r}]", value, shape).astype(jax.tree.leaves(synapses)[0].dtype)
-        traces = {"forward": _jit_pack(self.kernel, arrays["forward"], arrays["bias"])}
+        traces = {"forward": _pack(self.kernel, arrays["forward"], arrays["bias"])}
         if synapses.backward is not None:
-            traces["backward"] = _jit_pack(self.kernel, arrays["backward"], None)
+            traces["backward"] = _pack(self.kernel, arrays["backward"], None)
         return replace(synapses, traces=traces)
 
     def pack(
@@ -166,9 +165,9 @@ class Network(Wiring):
             raise ShapeError("backward: the rule is symmetric, so backward synapses are the forward ones; expected None")
         if not self.rule.symmetric and backward is None:
             raise ShapeError(f"backward: the rule has symmetric: false; expected an array of shape [{edges}, {k}]")
-        bias = jnp.zeros((n, k), forward.dtype) if bias is None else bias
+        bias = np.zeros((n, k), forward.dtype) if bias is None else bias
         bias = self._as_edges("bias", bias, (n, k)).astype(forward.dtype)
-        twin = None if backward is None else _jit_pack(self.kernel, self._as_edges("backward", backward, (edges, k)), None)
+        twin = None if backward is None else _pack(self.kernel, self._as_edges("backward", backward, (edges, k)), None)
         if neurons is not None:
             if self.rule.reset_states:
                 raise ShapeError("neurons: the rule has reset_states: true, so no states are carried over; expected None")
@@ -178,10 +177,12 @@ class Network(Wiring):
             neurons = self.inside(neurons)
         if traces is not None and not self.rule.synapse_trace:
             raise ShapeError("traces: the rule has synapse_trace: false, so synapses keep no traces; expected None")
-        return self._with_traces(Synapses(_jit_pack(self.kernel, forward, bias), twin, neurons), traces)
+        return self._with_traces(Synapses(_pack(self.kernel, forward, bias), twin, neurons), traces)
 
-    def _as_edges(self, name: str, value: Any, shape: tuple[int, int]) -> jax.Array:
+    def _as_edges(self, name: str, value: Any, shape: tuple[int, int]) -> Any:
+        """The numbers given, checked: a NumPy array, or one of JAX that is being traced."""
         value = numbers(name, value, str(list(shape)))
+        value = value if isinstance(value, Tracer) else np.asarray(value)
         if not jnp.issubdtype(value.dtype, jnp.floating):
             value = value.astype(jnp.result_type(float))
         allowed = (shape, (shape[0], 1)) if self.rule.single_state_synapses else (shape,)
@@ -203,14 +204,14 @@ class Network(Wiring):
             free = ~self.topology.fixed[:, None]
             arrays |= {f"{name}_trace": value * free if name != "bias" else value for name, value in traces.items()}
         if self.rule.single_state_synapses:
-            arrays = {name: jnp.repeat(value, k, axis=1) for name, value in arrays.items()}
-        return arrays
+            arrays = {name: namespace(value).repeat(value, k, axis=1) for name, value in arrays.items()}
+        return {name: jax.device_put(value) for name, value in arrays.items()}
 
     def _unpacked(self, forward: Weights, backward: Weights | None) -> dict[str, Any]:
-        values, bias = _jit_unpack(self.kernel, forward)
+        values, bias = _unpack(self.kernel, forward)
         return {
             "forward": values,
-            "backward": values if backward is None else _jit_unpack(self.kernel, backward)[0],
+            "backward": values if backward is None else _unpack(self.kernel, backward)[0],
             "bias": bias,
         }
 
@@ -355,7 +356,7 @@ class Network(Wiring):
         if not self.rule.synapse_trace or synapses.traces is not None:
             return synapses
         twins = {"forward": synapses.forward} | ({} if synapses.backward is None else {"backward": synapses.backward})
-        return replace(synapses, traces=jax.tree.map(jnp.zeros_like, twins))
+        return replace(synapses, traces=jax.tree.map(lambda leaf: jax.device_put(np.zeros(leaf.shape, leaf.dtype)), twins))
 
     def _check_call(self, genome: AnyGenome, synapses: Synapses, x: jax.Array) -> None:
         self._check_genome(genome)
@@ -414,12 +415,53 @@ def numbers(name: str, value: Any, shape: str) -> jax.Array:
     if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.floating):
         return value  # the usual case, in a loop over small steps
     try:
-        array = jnp.asarray(value)
+        array = value if isinstance(value, jax.Array) else jax.device_put(np.asarray(value))
     except (TypeError, ValueError) as error:
         raise ShapeError(f"{name}: cannot be read as an array; expected real numbers of shape {shape}") from error
     if jnp.issubdtype(array.dtype, jnp.complexfloating):
         raise ShapeError(f"{name}: got {array.dtype}; expected real numbers of shape {shape}")
     return array
+
+
+def _shared_size(count: int, key: jax.Array) -> int:
+    """The next power of two for a small number of draws, so that graphs share programs; a larger one as it is.
+
+    Only where further draws do not change the first ones, as with the generator that is JAX's default.
+    """
+    free = jax.config.jax_threefry_partitionable  # pyright: ignore[reportAttributeAccessIssue]
+    shared = free and 0 < count <= SHARED_DRAWS and str(jax.random.key_impl(key)) == "threefry2x32"
+    return 1 << (count - 1).bit_length() if shared else count
+
+
+@partial(jax.jit, static_argnums=(2, 3, 4))
+def _drawn(key: jax.Array, number: Any, distribution: str, shape: tuple[int, int], dtype: Any) -> jax.Array:
+    """Draws of mean 0 and deviation 1; `number`: 0 of synapses forward, 1 backward, 2 of biases."""
+    own = jax.random.split(key, 3)[number]
+    if distribution == "normal":
+        return jax.random.normal(own, shape, dtype)
+    return jax.random.uniform(own, shape, dtype, minval=-(3**0.5), maxval=3**0.5)
+
+
+def _pack(kernel: Any, edges: Any, bias: Any) -> Weights:
+    if not _on_host(kernel, (edges, bias)):
+        return _jit_pack(kernel, edges, bias)
+    return jax.device_put(kernel.pack(*jax.tree.map(np.asarray, (edges, bias))))
+
+
+def _unpack(kernel: Any, weights: Weights) -> tuple[Any, Any]:
+    """Arrays in topology order; NumPy's where no program has to be compiled."""
+    return kernel.unpack(jax.tree.map(np.asarray, weights)) if _on_host(kernel, weights) else _jit_unpack(kernel, weights)
+
+
+def _on_host(kernel: Any, arrays: Any) -> bool:
+    """Whether NumPy can put these numbers in another order: they are not traced, and in the memory of a CPU."""
+    leaves = jax.tree.leaves(arrays)
+    return (
+        kernel.moves_numpy
+        and jax.default_backend() == "cpu"
+        and not any(isinstance(leaf, Tracer) for leaf in leaves)
+        and all(isinstance(leaf, np.ndarray) or len(leaf.devices()) == 1 for leaf in leaves)
+    )
 
 
 @jax.jit

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float32, Int32, PRNGKeyArray
 
 from neurograph.errors import TaskError
@@ -16,6 +18,12 @@ from neurograph.tasks.shuffle import permute
 __all__ = ["ArrayTask", "WaysTask"]
 
 _NO_ARRAY: Any = None
+
+
+@jax.jit
+def _normalized(rows: jax.Array, scale: jax.Array, shift: jax.Array) -> jax.Array:
+    leading = (1,) * (rows.ndim - 1)
+    return rows.astype(jnp.float32) * scale.reshape(*leading, -1) + shift.reshape(*leading, -1)
 
 
 @task_dataclass(data=("data", "labels", "scale", "shift", "target_mean", "target_deviation"))
@@ -55,9 +63,13 @@ class ArrayTask(Task):
 
     def sample(self, key: PRNGKeyArray, batch_size: int, split: str = "train") -> Batch:
         """One batch, rows drawn with replacement; see `Task.sample`."""
+        self.extent(split)
+        return self._sample(key, self.check_size("batch_size", batch_size), split)
+
+    @partial(jax.jit, static_argnums=(2, 3))
+    def _sample(self, key: jax.Array, size: int, split: str) -> Batch:
         start, count = self.extent(split)
-        rows = start + jax.random.randint(key, (self.check_size("batch_size", batch_size),), 0, count, jnp.int32)
-        return self._rows(rows)
+        return self._rows(start + jax.random.randint(key, (size,), 0, count, jnp.int32))
 
     def episode(
         self,
@@ -75,10 +87,16 @@ class ArrayTask(Task):
         """
         steps, batch_size = self.check_size("steps", steps), self.check_size("batch_size", batch_size)
         query_size = self.check_size("query_size", query_size)
+        other = split if query_split is None else query_split
+        for name in (split, other):
+            self.extent(name)
+        return self._episode(key, steps, batch_size, query_size, split, other)
+
+    @partial(jax.jit, static_argnums=(2, 3, 4, 5, 6))
+    def _episode(self, key: jax.Array, steps: int, batch_size: int, query_size: int, split: str, other: str) -> Episode:
         start, count = self.extent(split)
         size = steps * batch_size
         order_key, pass_key, query_key = jax.random.split(key, 3)
-        other = split if query_split is None else query_split
         same = other == split
         reserved = min(query_size, count // 2) if same else 0
         support, query = jnp.arange(size, dtype=jnp.int32), jnp.arange(query_size, dtype=jnp.int32)
@@ -114,9 +132,7 @@ class ArrayTask(Task):
 
     def normalize(self, rows: Any) -> Float32[Array, "*batch inputs"]:
         """Rows in the units of `data`, [..., num_inputs], to float32 inputs."""
-        rows = jnp.asarray(rows).astype(jnp.float32)
-        leading = (1,) * (rows.ndim - 1)
-        return rows * self.scale.reshape(*leading, -1) + self.shift.reshape(*leading, -1)
+        return _normalized(rows if isinstance(rows, jax.Array) else np.asarray(rows), self.scale, self.shift)
 
     def _rows(self, rows: Int32[Array, " rows"]) -> Batch:
         return Batch(self.normalize(self.data[rows]), self.encode(self.labels[rows]))
@@ -162,7 +178,11 @@ class WaysTask(ArrayTask):
 
     def sample(self, key: PRNGKeyArray, batch_size: int, split: str = "train") -> Batch:
         """One balanced batch of one draw of classes; see `Task.sample`."""
-        size = self.check_size("batch_size", batch_size)
+        self.extent(split)
+        return self._sample(key, self.check_size("batch_size", batch_size), split)
+
+    @partial(jax.jit, static_argnums=(2, 3))
+    def _sample(self, key: jax.Array, size: int, split: str) -> Batch:
         class_key, key = jax.random.split(key)
         return self.instance(class_key, split)._slots(key, size, split)
 
@@ -182,14 +202,20 @@ class WaysTask(ArrayTask):
         """
         steps, batch_size = self.check_size("steps", steps), self.check_size("batch_size", batch_size)
         query_size = self.check_size("query_size", query_size)
+        other = split if query_split is None else query_split
+        self.extent(split)
+        return self._episode(key, steps, batch_size, query_size, split, other)
+
+    @partial(jax.jit, static_argnums=(2, 3, 4, 5, 6))
+    def _episode(self, key: jax.Array, steps: int, batch_size: int, query_size: int, split: str, other: str) -> Episode:
         class_key, key = jax.random.split(key)
         task = self.instance(class_key, split)
         size = steps * batch_size
-        if query_split is None or query_split == split:
+        if other == split:
             rows = task._slots(key, size, split, query_size)
             query, support = Batch(rows.x[:query_size], rows.y[:query_size]), Batch(rows.x[query_size:], rows.y[query_size:])
         else:
-            support, query = task._slots(key, size, split), task._slots(key, query_size, query_split)
+            support, query = task._slots(key, size, split), task._slots(key, query_size, other)
         x, y = support
         return Episode(Batch(x.reshape(steps, batch_size, -1), y.reshape(steps, batch_size, -1)), query)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar, dataclass_transform
 
 import jax
@@ -193,7 +194,11 @@ class Task(ABC):
 
 def encode_labels(labels: Any, num_classes: int, num_outputs: int | None = None) -> Float32[Array, "*batch outputs"]:
     """Labels [...] to one-hot [..., num_classes] of +-1, float32; with `num_outputs=1` (two classes) [..., 1], class 1 is +1."""
-    labels = jnp.asarray(labels)
+    return _encoded(labels if isinstance(labels, jax.Array) else np.asarray(labels), num_classes, num_outputs)
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _encoded(labels: jax.Array, num_classes: int, num_outputs: int | None) -> jax.Array:
     if num_outputs == 1:
         return jnp.where(labels == 1, 1.0, -1.0).astype(jnp.float32)[..., None]
     return 2 * jax.nn.one_hot(labels, num_classes, dtype=jnp.float32) - 1
@@ -201,7 +206,11 @@ def encode_labels(labels: Any, num_classes: int, num_outputs: int | None = None)
 
 def decode_labels(y: Any) -> Int32[Array, "*batch"]:
     """The class of outputs or labels y [..., num_outputs]: the argmax, of a single output its sign. Returns [...] int32."""
-    y = jnp.asarray(y)
+    return _decoded(y if isinstance(y, jax.Array) else np.asarray(y))
+
+
+@jax.jit
+def _decoded(y: jax.Array) -> jax.Array:
     if y.shape[-1] == 1:
         return (y[..., 0] > 0).astype(jnp.int32)
     return jnp.argmax(y, axis=-1).astype(jnp.int32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import jax
@@ -49,8 +50,7 @@ class FunctionTask(Task):
 
     def sample(self, key: PRNGKeyArray, batch_size: int, split: str = "train") -> Batch:
         count = self.check_size("batch_size", batch_size)
-        problem_key, key = jax.random.split(jax.random.fold_in(key, SPLITS.index(self.check_split(split))))
-        return self.instance(problem_key)._batch(key, count)
+        return self._batch(key, SPLITS.index(self.check_split(split)), count)
 
     def episode(
         self,
@@ -65,15 +65,21 @@ class FunctionTask(Task):
         query_size = self.check_size("query_size", query_size)
         if query_split is not None:
             self.check_split(query_split)
-        problem_key, key = jax.random.split(jax.random.fold_in(key, SPLITS.index(self.check_split(split))))
-        x, y = self.instance(problem_key)._batch(key, steps * batch_size + query_size)
+        return self._episode(key, SPLITS.index(self.check_split(split)), steps, batch_size, query_size)
+
+    @partial(jax.jit, static_argnums=(2, 3, 4, 5))
+    def _episode(self, key: jax.Array, split: int, steps: int, batch_size: int, query_size: int) -> Episode:
         size = steps * batch_size
+        x, y = self._batch(key, split, size + query_size)
         support = Batch(x[:size].reshape(steps, batch_size, -1), y[:size].reshape(steps, batch_size, -1))
         return Episode(support, Batch(x[size:], y[size:]))
 
-    def _batch(self, key: PRNGKeyArray, count: int) -> Batch:
-        assert self.points is not None
-        x, labels = self.points(key, self.parameters, count)
+    @partial(jax.jit, static_argnums=(2, 3))
+    def _batch(self, key: jax.Array, split: int, count: int) -> Batch:
+        problem_key, key = jax.random.split(jax.random.fold_in(key, split))
+        task = self.instance(problem_key)
+        assert task.points is not None
+        x, labels = task.points(key, task.parameters, count)
         return Batch(jnp.asarray(x, jnp.float32), self.encode(labels))
 
 

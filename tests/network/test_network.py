@@ -132,6 +132,49 @@ def test_the_same_key_draws_the_same_synapses_on_every_kernel(rule, genome):
     assert not np.array_equal(drawn[0]["forward"], other["forward"])
 
 
+@pytest.mark.parametrize("name", KERNELS)
+def test_arrays_are_moved_by_numpy_as_by_compiled_programs(name, genome):
+    network = ng.Network(random_topology(5, fixed=True, shared=True), ng.Rule(symmetric=False, synapse_trace=True), kernel=name)
+    synapses = network.init(genome, key=jax.random.key(3))
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(synapses))
+    same = jax.tree.map(np.array_equal, synapses, jax.jit(lambda: network.init(genome, key=jax.random.key(3)))())
+    assert all(jax.tree.leaves(same))
+    arrays, compiled = network.unpack(synapses), jax.jit(network.unpack)(synapses)
+    assert list(arrays) == ["forward", "backward", "bias", "forward_trace", "backward_trace", "bias_trace"]
+    assert all(isinstance(arrays[key], jax.Array) and np.array_equal(arrays[key], compiled[key]) for key in arrays)
+    given = {key: np.arange(float(value.size)).reshape(value.shape) for key, value in arrays.items() if "trace" not in key}
+    same = jax.tree.map(np.array_equal, network.pack(**given), jax.jit(lambda given: network.pack(**given))(given))
+    assert all(jax.tree.leaves(same))
+
+
+def test_a_fresh_network_compiles_its_draws_and_its_step_alone(genome, caplog):
+    topology = random_topology(6)
+    x, y = (np.ones((3, len(ends))) for ends in (topology.inputs, topology.outputs))
+    jax.clear_caches()
+    with jax.log_compiles(True):
+        network = ng.Network(topology, ng.Rule())
+        network.unpack(network.step(genome, network.init(genome, key=jax.random.key(3)), x, y)[0])
+    compiled = [record.getMessage().split()[4] for record in caplog.records if "Finished XLA compilation" in record.getMessage()]
+    assert {"jit(_drawn)", "jit(_jit_step)"} <= {*compiled}
+    assert len(compiled) <= 6, compiled  # two sizes of draws, and the key
+
+
+@pytest.mark.parametrize("settings", [{}, {"jax_threefry_partitionable": False}, {"jax_default_prng_impl": "rbg"}])
+def test_draws_are_those_of_jax_for_the_number_of_synapses(settings, genome):
+    topology = random_topology(5)
+    before = {name: getattr(jax.config, name) for name in settings}
+    try:
+        for name, value in settings.items():
+            jax.config.update(name, value)
+        key, network = jax.random.key(3), ng.Network(topology, ng.Rule())
+        drawn = network.unpack(network.init(genome, key=key))["forward"]
+        wanted = jax.random.normal(jax.random.split(key, 3)[0], (topology.num_synapses, 2)) * genome.initial_deviation
+        np.testing.assert_allclose(drawn, wanted, rtol=1e-6)
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+
+
 def test_initial_deviations(kernel):
     dense = [(i, 30 + j) for i in range(30) for j in range(40)] + [(30 + j, 70) for j in range(40)]
     topology = ng.Topology(tuple(map(str, range(71))), *np.array(dense).T, range(30), [70])

@@ -92,8 +92,8 @@ class NetworkBatch:
         self.index: tuple[jax.Array, ...] | None = None
         self.order: jax.Array | None = None
         if len(groups) > 1:
-            self.index = tuple(jnp.asarray(group, jnp.int32) for group in groups)
-            self.order = jnp.asarray(np.argsort(np.concatenate(groups)), jnp.int32)
+            self.index = tuple(jax.device_put(np.asarray(group, np.int32)) for group in groups)
+            self.order = jax.device_put(np.argsort(np.concatenate(groups)).astype(np.int32))
         self._fitting: set[Any] = set()
         self._warned = False  # about ticks that have not settled
 
@@ -423,4 +423,4 @@ def _given(exact: list[SizeClass], sizes: list[SizeClass]) -> list[SizeClass]:
 
 
 def _stacked(tables: list[dict[str, Any]]) -> dict[str, Any]:
-    return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *tables)
+    return jax.tree.map(lambda *leaves: jax.device_put(np.stack(leaves)), *tables)

@@ -23,15 +23,18 @@ __all__ = [
     "FORWARD",
     "INTERNAL",
     "Kernel",
+    "Numbers",
     "Signals",
     "Update",
     "first_members",
+    "namespace",
     "own_matrix",
     "reduce_groups",
 ]
 
 # Per stage the signals that its neurons send, or None where no block reads them. `Mixture` and `Multiples`: see bilinear.py.
 Signals = Sequence[Float[jax.Array, "states _ batch"] | Mixture | Multiples | None]
+Numbers = jax.Array | np.ndarray
 Update = Callable[[Any, Any, jax.Array], tuple[jax.Array, Any]]
 
 FORWARD, BACKWARD = "forward", "backward"
@@ -45,6 +48,8 @@ class Kernel:
     """
 
     name = "abstract"
+    # Whether `pack` and `unpack` take NumPy arrays, too, and give them back: JAX would compile a program for every graph.
+    moves_numpy = False
 
     def __init__(self, plan: Plan, tables: Any):
         self.plan, self.tables = plan, tables
@@ -58,11 +63,11 @@ class Kernel:
 
     # -- storage ---------------------------------------------------------------------------------------------------------
 
-    def pack(self, edges: Float[jax.Array, "synapses states"], bias: Float[jax.Array, "neurons states"] | None) -> Weights:
+    def pack(self, edges: Float[Numbers, "synapses states"], bias: Float[Numbers, "neurons states"] | None) -> Weights:
         """[E, channels] in topology order (and bias [n, channels], forward direction only) to stored numbers."""
         raise NotImplementedError
 
-    def unpack(self, weights: Weights) -> tuple[Float[jax.Array, "synapses states"], Float[jax.Array, "neurons states"]]:
+    def unpack(self, weights: Weights) -> tuple[Float[Numbers, "synapses states"], Float[Numbers, "neurons states"]]:
         """The inverse of `pack`: [E, channels] with fixed synapses at their value, and bias [n, channels], 0 where none."""
         raise NotImplementedError
 
@@ -155,7 +160,7 @@ class Kernel:
         taken = weights.shared_bias[:, np.where(shared, info.bias_group, 0).astype(np.int32)]
         if own is None and shared.all():
             return taken
-        return jnp.where(shared, taken, 0 if own is None else own)
+        return namespace(taken).where(shared, taken, 0 if own is None else own)
 
     def bias_store(
         self, values: Sequence[jax.Array | None], *, reduce: bool
@@ -165,14 +170,15 @@ class Kernel:
         for info, value in zip(self.plan.stages, values, strict=True):
             shared = info.bias_group >= 0
             mask = info.bias & ~shared
-            own.append(None if value is None or not mask.any() else value if mask.all() else jnp.where(mask, value, 0))
+            absent = value is None or not mask.any()
+            own.append(None if absent else value if mask.all() else namespace(value).where(mask, value, 0))
             if shared.any() and value is not None:
                 members.append(value[:, np.flatnonzero(shared).astype(np.int32)])
                 groups.append(info.bias_group[shared])
                 neurons.append(info.neurons[shared])
         if not members:
             return tuple(own), None
-        gathered, group = jnp.concatenate(members, axis=1), np.concatenate(groups)
+        gathered, group = namespace(members[0]).concatenate(members, axis=1), np.concatenate(groups)
         if reduce:
             return tuple(own), reduce_groups(gathered, group)
         by = np.argsort(np.concatenate(neurons)).astype(np.int32)  # the first in topology order, on every plan
@@ -182,16 +188,16 @@ class Kernel:
         """[n, channels] in topology order."""
         plan, columns = self.plan, []
         some = jax.tree.leaves(weights)[0]
+        xp = namespace(some)
         for stage, info in enumerate(plan.stages):
             value = self.bias_values(weights, stage)
-            columns.append(jnp.zeros((some.shape[0], info.size), some.dtype) if value is None else value)
-        return jnp.concatenate(columns, axis=1).T[plan.rank]
+            columns.append(xp.zeros((some.shape[0], info.size), some.dtype) if value is None else value)
+        return xp.concatenate(columns, axis=1).T[plan.rank]
 
-    def bias_pack(self, bias: jax.Array) -> tuple[tuple[jax.Array | None, ...], jax.Array | None]:
+    def bias_pack(self, bias: Any) -> tuple[tuple[jax.Array | None, ...], jax.Array | None]:
         """[n, channels] in topology order to stored biases; values where no bias exists are dropped."""
-        values = [
-            jnp.where(info.bias[:, None], bias[info.neurons], 0).T if info.bias.any() else None for info in self.plan.stages
-        ]
+        xp = namespace(bias)
+        values = [xp.where(info.bias[:, None], bias[info.neurons], 0).T if info.bias.any() else None for info in self.plan.stages]
         return self.bias_store(values, reduce=False)
 
 
@@ -207,6 +213,11 @@ class Static:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Static) and self.key == other.key
+
+
+def namespace(array: Any) -> Any:
+    """`numpy` for a NumPy array, else `jax.numpy`."""
+    return np if isinstance(array, np.ndarray) else jnp
 
 
 def own_matrix(rows: Any, states: int) -> jax.Array:

@@ -19,9 +19,11 @@ from neurograph.network.kernels.base import (
     FORWARD,
     INTERNAL,
     Kernel,
+    Numbers,
     Signals,
     Update,
     first_members,
+    namespace,
     own_matrix,
     reduce_groups,
 )
@@ -60,6 +62,7 @@ class BlockKernel(Kernel):
     """
 
     name = "blocks"
+    moves_numpy = True
 
     @classmethod
     def build(cls, plan: Plan) -> BlockKernel:
@@ -69,18 +72,18 @@ class BlockKernel(Kernel):
             if block.kind in ("gather", "levels"):
                 own, shared, _ = block.counts
                 if shared:
-                    table["group"] = jnp.asarray(plan.group[block.edges[own : own + shared]], jnp.int32)
+                    table["group"] = np.asarray(plan.group[block.edges[own : own + shared]], np.int32)
                 if block.counts[2]:
-                    table["fixed"] = jnp.asarray(weight[block.edges[own + shared :]])
+                    table["fixed"] = weight[block.edges[own + shared :]]
             else:
                 if block.sort == SHARED:
-                    table["group"] = jnp.asarray(np.where(block.edges >= 0, plan.group[block.edges], 0), jnp.int32)
+                    table["group"] = np.where(block.edges >= 0, plan.group[block.edges], 0).astype(np.int32)
                 if block.sort == FIXED:
-                    table["fixed"] = jnp.asarray(np.where(block.edges >= 0, weight[block.edges], 0))
+                    table["fixed"] = np.where(block.edges >= 0, weight[block.edges], 0)
             if block.kind == "masked":
-                table["mask"] = jnp.asarray(block.edges >= 0)
+                table["mask"] = block.edges >= 0
             tables.append(table)
-        return cls(plan, tables)
+        return cls(plan, jax.device_put(tables))
 
     @staticmethod
     def _built(plan: Plan) -> _Parts:
@@ -91,13 +94,14 @@ class BlockKernel(Kernel):
             for block in plan.blocks:
                 ends = plan.stages[block.source_stage].size, plan.stages[block.target_stage].size
                 if block.kind == "gather":
-                    parts.append(
-                        (Sparse if plan.native else Gather).build(np.asarray(block.source), np.asarray(block.target), *ends)
-                    )
+                    maker = Sparse if plan.native else Gather
+                    part = maker.build(np.asarray(block.source), np.asarray(block.target), *ends)
                 elif block.kind == "levels":
-                    parts.append(Levels.build(block, ends[0], plan.native))
+                    part = Levels.build(block, ends[0], plan.native)
                 else:
-                    parts.append(None)
+                    part = None
+                # Placed at once: `jnp.asarray` compiles a program for every new shape.
+                parts.append(part and (part[0], jax.device_put(part[1])))
             known = _Parts(plan, parts)
             object.__setattr__(plan, "_parts", known)
         return known
@@ -108,15 +112,16 @@ class BlockKernel(Kernel):
 
     # -- storage ---------------------------------------------------------------------------------------------------------
 
-    def pack(self, edges: Float[jax.Array, "synapses states"], bias: Float[jax.Array, "neurons states"] | None) -> Weights:
-        plan, values = self.plan, edges.T
+    def pack(self, edges: Float[Numbers, "synapses states"], bias: Float[Numbers, "neurons states"] | None) -> Weights:
+        values: Any = edges.T
+        plan, xp = self.plan, namespace(edges)
         blocks = []
         for block in plan.blocks:
             if block.kind in ("gather", "levels"):
                 blocks.append(values[:, block.edges[: block.counts[0]]] if block.counts[0] else None)
             elif block.sort == OWN:
                 stored = values[:, np.maximum(block.edges, 0)]
-                blocks.append(jnp.where(block.edges >= 0, stored, 0) if (block.edges < 0).any() else stored)
+                blocks.append(xp.where(block.edges >= 0, stored, 0) if (block.edges < 0).any() else stored)
             else:
                 blocks.append(None)
         shared_edges = np.flatnonzero(plan.group >= 0)
@@ -124,22 +129,28 @@ class BlockKernel(Kernel):
         own_bias, shared_bias = self.bias_pack(bias) if bias is not None else ((None,) * len(plan.stages), None)
         return Weights(tuple(blocks), values[:, :0], shared, own_bias, shared_bias)
 
-    def unpack(self, weights: Weights) -> tuple[Float[jax.Array, "synapses states"], Float[jax.Array, "neurons states"]]:
-        plan = self.plan
+    def unpack(self, weights: Weights) -> tuple[Float[Numbers, "synapses states"], Float[Numbers, "neurons states"]]:
         some = jax.tree.leaves(weights)[0]
-        out = jnp.zeros((some.shape[0], plan.topology.num_synapses), some.dtype)
-        for number, block in enumerate(plan.blocks):
-            value = self._values(number, weights, some.dtype)
-            value = jnp.broadcast_to(value, (some.shape[0], *block.edges.shape))
+        xp, values, edges = namespace(some), [], []
+        for number, block in enumerate(self.plan.blocks):
+            value = xp.broadcast_to(self._values(number, weights, some.dtype), (some.shape[0], *block.edges.shape))
             present = block.edges >= 0
-            out = out.at[:, block.edges[present]].set(value[:, present], unique_indices=True)
-        return out.T, self.bias_unpack(weights)
+            values.append(value[:, present])
+            edges.append(block.edges[present])
+        place = np.empty(self.plan.topology.num_synapses, np.int32)
+        if edges:
+            place[np.concatenate(edges)] = np.arange(len(place))
+        ordered = xp.concatenate(values, axis=1)[:, place] if edges else xp.zeros((some.shape[0], 0), some.dtype)
+        return ordered.T, self.bias_unpack(weights)
 
     def _values(self, number: int, weights: Weights, dtype: Any) -> jax.Array:
         """[channels or 1, ...] in the shape of the block's edges."""
-        block, table = self.plan.blocks[number], self.tables[number]
+        block = self.plan.blocks[number]
+        table: dict[str, Any] = self.tables[number]
         own: Any = weights.blocks[number] if weights.blocks else None
         shared: Any = weights.shared
+        if (xp := namespace(jax.tree.leaves(weights)[0])) is np:
+            table = {name: np.asarray(table[name]) for name in ("group", "fixed", "mask") if name in table}
         if block.kind in ("gather", "levels"):
             parts = [own] if block.counts[0] else []
             if block.counts[1]:
@@ -147,14 +158,14 @@ class BlockKernel(Kernel):
             if block.counts[2]:
                 parts.append(table["fixed"].astype(dtype)[None])
             channels = max(p.shape[0] for p in parts)
-            parts = [jnp.broadcast_to(p, (channels, p.shape[1])) for p in parts]
-            return jnp.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
+            parts = [xp.broadcast_to(p, (channels, p.shape[1])) for p in parts]
+            return xp.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
         if block.sort == OWN:
             value = own
         else:
             value = shared[:, table["group"]] if block.sort == SHARED else table["fixed"].astype(dtype)[None]
         # The places of a masked block without a synapse are zero, and whoever differentiates must not find a gradient there.
-        return jnp.where(table["mask"], value, 0) if "mask" in table else value
+        return xp.where(table["mask"], value, 0) if "mask" in table else value
 
     # -- primitives ------------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ import numpy as np
 from neurograph.network.kernels.bilinear import accumulator, take
 from neurograph.network.plan.tables import CHUNK, UNROLL, GatherTable, make_table
 
-__all__ = ["Gather", "device_table", "materialise", "padded", "pieces_sum"]
+__all__ = ["Gather", "index_table", "materialise", "padded", "pieces_sum"]
 
 # The batch is summed in this many lanes: a sum over all of it at once is a chain of dependent additions.
 LANES = 8
@@ -22,9 +22,9 @@ LANES = 8
 MAX_TERMS = 32
 
 
-def device_table(table: GatherTable, tile: int | None = None) -> dict[str, Any]:
-    """Index arrays of a table for JAX: of one tile, or all of them with the tile leading."""
-    pick = (lambda a: jnp.asarray(a)) if tile is None else (lambda a: jnp.asarray(a[tile]))
+def index_table(table: GatherTable, tile: int | None = None) -> dict[str, Any]:
+    """Index arrays of a table: of one tile, or all of them with the tile leading."""
+    pick = (lambda a: a) if tile is None else (lambda a: a[tile])
     out: dict[str, Any] = {"sources": [pick(p.sources) for p in table.pieces], "slots": [pick(p.slots) for p in table.pieces]}
     if table.place is not None:
         out["place"], out["order"] = pick(table.place), pick(table.order)
@@ -127,7 +127,7 @@ class Gather:
         back = np.empty(len(source), np.int32)
         real = flat < len(source)
         back[flat[real]] = np.flatnonzero(real)
-        tables = {"along": device_table(along, 0), "against": device_table(against, 0), "back": jnp.asarray(back)}
+        tables = {"along": index_table(along, 0), "against": index_table(against, 0), "back": back}
         return Gather(len(source), senders, receivers), tables
 
     def raw_flow(

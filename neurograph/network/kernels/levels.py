@@ -24,7 +24,7 @@ import numpy as np
 from neurograph.network.kernels import native
 from neurograph.network.kernels.base import Update, own_matrix
 from neurograph.network.kernels.bilinear import accumulator, flow, mix_states, product, sum_states, with_derivative
-from neurograph.network.kernels.gather import Gather, device_table, materialise, padded, pieces_sum
+from neurograph.network.kernels.gather import Gather, index_table, materialise, padded, pieces_sum
 from neurograph.network.kernels.sparse import Sparse
 from neurograph.network.plan import Block
 from neurograph.network.plan.tables import make_table, tile_groups
@@ -53,7 +53,7 @@ class Levels:
         tables: dict[str, Any] = {"whole": whole}
         for name, descending in (("along", False), ("against", True)):
             if native:
-                whole["bounds"] = jnp.asarray(bounds, jnp.int32)
+                whole["bounds"] = np.asarray(bounds, np.int32)
                 tables[name] = [_spans(bounds, tile, neurons, descending)]
             else:
                 ends = (source, target) if descending else (target, source)
@@ -75,7 +75,7 @@ def _spans(bounds: np.ndarray, tile: int, neurons: int, descending: bool) -> dic
     else:
         start = np.minimum(first, neurons - tile)
         span = np.stack([start, start, last], axis=1)
-    return {"start": jnp.asarray(span[:, 0], jnp.int32), "span": jnp.asarray(span, jnp.int32)}
+    return {"start": np.asarray(span[:, 0], np.int32), "span": np.asarray(span, np.int32)}
 
 
 def _tiles(targets, sources, bounds, size, tile, descending) -> list[dict[str, Any]]:
@@ -93,13 +93,13 @@ def _tiles(targets, sources, bounds, size, tile, descending) -> list[dict[str, A
         chosen = np.flatnonzero(mine)
         if len(chosen):
             table = make_table(targets[chosen], sources[chosen] + shift, tile_of - a, row, b - a, tile, MAX_PIECES)
-            group = device_table(table)
+            group = index_table(table)
             names = np.append(chosen, len(targets)).astype(np.int32)  # slots of the group to slots of the block
-            group["slots"] = [jnp.asarray(names[p.slots]) for p in table.pieces]
+            group["slots"] = [names[p.slots] for p in table.pieces]
         else:
             group: dict[str, Any] = {"sources": [], "slots": []}
-        group["start"] = jnp.asarray(first[a:b] + shift, jnp.int32)
-        group["size"] = jnp.asarray(size[a:b], jnp.int32)
+        group["start"] = np.asarray(first[a:b] + shift, np.int32)
+        group["size"] = np.asarray(size[a:b], np.int32)
         groups.append(jax.tree.map(lambda x: x[::-1], group) if descending else group)
     return groups[::-1] if descending else groups
 

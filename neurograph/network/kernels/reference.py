@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from neurograph.network.kernels import ALL, FINAL, FORWARD, INTERNAL, Kernel, Signals
+from neurograph.network.kernels.base import Numbers, namespace
 from neurograph.network.plan import Plan
 from neurograph.network.state import Weights
 from neurograph.topology.graph import Topology
@@ -40,11 +41,11 @@ def to_graphs_tuple(
     return jraph.GraphsTuple(
         nodes=nodes,
         edges=edges,
-        senders=jnp.asarray(topology.senders),
-        receivers=jnp.asarray(topology.receivers),
+        senders=jax.device_put(topology.senders),
+        receivers=jax.device_put(topology.receivers),
         globals=None,
-        n_node=jnp.asarray([topology.num_neurons]),
-        n_edge=jnp.asarray([topology.num_synapses]),
+        n_node=jax.device_put(np.array([topology.num_neurons], np.int32)),
+        n_edge=jax.device_put(np.array([topology.num_synapses], np.int32)),
     )
 
 
@@ -73,6 +74,7 @@ class ReferenceKernel(Kernel):
     """Stored numbers: own synapses in `Weights.sparse`, in topology order; groups in `Weights.shared`."""
 
     name = "reference"
+    moves_numpy = True
 
     @classmethod
     def build(cls, plan: Plan) -> ReferenceKernel:
@@ -84,25 +86,29 @@ class ReferenceKernel(Kernel):
         own, shared, fixed = (np.flatnonzero(m).astype(np.int32) for m in (~shared & ~t.fixed, shared, t.fixed))
         return own, shared, fixed
 
-    def pack(self, edges: Float[jax.Array, "synapses states"], bias: Float[jax.Array, "neurons states"] | None) -> Weights:
+    def pack(self, edges: Float[Numbers, "synapses states"], bias: Float[Numbers, "neurons states"] | None) -> Weights:
         own, shared, _ = self._sorts()
         group = self.plan.group[shared]
         first = shared[np.unique(group, return_index=True)[1]].astype(np.int32)
         own_bias, shared_bias = self.bias_pack(bias) if bias is not None else ((None,) * len(self.plan.stages), None)
-        return Weights((), edges[own].T, edges[first].T if len(shared) else None, own_bias, shared_bias)
+        values: Any = edges
+        return Weights((), values[own].T, values[first].T if len(shared) else None, own_bias, shared_bias)
 
     def _edges(self, weights: Weights) -> jax.Array:
         """[E, channels] in topology order."""
         t = self.plan.topology
         own, shared, fixed = self._sorts()
         some, sparse = jax.tree.leaves(weights)[0], cast("jax.Array", weights.sparse)
-        out = jnp.zeros((t.num_synapses, some.shape[0]), some.dtype)
-        out = out.at[own].set(sparse.T)
+        xp, parts = namespace(some), [sparse.T]
         if weights.shared is not None:
-            out = out.at[shared].set(weights.shared.T[self.plan.group[shared]])
-        return out.at[fixed].set(jnp.asarray(t.weight[fixed], some.dtype)[:, None]) if len(fixed) else out
+            parts.append(weights.shared.T[self.plan.group[shared]])
+        if len(fixed):
+            parts.append(xp.broadcast_to(np.asarray(t.weight[fixed], some.dtype)[:, None], (len(fixed), some.shape[0])))
+        place = np.empty(t.num_synapses, np.int32)
+        place[np.concatenate([own, shared, fixed])] = np.arange(t.num_synapses)
+        return xp.concatenate(parts)[place]
 
-    def unpack(self, weights: Weights) -> tuple[Float[jax.Array, "synapses states"], Float[jax.Array, "neurons states"]]:
+    def unpack(self, weights: Weights) -> tuple[Float[Numbers, "synapses states"], Float[Numbers, "neurons states"]]:
         return self._edges(weights), self.bias_unpack(weights)
 
     def _nodes(self, signals: Signals) -> jax.Array:

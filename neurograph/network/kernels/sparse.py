@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from neurograph.network.kernels import native
@@ -17,12 +16,12 @@ __all__ = ["Sparse"]
 FEW = 4  # senders with synapses are a few where there are at least so many times as many in all
 
 
-def _table(targets: np.ndarray, sources: np.ndarray, rows: int) -> dict[str, jax.Array]:
+def _table(targets: np.ndarray, sources: np.ndarray, rows: int) -> dict[str, np.ndarray]:
     """Row pointers [rows + 1], senders [m] in order of rows, and slots [m] of the synapses' numbers (empty: in that order)."""
     by = np.argsort(targets, kind="stable")
     begin = np.concatenate([[0], np.cumsum(np.bincount(targets, minlength=rows))])
     slots = by if (np.diff(by) != 1).any() else by[:0]
-    return {name: jnp.asarray(a, jnp.int32) for name, a in (("begin", begin), ("sources", sources[by]), ("slots", slots))}
+    return {name: np.asarray(a, np.int32) for name, a in (("begin", begin), ("sources", sources[by]), ("slots", slots))}
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Sparse:
         if len(index) * FEW > senders:
             return Sparse(len(source), senders, receivers), tables
         few, inner = Sparse.build(np.searchsorted(index, source), target, len(index), receivers)
-        tables["few"] = inner | {"index": jnp.asarray(index, jnp.int32)}
+        tables["few"] = inner | {"index": np.asarray(index, np.int32)}
         return Sparse(len(source), senders, receivers, few), tables
 
     def raw_flow(
