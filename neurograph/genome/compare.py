@@ -3,7 +3,8 @@
 Freedoms that hold on every graph, because the genome alone decides them:
 
 - states 2, 3, ... may be renamed, together with the channels of the synapses: no rule distinguishes them;
-- the update gate eta of neurons only occurs in products eta nu and, where the backward update is additive, eta mu;
+- the update gate eta of neurons only occurs in products eta nu and, where the backward update is additive, eta mu; not so under
+  `bias_after_normalization`, whose biases take nu without it;
 - channel c of a Hebbian product is (column c of nu~) times (row c of mu~): one may grow by what the other shrinks, or both change
   sign; under `oja: activity` only the sign is free, since there mu~ counts by itself;
 - eta~ only occurs in a product with mu~, but under `oja: weights` and `activity`, where its sign has a meaning of its own, and
@@ -30,7 +31,7 @@ import numpy as np
 
 from neurograph.errors import GenomeError
 from neurograph.genome.layers import AnyGenome, LayeredGenome
-from neurograph.genome.model import MATRICES, SECOND_MATRICES, VECTORS, Genome, effective_fields
+from neurograph.genome.model import GATING_MATRICES, MATRICES, SECOND_MATRICES, VECTORS, Genome, effective_fields
 from neurograph.genome.rule import Rule
 
 __all__ = ["Comparison", "align", "canonical_genome", "compare_genomes", "uncanonical"]
@@ -109,8 +110,8 @@ def compare_genomes(first: AnyGenome, second: AnyGenome, rule: Rule | None = Non
 
 
 def canonical_genome(genome: Genome, rule: Rule) -> Genome:
-    """The same behaviour on every graph, in one form: eta = 1, eta~ = 1 where it is free, Hebbian channels balanced with their
-    largest entry positive, what has no effect at zero. States are not renamed."""
+    """The same behaviour on every graph, in one form: eta = 1 and eta~ = 1 where they are free, Hebbian channels balanced with
+    their largest entry positive, what has no effect at zero. States are not renamed."""
     arrays = _canonical(genome, rule)
     for prefix in _prefixes(rule):
         pre, post = arrays[f"{prefix}pre_transform"], arrays[f"{prefix}post_transform"]
@@ -152,7 +153,7 @@ def uncanonical(arrays: Arrays, like: AnyGenome, rule: Rule | None) -> Any:
     """A genome from arrays in canonical form, its gates eta and eta~ those of `like` again."""
     arrays = dict(arrays)
     if rule is not None and isinstance(like, Genome):
-        if eta := float(like.neuron_update):
+        if _gated(rule) and (eta := float(like.neuron_update)):
             arrays["neuron_update"] = np.asarray(eta)
             for name in _gated(rule):
                 arrays[name] = arrays[name] / eta
@@ -184,6 +185,9 @@ def _signless(rule: Rule) -> bool:
 
 
 def _gated(rule: Rule) -> tuple[str, ...]:
+    """Returns the matrices that eta only occurs in a product with; none where one of them occurs by itself, too."""
+    if rule.bias_after_normalization:
+        return ()
     return ("forward_transform", "backward_transform") if rule.backward_update == "additive" else ("forward_transform",)
 
 
@@ -191,15 +195,16 @@ def _counted(arrays: Arrays, genome: AnyGenome, rule: Rule | None) -> list[str]:
     """Names of the arrays that count: those with an effect, less gates that a canonical form holds at 1."""
     if rule is None:
         return list(arrays)
-    held = {"neuron_update", *(f"{p}synapse_update" for p in _prefixes(rule) if _signless(rule))}
+    held = {f"{p}synapse_update" for p in _prefixes(rule) if _signless(rule)} | ({"neuron_update"} if _gated(rule) else set())
     return [n for n in effective_fields(rule) if isinstance(genome, LayeredGenome) or n not in held]
 
 
 def _canonical(genome: Genome, rule: Rule) -> Arrays:
     arrays = _arrays(genome)
-    for name in _gated(rule):
-        arrays[name] = arrays[name] * arrays["neuron_update"]
-    arrays["neuron_update"] = np.ones(())
+    if gated := _gated(rule):
+        for name in gated:
+            arrays[name] = arrays[name] * arrays["neuron_update"]
+        arrays["neuron_update"] = np.ones(())
     if rule.backward_update == "multiplicative_second_state":
         arrays["backward_transform"] = np.concatenate([np.zeros((1, genome.states)), arrays["backward_transform"][1:]])
     for prefix in _prefixes(rule):
@@ -221,7 +226,7 @@ def _canonical(genome: Genome, rule: Rule) -> Arrays:
 def _renamed(arrays: Arrays, order: Sequence[int]) -> Arrays:
     """State c becomes what state order[c] was."""
     places, renamed = np.asarray(order), dict(arrays)
-    for name in (*MATRICES, *SECOND_MATRICES):
+    for name in (*MATRICES, *SECOND_MATRICES, *GATING_MATRICES):
         renamed[name] = arrays[name][..., places, :][..., places]
     for name in VECTORS:
         renamed[name] = arrays[name][..., places]
@@ -236,7 +241,7 @@ def _overlap(a: Arrays, b: Arrays, names: tuple[str, str]) -> np.ndarray:
 def _nearest(a: Arrays, b: Arrays, counted: list[str], free: Rule | None) -> tuple[tuple[int, ...], bool]:
     k = a["forward_scale"].shape[-1]
     hebbian = {f"{prefix}{end}_transform" for prefix in _prefixes(free) for end in ("pre", "post")}
-    plain = [name for name in counted if name not in hebbian and (name in VECTORS or name.endswith("_transform"))]
+    plain = [name for name in counted if name not in hebbian and a[name].ndim > a["neuron_keep"].ndim]
 
     def likeness(order: Sequence[int]) -> float:
         other = _renamed(b, order)

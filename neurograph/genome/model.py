@@ -11,10 +11,10 @@
 | f of a product | backward_keep | () | gate of multiplicative backward updates; takes the value of neuron_keep where not given |
 
 The rest is used by the option that names it: `update_power`, `error_power`, `depth_power` (update_normalization: neuron),
-`trace_keep` (synapse_trace), `damping` (learned_damping), `cycle_keep` (cycle_fading), `oja_multiplier`, `rescale`,
-`saturation`, `initial_deviation`, the moments `forward_scale`, `forward_shift`, `backward_scale`, `backward_shift` of
-normalization ([k] each), and the second Hebbian genome of `forward_synapse_update` (`forward_pre_transform`,
-`forward_post_transform`, `forward_synapse_keep`, `forward_synapse_update`).
+`trace_keep` (synapse_trace), `damping` (learned_damping), `cycle_keep` (cycle_fading), `keep_gating` and `update_gating` [k, k]
+(self_gating; zero at the start), `oja_multiplier`, `rescale`, `saturation`, `initial_deviation`, the moments `forward_scale`,
+`forward_shift`, `backward_scale`, `backward_shift` of normalization ([k] each), and the second Hebbian genome of
+`forward_synapse_update` (`forward_pre_transform`, `forward_post_transform`, `forward_synapse_keep`, `forward_synapse_update`).
 
 Where the sources disagree: the paper's matrices are kept as printed (the authors' code stores nu and mu transposed).
 """
@@ -43,6 +43,7 @@ __all__ = ["MATRICES", "Genome", "backprop_genome", "checked_rate", "effective_f
 
 MATRICES = ("forward_transform", "backward_transform", "pre_transform", "post_transform")
 SECOND_MATRICES = ("forward_pre_transform", "forward_post_transform")
+GATING_MATRICES = ("keep_gating", "update_gating")
 VECTORS = {"forward_scale": 1.0, "forward_shift": 0.0, "backward_scale": 1.0, "backward_shift": 0.0}
 SCALARS = {
     "neuron_keep": 1.0,
@@ -142,6 +143,8 @@ class Genome(Shown):
     trace_keep: Float[jax.Array, "*genomes"]
     damping: Float[jax.Array, "*genomes"]
     cycle_keep: Float[jax.Array, "*genomes"]
+    keep_gating: Float[jax.Array, "*genomes states states"]
+    update_gating: Float[jax.Array, "*genomes states states"]
 
     def __repr__(self) -> str:
         matrix = self.forward_transform  # a tracer, a shape, or what a mapping over the leaves has put in its place
@@ -162,8 +165,8 @@ class Genome(Shown):
 
         Args:
           **arrays: matrices `[k, k]`, vectors `[k]`, scalars; dtype float32, or float64 when given so and x64 is enabled.
-            A matrix left out is the identity, a scalar or vector its start value; the second Hebbian genome repeats
-            the first unless given, and `backward_keep` takes the value of `neuron_keep`.
+            A matrix left out is the identity (of gates: zero), a scalar or vector its start value; the second Hebbian genome
+            repeats the first unless given, and `backward_keep` takes the value of `neuron_keep`.
 
         Raises:
           GenomeError: unknown names, wrong shapes, matrices of different k, non-finite values: all of them at once.
@@ -181,7 +184,8 @@ class Genome(Shown):
                 given[name] = _as_floats(value)
             except (TypeError, ValueError) as error:
                 faults.append(f"{name}: not an array of numbers ({error})")
-        sizes = {n: given[n].shape[-1] for n in (*MATRICES, *SECOND_MATRICES, *VECTORS) if n in given and given[n].ndim}
+        sized = (*MATRICES, *SECOND_MATRICES, *GATING_MATRICES, *VECTORS)
+        sizes = {n: given[n].shape[-1] for n in sized if n in given and given[n].ndim}
         k = next(iter(sizes.values()), 2)
         dtype = jnp.result_type(*given.values()) if given else jnp.result_type(float)
         for name, array in given.items():
@@ -193,7 +197,8 @@ class Genome(Shown):
         if faults:
             raise GenomeError("\n".join(faults))
         # Placed as they are: every function of jax.numpy would be compiled for every new shape.
-        start = {n: np.eye(k) for n in MATRICES} | {n: np.full(k, v) for n, v in VECTORS.items()} | SCALARS
+        start = {n: np.eye(k) for n in MATRICES} | {n: np.zeros((k, k)) for n in GATING_MATRICES}
+        start |= {n: np.full(k, v) for n, v in VECTORS.items()} | SCALARS
         full: dict[str, Any] = {n: jax.device_put(np.asarray(v, dtype)) for n, v in start.items() if n not in given}
         full |= {n: a if a.dtype == dtype else a.astype(dtype) for n, a in given.items()}
         for second, first in (
@@ -209,7 +214,10 @@ class Genome(Shown):
 
     @classmethod
     def random(cls, key: PRNGKeyArray, rule: Rule, *, scale: float = 1.0, **arrays: Any) -> Genome:
-        """A genome whose matrices are drawn from N(0, scale^2); everything else at its start value or as given."""
+        """A genome whose four matrices, and two of a second Hebbian genome, are drawn from N(0, scale^2).
+
+        Everything else has its start value, or is as given.
+        """
         k = rule.states
         keys = jax.random.split(key, len(MATRICES) + len(SECOND_MATRICES))
         drawn = {n: scale * jax.random.normal(q, (k, k)) for n, q in zip((*MATRICES, *SECOND_MATRICES), keys, strict=True)}
@@ -338,6 +346,8 @@ def effective_fields(rule: Rule) -> tuple[str, ...]:
         fields.append("damping")
     if rule.cycle_fading:
         fields.append("cycle_keep")
+    if rule.self_gating:
+        fields += GATING_MATRICES
     if rule.forward_synapse_update:
         fields += [f"forward_{name}" for name in ("pre_transform", "post_transform", "synapse_keep", "synapse_update")]
     if rule.oja != "none":

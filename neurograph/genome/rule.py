@@ -68,6 +68,8 @@ class Rule:
       learned_damping: the genome's `damping` joins that of the topology's schedule.
       cycle_fading: the genome's `cycle_keep` multiplies the feedback that hidden neurons of a cyclic phase give to each other, at
         every tick.
+      self_gating: a neuron's own states, as they are before an update, open and close its gates keep and update, through a
+        sigmoid of what the genome's `keep_gating` and `update_gating` make of them.
       reset_states: neurons start every step at zero; if not, they carry over.
       supervise_every: feedback, backward pass and update happen only on every n-th step of an unroll.
       batch_reduction: Hebbian products are summed over the batch, or averaged.
@@ -111,6 +113,7 @@ class Rule:
     synapse_trace: bool = False
     learned_damping: bool = False
     cycle_fading: bool = False
+    self_gating: bool = False
     reset_states: bool = True
     supervise_every: int = 1
     batch_reduction: str = "sum"

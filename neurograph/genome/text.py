@@ -10,7 +10,15 @@ import numpy as np
 from neurograph.genome.activations import WithDerivative
 from neurograph.genome.files import GenomeFile
 from neurograph.genome.layers import AnyGenome, LayeredGenome
-from neurograph.genome.model import MATRICES, SECOND_MATRICES, VECTORS, Genome, effective_fields
+from neurograph.genome.model import (
+    GATING_MATRICES,
+    MATRICES,
+    SCALARS,
+    SECOND_MATRICES,
+    VECTORS,
+    Genome,
+    effective_fields,
+)
 from neurograph.genome.rule import Rule
 
 __all__ = ["SYMBOLS", "format_genome", "format_rule"]
@@ -26,6 +34,8 @@ SYMBOLS = {
     "neuron_update": "η",
     "synapse_keep": "f~",
     "synapse_update": "η~",
+    "keep_gating": "F",
+    "update_gating": "H",
 }
 LEGEND = "rows are written, columns read: state c from state d (ν~: sender's state e, a row, into channel c, a column)"
 GAP = 4
@@ -86,7 +96,7 @@ def format_rule(rule: Rule) -> str:
 
 def _body(genome: Genome, shown: list[str], digits: int, width: int) -> list[str]:
     blocks = []
-    for name in (*MATRICES, *SECOND_MATRICES):
+    for name in (*MATRICES, *SECOND_MATRICES, *GATING_MATRICES):
         if name in shown:
             rows = _table(np.asarray(getattr(genome, name), float), digits)
             blocks.append([f"{SYMBOLS[name]}  {name}", *rows])
@@ -97,7 +107,7 @@ def _body(genome: Genome, shown: list[str], digits: int, width: int) -> list[str
             cells = [block[i] if i < len(block) else "" for block in row]
             lines.append((" " * GAP).join(cell.ljust(size) for cell, size in zip(cells, sizes)))
         lines.append("")
-    gates = [name for name in shown if name not in VECTORS and "transform" not in name]
+    gates = [name for name in shown if name in SCALARS]
     lines += _wrapped("gates   ", [f"{_symbol(name)} = {float(getattr(genome, name)):.{digits + 1}g}" for name in gates], width)
     vectors = [name for name in shown if name in VECTORS]
     if vectors:

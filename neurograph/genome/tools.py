@@ -17,7 +17,7 @@ from neurograph.genome.activations import resolve_activation
 from neurograph.genome.compare import align, uncanonical
 from neurograph.genome.files import GenomeFile, load_genome_file
 from neurograph.genome.layers import AnyGenome, LayeredGenome
-from neurograph.genome.model import MATRICES, SECOND_MATRICES, VECTORS, Genome
+from neurograph.genome.model import GATING_MATRICES, MATRICES, SECOND_MATRICES, VECTORS, Genome
 from neurograph.genome.rule import Rule
 
 if TYPE_CHECKING:
@@ -114,6 +114,9 @@ def _extend(genome: Genome, new: int, noise: float, outgoing: float, key: jax.Ar
             deviation = jnp.asarray(noise * into + outgoing * out, array.dtype)
             array = array + deviation * jax.random.normal(own, array.shape, array.dtype)
         arrays[name] = array
+    for name in GATING_MATRICES:  # no old gate reads a new state; the gates of new ones begin as constants
+        array = arrays[name]
+        arrays[name] = jnp.pad(array, [(0, 0)] * (array.ndim - 2) + [(0, new - old)] * 2)
     for name, start in VECTORS.items():
         array = arrays[name]
         arrays[name] = jnp.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, new - old)], constant_values=start)

@@ -14,6 +14,7 @@ from neurograph.genome import AnyGenome
 from neurograph.genome.activations import resolve_activation
 from neurograph.genome.rule import Rule
 from neurograph.network.kernels import FORWARD, native
+from neurograph.network.kernels.bilinear import mix_states
 from neurograph.network.kernels.rows import Affine, Ends
 from neurograph.network.norms import column_norms
 from neurograph.network.state import Synapses, Weights
@@ -79,10 +80,10 @@ def _noise(rule: Rule, key: jax.Array | None, neurons: np.ndarray, like: jax.Arr
 class _Update:
     """Eqs. 5 and 6 at the neurons of one stage, given their inflow.
 
-    `params`: keep and update gates, scale and shift, [] and [states, 1, 1]. `rows`: what the neurons bring along, each
-    [*, neurons, batch or 1] and absent where not needed: `a` (their states; of a product, those after the forward pass), `norm`
-    (what inflow is divided by), `noise`, `known` (frozen moments), `unit` and `slope` (see `Pass.units`), `params` (their own,
-    where genomes differ from neuron to neuron).
+    `params`: keep and update gates, scale and shift, [] and [states, 1, 1], and with `self_gating` the matrices of both gates,
+    [states, states]. `rows`: what the neurons bring along, each [*, neurons, batch or 1] and absent where not needed: `a` (their
+    states; of a product, those after the forward pass), `norm` (what inflow is divided by), `noise`, `known` (frozen moments),
+    `unit` and `slope` (see `Pass.units`), `params` (their own, where genomes differ from neuron to neuron; matrices flat).
     """
 
     rule: Rule
@@ -93,23 +94,28 @@ class _Update:
     def __call__(self, params: tuple[jax.Array, ...], rows: dict[str, Any], z: jax.Array) -> tuple[jax.Array, dict[str, Any]]:
         """New states, and a record: moments, u^ and its slope where they are wanted, state 0 of the outputs' pre-activation."""
         rule = self.rule
-        keep, gate, scale, shift = rows.get("params", params)
+        keep, gate, scale, shift, *gating = rows.get("params", params)
         a: Any = rows.get("a")  # absent only if fresh
+        keep, gate = keep.astype(z.dtype), gate.astype(z.dtype)
+        if gating and not self.fresh:  # states that are zero leave the gates as they are
+            opened = (2 * jax.nn.sigmoid(mix_states(_square(matrix, a), a)) for matrix in gating)
+            keep, gate = (one * factor for one, factor in zip((keep, gate), opened, strict=True))
         record: dict[str, Any] = {}
         hidden = resolve_activation(rule.forward_activation if self.forward else rule.backward_activation)
         if "norm" in rows:
             z = z / rows["norm"]
         if not self.forward and rule.backward_update != "additive":
             kept = 0 if rule.backward_update == "multiplicative" else 1  # states that the product leaves as they are
-            product = keep.astype(z.dtype) * a[kept:] * z[kept:]  # Eq. 6, with the states after the forward pass
-            others = [keep.astype(z.dtype) * a[:kept]] if kept else []
+            held = keep * a  # the states after the forward pass
+            product = held[kept:] * z[kept:]  # Eq. 6
+            others = [held[:kept]] if kept else []
             if "unit" in rows:
                 if rule.bias_after_normalization:
                     record["tilt"] = hidden(jnp.concatenate([*others, product], axis=0))
                 product = through_normalization(product, rows["unit"][kept:], rows["slope"][kept:])
             u = jnp.concatenate([*others, product], axis=0)
         else:  # Eq. 5, and Eq. 6 where the update is additive
-            u = gate.astype(z.dtype) * z if self.fresh else keep.astype(z.dtype) * a + gate.astype(z.dtype) * z
+            u = gate * z if self.fresh else keep * a + gate * z
         u = u + rows["noise"] if "noise" in rows else u
         mode = rule.normalization if self.forward else rule.normalizes_backward
         if mode == "batch" and (self.kind == "hidden" or rule.normalize_outputs):
@@ -130,6 +136,8 @@ class _Update:
             return None
         if not rows.keys() <= {"a"} or rule.normalization != "none" or self.kind != "hidden":
             return None
+        if rule.self_gating and not self.fresh:  # no constant times the states, nor times the inflow
+            return None
         if self.forward or rule.backward_update == "additive":
             return Affine(activation, keep, gate, offset=None if self.fresh else rows["a"])
         if rule.backward_update == "multiplicative":
@@ -140,6 +148,11 @@ class _Update:
 def _moment(value: jax.Array) -> jax.Array:
     """A vector of a genome beside [states, neurons, batch]."""
     return value[:, None, None] if value.ndim == 1 else value[:, :, None]
+
+
+def _square(matrix: jax.Array, a: jax.Array) -> jax.Array:
+    """[states, states], or [states, states, neurons] of what neurons bring along."""
+    return matrix if matrix.ndim == 2 else matrix.reshape(a.shape[0], a.shape[0], -1)
 
 
 def _divided(matrix: jax.Array, norm: jax.Array) -> jax.Array:
@@ -193,7 +206,9 @@ def sweep(
         matrices.append(own.forward_transform if forward else own.backward_transform)
         scale, shift = (own.forward_scale, own.forward_shift) if forward else (own.backward_scale, own.backward_shift)
         keep = own.neuron_keep if forward or rule.backward_update == "additive" else own.backward_keep
-        params.append((gate(keep), gate(own.neuron_update), _moment(scale), _moment(shift)))
+        gatings = (own.keep_gating, own.update_gating) if rule.self_gating else ()
+        flat = [m if m.ndim == 2 else m.reshape(-1, m.shape[2], 1) for m in gatings]
+        params.append((gate(keep), gate(own.neuron_update), _moment(scale), _moment(shift), *flat))
     norms = None
     if rule.synapse_normalization == "in_pass":
         norms = column_norms(wiring, genome, weights, FORWARD if rule.synapse_derivative else direction)

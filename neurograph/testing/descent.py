@@ -73,7 +73,11 @@ class Descent:
         late = jnp.full(t.num_neurons, rule.bias_after_normalization)
         late = late if rule.normalize_outputs else late.at[t.outputs].set(False)
         z = z + jnp.where(late, 0, shift)
-        u = g.neuron_update * z if t.is_acyclic else g.neuron_keep * a + g.neuron_update * z
+        keep, update = g.neuron_keep, g.neuron_update
+        if rule.self_gating and not t.is_acyclic:  # level by level the states before the update are zero
+            keep = keep * 2 * jax.nn.sigmoid(jnp.einsum("cd,dbn->cbn", g.keep_gating, a))
+            update = update * 2 * jax.nn.sigmoid(jnp.einsum("cd,dbn->cbn", g.update_gating, a))
+        u = update * z if t.is_acyclic else keep * a + update * z
         if rule.normalization == "batch":
             mean, variance = u.mean(axis=1, keepdims=True), u.var(axis=1, keepdims=True)
             unit = (u - mean) / jnp.sqrt(variance + 1e-5)

@@ -34,7 +34,7 @@ from neurograph.topology import Topology
 
 
 def _sigmoid(x):
-    return 1 / (1 + np.exp(-x))
+    return np.exp(-np.logaddexp(0, -x))  # 1 / (1 + e^-x), which overflows far below 0
 
 
 def _gelu(x):
@@ -212,6 +212,14 @@ class Oracle:
             return "batch" if rule.backward_update == "additive" else "none"
         return rule.backward_normalization
 
+    def gated(self, q: int, name: str, a: np.ndarray) -> np.ndarray:
+        """A gate of q for each of its states [k, B], given these."""
+        g, k = self.of[q], range(self.k)
+        if not self.rule.self_gating:
+            return np.full_like(a, g[name])
+        matrix = g["update_gating" if name == "neuron_update" else "keep_gating"]
+        return np.stack([2 * g[name] * _sigmoid(sum(matrix[c, d] * a[d] for d in k)) for c in k])
+
     def updated(self, w, direction: str, q: int, a: list[np.ndarray], ticking: Collection[int] = ()) -> np.ndarray:
         """New states of q; `ticking` are the neurons of its cyclic phase that move in this pass."""
         g, rule = self.of[q], self.rule
@@ -223,16 +231,17 @@ class Oracle:
         product = direction == "backward" and rule.backward_update != "additive"
         if product:
             before = self.passed[q]  # what the forward pass left, at every tick
-            u = g["backward_keep"] * before * z
+            keep = self.gated(q, "backward_keep", before)
+            u = keep * before * z
             plain = u
             if self.backward_mode() == "derivative":
                 u = self.through(u, q)
             if rule.backward_update == "multiplicative_second_state":
-                u, plain = (np.concatenate([g["backward_keep"] * before[:1], each[1:]]) for each in (u, plain))
+                u, plain = (np.concatenate([(keep * before)[:1], each[1:]]) for each in (u, plain))
             if self.backward_mode() == "derivative" and rule.bias_after_normalization:
                 self.tilts[q] = _activate(self.activations["backward"], plain)
         else:
-            u = g["neuron_keep"] * a[q] + g["neuron_update"] * z
+            u = self.gated(q, "neuron_keep", a[q]) * a[q] + self.gated(q, "neuron_update", a[q]) * z
         is_output = q in self.outputs
         mode = rule.normalization if direction == "forward" else self.backward_mode()
         if mode == "batch" and (not is_output or rule.normalize_outputs):

@@ -31,4 +31,5 @@ def random_genome(states: int, seed: int) -> Genome:
     draw |= {"update_power": rng.uniform(0.5, 1.2), "error_power": rng.uniform(0.5, 1.5), "depth_power": rng.uniform(-0.5, 1)}
     draw |= {"oja_multiplier": rng.normal(), "rescale": rng.uniform(0.5, 1.5), "saturation": rng.uniform(0.5, 1.5)}
     draw |= {"cycle_keep": rng.uniform(0.2, 0.9)}
+    draw |= {field: rng.normal(0, 1, (states, states)) for field in ("keep_gating", "update_gating")}
     return Genome.from_arrays(**{name: jnp.asarray(value) for name, value in draw.items()})

@@ -73,6 +73,7 @@ def rules(draw: st.DrawFn, outputs: int = 2, stored: bool = True) -> Rule:
         synapse_trace=draw(st.booleans()),
         learned_damping=choose(False, False, True),
         cycle_fading=draw(st.booleans()),
+        self_gating=draw(st.booleans()),
         single_state_synapses=draw(st.booleans()),
         feedback=choose("labels", "mse", *(["softmax_cross_entropy"] if outputs > 1 else [])),
         hebbian_pre=choose("backward", "forward"),

@@ -71,6 +71,7 @@ def test_blocks_of_every_kind_with_a_rule_that_has_everything(name):
         rescale=True,
         saturation="tanh",
         forward_synapse_update=True,
+        self_gating=True,
     )
     assert_equals_oracle(topology, rule, layered(topology, 3, 5, "depth"), kernel=name, seed=1)
 
@@ -137,6 +138,7 @@ def test_two_graphs_side_by_side_learn_as_each_does_alone():
 def test_meta_gradient_equals_differences(name):
     """Through unrolled learning, on scanned levels too: every layer's matrix along a random direction."""
     topology, rule = random_topology(3, max_hidden=3), ng.Rule(states=2, forward_activation="tanh", backward_activation="tanh")
+    rule = rule.replace(self_gating=True)
     network = ng.Network(topology, rule, kernel=name)
     genome = layered(topology, 2, 0, "depth")
     direction = jax.tree.map(lambda leaf: jnp.asarray(np.random.default_rng(leaf.size).normal(size=leaf.shape)), genome)

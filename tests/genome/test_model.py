@@ -285,16 +285,17 @@ def test_genomes_of_before_keep_their_product(name):
         assert (float(file.genome.neuron_keep), float(file.genome.backward_keep)) == (0, 1)
         assert same(file.genome, ng.backprop_genome(0.01)[0])
         return
-    later = ("update_power", "error_power", "depth_power", "trace_keep", "damping", "cycle_keep")
+    later = ("update_power", "error_power", "depth_power", "trace_keep", "damping", "cycle_keep", "keep_gating", "update_gating")
     assert not {"backward_keep", *later} & set(arrays)
     assert file.genome.backward_keep == file.genome.neuron_keep
-    start = ng.Genome.from_arrays()
+    start = ng.Genome.from_arrays(forward_transform=np.eye(file.genome.states))
     for new in later:
-        assert getattr(file.genome, new) == getattr(start, new)
+        assert np.array_equal(getattr(file.genome, new), getattr(start, new))
     assert file.rule is not None
     assert not file.rule.synapse_trace
     assert not file.rule.learned_damping
     assert not file.rule.cycle_fading
+    assert not file.rule.self_gating
     assert not file.rule.synapse_derivative
     assert (file.rule.update_normalization, file.rule.backward_normalization) == ("none", "auto")
 

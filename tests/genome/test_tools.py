@@ -25,11 +25,11 @@ def scrambled(genome: ng.Genome, rule: ng.Rule, order: list[int], seed: int) -> 
     rng = np.random.default_rng(seed)
     a = {name: np.asarray(value) for name, value in genome.to_dict().items()}
     for name, value in a.items():
-        if name.endswith("transform"):
+        if value.ndim == 2:
             a[name] = value[order][:, order]
         elif value.ndim == 1:
             a[name] = value[order]
-    factor = rng.uniform(0.5, 2) * rng.choice([-1, 1])
+    factor = 1.0 if rule.bias_after_normalization else rng.uniform(0.5, 2) * rng.choice([-1, 1])
     a["neuron_update"] = a["neuron_update"] * factor
     for name in ("forward_transform", *(["backward_transform"] if rule.backward_update == "additive" else [])):
         a[name] = a[name] / factor
@@ -106,6 +106,21 @@ def test_what_must_behave_the_same_does(case):
 @given(case=cases())
 def test_what_must_behave_the_same_does_on_many_rules(case):
     check_a_rule(case)
+
+
+@pytest.mark.usefixtures("x64")
+def test_the_update_gate_counts_where_biases_take_nu_without_it():
+    """Scaling eta against nu and mu then changes what a network does, so two such genomes are told apart."""
+    topology, (x, y) = small(), batch(small())
+    rule, genome = ng.Rule(normalization="batch", bias_after_normalization=True), random_genome(2, 0)
+    arrays = random_synapses(topology, 2, 0) | {"backward": None}
+    scaled = {name: getattr(genome, name) / 2 for name in ("forward_transform", "backward_transform")}
+    genomes = genome, canonical_genome(genome, rule), genome.replace(**scaled, neuron_update=2 * genome.neuron_update)
+    network = ng.Network(topology, rule)
+    plain, canonical, other = (steps(network, one, arrays, x[None], y[None])["forward"] for one in genomes)
+    assert relative(canonical, plain) < 1e-12
+    assert relative(other, plain) > 1e-4
+    assert compare_genomes(genome, genomes[2], rule).relative > 0.1
 
 
 # ---- extend
@@ -273,6 +288,10 @@ def test_text_names_every_number_that_counts():
     for part in ("ν  forward_transform", "μ~  post_transform", "f neuron_keep = ", "η~ synapse_update = ", "forward_scale"):
         assert part in text
     assert "oja_multiplier" not in text
+    assert "keep_gating" not in text
+    gates = ng.format_genome(random_genome(3, 0), ng.Rule(states=3, self_gating=True))
+    assert "F  keep_gating" in gates
+    assert "H  update_gating" in gates
     assert "oja_multiplier" in ng.format_genome(random_genome(3, 0), rule, everything=True)
     rows = [line for line in text.splitlines() if line.count(".") == 12 and "=" not in line]
     assert len(rows) == 3  # four matrices of three rows side by side
@@ -286,11 +305,11 @@ def test_text_names_every_number_that_counts():
 def test_picture(tmp_path):
     from neurograph.report.figures.genome import draw_genome, genome_picture
 
-    rule = ng.Rule(states=3, normalization="batch", single_state_synapses=True)
+    rule = ng.Rule(states=3, normalization="batch", single_state_synapses=True, self_gating=True)
     genome = random_genome(3, 0)
     figure = genome_picture(genome, rule, title="a genome")
     axes = [axis for part in figure.subfigs for axis in part.axes]
-    assert [len(axis.texts) for axis in axes] == [9, 9, 9, 9, 12]
+    assert [len(axis.texts) for axis in axes] == [9, 9, 9, 9, 9, 9, 12]
     assert axes[0].texts[1].get_text() == f"{float(genome.forward_transform[0, 1]):.2f}"
     for ending in (".png", ".svg"):
         assert draw_genome(ng.LayeredGenome.repeat(genome, "role"), tmp_path / f"g{ending}", rule).stat().st_size > 1000

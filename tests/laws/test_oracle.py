@@ -115,6 +115,7 @@ TOGETHER = {
         batch_reduction="mean",
         feedback="mse",
         oja="activity",
+        self_gating=True,
     ),
     "thresholds": ng.Rule(
         states=3,
@@ -141,6 +142,7 @@ TOGETHER = {
         synapse_trace=True,
         learned_damping=True,
         cycle_fading=True,
+        self_gating=True,
         oja="weights",
     ),
     "equation 8": ng.Rule(

@@ -141,8 +141,9 @@ def test_what_is_switched_off_has_no_effect(kernel, seed, cyclic, pick):
     t = graph(seed, cyclic, fixed=True, shared=True)
     rule = pick.draw(rules(len(t.outputs), stored=False))
     rule = rule.replace(update_normalization="none", synapse_trace=False, reset_states=True)
-    rule = rule.replace(learned_damping=False, cycle_fading=False)
+    rule = rule.replace(learned_damping=False, cycle_fading=False, self_gating=False)
     off = {"update_power": 0.0, "error_power": 0.0, "depth_power": 0.0, "trace_keep": 0.0, "damping": 0.0, "cycle_keep": 1.0}
+    off |= dict.fromkeys(("keep_gating", "update_gating"), jnp.zeros((rule.states, rule.states)))
     genome, arrays, (xs, ys) = random_genome(rule.states, seed).replace(**off), start(t, rule, seed), data(t, seed, 2)
 
     def run(topology=t, **changes) -> dict:
@@ -150,18 +151,37 @@ def test_what_is_switched_off_has_no_effect(kernel, seed, cyclic, pick):
 
     plain = run()
     sized, traced, damped = run(update_normalization="neuron"), run(synapse_trace=True), run(learned_damping=True)
-    faded = run(cycle_fading=True)
+    faded, gated = run(cycle_fading=True), run(self_gating=True)
     for name, value in plain.items():
         assert relative(traced[name], value) < 1e-11, name  # another program: the compiler may round otherwise
         assert relative(sized[name], value) < 1e-11, name
         assert relative(damped[name], value) < 1e-11, name
         assert relative(faded[name], value) < 1e-11, name
+        assert relative(gated[name], value) < 1e-11, name
     if cyclic:
         never, at_once = run(t.replace(tolerance=1e-300)), run(t.replace(tolerance=1e300))
         first = run(t.replace(ticks=1))
         for name, value in plain.items():
             assert relative(never[name], value) < 1e-11, name
             assert relative(at_once[name], first[name]) < 1e-11, name
+
+
+def test_gates_open_and_close_by_the_neurons_own_states(kernel):
+    """Far from 0 the update gate of both states is 2 eta where state 0 is positive, and shut where it is negative."""
+    t, size = ng.mlp(2, 6, 2), 1e6
+    rule = ng.Rule(forward_activation="tanh", backward_activation="tanh", self_gating=True)
+    genome, arrays = random_genome(2, 0).replace(neuron_keep=0.0), start(t, rule, 0)
+    x, y = (array[0] for array in data(t, 0, 1))
+    network = ng.Network(t, rule, kernel=kernel)
+    opened, constant = (
+        network.trace(genome.replace(update_gating=jnp.asarray(gating)), network.pack(**arrays), x, y)
+        for gating in ([[size, 0.0], [size, 0.0]], jnp.zeros((2, 2)))
+    )
+    hidden = slice(2, 8)
+    u, positive = jnp.arctanh(constant.backward[:, hidden]), constant.forward[:, hidden, :1] > 0
+    assert 0 < positive.mean() < 1
+    assert relative(opened.forward, constant.forward) < 1e-12  # from rest, gates are as they were
+    assert relative(opened.backward[:, hidden], jnp.where(positive, jnp.tanh(2 * u), 0)) < 1e-12
 
 
 # ---- meta-gradients
@@ -185,6 +205,7 @@ ALL = ng.Rule(
     synapse_trace=True,
     learned_damping=True,
     cycle_fading=True,
+    self_gating=True,
 )
 EDGES = [(0, 2), (1, 2), (0, 3), (1, 3), (2, 4), (3, 4), (2, 5), (1, 5)]
 BACK = [(3, 3), (3, 2), (2, 3)]
@@ -241,7 +262,7 @@ def test_meta_gradients_are_derivatives(name):
     assert relative(ours, differences) < 1e-7
     felt = back(differences != 0)
     idle = {"initial_deviation", "backward_scale", "backward_shift"}
-    idle |= {"damping", "cycle_keep", "neuron_keep"} if name == "levels" else set()
+    idle |= {"damping", "cycle_keep", "neuron_keep", "update_gating"} if name == "levels" else set()
     idle |= {"rescale"} if name == "thresholds" else set()
     assert {field for field, leaf in vars(felt).items() if not jnp.any(leaf)} == idle
 

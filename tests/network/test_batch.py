@@ -349,7 +349,7 @@ def test_genomes_per_layer(by, x64):
     names = {"depth": ("0", "1", "2"), "role": ("hidden", "input", "output"), "population": ("p1", "*")}[by]
     genome = ng.LayeredGenome.from_genomes({name: random_genome(2, i) for i, name in enumerate(names)}, by)
     rule = DESCENT.replace(symmetric=False, oja="weights", synapse_normalization="in_pass", learned_damping=True)
-    rule = rule.replace(cycle_fading=True)
+    rule = rule.replace(cycle_fading=True, self_gating=True)
     batch = compare(graphs, rule, 3, genome=genome)
     key = jax.random.key(2)
     for graph, own, mine in zip(graphs, batch.unpack(batch.init(genome, key=key)), jax.random.split(key, 2)):

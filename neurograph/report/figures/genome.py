@@ -11,7 +11,7 @@ import numpy as np
 from neurograph.errors import GenomeError
 from neurograph.genome.files import GenomeFile
 from neurograph.genome.layers import AnyGenome, LayeredGenome
-from neurograph.genome.model import MATRICES, SECOND_MATRICES, VECTORS, effective_fields
+from neurograph.genome.model import GATING_MATRICES, MATRICES, SCALARS, SECOND_MATRICES, VECTORS, effective_fields
 from neurograph.genome.rule import Rule
 from neurograph.report.figures.heat_map import annotated_cells
 from neurograph.report.figures.style import Picture, picture, short, styled
@@ -26,6 +26,8 @@ TITLES = {
     "post_transform": ("μ~  post_transform", "state d of the receiver", "into channel c"),
     "forward_pre_transform": ("second ν~", "into channel c", "state e of the sender"),
     "forward_post_transform": ("second μ~", "state d of the receiver", "into channel c"),
+    "keep_gating": ("F  keep_gating", "by state d", "gate of state c"),
+    "update_gating": ("H  update_gating", "by state d", "gate of state c"),
 }
 SYMBOLS = {"neuron_keep": "f", "neuron_update": "η", "synapse_keep": "f~", "synapse_update": "η~"}
 
@@ -118,9 +120,9 @@ def genome_picture(
 def _shown(rule: Rule | None) -> tuple[list[str], list[str], list[str]]:
     """Returns the names of the matrices, moments and gates that have an effect under the rule."""
     shown = effective_fields(rule) if rule else (*MATRICES, *VECTORS, *SYMBOLS)
-    matrices = [name for name in (*MATRICES, *SECOND_MATRICES) if name in shown]
+    matrices = [name for name in (*MATRICES, *SECOND_MATRICES, *GATING_MATRICES) if name in shown]
     vectors = [name for name in VECTORS if name in shown]
-    return matrices, vectors, [name for name in shown if name not in VECTORS and "transform" not in name]
+    return matrices, vectors, [name for name in shown if name in SCALARS]
 
 
 def _pale(name: str, k: int, rule: Rule | None) -> np.ndarray | None:

@@ -10,7 +10,7 @@ from jax.core import Tracer
 
 from neurograph.genome.files import GenomeFile
 from neurograph.genome.layers import AnyGenome
-from neurograph.genome.model import MATRICES, SECOND_MATRICES, VECTORS, Genome, effective_fields
+from neurograph.genome.model import GATING_MATRICES, MATRICES, SCALARS, SECOND_MATRICES, VECTORS, Genome, effective_fields
 from neurograph.genome.rule import Rule
 from neurograph.genome.text import SYMBOLS, format_rule
 from neurograph.report.html import Markup, details, joined
@@ -72,8 +72,9 @@ def sizes(tree: Any) -> Markup:
 
 def _tables(genome: Genome, rule: Rule | None) -> Markup:
     """Returns the tables of one genome, side by side where there is room."""
-    shown = effective_fields(rule) if rule else (*MATRICES, *VECTORS, *(name for name in SYMBOLS if "transform" not in name))
-    matrices = {name: np.asarray(getattr(genome, name), float) for name in (*MATRICES, *SECOND_MATRICES) if name in shown}
+    shown = effective_fields(rule) if rule else (*MATRICES, *VECTORS, *(name for name in SYMBOLS if name in SCALARS))
+    square = [name for name in (*MATRICES, *SECOND_MATRICES, *GATING_MATRICES) if name in shown]
+    matrices = {name: np.asarray(getattr(genome, name), float) for name in square}
     vectors = {name: np.asarray(getattr(genome, name), float) for name in VECTORS if name in shown}
     finite = [np.abs(value[np.isfinite(value)]) for value in (*matrices.values(), *vectors.values())]
     limit = max(1e-6, *(float(value.max(initial=0)) for value in finite))
@@ -84,7 +85,7 @@ def _tables(genome: Genome, rule: Rule | None) -> Markup:
     if vectors:
         rows = [[name, *(coloured(f"{v:.2f}", v, limit) for v in values.tolist())] for name, values in vectors.items()]
         tables.append(table((), rows, caption="moments", named=True))
-    gates = [name for name in shown if name not in VECTORS and "transform" not in name]
+    gates = [name for name in shown if name in SCALARS]
     values = [(name, SYMBOLS.get(name, ""), f"{float(getattr(genome, name)):.4g}") for name in gates]
     tables.append(table(("gate", "symbol", "value"), values))
     return side_by_side(tables)
