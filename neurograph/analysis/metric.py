@@ -11,6 +11,7 @@ import scipy.linalg
 import scipy.optimize
 
 from neurograph.analysis.field import MEMORY, AnalysisError, UpdateField, require_memory
+from neurograph.genome import AnyGenome, LayeredGenome
 
 __all__ = ["PAPER", "MetricSearch", "metric_of_jacobians", "metric_search", "most_definite"]
 
@@ -29,6 +30,9 @@ class MetricSearch:
       null_dimension: basis vectors of its null space: singular values below the threshold.
       idle: numbers that no other number's update depends on at the first state, such as backward synapses into inputs; d of them
         make the null space N + d (d - 1) / 2 at least, if f~ is the same for all.
+      conserved: independent combinations v of the numbers that never learn: their update is f~ - 1 times themselves, and a
+        constant, so v Q = (f~ - 1) v at every state. m of them make the joint null space m (m + 1) / 2 at least, of all products
+        u v^T + v u^T, whose combinations have N - m eigenvalues 0. None where f~ is not one number.
       surviving: of these basis vectors, those that solve the system at every other state (the paper's count).
       surviving_eigenvalues: [surviving, N] ascending eigenvalues of those.
       joint: [D, N, N] orthonormal basis of ALL symmetric g that solve the system at every state: unlike `surviving` this does not
@@ -44,6 +48,7 @@ class MetricSearch:
     singular_values: np.ndarray
     null_dimension: int
     idle: int
+    conserved: int | None
     surviving: int
     surviving_eigenvalues: np.ndarray
     joint: np.ndarray
@@ -80,6 +85,11 @@ class MetricSearch:
             ),
             ("positive definite among the survivors", str(self.surviving_definite), str(PAPER["positive_definite"])),
             ("dimension of the joint null space of all states", str(len(self.joint)), "not stated"),
+            (
+                "combinations of numbers that never learn, m; they make m (m + 1) / 2 of it",
+                "f~ differs" if self.conserved is None else str(self.conserved),
+                "not stated",
+            ),
             ("a positive definite combination", self.positive_definite, "not stated"),
             ("states whose Q has complex eigenvalues", f"{self.complex_states} of {self.checked + 1}", "not stated"),
         ]
@@ -124,9 +134,18 @@ def metric_search(
         raise AnalysisError(f"states: got {states}; expected an integer >= 1")
     _check_size(field.size, memory, field)
     keys = jax.random.split(jax.random.key(1) if key is None else key, states)
+    keep = np.unique([np.asarray(leaf) for leaf in _keeps(field.genome)])
     return metric_of_jacobians(
-        field.jacobian(), (field.jacobian(field.fresh(one)) for one in keys), threshold=threshold, memory=memory
+        field.jacobian(),
+        (field.jacobian(field.fresh(one)) for one in keys),
+        threshold=threshold,
+        memory=memory,
+        decay=float(keep[0]) - 1 if len(keep) == 1 else None,
     )
+
+
+def _keeps(genome: AnyGenome) -> list[jax.Array]:
+    return [one.synapse_keep for one in (genome.layers.values() if isinstance(genome, LayeredGenome) else [genome])]
 
 
 def _check_size(size: int, memory: int, field: UpdateField | None = None) -> None:
@@ -137,15 +156,25 @@ def _check_size(size: int, memory: int, field: UpdateField | None = None) -> Non
 
 
 def metric_of_jacobians(
-    first: np.ndarray, others: Iterable[np.ndarray], *, threshold: float = 1e-8, memory: int = MEMORY
+    first: np.ndarray,
+    others: Iterable[np.ndarray],
+    *,
+    threshold: float = 1e-8,
+    memory: int = MEMORY,
+    decay: float | None = 0.0,
 ) -> MetricSearch:
     """`metric_search` for given Jacobians [N, N]: of any field, wherever they come from.
+
+    Args:
+      first, others: Q at the state that the null space is taken at, and at those that check it.
+      decay: f~ - 1, what the update of a number that does not learn is of the number; None: it is not the same for all.
 
     Raises:
       AnalysisError: as `metric_search`; a Jacobian that is not finite, or zero.
     """
     if not 0 < threshold < 1:
         raise AnalysisError(f"threshold: got {threshold}; expected a number between 0 and 1")
+    still = None if decay is None else _still(np.eye(len(first)), first, decay, threshold)
     first = _scaled(first)
     n = len(first)
     _check_size(n, memory)
@@ -154,6 +183,8 @@ def metric_of_jacobians(
     joint, alive = basis, np.ones(len(basis), bool)
     complex_states, checked = int(_is_complex(first)), 0
     for other in others:
+        if still is not None and decay is not None:
+            still = _still(still, other, decay, threshold)
         q = _scaled(other)
         checked += 1
         complex_states += int(_is_complex(q))
@@ -165,9 +196,19 @@ def metric_of_jacobians(
             joint = np.tensordot(vh[rank:], joint, axes=1)
     survivors = np.linalg.eigvalsh(basis[alive]) if alive.any() else np.zeros((0, n))
     best, least, bound = most_definite(joint)
-    return MetricSearch(
-        n, values, len(basis), idle, int(alive.sum()), survivors, joint, best, least, bound, complex_states, checked, threshold
-    )
+    conserved = None if still is None else len(still)
+    counts = len(basis), idle, conserved, int(alive.sum())
+    return MetricSearch(n, values, *counts, survivors, joint, best, least, bound, complex_states, checked, threshold)
+
+
+def _still(vectors: np.ndarray, q: np.ndarray, decay: float, threshold: float) -> np.ndarray:
+    """Returns [fewer, N], an orthonormal basis of what `vectors` [many, N] span of q's left eigenvectors of this eigenvalue."""
+    learns = q - decay * np.eye(len(q))
+    scale = np.linalg.norm(learns)
+    if not len(vectors) or not np.isfinite(scale) or scale == 0:  # what is not finite is refused by `_scaled`
+        return vectors
+    _, s, vh = scipy.linalg.svd((vectors @ learns).T / scale, full_matrices=True)
+    return vh[int((s >= threshold).sum()) :] @ vectors
 
 
 def _scaled(q: np.ndarray) -> np.ndarray:

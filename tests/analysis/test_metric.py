@@ -84,6 +84,9 @@ def test_backprop_keeps_the_identity_where_no_basis_vector_survives():
     assert found.complex_states == 0
     # The paper's count depends on the basis that the SVD returns: here it finds none of the metrics that exist.
     assert found.surviving < len(found.joint) < found.null_dimension
+    # The softmax's errors sum to 0: what a neuron sends to all outputs, of 3 hidden ones and the constant, never learns in sum.
+    assert found.conserved == 4
+    assert len(found.joint) == 4 * 5 // 2 + 1
     assert "generalized gradient descent" in found.summary()
 
 
@@ -105,7 +108,7 @@ def test_a_learned_genome_has_no_constant_metric():
     assert found.null_dimension > 0
     assert found.positive_definite == "no"
     assert found.complex_states > 0
-    assert len(found.table()) == 8
+    assert len(found.table()) == 9
 
 
 @pytest.mark.parametrize("keep", [1.0, 0.9])
@@ -118,6 +121,14 @@ def test_numbers_that_nothing_depends_on_make_most_of_a_null_space(keep):
     assert found.size == 2 * (8 + 4) + 2 * 8  # both directions and biases, of two states
     assert found.idle == 2 * 4 + (4 + 2)  # backward into inputs; state 1 into outputs, which the feedback replaces
     assert found.null_dimension >= found.size + found.idle * (found.idle - 1) // 2
+    # The four numbers of a synapse, two states in both directions, learn from products a^e b^d in two combinations and in those
+    # with e and d exchanged: one combination of them never learns, and two where it starts at an input, whose state 1 is 0 (4
+    # times). Labels of two outputs are opposite, which makes it three of the eight numbers of a hidden neuron (twice). Biases of
+    # outputs learn from two sums, those of state 0 (2 of 4 numbers).
+    assert found.conserved == 4 * 2 + 2 * 3 + 2
+    # All their products solve every state's system; the vectors that the SVD returns at one state mix them with others.
+    assert len(found.joint) >= found.conserved * (found.conserved + 1) // 2
+    assert found.surviving == 0
 
 
 @given(SEEDS, st.integers(1, 4))
