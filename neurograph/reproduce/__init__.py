@@ -23,12 +23,14 @@ class Entry:
     """A reproduction: the module that runs it, what it reproduces ("figure 5", "beyond the paper") and what it asks.
 
     `any_recipe`: it adds to the recipe and replaces nothing of it, so that it may be run with each of `RECIPES`.
+    `question`: it asks what the paper does not claim, so that its verdict is an answer.
     """
 
     module: str
     figure: str
     title: str
     any_recipe: bool = False
+    question: bool = False
 
 
 REPRODUCTIONS: dict[str, Entry] = {
@@ -44,6 +46,7 @@ REPRODUCTIONS: dict[str, Entry] = {
     "curriculum": Entry("neurograph.reproduce.claims.curriculum", "figure 14", "Growing unrolls"),
     "oja": Entry("neurograph.reproduce.claims.oja", "figure 15", "Oja's rule", True),
     "synapse_normalization": Entry("neurograph.reproduce.claims.synapse_normalization", "figure 16", "Normalised synapses", True),
-    "transfer": Entry("neurograph.reproduce.claims.transfer", "beyond the paper", "What makes a genome transfer"),
+    "extensions": Entry("neurograph.reproduce.claims.extensions", "section 5", "What the paper leaves for later", True, True),
+    "transfer": Entry("neurograph.reproduce.claims.transfer", "beyond the paper", "What makes a genome transfer", question=True),
     "continual": Entry("neurograph.reproduce.claims.continual", "C.6 and beyond", "Task after task on the same synapses", True),
 }

@@ -18,7 +18,7 @@ class Finding:
     """A claim and the numbers that were seen.
 
     Attributes:
-      claim: the paper's, in our words ("beyond the paper": the question).
+      claim: the paper's, in our words (of a `question` what it asks).
       seen: numbers, with how many runs they are over.
       holds: whether the numbers support the claim; None for a figure without a claim.
       reason: the likely reason where the claim does not hold or falls short.
@@ -103,7 +103,7 @@ def conclude(bench: Workbench, findings: list[Finding], settings: str, seconds: 
     elif not held:
         verdict = "seen, no claim to judge"
     else:
-        verdict = "answered" if entry.figure == "beyond the paper" else "reproduced"
+        verdict = "answered" if entry.question else "reproduced"
         verdict = verdict if all(held) else f"not {verdict}" if not any(held) else f"{verdict} in part"
     runs = list(bench.trained.values())
     counts = {"runs": len(runs), "lost": sum(run.genome is None for run in runs)}

@@ -27,7 +27,7 @@ def out(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "name", rest_is_thorough(REPRODUCTIONS, "cma", slow=("toy", "generalization", "variants", "nonlinearities"))
+    "name", rest_is_thorough(REPRODUCTIONS, "cma", slow=("toy", "generalization", "variants", "nonlinearities", "extensions"))
 )
 def test_every_reproduction_runs_at_smoke_scale(name, out):
     result = reproduce(name, "smoke", out)
@@ -92,6 +92,7 @@ def test_verdicts_follow_from_the_findings(tmp_path):
     assert verdict(True, False).verdict == "reproduced in part"
     assert verdict(True, False, name="transfer").verdict == "answered in part"  # no claim of the paper
     assert verdict(False, name="transfer").verdict == "not answered"
+    assert verdict(True, name="extensions").verdict == "answered"
     assert "Likely reason: r." in verdict(False).paragraph
     assert "Likely reason" not in verdict(True).paragraph
 
