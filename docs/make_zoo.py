@@ -42,10 +42,11 @@ def from_run(zoo_name: str, folder: Path) -> None:
 
 
 def universal() -> None:
-    """The genome for graphs of every kind: descent with six other numbers (docs/results.md says how they were chosen)."""
+    """The genome for graphs of every kind: descent with thresholds and six other numbers (docs/results.md says why)."""
     genome, rule = ng.backprop_genome(1.5, loss="softmax_cross_entropy", activation="swish", normalization="batch")
     rule = rule.replace(
         normalize_outputs=True,
+        bias_after_normalization=True,
         batch_reduction="mean",
         initial_deviation="fan_in",
         update_normalization="neuron",
@@ -56,11 +57,12 @@ def universal() -> None:
     genome = genome.replace(backward_transform=fading, trace_keep=0.3, depth_power=0.75, cycle_keep=CYCLE_KEEP)
     card = {
         "description": "One genome for graphs of every kind: descent through batch normalization whose feedback fades, in steps"
-        " of known size.",
-        "made": "gradient descent's own genome (ng.backprop_genome, swish, cross-entropy, batch normalization), with updates of"
-        " known size, a trace of 0.3, three quarters of a power of the depth, rate 1.5, and feedback that fades by 0.6 at every"
-        f" synapse and by another {CYCLE_KEEP} inside cycles: numbers chosen by validation on made graphs, none of them shipped;"
-        " no meta-training",
+        " of known size; neurons have thresholds.",
+        "made": "gradient descent's own genome (ng.backprop_genome, swish, cross-entropy, batch normalization), with biases"
+        " behind the normalization, updates of known size, a trace of 0.3, three quarters of a power of the depth, rate 1.5,"
+        f" and feedback that fades by 0.6 at every synapse and by another {CYCLE_KEEP} inside cycles: numbers chosen by"
+        " validation on made graphs, none of them shipped; biases behind the normalization because functions of two variables"
+        " were lost without; no meta-training",
         "tasks": ["digits"],
         "held_out": "every shipped topology; connectomes, convolutional graphs, towers and bottlenecks; every data set but"
         " scikit-learn's digits",

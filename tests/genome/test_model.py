@@ -309,10 +309,10 @@ def test_evolved_genomes_have_the_rule_of_their_experiment(name):
     assert file.card["retrain"] == f"neurograph meta-train {name} --set seed={file.card['seed']}"
 
 
-def test_the_universal_genome_is_descent_with_six_other_numbers():
+def test_the_universal_genome_is_descent_with_thresholds_and_six_other_numbers():
     genome, rule = ng.backprop_genome(1.5, loss="softmax_cross_entropy", activation="swish", normalization="batch")
-    options = {"normalize_outputs": True, "batch_reduction": "mean", "initial_deviation": "fan_in"}
-    rule = rule.replace(**options, update_normalization="neuron", synapse_trace=True, cycle_fading=True)
+    options = {"normalize_outputs": True, "batch_reduction": "mean", "initial_deviation": "fan_in", "synapse_trace": True}
+    rule = rule.replace(**options, bias_after_normalization=True, update_normalization="neuron", cycle_fading=True)
     fading = [[0.0, 0.0], [0.0, 0.6]]
     file = ng.load_genome_file("universal")
     assert same(file.genome, genome.replace(trace_keep=0.3, depth_power=0.75, backward_transform=fading, cycle_keep=0.35))
