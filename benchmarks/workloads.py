@@ -14,7 +14,7 @@ import numpy as np
 
 from neurograph.topology import Topology
 
-__all__ = ["WORKLOADS", "Workload", "deep_dag", "layered", "layered_sparse", "local", "random_dag", "residual"]
+__all__ = ["WORKLOADS", "Workload", "connectome", "deep_dag", "layered", "layered_sparse", "local", "random_dag", "residual"]
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,44 @@ def deep_dag(
     newest = np.minimum(receivers, neurons - outputs)
     senders = newest - 1 - (random.random(len(receivers)) * np.minimum(newest, reach)).astype(np.int64)
     return _topology(neurons, senders, receivers, inputs, outputs)
+
+
+def connectome(
+    neurons: int = 140_000,
+    synapses: int = 15_000_000,
+    *,
+    inputs: int = 10_000,
+    outputs: int = 1_300,
+    ticks: int = 5,
+    spread: float = 1.0,
+    reciprocal: float = 0.14,
+    seed: int = 0,
+) -> Topology:
+    """A cyclic graph of the size of a fly's brain, all neurons updated at once for some ticks; made, not measured.
+
+    Sizes are those of FlyWire (Dorkenwald et al. 2024: 139,255 neurons, some 15 million connected pairs where no threshold of
+    synapses is set), the share of connections that have an opposite one is that of Lin et al. 2024 (0.138). Degrees are
+    heavy-tailed: every neuron has lognormal propensities to send and to receive, of deviation `spread` in the logarithm, that
+    share half of their variance; ends are drawn by them. The numbers of inputs and outputs, and `spread`, are chosen here.
+    """
+    random = np.random.default_rng(seed)
+    common, *apart = random.standard_normal((3, neurons)) * (spread * 0.5**0.5)
+    send, receive = (np.exp(common + own) for own in apart)
+    receive[:inputs] = 0  # inputs are clamped
+    send[neurons - outputs :] = 0
+
+    def draw(propensity: np.ndarray, number: int) -> np.ndarray:
+        return np.searchsorted(np.cumsum(propensity) / propensity.sum(), random.random(number), side="right")
+
+    # What is drawn twice, and what closes on itself, is dropped: more are drawn than are wanted, and the rest is cut by lot.
+    single = round(1.2 * synapses)
+    senders, receivers = draw(send, single), draw(receive, single)
+    turned = (random.random(single) < reciprocal / 2) & (receive[senders] > 0) & (send[receivers] > 0)
+    key = np.concatenate([receivers * neurons + senders, senders[turned] * neurons + receivers[turned]])
+    key = np.unique(key[key % (neurons + 1) != 0])
+    key = np.sort(random.permutation(key)[:synapses])
+    receivers, senders = np.divmod(key, neurons)
+    return _topology(neurons, senders, receivers, inputs, outputs, schedule="synchronous", ticks=ticks)
 
 
 WORKLOADS: dict[str, Workload] = {

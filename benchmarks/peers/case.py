@@ -56,6 +56,10 @@ class Case:
     def shared(self) -> bool:
         return bool((self.topology.group >= 0).any())
 
+    @property
+    def cyclic(self) -> bool:
+        return self.topology.schedule == "synchronous"
+
     @cached_property
     def inner(self) -> np.ndarray:
         """[n] bool: neither input nor output: what the backward pass updates."""
@@ -72,7 +76,8 @@ class Case:
         return self._levels(self.topology.senders, np.flatnonzero(self.inner[self.topology.senders]), -1)
 
     def _levels(self, targets: np.ndarray, edges: np.ndarray, sign: int) -> list[Level]:
-        level = sign * np.asarray(self.topology.levels)[targets[edges]].astype(np.int64)
+        """The levels of a pass; of a graph whose neurons are updated all at once, one, as often as there are ticks."""
+        level = sign * np.asarray(self.topology.levels)[targets[edges]].astype(np.int64) * (not self.cyclic)
         edges = edges[np.lexsort((targets[edges], level))]
         level = np.sort(level)
         # Hidden neurons at which nothing arrives are updated, too: with the first level.
@@ -81,7 +86,7 @@ class Case:
         for part in np.split(edges, np.flatnonzero(np.diff(level)) + 1):
             rows = np.union1d(targets[part], [] if levels else alone).astype(np.int32)
             levels.append(Level(rows, part, np.searchsorted(rows, targets[part]).astype(np.int32)))
-        return levels
+        return levels * self.topology.ticks
 
     @property
     def multiply_adds(self) -> int:

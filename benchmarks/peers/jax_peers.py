@@ -116,7 +116,7 @@ def _segment_parts(case: Case) -> tuple[Callable[..., Any], Callable[..., Any]] 
 
     def forward(weights, matrices, x):
         state = jnp.zeros((n, k, batch)).at[t.inputs, 0].set(x.T)
-        return sweep(state, weights, matrices[0], case.forward, t.senders, True)
+        return sweep(state, weights, matrices[0], case.forward, t.senders, not case.cyclic)
 
     def step(weights, matrices, x, y):
         state = forward(weights, matrices, x)
@@ -174,7 +174,7 @@ def batch_first_segments(case: Case) -> Run | None:
 
     def step(weights, matrices, x, y):
         state = jnp.zeros((batch, n, k)).at[:, t.inputs, 0].set(x)
-        state = sweep(state, weights, matrices[0], case.forward, t.senders, True)
+        state = sweep(state, weights, matrices[0], case.forward, t.senders, not case.cyclic)
         state = state.at[:, t.outputs, 1:].set(0).at[:, t.outputs, 1].set(y)
         state = sweep(state, weights, matrices[1], case.backward, t.receivers, False)
         product = jnp.sum((state @ matrices[2].T)[:, t.senders] * (state @ matrices[3].T)[:, t.receivers], axis=0)

@@ -40,7 +40,7 @@ def _step(case: Case, inflows: Any, product: Any) -> Any:
     def run():
         state = np.zeros((k, n, batch), np.float32)
         state[0, t.inputs] = x
-        state = sweep(state, matrices[0], case.forward, forward, True)
+        state = sweep(state, matrices[0], case.forward, forward, not case.cyclic)
         state[1:, t.outputs] = 0
         state[1, t.outputs] = y
         state = sweep(state, matrices[1], case.backward, backward, False)

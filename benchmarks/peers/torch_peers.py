@@ -67,7 +67,7 @@ def _sparse_run(case: Case, torch: Any, inflows: Any) -> Run:
         with torch.inference_mode():
             state = torch.zeros(k, n, batch)
             state[0, inputs] = x
-            state = sweep(state, matrices[0], forward, True)
+            state = sweep(state, matrices[0], forward, not case.cyclic)
             state[1:, outputs] = 0
             state[1, outputs] = y
             state = sweep(state, matrices[1], backward, False)

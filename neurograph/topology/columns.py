@@ -22,10 +22,10 @@ GRAPH_KEYS = ("schedule", "ticks", "tolerance", "damping", "outputs_may_project"
 
 @dataclasses.dataclass
 class Column:
-    """Values of one attribute where it is given: `values[i]` belongs to element `at[i]`."""
+    """Values of one attribute where it is given: `values[i]` belongs to element `at[i]`. Of numbers, both may be arrays."""
 
-    at: list[int] = dataclasses.field(default_factory=list)
-    values: list[Any] = dataclasses.field(default_factory=list)
+    at: Any = dataclasses.field(default_factory=list)
+    values: Any = dataclasses.field(default_factory=list)
 
     def put(self, at: int, value: Any) -> bool:
         """Adds the value of element `at`, the last so far; False, and nothing done, if it has one already."""
@@ -38,11 +38,14 @@ class Column:
 
 @dataclasses.dataclass
 class Table:
-    """A graph as it stands in a file. `locate(kind, index)` gives the line of a "node" or "edge", if the format has lines."""
+    """A graph as it stands in a file. `locate(kind, index)` gives the line of a "node" or "edge", if the format has lines.
+
+    `sources`, `targets`: names; of a format that numbers its neurons, arrays of their indices.
+    """
 
     names: list[str]
-    sources: list[str]
-    targets: list[str]
+    sources: Any
+    targets: Any
     nodes: dict[str, Column] = dataclasses.field(default_factory=dict)
     edges: dict[str, Column] = dataclasses.field(default_factory=dict)
     graph: dict[str, Any] = dataclasses.field(default_factory=dict)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from harness import rest_is_thorough
 from jax.flatten_util import ravel_pytree
+from scipy.sparse import csr_array
 
 import neurograph as ng
 from benchmarks import workloads
@@ -360,6 +361,45 @@ def test_native_sweeps_in_blocks_of_samples(k, against, x64):
         one = run(True, dataclasses.replace(given, offset=given.offset[:, :, b : b + 1]))
         for alone, among in zip(one, (states, signals, inflows), strict=True):
             np.testing.assert_allclose(alone[..., 0], among[..., b], rtol=1e-12, atol=1e-12)
+
+
+@needs_native
+@pytest.mark.parametrize(("k", "against"), [(2, False), (2, True), (5, False)])
+def test_native_rows_meet_their_senders_band_by_band(k, against, x64):
+    """Levels whose senders do not fit the second-level cache, in a sweep, a flow and a product, against sparse matrices."""
+    random, size, degree, batch = np.random.default_rng(k), 3000, 40, 64
+    ends = lambda: (np.repeat(np.arange(size), degree), random.integers(0, size, size * degree))  # noqa: E731
+    (row, source), (here, there) = ends(), ends()
+    bounds = np.arange(0, 2 * size + 1, 500)
+    way = {"source": source.astype(np.int32), "target": (row + size).astype(np.int32), "tiles": bounds}
+    made, tables = Levels.build(Block("levels", "own", 0, 0, edges=np.arange(len(row)), **way), 2 * size, True)
+    assert tables["whole"]["bounds"].tolist() == [0, size, 2 * size]
+    other = Sparse.build(*((here, there) if against else (there, here)), *((2 * size, size) if against else (size, 2 * size)))
+    draw = lambda *shape: jnp.asarray(random.normal(size=shape))  # noqa: E731
+    values, pair, outer = draw(k, len(row)), (draw(k, len(here)), draw(k, size, batch)), draw(k, k) / k
+    given = Operands(values, (pair,), jnp.ones(()), 0.1 * jnp.ones(()), draw(k, 2 * size, 1), outer=outer)
+    static = Rows(made.synapses, (other[0],), against, "tanh", (k, 2 * size, batch))
+    states = jax.jit(lambda given: sweep_rows(static, (tables["whole"], (other[1],)), given))(given)[0]
+
+    def sums(values, rows, columns, signal):
+        each = [csr_array((v, (rows, columns)), shape=(size, size)) @ s for v, s in zip(np.asarray(values), signal, strict=True)]
+        return np.stack(each)
+
+    into = np.asarray(given.start) + np.zeros((1, 1, batch))
+    into[:, :size] += sums(pair[0], here, there, np.asarray(pair[1]))
+    first, last = (slice(size, None), slice(0, size)) if against else (slice(0, size), slice(size, None))
+    expected = np.empty_like(into)
+    expected[:, first] = np.tanh(0.1 * into[:, first])
+    sent = np.einsum("cd,dnb->cnb", outer, expected[:, first])
+    into[:, last] += sums(values, *((source, row) if against else (row, source)), sent)
+    expected[:, last] = np.tanh(0.1 * into[:, last])
+    np.testing.assert_allclose(states, expected, rtol=1e-11, atol=1e-11)
+
+    block, table = Sparse.build(source, row, size, size)
+    signal, post = draw(k, size, batch), draw(k, size, batch)
+    inflow = sums(values, *((source, row) if against else (row, source)), np.asarray(signal))
+    np.testing.assert_allclose(flow(block, table, against, values, signal), inflow, atol=1e-10)
+    np.testing.assert_allclose(product(block, table, signal, post), np.sum(signal[:, source] * post[:, row], axis=2), atol=1e-10)
 
 
 @needs_native

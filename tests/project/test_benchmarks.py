@@ -22,6 +22,7 @@ SMALL = {
             skips="identity",
         ),
         Workload("irregular", lambda: workloads.random_dag(14, 30, inputs=4, outputs=3, seed=3), batch=8),
+        Workload("cyclic", lambda: workloads.connectome(30, 150, inputs=4, outputs=3, ticks=3), batch=8),
         Workload("convolution", lambda: workloads.local(side=4, channels=(1, 2), outputs=2, shared=True), batch=8),
     )
 }
@@ -46,17 +47,19 @@ def by_loops(case) -> np.ndarray:
     weights = case.weights.astype(float)
     state = np.zeros((t.num_neurons, k, case.batch))
     state[t.inputs, 0] = case.x[0].T
-    order = np.argsort(t.levels, kind="stable")
-    for j in order:
-        if j not in t.inputs:
-            edges = np.flatnonzero(t.receivers == j)
-            state[j] = np.tanh(sum(weights[e][:, None] * (forward @ state[t.senders[e]]) for e in edges))
+    order = np.arange(t.num_neurons) if case.cyclic else np.argsort(t.levels, kind="stable")
+
+    def sweep(order, moving, matrix, targets, sources):
+        for _ in range(t.ticks):
+            seen = state.copy() if case.cyclic else state  # neurons of a cycle see the tick before
+            for j in order[moving[order]]:
+                edges = np.flatnonzero(targets == j)
+                state[j] = np.tanh(seen[j] + sum(weights[e][:, None] * (matrix @ seen[sources[e]]) for e in edges))
+
+    sweep(order, ~np.isin(np.arange(t.num_neurons), t.inputs), forward, t.receivers, t.senders)
     state[t.outputs, 1:] = 0
     state[t.outputs, 1] = case.y[0].T
-    for i in order[::-1]:
-        if case.inner[i]:
-            edges = np.flatnonzero(t.senders == i)
-            state[i] = np.tanh(state[i] + sum(weights[e][:, None] * (backward @ state[t.receivers[e]]) for e in edges))
+    sweep(order[::-1], case.inner, backward, t.senders, t.receivers)
     product = np.einsum("ecb,ecb->ec", (pre @ state)[t.senders], (post @ state)[t.receivers])
     for group in range(t.group.max(initial=-1) + 1):
         product[t.group == group] = product[t.group == group].sum(axis=0)

@@ -53,7 +53,7 @@ class Levels:
         tables: dict[str, Any] = {"whole": whole}
         for name, descending in (("along", False), ("against", True)):
             if native:
-                whole["bounds"] = np.asarray(bounds, np.int32)
+                whole["bounds"] = _level_bounds(source, target, bounds).astype(np.int32)
                 tables[name] = [_spans(bounds, tile, neurons, descending)]
             else:
                 ends = (source, target) if descending else (target, source)
@@ -64,6 +64,17 @@ class Levels:
     def margin(self) -> int:
         """Rows that arrays have beyond the neurons."""
         return 0 if isinstance(self.synapses, Sparse) else self.tile
+
+
+def _level_bounds(source: np.ndarray, target: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    """Where runs of tiles start that do not depend on each other, [runs + 1]: one call goes from run to run."""
+    latest = np.full(len(bounds) - 1, -1)
+    np.maximum.at(latest, np.searchsorted(bounds, target, side="right") - 1, source)
+    starts = [0]
+    for start, sender in zip(bounds[:-1].tolist(), latest.tolist(), strict=True):
+        if sender >= starts[-1]:
+            starts.append(start)
+    return np.array([*starts, bounds[-1]])
 
 
 def _spans(bounds: np.ndarray, tile: int, neurons: int, descending: bool) -> dict[str, Any]:

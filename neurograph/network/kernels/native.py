@@ -278,9 +278,9 @@ def tile(
 class Run:
     """The operands that all calls over rows share.
 
-    `bounds` [tiles + 1]: where tiles start; rows of one tile do not depend on each other. `table`: senders of a row lie in tiles
-    before its own, or after it if `descending`; `values`: its numbers. `others`: further tables of the same rows, their numbers
-    and signals [k, senders, batch] that are known. `shape`: [k, rows, batch]. `gates`: [keep, gate].
+    `bounds` [levels + 1]: where levels start; rows of one level do not depend on each other. `table`: senders of a row lie in
+    levels before its own, or after it if `descending`; `values`: its numbers. `others`: further tables of the same rows, their
+    numbers and signals [k, senders, batch] that are known. `shape`: [k, rows, batch]. `gates`: [keep, gate].
     """
 
     bounds: jax.Array

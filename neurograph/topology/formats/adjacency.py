@@ -153,10 +153,9 @@ def _of_matrix(path: Any, names: list[str] | None, matrix: Any, options: Options
 
 def _table(path: Any, names: list[str], rows: Any, columns: Any, weights: Any, options: Options) -> Table:
     options.limits.check(neurons=len(names), synapses=len(rows), what=str(path))
-    table = Table(names, [names[i] for i in rows], [names[i] for i in columns], path=str(path))
+    table = Table(names, np.asarray(rows, np.int32), np.asarray(columns, np.int32), path=str(path))
     if weights is not None and options.weight:
-        values = np.asarray(weights).tolist()
-        table.edges[options.weight] = Column(list(range(len(values))), values)
+        table.edges[options.weight] = Column(np.arange(len(weights)), np.asarray(weights))
     return table
 
 

@@ -50,11 +50,13 @@ class _Reading:
         )
 
     def name(self, kind: str, i: int) -> str:
-        return (
-            f"neuron {short(self.table.names[i])}"
-            if kind == "node"
-            else f"synapse {short(self.table.sources[i])} -> {short(self.table.targets[i])}"
+        names = self.table.names
+        if kind == "node":
+            return f"neuron {short(names[i])}"
+        source, target = (
+            names[ends[i]] if isinstance(ends, np.ndarray) else ends[i] for ends in (self.table.sources, self.table.targets)
         )
+        return f"synapse {short(source)} -> {short(target)}"
 
     # ---- columns
 
@@ -95,6 +97,9 @@ class _Reading:
     def numbers(self, kind: str, key: str) -> tuple[list[int], Any]:
         """Like `values` for finite numbers; at once where all are sound, for there may be millions."""
         column = (self.table.nodes if kind == "node" else self.table.edges).get(key, Column())
+        if isinstance(column.values, np.ndarray):
+            array = column.values.astype(np.float64)
+            return (column.at, array) if np.isfinite(array).all() else self.values(kind, key, as_finite, "a finite number")
         types = set(map(type, column.values))
         if types <= {float, int} or (types == {str} and "_" not in "".join(column.values)):
             try:
@@ -160,7 +165,7 @@ class _Reading:
         if key := self.options.weight:
             at, values = self.numbers("edge", key)
             weight[at] = values if self.options.signs == "kept" else np.abs(values)
-            if key != "weight" and not at and not self.faults:
+            if key != "weight" and not len(at) and not self.faults:
                 self.fault(f"weight: no synapse has the attribute {key!r}.")
         at, values = self.labels("edge", "group")
         group[at] = numbered(values)
@@ -202,8 +207,10 @@ class _Reading:
             return found
         raise error
 
-    def ends(self, index: dict[str, int], names: list[str], end: str) -> np.ndarray:
+    def ends(self, index: dict[str, int], names: Any, end: str) -> np.ndarray:
         """Neuron indices of the names at one end of the synapses, [E] int32."""
+        if isinstance(names, np.ndarray):
+            return names
         try:
             return np.fromiter(map(index.__getitem__, names), np.int32, len(names))
         except KeyError:

@@ -18,6 +18,10 @@
 #include <utility>
 #include <vector>
 
+#if defined(__unix__) || defined(__APPLE__)
+#include <unistd.h>
+#endif
+
 #include "xla/ffi/api/ffi.h"
 
 namespace ffi = xla::ffi;
@@ -151,6 +155,98 @@ std::vector<int64_t> cut_rows(const int32_t* begin, int64_t first, int64_t last,
   }
   if (cuts.back() != last) cuts.push_back(last);
   return cuts;
+}
+
+// Bytes that rows read in no order, and that the second-level cache holds beside what streams through it.
+int64_t near_bytes() {
+#if defined(_SC_LEVEL2_CACHE_SIZE)
+  static const int64_t size = sysconf(_SC_LEVEL2_CACHE_SIZE);
+  if (size > 0) return size * 5 / 8;
+#endif
+  return 1 << 20;
+}
+
+// The senders of some rows cut into bands of neighbours, `width` of them from `low` on, which stay in the cache while all of the rows
+// take what they have of them. A row takes its synapses in their order, whatever the bands are.
+struct Bands {
+  int64_t low = 0, width = 0, count = 1;
+  bool far = false;  // the senders do not fit the cache, and are not cut
+
+  // The end of a band's synapses in a row of which those before e are done: where senders leave the band.
+  int64_t end(const Table& table, int64_t row, int64_t e, int64_t band) const {
+    const int64_t last = table.begin[row + 1];
+    if (band + 1 == count) return last;
+    const int32_t limit = int32_t(low + (band + 1) * width);
+    for (int64_t below = kRun; below == kRun && e < last; e += below) {
+      below = 0;
+      const int64_t some = std::min(kRun, last - e);
+      for (int64_t i = 0; i < some; ++i) below += table.sources[e + i] < limit;
+    }
+    return e;
+  }
+
+ private:
+  static constexpr int64_t kRun = 16;
+};
+
+// Rows that the memory is asked for ahead of their turn.
+constexpr int64_t kAhead = 8;
+
+// Asks for the synapses of a row that will be visited soon, from e on: bands leave gaps that the processor does not foresee.
+template <typename T>
+inline void fetch_synapses(const Table& table, int64_t e, const T* first, const T* second) {
+  constexpr int64_t line = 64;
+  for (int64_t i = 0; i < 2; ++i) {
+    __builtin_prefetch(reinterpret_cast<const char*>(table.sources + e) + i * line);
+    __builtin_prefetch(reinterpret_cast<const char*>(first + e) + i * line);
+    if (second != first) __builtin_prefetch(reinterpret_cast<const char*>(second + e) + i * line);
+  }
+}
+
+// A row visited once more costs about as much as so many synapses.
+constexpr int64_t kVisit = 8;
+
+// Rows first .. last, which read `bytes` of each sender: one band where they all fit the cache, or the bands would have few synapses
+// of a row. Rows list their senders in ascending order, but for synapses of several sorts: such a row has fewer, larger bands.
+Bands bands_of(const Table& table, int64_t first, int64_t last, int64_t bytes) {
+  int64_t low = INT64_MAX, high = -1;
+  for (int64_t row = first; row < last; ++row) {
+    if (table.begin[row] == table.begin[row + 1]) continue;
+    low = std::min<int64_t>(low, table.sources[table.begin[row]]);
+    high = std::max<int64_t>(high, table.sources[table.begin[row + 1] - 1]);
+  }
+  if (high < low) return {};
+  const int64_t count = ((high - low + 1) * bytes + near_bytes() - 1) / near_bytes();
+  if (table.begin[last] - table.begin[first] < kVisit * count * (last - first)) return {0, 0, 1, count > 1};
+  return {low, (high - low + count) / count, count};
+}
+
+// Some rows, and the bands of their senders that they meet one after another.
+struct Piece {
+  int64_t first, last;
+  Bands bands;
+};
+
+// Rows that meet a band before the next; they are looked at by kSome.
+constexpr int64_t kRows = 4096, kSome = 1024;
+
+// Pieces of rows that cost about as much as kPiece, or of kRows where the senders of kSome rows, of `bytes` each and `all` together,
+// do not fit the cache and are read often.
+std::vector<Piece> pieces_of(const Table& table, int64_t first, int64_t last, int64_t all, int64_t bytes, int64_t per_synapse,
+                             int64_t per_row) {
+  std::vector<Piece> pieces;
+  const bool far = all > near_bytes();
+  for (int64_t next; first < last; first = next) {
+    next = far ? std::min(first + kSome, last) : last;
+    if (far && bands_of(table, first, next, bytes).count > 1) {
+      next = std::min(first + kRows, last);
+      pieces.push_back({first, next, bands_of(table, first, next, bytes)});
+    } else {
+      const auto cuts = cut_rows(table.begin, first, next, per_synapse, per_row);
+      for (size_t i = 0; i + 1 < cuts.size(); ++i) pieces.push_back({cuts[i], cuts[i + 1], {}});
+    }
+  }
+  return pieces;
 }
 
 template <typename F>

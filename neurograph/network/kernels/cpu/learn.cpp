@@ -50,16 +50,17 @@ class Pairs {
 // The samples from b on, V vectors of them; parts[0] are the synapses between the rows, parts[0].signal the states of those that are
 // done. `change` [synapses in order of rows, 2].
 template <typename T, int V, bool kWhole>
-void learn_block(const Learning<T>& job, const std::vector<Part<T>>& parts, int64_t b, T* packed, T* change) {
+void learn_block(const Learning<T>& job, const std::vector<Part<T>>& parts, const LevelBands& bands, int64_t b, T* packed, T* change) {
   typedef typename Vector<T>::type Vec;
   constexpr int64_t lanes = Vector<T>::lanes, width = V * lanes;
   const Samples<T, V, kWhole> some{b, job.batch, job.neurons * job.batch, kWhole && job.stream};
   const Part<T>& own = parts[0];
   const std::vector<Part<T>> others(parts.begin() + 1, parts.end());
-  for (int64_t i = 0; i < job.tiles; ++i) {
-    const int64_t tile = job.descending ? job.tiles - 1 - i : i, end = job.bounds[tile + 1];
-    Pairs<T> pairs(change, own.table.begin[job.bounds[tile]]);
-    for (int64_t row = job.bounds[tile]; row < end; ++row) {
+  for (int64_t i = 0; i < job.levels; ++i) {
+    const int64_t level = job.descending ? job.levels - 1 - i : i, end = job.bounds[level + 1];
+    const bool far = !bands.empty() && bands[level][0].far;
+    Pairs<T> pairs(change, own.table.begin[job.bounds[level]]);
+    for (int64_t row = job.bounds[level]; row < end; ++row) {
       if (const int64_t next = row + kAhead; next < job.neurons) {
         some.ask(job.offset, 2, next);
         if (job.before != job.offset) some.ask(job.before, 2, next);
@@ -70,6 +71,7 @@ void learn_block(const Learning<T>& job, const std::vector<Part<T>>& parts, int6
       for (int64_t e = own.table.begin[row]; e < own.table.begin[row + 1]; ++e) {
         const T* from = packed + own.table.sources[e] * (2 * width);
         const T w0 = own.values[e], w1 = own.values[own.step + e];
+        if (far) fetch<T, 2 * V>(packed + own.table.sources[std::min(e + kFetch, own.table.count - 1)] * (2 * width));
 #pragma GCC unroll 8
         for (int i = 0; i < 2 * V; ++i) {
           const Vec sent = load(from + i * lanes);
@@ -85,7 +87,7 @@ void learn_block(const Learning<T>& job, const std::vector<Part<T>>& parts, int6
           u[c * V + v] = z + (job.outer[2 * c] * flow[2 * c * V + v] + job.outer[2 * c + 1] * flow[(2 * c + 1) * V + v]);
         }
       }
-      if (!others.empty()) add_parts<T, 2, V>(others, 0, row, u);
+      for (const Part<T>& other : others) add_synapses<T, 2, V>(other, 0, other.table.begin[row], other.table.begin[row + 1], false, u);
 #pragma GCC unroll 2
       for (int c = 0; c < 2; ++c)
 #pragma GCC unroll 4
@@ -135,9 +137,10 @@ void learn(const Call<T>& call, Learning<T>& job, ffi::AnyBuffer change) {
   const Table& table = call.table;
   T* const out = static_cast<T*>(change.untyped_data());
   std::vector<std::unique_ptr<T[]>> found(job.batch / width + width);  // of every block
+  const LevelBands bands = level_bands(call, job, width);
   auto run = [&](auto some, auto whole, const std::vector<Part<T>>& parts, int64_t b, T* memory, int64_t block) {
     if (!found[block]) found[block].reset(new T[2 * table.count]);
-    learn_block<T, decltype(some)::value, decltype(whole)::value>(job, parts, b, memory, found[block].get());
+    learn_block<T, decltype(some)::value, decltype(whole)::value>(job, parts, bands, b, memory, found[block].get());
   };
   auto end = [&](int64_t replica, int64_t blocks) {
     T* const first = out + replica * 2 * table.count;
@@ -163,7 +166,7 @@ ffi::Error LearnRows(ffi::ThreadPool pool, ffi::AnyBuffer bounds, ffi::AnyBuffer
     typedef decltype(zero) T;
     Learning<T> job{};
     job.channels = 2, job.neurons = dim(*states, 2), job.batch = dim(*states, 1), job.start_batch = dim(start, 1);
-    job.activation = activation, job.descending = against, job.bounds = ints(bounds), job.tiles = dim(bounds, 1) - 1;
+    job.activation = activation, job.descending = against, job.bounds = ints(bounds), job.levels = dim(bounds, 1) - 1;
     learn<T>({pool, others, table_of(begin, sources, slots), values,
               {{&job.start, start}, {&job.outer, outer}, {&job.offset, offset}, {&job.gain, gain}, {&job.before, before}, {&job.here, here}, {&job.there, there}},
               {{&job.states, *states}}, gates}, job, *change);

@@ -47,11 +47,10 @@ inline void products(const Table& table, int64_t e, const T* pre, const T* post,
   }
 }
 
+// Synapses e .. last of one row.
 template <typename T>
-void row_products(const Table& table, int64_t row, const T* pre, const T* post, int64_t batch, T* out) {
+void row_products(const Table& table, int64_t e, int64_t last, const T* pre, const T* post, int64_t batch, T* out) {
   constexpr int lanes = Vector<T>::lanes;
-  int64_t e = table.begin[row];
-  const int64_t last = table.begin[row + 1];
   for (; e + lanes <= last; e += lanes) products<T, lanes>(table, e, pre, post, batch, out);
   if constexpr (lanes > 8) for (; e + 8 <= last; e += 8) products<T, 8>(table, e, pre, post, batch, out);
   if constexpr (lanes > 4) for (; e + 4 <= last; e += 4) products<T, 4>(table, e, pre, post, batch, out);
@@ -87,16 +86,17 @@ void product(ffi::ThreadPool pool, const Table& table, int64_t rows, const ffi::
   const Leading of_pre(pre, 3, lead), of_post(post, 3, lead), of_mixture(mixture, 2, lead);
   const T *pre_data = data_of<T>(pre), *post_data = data_of<T>(post), *mixture_data = data_of<T>(mixture);
   T* out_data = static_cast<T*>(out.untyped_data());
-  const auto cuts = cut_rows(table.begin, 0, rows, batch, 0);
-  const int64_t runs = cuts.size() - 1;
+  const auto pieces = pieces_of(table, 0, rows, senders * batch * sizeof(T), batch * sizeof(T), batch, 0);
+  const int64_t runs = pieces.size();
   Scratch<T> scratch(workers(pool), batch);
   share(pool, product_of(lead) * channels * runs, [&](int64_t piece, int64_t worker) {
-    const int64_t run = piece % runs, channel = piece / runs % channels, replica = piece / runs / channels;
+    const Piece& run = pieces[piece % runs];
+    const int64_t channel = piece / runs % channels, replica = piece / runs / channels;
     const T* a = pre_data + of_pre.offset(replica) + channel * senders * batch;
     const T* b = post_data + of_post.offset(replica);
     T* o = out_data + (replica * channels + channel) * numbers;
-    for (int64_t row = cuts[run]; row < cuts[run + 1]; ++row) {
-      if (table.begin[row] == table.begin[row + 1]) continue;
+    auto take = [&](int64_t row, int64_t e, int64_t last) {
+      if (e == last) return;
       const T* here = b + row * batch;
       if (mixture_data) {
         const T* numbers_of = mixture_data + of_mixture.offset(replica) + channel * states;
@@ -105,8 +105,17 @@ void product(ffi::ThreadPool pool, const Table& table, int64_t rows, const ffi::
       } else {
         here += channel * rows * batch;
       }
-      row_products<T>(table, row, a, here, batch, o);
-    }
+      row_products<T>(table, e, last, a, here, batch, o);
+    };
+    std::vector<int32_t> done(table.begin + run.first, table.begin + run.last);
+    for (int64_t band = 0; band < run.bands.count; ++band)
+      for (int64_t row = run.first; row < run.last; ++row) {
+        int32_t& e = done[row - run.first];
+        if (run.bands.count > 1 && row + kAhead < run.last) fetch_synapses(table, done[row - run.first + kAhead], o, o);
+        const int64_t last = run.bands.end(table, row, e, band);
+        take(row, e, last);
+        e = int32_t(last);
+      }
   });
 }
 

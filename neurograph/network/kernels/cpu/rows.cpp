@@ -101,23 +101,42 @@ void flow(ffi::ThreadPool pool, const int32_t* span, const Table& table, const f
   const T* start_data = start ? static_cast<const T*>(start->untyped_data()) : nullptr;
   T* out_data = static_cast<T*>(out.untyped_data());
   const int64_t window = span ? span[0] : 0, first = span ? span[1] : 0, last = span ? span[2] : rows;
-  const auto cuts = cut_rows(table.begin, window, window + rows, batch, batch);
-  const int64_t runs = cuts.size() - 1;
+  const int64_t far = span ? 0 : senders * batch * int64_t(sizeof(T));  // a window is small
+  const auto pieces = pieces_of(table, window, window + rows, far, batch * sizeof(T), batch, batch);
+  const int64_t runs = pieces.size();
   share(pool, replicas * channels * runs, [&](int64_t piece, int64_t) {
-    const int64_t run = piece % runs, channel = piece / runs % channels, replica = piece / runs / channels;
+    const Piece& run = pieces[piece % runs];
+    const int64_t channel = piece / runs % channels, replica = piece / runs / channels;
     const T* v = value_data + of_values.offset(replica) + channel * value_step;
     const T* s = signal_data + of_signal.offset(replica) + channel * signal_step;
     const T* a = start ? start_data + of_start.offset(replica) + channel * start_rows * start_batch : nullptr;
     T* o = out_data + ((replica * channels + channel) * rows - window) * batch;
-    for (int64_t row = cuts[run]; row < cuts[run + 1];) {
-      const bool inside = row >= first && row < last;
-      const int64_t rows_here = inside ? twins(table, row, std::min(cuts[run + 1], last)) : 1;
-      T* here = o + row * batch;
+    auto start_of = [&](int64_t row, int64_t count) {
       const T* begin = a ? a + row * start_batch : nullptr;
-      if (start_batch != batch) {  // one number for the whole batch
-        for (int64_t r = 0; r < rows_here; ++r) std::fill(here + r * batch, here + (r + 1) * batch, begin[r]);
-        begin = here;
-      }
+      if (start_batch == batch) return begin;
+      T* here = o + row * batch;  // one number for the whole batch
+      for (int64_t r = 0; r < count; ++r) std::fill(here + r * batch, here + (r + 1) * batch, begin[r]);
+      return static_cast<const T*>(here);
+    };
+    if (run.bands.count > 1) {
+      std::vector<int32_t> done(table.begin + run.first, table.begin + run.last);
+      for (int64_t band = 0; band < run.bands.count; ++band)
+        for (int64_t row = run.first; row < run.last; ++row) {
+          int32_t* const e = &done[row - run.first];
+          if (row + kAhead < run.last) fetch_synapses(table, done[row - run.first + kAhead], v, v);
+          const int32_t ends[2] = {*e, int32_t(run.bands.end(table, row, *e, band))};
+          T* const here = o + row * batch;
+          const Table part{ends, table.sources, table.slots, table.count};
+          if (band == 0 || ends[0] < ends[1]) sum_twins<T>(1, part, 0, v, s, batch, band ? here : start_of(row, 1), here);
+          *e = ends[1];
+        }
+      return;
+    }
+    for (int64_t row = run.first; row < run.last;) {
+      const bool inside = row >= first && row < last;
+      const int64_t rows_here = inside ? twins(table, row, std::min(run.last, last)) : 1;
+      T* here = o + row * batch;
+      const T* begin = start_of(row, rows_here);
       if (!inside) {
         if (!begin) std::fill(here, here + batch, T(0));
         else if (begin != here) std::memcpy(here, begin, batch * sizeof(T));

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -37,7 +38,7 @@ enum Activation : int64_t { kIdentity, kRelu, kTanh, kReluTanh };
 // drops out. Matrices are [channels, channels], the rest [channels, neurons, batch]; `stream`: results are too large for the caches.
 template <typename T>
 struct Sweep {
-  int64_t channels, neurons, batch, activation, tiles;
+  int64_t channels, neurons, batch, activation, levels;
   const int32_t* bounds;
   bool descending, stream;
   T keep, gate;
@@ -93,22 +94,41 @@ struct Samples {
   }
 };
 
-// z of K channels of a row, [K, V], that begin with `to`: += numbers times what the senders send.
+// Synapses of other rows whose senders the memory is asked for ahead of their turn, where those do not fit the cache.
+constexpr int64_t kFetch = 12;
+
+// z of K channels of a row, [K, V], that begin with `to`: += numbers times what the senders send, of synapses e .. last.
 template <typename T, int K, int V>
-inline void add_parts(const std::vector<Part<T>>& parts, int64_t first_channel, int64_t row, typename Vector<T>::type* to) {
+inline void add_synapses(const Part<T>& part, int64_t first_channel, int64_t e, int64_t last, bool far, typename Vector<T>::type* to) {
   constexpr int lanes = Vector<T>::lanes;
   typename Vector<T>::type total[K * V];
   for (int i = 0; i < K * V; ++i) total[i] = to[i];
-  for (const Part<T>& part : parts) {
-    const T* values = part.values + first_channel * part.step;
-    const T* signal = part.signal.data + first_channel * part.signal.channel;
-    for (int64_t e = part.table.begin[row]; e < part.table.begin[row + 1]; ++e) {
+  const T* values = part.values + first_channel * part.step;
+  const T* signal = part.signal.data + first_channel * part.signal.channel;
+  auto run = [&](auto fetching) {
+    for (; e < last; ++e) {
       const T* from = signal + part.table.sources[e] * part.signal.row;
+      if constexpr (decltype(fetching)::value)
+        fetch<T, K * V>(signal + part.table.sources[std::min(e + kFetch, part.table.count - 1)] * part.signal.row);
       for (int c = 0; c < K; ++c)
         for (int v = 0; v < V; ++v) total[c * V + v] += values[c * part.step + e] * load(from + c * part.signal.channel + v * lanes);
     }
-  }
+  };
+  if (far) run(std::true_type{});
+  else run(std::false_type{});
   for (int i = 0; i < K * V; ++i) to[i] = total[i];
+}
+
+// The same of all k channels of a row (K of them, where that is known).
+template <typename T, int K, int V>
+inline void add_channels(const Part<T>& part, int64_t k, int64_t e, int64_t last, bool far, typename Vector<T>::type* to) {
+  if constexpr (K > 0) {
+    add_synapses<T, K, V>(part, 0, e, last, far, to);
+  } else {
+    int64_t c = 0;
+    for (; c + 4 <= k; c += 4) add_synapses<T, 4, V>(part, c, e, last, far, to + c * V);
+    for (; c < k; ++c) add_synapses<T, 1, V>(part, c, e, last, far, to + c * V);
+  }
 }
 
 // out[c] = sum over d of matrix[c, d] in[d].
@@ -132,8 +152,9 @@ __attribute__((always_inline)) inline void activate(int64_t activation, Vec* x, 
     for (int64_t i = 0; i < count; ++i) x[i] = x[i] < Vec{} ? Vec{} : x[i];
 }
 
-// Rows that the memory is asked for ahead of their turn.
-constexpr int64_t kAhead = 8;
+// For every level the bands of each part, the synapses between the rows first, whose rows are in blocks of `width` samples; or
+// nothing where what all neurons send fits the cache.
+typedef std::vector<std::vector<Bands>> LevelBands;
 
 // Samples b .. b + V vectors of [channels, neurons, batch] as [neurons, channels, V vectors]; samples beyond the batch are 0.
 template <typename T, int V>
@@ -174,7 +195,27 @@ struct Call {
   std::vector<std::pair<const T**, ffi::AnyBuffer>> given;
   std::vector<std::pair<T**, ffi::AnyBuffer>> made;
   ffi::AnyBuffer gates;
+
+  // Of each of the `others`: begin, sources, slots, values and signal.
+  size_t count() const { return others.size() / 5; }
+  ffi::AnyBuffer other(size_t i, size_t which) const { return *others.template get<ffi::AnyBuffer>(5 * i + which); }
+  Table other_table(size_t i) const { return table_of(other(i, 0), other(i, 1), other(i, 2)); }
 };
+
+template <typename T>
+LevelBands level_bands(const Call<T>& call, const Sweep<T>& job, int64_t width) {
+  LevelBands out;
+  if (job.channels * job.neurons * width * int64_t(sizeof(T)) <= near_bytes()) return out;
+  for (int64_t level = 0; level < job.levels; ++level) {
+    auto add = [&](const Table& table, int64_t channels) {
+      out[level].push_back(bands_of(table, job.bounds[level], job.bounds[level + 1], channels * width * sizeof(T)));
+    };
+    out.emplace_back();
+    add(call.table, job.channels);
+    for (size_t i = 0; i < call.count(); ++i) add(call.other_table(i), dim(call.other(i, 4), 3));
+  }
+  return out;
+}
 
 // run(vectors, whole, parts, b, memory, block) for every block of samples of every replica: blocks of V vectors, and single vectors
 // where the batch is no multiple of that. `memory` holds `own` numbers of every sample. end(replica, blocks) after each replica.
@@ -184,17 +225,8 @@ void over_blocks(const Call<T>& call, Sweep<T>& job, int64_t own, Run run, End e
   const auto dims = call.made[0].second.dimensions();
   const auto lead = dims.first(dims.size() - 3);
   const int64_t size = job.channels * job.neurons * job.batch;
-  struct Other {
-    Table table;
-    ffi::AnyBuffer values, signal;
-  };
-  std::vector<Other> more;
   int64_t held = own;
-  for (size_t i = 0; i + 5 <= call.others.size(); i += 5) {
-    auto at = [&](size_t j) { return *call.others.template get<ffi::AnyBuffer>(i + j); };
-    more.push_back({table_of(at(0), at(1), at(2)), at(3), at(4)});
-    held += dim(at(4), 2) * dim(at(4), 3);
-  }
+  for (size_t i = 0; i < call.count(); ++i) held += dim(call.other(i, 4), 2) * dim(call.other(i, 4), 3);
   Scratch<T> scratch(workers(call.pool), held * width);
   for (int64_t replica = 0, replicas = product_of(lead); replica < replicas; ++replica) {
     std::vector<Part<T>> parts;
@@ -205,7 +237,7 @@ void over_blocks(const Call<T>& call, Sweep<T>& job, int64_t own, Run run, End e
       parts.push_back({table, numbers, dim(values, 2) == 1 ? 0 : table.count, {}});
     };
     add(call.table, call.values);
-    for (const Other& other : more) add(other.table, other.values);
+    for (size_t i = 0; i < call.count(); ++i) add(call.other_table(i), call.other(i, 3));
     for (const auto& [to, buffer] : call.given) {
       const size_t rank = buffer.dimensions().size() - lead.size();
       *to = data_of<T>(buffer) ? data_of<T>(buffer) + Leading(buffer, rank, lead).offset(replica) : nullptr;
@@ -222,9 +254,10 @@ void over_blocks(const Call<T>& call, Sweep<T>& job, int64_t own, Run run, End e
       constexpr int64_t width = decltype(vectors)::value * lanes;
       auto mine = parts;
       T* at = memory + own * width;
-      for (size_t i = 0; i < more.size(); ++i) {
-        const int64_t senders = dim(more[i].signal, 2), k = dim(more[i].signal, 3);
-        const T* from = data_of<T>(more[i].signal) + Leading(more[i].signal, 3, lead).offset(replica);
+      for (size_t i = 0; i < call.count(); ++i) {
+        const ffi::AnyBuffer signal = call.other(i, 4);
+        const int64_t senders = dim(signal, 2), k = dim(signal, 3);
+        const T* from = data_of<T>(signal) + Leading(signal, 3, lead).offset(replica);
         pack<T, decltype(vectors)::value>(from, k, senders, job.batch, b, at);
         mine[i + 1].signal = {at, k * width, k == 1 ? 0 : width};
         at += senders * k * width;

@@ -47,6 +47,12 @@ inline void store(T* at, typename Vector<T>::type value) {
   *reinterpret_cast<typename Vector<T>::unaligned*>(at) = value;
 }
 
+// Asks the memory for N vectors.
+template <typename T, int N>
+inline void fetch(const T* at) {
+  for (int line = 0; line < N * Vector<T>::lanes; line += 64 / sizeof(T)) __builtin_prefetch(at + line);
+}
+
 // Halves of every block of 2 * kWidth lanes are added up: a's sums become the first half of the block, b's the second.
 template <int kWidth, typename V, size_t... kLane>
 inline V fold(V a, V b, std::index_sequence<kLane...>) {
