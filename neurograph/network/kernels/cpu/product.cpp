@@ -49,7 +49,7 @@ inline void products(const Table& table, int64_t e, const T* pre, const T* post,
 
 // Synapses e .. last of one row.
 template <typename T>
-void row_products(const Table& table, int64_t e, int64_t last, const T* pre, const T* post, int64_t batch, T* out) {
+__attribute__((noinline)) void row_products(const Table& table, int64_t e, int64_t last, const T* pre, const T* post, int64_t batch, T* out) {
   constexpr int lanes = Vector<T>::lanes;
   for (; e + lanes <= last; e += lanes) products<T, lanes>(table, e, pre, post, batch, out);
   if constexpr (lanes > 8) for (; e + 8 <= last; e += 8) products<T, 8>(table, e, pre, post, batch, out);

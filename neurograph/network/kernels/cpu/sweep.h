@@ -101,6 +101,7 @@ constexpr int64_t kFetch = 12;
 template <typename T, int K, int V>
 inline void add_synapses(const Part<T>& part, int64_t first_channel, int64_t e, int64_t last, bool far, typename Vector<T>::type* to) {
   constexpr int lanes = Vector<T>::lanes;
+  if (e == last) return;
   typename Vector<T>::type total[K * V];
   for (int i = 0; i < K * V; ++i) total[i] = to[i];
   const T* values = part.values + first_channel * part.step;
