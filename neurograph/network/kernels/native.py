@@ -44,7 +44,7 @@ FLAGS = ("-std=c++17", "-O3", "-fPIC", "-DNDEBUG")
 TUNINGS = (("-march=native", "-mtune-ctrl=^inter_unit_moves_to_vec"), ("-march=native",), ())
 # Those that `sweep` knows, by name, in the order of sweep.h.
 ACTIVATIONS = ("identity", "relu", "tanh", "relu_tanh")
-TARGETS = ("flow", "tile", "sweep", "learn", "product", "empty")
+TARGETS = ("flow", "tile", "sweep", "sweep64", "learn", "product", "empty")
 OTHERS = stat.S_IWGRP | stat.S_IWOTH  # the right of others to write
 
 log = logging.getLogger(__name__)
@@ -135,7 +135,7 @@ def _library(compiler: list[str], version: str) -> ctypes.CDLL:
         else:
             with suppress(OSError):  # damaged: compiled again
                 return ctypes.CDLL(str(place))
-    log.info("compiling native code with %s, once on this machine: some ten seconds", compiler[0])
+    log.info("compiling native code with %s, once on this machine: 10 to 40 s", compiler[0])
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "neurograph.so"
         _compile(compiler, made)
@@ -327,7 +327,8 @@ def sweep(
       states, signals and inflows z, each [k, rows, batch], or without elements if not wanted.
     """
     shapes = [run.shape, run.shape if signals else (0, 0, 0), run.shape if inflows else (0, 0, 0)]
-    return run.call("sweep", shapes, (start, 3), (inner, 2), (outer, 2), (offset, 3), (gain, 3), (shift, 3))
+    name = "sweep64" if run.values.dtype == np.float64 else "sweep"
+    return run.call(name, shapes, (start, 3), (inner, 2), (outer, 2), (offset, 3), (gain, 3), (shift, 3))
 
 
 def learn(

@@ -249,6 +249,13 @@ std::vector<Piece> pieces_of(const Table& table, int64_t first, int64_t last, in
   return pieces;
 }
 
+// run(), if the numbers are T.
+template <typename T, typename F>
+ffi::Error only_type(ffi::DataType type, F run) {
+  if (type == (sizeof(T) == 4 ? ffi::F32 : ffi::F64)) return run(), ffi::Error::Success();
+  return ffi::Error(ffi::ErrorCode::kInvalidArgument, "neurograph: numbers of another type than this call is for");
+}
+
 template <typename F>
 ffi::Error by_type(ffi::DataType type, F run) {
   if (type == ffi::F32) return run(float{}), ffi::Error::Success();
