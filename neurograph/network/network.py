@@ -101,12 +101,12 @@ class Network(Wiring):
         self._check_genome(genome)
         topology, rule = self.topology, self.rule
         dtype = jax.tree.leaves(genome)[0].dtype
-        n = topology.num_neurons
+        n, keys = topology.num_neurons, _split(key)
 
-        def draw(number: int, receivers: np.ndarray, fan_in: np.ndarray) -> Any:
+        def draw(key: jax.Array, receivers: np.ndarray, fan_in: np.ndarray) -> Any:
             count = len(receivers)
             shape = (_shared_size(count, key), rule.synapse_channels)
-            values = _drawn(key, np.int32(number), rule.initial_distribution, shape, dtype)
+            values = _drawn(key, rule.initial_distribution, shape, dtype)
             traced = any(isinstance(leaf, Tracer) for leaf in (values, *jax.tree.leaves(genome)))
             values, xp = (values[:count], jnp) if traced else (np.asarray(values)[:count], np)
             if rule.initial_deviation == "genome":
@@ -123,8 +123,8 @@ class Network(Wiring):
 
         arriving = np.bincount(topology.receivers, minlength=n) + topology.bias
         leaving = np.bincount(topology.senders, minlength=n)
-        forward = _pack(self.kernel, given(draw(0, topology.receivers, arriving)), draw(2, np.arange(n), arriving))
-        backward = None if rule.symmetric else _pack(self.kernel, given(draw(1, topology.senders, leaving)), None)
+        forward = _pack(self.kernel, given(draw(keys[0], topology.receivers, arriving)), draw(keys[2], np.arange(n), arriving))
+        backward = None if rule.symmetric else _pack(self.kernel, given(draw(keys[1], topology.senders, leaving)), None)
         return self._with_traces(Synapses(forward, backward))
 
     def _with_traces(self, synapses: Synapses, given: dict[str, Any] | None = None) -> Synapses:
@@ -433,13 +433,18 @@ def _shared_size(count: int, key: jax.Array) -> int:
     return 1 << (count - 1).bit_length() if shared else count
 
 
-@partial(jax.jit, static_argnums=(2, 3, 4))
-def _drawn(key: jax.Array, number: Any, distribution: str, shape: tuple[int, int], dtype: Any) -> jax.Array:
-    """Draws of mean 0 and deviation 1; `number`: 0 of synapses forward, 1 backward, 2 of biases."""
-    own = jax.random.split(key, 3)[number]
+@jax.jit
+def _split(key: jax.Array) -> tuple[jax.Array, ...]:
+    """The keys of synapses forward, of synapses backward and of biases."""
+    return tuple(jax.random.split(key, 3))
+
+
+@partial(jax.jit, static_argnums=(1, 2, 3))
+def _drawn(key: jax.Array, distribution: str, shape: tuple[int, int], dtype: Any) -> jax.Array:
+    """Draws of mean 0 and deviation 1."""
     if distribution == "normal":
-        return jax.random.normal(own, shape, dtype)
-    return jax.random.uniform(own, shape, dtype, minval=-(3**0.5), maxval=3**0.5)
+        return jax.random.normal(key, shape, dtype)
+    return jax.random.uniform(key, shape, dtype, minval=-(3**0.5), maxval=3**0.5)
 
 
 def _pack(kernel: Any, edges: Any, bias: Any) -> Weights:
