@@ -14,6 +14,7 @@ from neurograph.cli.options import (
     data_sets_option,
     json_option,
     out_folder_option,
+    print_json,
     renamed,
     runs_option,
     workers_option,
@@ -50,6 +51,7 @@ MOST = 8  # processes, unless asked for
     show_default=True,
 )
 @runs_option(None, "Meta-training runs per variant, with other seeds [default: the reproduction's own].")
+@click.option("--plan", "planned", is_flag=True, help="Say what would be meta-trained and how long it takes, and do nothing.")
 @allow_changes_option
 @workers_option
 @data_sets_option
@@ -72,6 +74,7 @@ def reproduce(
     recipe: str,
     out: Path,
     runs: int | None,
+    planned: bool,
     allow_changes: bool,
     workers: int | str | None,
     page: Path | None,
@@ -87,6 +90,7 @@ def reproduce(
     \b
     neurograph reproduce
     neurograph reproduce states --scale smoke
+    neurograph reproduce updates --scale paper --recipe printed --plan
     neurograph reproduce oja --scale paper --recipe printed
     neurograph reproduce all --scale laptop --page REPRODUCTION.md
     """
@@ -101,6 +105,10 @@ def reproduce(
             click.echo(f"{name:<{width}}  {entry.figure:<16}  {entry.title}")
         click.echo("\nneurograph reproduce NAME --scale smoke|laptop|paper runs one, `all` runs all.", err=True)
         return
+    chosen = tuple(REPRODUCTIONS if "all" in names else dict.fromkeys(names))
+    if planned:
+        _say_plans(chosen, scale, recipe, runs, as_json)
+        return
     from neurograph.experiments.workers import make_executor
     from neurograph.reproduce.page import write_page
     from neurograph.reproduce.run import folder_of
@@ -108,7 +116,7 @@ def reproduce(
 
     results, place = [], folder_of(out, recipe)
     with make_executor(workers or _default(), lambda text: click.echo(text, err=True)) as executor:
-        for name in REPRODUCTIONS if "all" in names else dict.fromkeys(names):
+        for name in chosen:
             say = lambda text, name=name: click.echo(f"{name}: {text}", err=True)  # noqa: E731
             where = f"in {name}; what is finished is kept in {place / scale}, and the same command goes on from there"
             options = {"executor": executor, "seeds": runs, "allow_changes": allow_changes, "recipe": recipe, "say": say}
@@ -123,6 +131,19 @@ def reproduce(
         click.echo(f"page: {path}", err=as_json)
     if as_json:
         click.echo(json.dumps(results, indent=2))
+
+
+def _say_plans(names: tuple[str, ...], scale: str, recipe: str, runs: int | None, as_json: bool) -> None:
+    from neurograph.reproduce.plan import plan
+
+    plans = {name: plan(name, scale, recipe, runs) for name in names}
+    if as_json:
+        print_json({name: {"runs": len(one.specs), "variants": one.labels, "hours": one.hours} for name, one in plans.items()})
+        return
+    for name, one in plans.items():
+        click.echo(f"{name}: {one.words}")
+        for label in one.labels:
+            click.echo(f"  {label}")
 
 
 def _default() -> int | None:

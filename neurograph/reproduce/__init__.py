@@ -22,8 +22,9 @@ RECIPES = {"shipped": "mnist", "printed": "paper_gradient"}
 class Entry:
     """A reproduction: the module that runs it, what it reproduces ("figure 5", "beyond the paper") and what it asks.
 
-    `any_recipe`: it adds to the recipe and replaces nothing of it, so that it may be run with each of `RECIPES`.
+    `any_recipe`: it replaces of the recipe only what its figure varies, so that it may be run with each of `RECIPES`.
     `question`: it asks what the paper does not claim, so that its verdict is an answer.
+    `version`: of what it trains and claims; the page says which results are of an earlier one.
     """
 
     module: str
@@ -31,21 +32,27 @@ class Entry:
     title: str
     any_recipe: bool = False
     question: bool = False
+    version: int = 1
 
 
 REPRODUCTIONS: dict[str, Entry] = {
     "toy": Entry("neurograph.reproduce.claims.toy", "figures 3 and 4", "Functions of two variables"),
-    "generalization": Entry("neurograph.reproduce.claims.generalization", "figure 5", "One small data set, then others"),
+    "generalization": Entry(
+        "neurograph.reproduce.claims.generalization", "figure 5", "One small data set, then others", True, version=2
+    ),
     "sgd": Entry("neurograph.reproduce.claims.sgd", "figure 6", "Beside SGD, momentum and Adam", True),
-    "cma": Entry("neurograph.reproduce.claims.cma", "figure 7", "Evolution beside gradients"),
+    "cma": Entry("neurograph.reproduce.claims.cma", "figure 7", "Evolution beside gradients", version=2),
     "normalization": Entry("neurograph.reproduce.claims.normalization", "figure 8", "With and without normalization"),
-    "variants": Entry("neurograph.reproduce.claims.variants", "figures 9 and 17", "Kinds of synapses, states and starts"),
-    "depth": Entry("neurograph.reproduce.claims.depth", "figure 10", "Other depths"),
-    "nonlinearities": Entry("neurograph.reproduce.claims.nonlinearities", "figure 12", "Other non-linearities"),
+    "variants": Entry("neurograph.reproduce.claims.variants", "figure 9", "Kinds of synapses and starts", True, version=2),
+    "depth": Entry("neurograph.reproduce.claims.depth", "figure 10", "Other depths and widths", True, version=2),
+    "nonlinearities": Entry("neurograph.reproduce.claims.nonlinearities", "figure 12", "Other non-linearities", True, version=2),
     "states": Entry("neurograph.reproduce.claims.states", "figure 13", "The number of states", True),
     "curriculum": Entry("neurograph.reproduce.claims.curriculum", "figure 14", "Growing unrolls"),
     "oja": Entry("neurograph.reproduce.claims.oja", "figure 15", "Oja's rule", True),
-    "synapse_normalization": Entry("neurograph.reproduce.claims.synapse_normalization", "figure 16", "Normalised synapses", True),
+    "synapse_normalization": Entry(
+        "neurograph.reproduce.claims.synapse_normalization", "figure 16", "Normalised synapses", True, version=2
+    ),
+    "updates": Entry("neurograph.reproduce.claims.updates", "figure 17", "How feedback acts on a neuron", True),
     "extensions": Entry("neurograph.reproduce.claims.extensions", "section 5", "What the paper leaves for later", True, True),
     "transfer": Entry("neurograph.reproduce.claims.transfer", "beyond the paper", "What makes a genome transfer", question=True),
     "continual": Entry("neurograph.reproduce.claims.continual", "C.6 and beyond", "Task after task on the same synapses", True),

@@ -33,6 +33,11 @@ NOTICE = (
     " from gradient descent through batch normalization now."
 )
 
+EARLIER = (
+    "**Made by an earlier version of this reproduction, with fewer variants or other claims, and not run again yet.** The sizes"
+    " below the command are of today's."
+)
+
 
 def load_results(out: Path, scale: str) -> list[Result]:
     """Returns the results at a scale, in the order of the registry.
@@ -73,14 +78,10 @@ def write_page(out: Path, scale: str, path: Path, figures: Path) -> Path:
     if missing:
         lines += ["", f"Not run at this scale: {', '.join(missing)}."]
     for result in results:
-        lines += [
-            "",
-            f"## {result.title}",
-            "",
-            f"{result.figure[:1].upper()}{result.figure[1:]}: **{result.verdict}**.",
-            f"`neurograph reproduce {result.name} --scale {scale}`",
-            "",
-        ]
+        lines += ["", f"## {result.title}", "", f"{result.figure[:1].upper()}{result.figure[1:]}: **{result.verdict}**.", ""]
+        lines += [*_sizes(result), ""]
+        if result.version < REPRODUCTIONS[result.name].version:
+            lines += [EARLIER, ""]
         if any(words in result.settings for words in OLD_STARTS):
             lines += [NOTICE, ""]
         lines += [finding.text("- *{claim}.* **{mark}**: ") for finding in result.findings]
@@ -94,6 +95,19 @@ def write_page(out: Path, scale: str, path: Path, figures: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, "\n".join(lines) + "\n")
     return path
+
+
+def _sizes(result: Result) -> list[str]:
+    """Returns the recipe and scale of a result, and the command and expected time of each scale, as a list."""
+    from neurograph.reproduce.plan import plan  # reads experiments and graphs, which a page without results need not
+
+    recipe = "" if result.recipe == "shipped" else f" --recipe {result.recipe}"
+    lines = [f"Shown: the {result.recipe} recipe at {result.scale} scale. Meta-training, beside which tests take their time:", ""]
+    lines.append(f"- `neurograph reproduce {result.name} --scale smoke{recipe}`: seconds to minutes, on embedded data.")
+    for scale in SCALES[1:]:
+        words = plan(result.name, scale, result.recipe).words
+        lines.append(f"- `neurograph reproduce {result.name} --scale {scale}{recipe}`: {words}.")
+    return lines
 
 
 def _anchor(result: Result) -> str:

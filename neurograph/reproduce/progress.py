@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from neurograph.learning.lost import lost_score
 if TYPE_CHECKING:
     from neurograph.reproduce.workbench import Trained
 
-__all__ = ["at_or_lost", "speeds", "trained", "validated"]
+__all__ = ["at_or_lost", "best_of", "speeds", "trained", "validated"]
 
 
 def validated(run: Trained) -> list[Row]:
@@ -43,6 +43,11 @@ def _row(run: Trained, step: int, seconds: float, scores: Row) -> Row:
 def speeds(runs: Sequence[Trained]) -> list[float]:
     """Returns per run the mean accuracy along meta-training (the area under its curve); 0 for a lost run."""
     return [mean(row["accuracy"] for row in trained(run)) if run.genome is not None else lost_score() for run in runs]
+
+
+def best_of(runs: Mapping[str, Sequence[Trained]]) -> dict[str, list[Trained]]:
+    """Returns of every label the run that is best on validation data, alone: where the paper shows the best of several runs."""
+    return {label: [max(members, key=lambda one: one.accuracy)] for label, members in runs.items()}
 
 
 def at_or_lost(table: Iterable[Row], **keys: object) -> Row:

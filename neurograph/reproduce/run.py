@@ -11,16 +11,32 @@ from typing import Any
 from neurograph.errors import ExperimentError
 from neurograph.experiments.folder.lock import locked
 from neurograph.experiments.workers.executor import Executor
-from neurograph.reproduce import RECIPES, REPRODUCTIONS
+from neurograph.reproduce import RECIPES, REPRODUCTIONS, Entry
 from neurograph.reproduce.verdict import Result, conclude
 from neurograph.reproduce.workbench import Workbench
 
-__all__ = ["folder_of", "reproduce"]
+__all__ = ["checked", "folder_of", "reproduce"]
 
 
 def folder_of(out: Path | str, recipe: str) -> Path:
     """Returns the folder of all scales of a recipe: what one recipe finds never stands beside what another found."""
     return Path(out) if recipe == "shipped" else Path(out) / recipe
+
+
+def checked(name: str, recipe: str) -> Entry:
+    """Returns the entry of a reproduction, which goes with the recipe.
+
+    Raises:
+      ExperimentError: it does not, or there is no such reproduction or recipe.
+    """
+    if name not in REPRODUCTIONS:
+        raise ExperimentError(f"{name}: no such reproduction; there are: {', '.join(REPRODUCTIONS)}")
+    if recipe not in RECIPES:
+        raise ExperimentError(f"recipe: got {recipe!r}; allowed: {', '.join(RECIPES)}")
+    if recipe != "shipped" and not REPRODUCTIONS[name].any_recipe:
+        able = ", ".join(key for key, entry in REPRODUCTIONS.items() if entry.any_recipe)
+        raise ExperimentError(f"recipe: {name} sets rule, start or rates itself; recipe {recipe} goes with: {able}")
+    return REPRODUCTIONS[name]
 
 
 def reproduce(
@@ -43,13 +59,7 @@ def reproduce(
         writes the same folder.
       TaskError: data that are not there; the text says how to get them.
     """
-    if name not in REPRODUCTIONS:
-        raise ExperimentError(f"{name}: no such reproduction; there are: {', '.join(REPRODUCTIONS)}")
-    if recipe not in RECIPES:
-        raise ExperimentError(f"recipe: got {recipe!r}; allowed: {', '.join(RECIPES)}")
-    if recipe != "shipped" and not REPRODUCTIONS[name].any_recipe:
-        able = ", ".join(key for key, entry in REPRODUCTIONS.items() if entry.any_recipe)
-        raise ExperimentError(f"recipe: {name} sets rule, start or rates itself; recipe {recipe} goes with: {able}")
+    entry = checked(name, recipe)
     begun = time.perf_counter()
     out = folder_of(out, recipe)
     with locked(out / scale / name):
@@ -61,7 +71,7 @@ def reproduce(
             "say": say,
         }
         bench = Workbench(name, scale, out, **options)
-        findings, settings = importlib.import_module(REPRODUCTIONS[name].module).run(bench)
+        findings, settings = importlib.import_module(entry.module).run(bench)
         if recipe != "shipped" and bench.recipe_words not in settings:
             settings += f" {bench.recipe_words}"
         return conclude(bench, findings, settings, time.perf_counter() - begun)

@@ -42,7 +42,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Result:
-    """The content of `result.json`."""
+    """The content of `result.json`; `recipe` and `version` are of the reproduction, as it was when it ran."""
 
     name: str
     scale: str
@@ -55,6 +55,8 @@ class Result:
     seconds: float
     files: tuple[str, ...]
     environment: dict[str, Any] = field(default_factory=dict)
+    recipe: str = "shipped"
+    version: int = 1
 
     @property
     def paragraph(self) -> str:
@@ -121,6 +123,8 @@ def conclude(bench: Workbench, findings: list[Finding], settings: str, seconds: 
         round(seconds, 1),
         tuple(bench.files),
         current_environment(),
+        bench.recipe_name,
+        entry.version,
     )
     bench.write("verdict.txt", result.paragraph + "\n")
     bench.write("result.json", json.dumps(result.to_dict(), indent=1) + "\n")

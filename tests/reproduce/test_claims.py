@@ -27,7 +27,8 @@ def out(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "name", rest_is_thorough(REPRODUCTIONS, "cma", slow=("toy", "generalization", "variants", "nonlinearities", "extensions"))
+    "name",
+    rest_is_thorough(REPRODUCTIONS, "cma", slow=("toy", "generalization", "variants", "updates", "nonlinearities", "extensions")),
 )
 def test_every_reproduction_runs_at_smoke_scale(name, out):
     result = reproduce(name, "smoke", out)
@@ -154,11 +155,29 @@ def test_faults_are_told():
     with pytest.raises(ExperimentError, match="recipe: got 'new'; allowed: shipped, printed"):
         reproduce("states", recipe="new")
     with pytest.raises(
-        ExperimentError, match="recipe: toy sets rule, start or rates itself; recipe printed goes with: sgd, states, oja"
+        ExperimentError,
+        match="recipe: toy sets rule, start or rates itself; recipe printed goes with: generalization, sgd, variants",
     ):
         reproduce("toy", recipe="printed")
     with pytest.raises(ExperimentError, match="no reproduction there"):
         write_page(Path("/nowhere"), "smoke", None, None)
+
+
+@pytest.mark.parametrize(("version", "old"), [(1, True), (2, False)])
+def test_the_page_marks_results_of_an_earlier_version_and_says_what_scales_take(version, old, tmp_path):
+    counts = dict.fromkeys(("runs", "lost", "tests", "diverged", "training_seconds", "configurations"), 0)
+    finding = (Finding("c", "s", True),)
+    result = Result("variants", "laptop", "figure 9", "T", finding, "reproduced", counts, "", 0.0, (), {}, "printed", version)
+    folder = tmp_path / "laptop" / "variants"
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text(json.dumps(result.to_dict()))
+    text = write_page(tmp_path, "laptop", tmp_path / "PAGE.md", tmp_path / "pictures").read_text()
+    assert ("Made by an earlier version" in text) == old
+    assert "Shown: the printed recipe at laptop scale" in text
+    line = next(line for line in text.splitlines() if "--scale paper" in line)
+    assert (
+        "variants --scale paper --recipe printed`: 128 meta-training runs of 16 variants, 10,000 meta-steps each; about" in line
+    )
 
 
 def test_the_command_lists_without_computing():

@@ -18,6 +18,7 @@ from neurograph.tasks import from_arrays, from_csv, from_frame, from_image_folde
 from neurograph.tasks.build import carve, select_classes
 from neurograph.tasks.images import crop_center, resize
 from neurograph.tasks.tfds.cache import cached
+from neurograph.tasks.tfds.datasets import _by_characters
 from neurograph.tasks.tfds.stored import find
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "tfds"
@@ -404,6 +405,31 @@ def test_real_omniglot_holds_alphabets_back(real):
         get_task("omniglot")
     with pytest.raises(TaskError, match="support and query must come from one split"):
         task.episode(KEY, 1, 2, 2, "train", "test")
+
+
+@pytest.mark.thorough
+def test_real_omniglot_holds_characters_back(real):
+    task = get_task("omniglot/small", size=14, characters=200)
+    groups = [set(np.asarray(task.arrays(split)[1]).tolist()) for split in ("train", "validation", "test")]
+    assert [len(group) for group in groups] == [200, 8, 34]  # 136 and 156 characters, 50 of them in both sets; a fifth of 42
+    assert len(set.union(*groups)) == 242
+    assert len(task.arrays("train")[1]) + len(task.arrays("test")[1]) + len(task.arrays("validation")[1]) == 2720 + 3120
+
+
+def test_characters_held_back():
+    parts = {"train": (np.arange(12), np.repeat([3, 5, 8], 4)), "test": (np.arange(12, 24), np.repeat([9, 8, 11], 4))}
+    found = _by_characters(parts, 2, 0.4, 0)
+    groups = {split: set(labels.tolist()) for split, (_, labels) in found.items()}
+    assert {split: len(group) for split, group in groups.items()} == {"train": 2, "validation": 1, "test": 2}
+    assert set.union(*groups.values()) == {3, 5, 8, 9, 11}
+    assert sorted(np.concatenate([rows for rows, _ in found.values()]).tolist()) == list(range(24))
+    both = np.concatenate([[3, 5, 8], [9, 8, 11]]).repeat(4)
+    assert all(both[row] == label for rows, labels in found.values() for row, label in zip(rows, labels, strict=True))
+    for wrong in (0, 4, True, 2.0):
+        with pytest.raises(TaskError, match=r"characters: got .*expected an integer of 1 to 3 \(the splits in use have 5\)"):
+            _by_characters(parts, wrong, 0.2, 0)
+    with pytest.raises(TaskError, match="validation: got 0; with characters, expected a share above 0"):
+        _by_characters(parts, 2, 0, 0)
 
 
 def test_command_line(tmp_path, monkeypatch):

@@ -17,11 +17,12 @@ __all__ = ["Longer", "far_beyond", "lengths"]
 
 @dataclass(frozen=True)
 class Longer:
-    """Result of `far_beyond`: learned gates, rows as of `tested`, rows of `lengths`, the trained unroll and the last step.
+    """Result of `far_beyond`: runs, learned gates, rows as of `tested`, rows of `lengths`, the trained unroll and the last step.
 
     "keep": per label the learned gates f~ of synapses, how much of a synapse a step keeps.
     """
 
+    runs: dict[str, list[Trained]]
     keep: dict[str, list[float]]
     rows: list[Row]
     lengths: list[Row]
@@ -30,9 +31,8 @@ class Longer:
     settings: str
 
 
-def far_beyond(bench: Workbench, variants: Mapping[str, Variant]) -> Longer:
+def far_beyond(bench: Workbench, variants: Mapping[str, Variant], seeds: int) -> Longer:
     """Meta-train, test on test data far beyond the trained unroll, measure synapses; writes two tables and the figure."""
-    seeds = bench.seeds(1, 3, 3)
     runs = bench.train(variants, seeds)
     topologies, tasks = bench.image_places()
     unroll = bench.pick(2, 10, 10)
@@ -65,7 +65,7 @@ def far_beyond(bench: Workbench, variants: Mapping[str, Variant]) -> Longer:
     keep = {
         label: [float(run.genome.synapse_keep) for run in members if run.genome is not None] for label, members in runs.items()
     }
-    return Longer(keep, rows, measured, unroll, steps[-1], settings)
+    return Longer(runs, keep, rows, measured, unroll, steps[-1], settings)
 
 
 def lengths(

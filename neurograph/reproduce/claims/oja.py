@@ -21,7 +21,7 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
     off, on = "without", "with Oja's rule"
     form = "weights" if bench.recipe_name == "shipped" else "printed"
     variants = {off: bench.images(*bench.recipe()), on: bench.images(*bench.recipe(), f"rule.oja={form}")}
-    seen = far_beyond(bench, variants)
+    seen = far_beyond(bench, variants, bench.seeds(1, 3, 3))
     last = [row for row in seen.lengths if row["step"] == seen.end]
     power = by_genome(last, "power")
     grown = {label: list(power.get(label, {}).values()) for label in variants}

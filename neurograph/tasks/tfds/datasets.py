@@ -99,6 +99,7 @@ def omniglot(
     ways: int = 10,
     invert: bool = True,
     normalize: str = "standard",
+    characters: int | None = None,
     validation: float = 0.2,
     split_seed: int = 0,
     splits: Mapping[str, str] | None = None,
@@ -108,14 +109,16 @@ def omniglot(
     """Omniglot: every episode is a choice of `ways` characters, 20 drawings each (section 4.5: 10-way).
 
     Whole alphabets are held back: those of the test split (without any that the training split has as well), and for validation
-    the share `validation` of the training alphabets. The paper trains on 1,200 characters without saying which.
+    the share `validation` of the training alphabets. The paper trains on 1,200 characters without saying which: `characters=1200`
+    draws them from all alphabets, and holds back the other characters instead.
 
     Args:
       size: the drawings of 105x105 are resized to this; None keeps them.
       ways: classes per episode.
       invert: ink is bright, as in MNIST.
       normalize: see `images`.
-      validation: share of the training alphabets (at least one if above 0).
+      characters: trains on so many, drawn from the alphabets of all splits; those left are validation and test characters.
+      validation: share of the training alphabets (at least one if above 0); with `characters`, of those left.
       split_seed: chooses them.
       splits: default {"train": "train", "test": "test"}; the small background sets are "small1" and "small2".
       data_dir: see `images`.
@@ -135,6 +138,9 @@ def omniglot(
         rows = arrays["image"].reshape(len(arrays["image"]), -1)
         parts[split] = (255 - rows if invert else np.asarray(rows), arrays["label"].astype(np.int64))
         alphabets[split] = np.asarray(arrays["alphabet"])
+    if characters is not None:
+        parts = _by_characters(parts, characters, validation, split_seed)
+        alphabets = {split: labels for split, (_, labels) in parts.items()}
     if "validation" not in parts:
         _move(parts, alphabets, "validation", validation, split_seed)
     if "test" not in parts:
@@ -147,6 +153,28 @@ def omniglot(
         seen = np.concatenate([seen, alphabets[split]])
     shape = target or (105, 105)
     return array_task("omniglot", parts, stored.class_names, ways=ways, own_classes=True, image_shape=shape, normalize=normalize)
+
+
+def _by_characters(
+    parts: Mapping[str, tuple[np.ndarray, np.ndarray]], characters: Any, validation: float, seed: int
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Returns training, validation and test splits of different characters, drawn from all that `parts` have."""
+    rows, labels = (np.concatenate([part[place] for part in parts.values()]) for place in (0, 1))
+    present = np.unique(labels)
+    most = len(present) - 2  # of the others one at least is for validation, one for the test
+    if isinstance(characters, bool) or not isinstance(characters, (int, np.integer)) or not 1 <= characters <= most:
+        raise TaskError(
+            f"characters: got {characters!r}; expected an integer of 1 to {most:,} (the splits in use have {len(present):,})."
+        )
+    carve(present, validation, seed, "validation")  # Checks the two options.
+    if validation == 0:
+        raise TaskError("validation: got 0; with characters, expected a share above 0 of those left.")
+    order = present[stable_order(len(present), seed)]
+    left = order[characters:]
+    cut = min(max(round(len(left) * validation), 1), len(left) - 1)
+    chosen = {"train": order[:characters], "validation": left[:cut], "test": left[cut:]}
+    inside = {split: np.isin(labels, members) for split, members in chosen.items()}
+    return {split: (rows[mask], labels[mask]) for split, mask in inside.items()}
 
 
 def _check_flags(**flags: Any) -> None:
