@@ -12,7 +12,8 @@ from dataclasses import dataclass
 __all__ = ["RECIPES", "REPRODUCTIONS", "SCALES", "Entry"]
 
 SCALES = ("smoke", "laptop", "paper")
-"""smoke: seconds, embedded data, nothing is judged; laptop: minutes on two cores; paper: the paper's sizes, hours on a GPU."""
+"""smoke: seconds, embedded data, nothing is judged; laptop: minutes on two cores; paper: the paper's sizes, hours to
+weeks of one core (`--plan`)."""
 
 RECIPES = {"shipped": "mnist", "printed": "paper_gradient"}
 """The experiment that genomes for images are meta-trained by: one that learns in minutes, or as printed."""

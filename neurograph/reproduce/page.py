@@ -35,7 +35,7 @@ NOTICE = (
 
 EARLIER = (
     "**Made by an earlier version of this reproduction, with fewer variants or other claims, and not run again yet.** The sizes"
-    " below the command are of today's."
+    " above are today's."
 )
 
 
@@ -98,16 +98,18 @@ def write_page(out: Path, scale: str, path: Path, figures: Path) -> Path:
 
 
 def _sizes(result: Result) -> list[str]:
-    """Returns the recipe and scale of a result, and the command and expected time of each scale, as a list."""
+    """Returns what is shown, and the command and expected time of each scale, as lines of a paragraph."""
     from neurograph.reproduce.plan import plan  # reads experiments and graphs, which a page without results need not
 
     recipe = "" if result.recipe == "shipped" else f" --recipe {result.recipe}"
-    lines = [f"Shown: the {result.recipe} recipe at {result.scale} scale. Meta-training, beside which tests take their time:", ""]
-    lines.append(f"- `neurograph reproduce {result.name} --scale smoke{recipe}`: seconds to minutes, on embedded data.")
-    for scale in SCALES[1:]:
-        words = plan(result.name, scale, result.recipe).words
-        lines.append(f"- `neurograph reproduce {result.name} --scale {scale}{recipe}`: {words}.")
-    return lines
+    runs = "" if result.seeds is None else f" --runs {result.seeds}"
+    command = f"`neurograph reproduce {result.name} --scale {{}}{recipe}{{}}`"
+    lines = [
+        f"Shown: the {result.recipe} recipe, {command.format(result.scale, runs)}. What each scale meta-trains before its first"
+        " test, with the expected time, good to a factor of three; tests come on top.",
+        f"{command.format('smoke', '')}: seconds to minutes, on embedded data.",
+    ]
+    return [*lines, *(f"{command.format(scale, '')}: {plan(result.name, scale, result.recipe).words}." for scale in SCALES[1:])]
 
 
 def _anchor(result: Result) -> str:

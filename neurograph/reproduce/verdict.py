@@ -42,7 +42,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Result:
-    """The content of `result.json`; `recipe` and `version` are of the reproduction, as it was when it ran."""
+    """The content of `result.json`; `recipe`, `version` and `seeds` (None: its own number) are those it ran with."""
 
     name: str
     scale: str
@@ -57,6 +57,7 @@ class Result:
     environment: dict[str, Any] = field(default_factory=dict)
     recipe: str = "shipped"
     version: int = 1
+    seeds: int | None = None
 
     @property
     def paragraph(self) -> str:
@@ -125,6 +126,7 @@ def conclude(bench: Workbench, findings: list[Finding], settings: str, seconds: 
         current_environment(),
         bench.recipe_name,
         entry.version,
+        bench.own_seeds,
     )
     bench.write("verdict.txt", result.paragraph + "\n")
     bench.write("result.json", json.dumps(result.to_dict(), indent=1) + "\n")

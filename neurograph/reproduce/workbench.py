@@ -125,7 +125,7 @@ class Workbench:
         self.out = out / scale
         self.folder = self.out / name
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._seeds, self.allow_changes = seeds, allow_changes
+        self.own_seeds, self.allow_changes = seeds, allow_changes
         self.trained: dict[Path, Trained] = {}
         self.counts: Counter[str] = Counter()
         self.files: list[str] = []
@@ -138,7 +138,7 @@ class Workbench:
 
     def seeds(self, smoke: int, laptop: int, paper: int) -> int:
         """Returns the number of meta-training seeds: the user's, if there is one."""
-        return self._seeds or self.pick(smoke, laptop, paper)
+        return self.own_seeds or self.pick(smoke, laptop, paper)
 
     def topology(self, name: str, document: Mapping[str, Any]) -> str:
         """Returns the path of a topology file with this content, kept beside the runs."""

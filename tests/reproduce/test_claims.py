@@ -167,13 +167,13 @@ def test_faults_are_told():
 def test_the_page_marks_results_of_an_earlier_version_and_says_what_scales_take(version, old, tmp_path):
     counts = dict.fromkeys(("runs", "lost", "tests", "diverged", "training_seconds", "configurations"), 0)
     finding = (Finding("c", "s", True),)
-    result = Result("variants", "laptop", "figure 9", "T", finding, "reproduced", counts, "", 0.0, (), {}, "printed", version)
+    result = Result("variants", "laptop", "figure 9", "T", finding, "reproduced", counts, "", 0.0, (), {}, "printed", version, 2)
     folder = tmp_path / "laptop" / "variants"
     folder.mkdir(parents=True)
     (folder / "result.json").write_text(json.dumps(result.to_dict()))
     text = write_page(tmp_path, "laptop", tmp_path / "PAGE.md", tmp_path / "pictures").read_text()
     assert ("Made by an earlier version" in text) == old
-    assert "Shown: the printed recipe at laptop scale" in text
+    assert "Shown: the printed recipe, `neurograph reproduce variants --scale laptop --recipe printed --runs 2`." in text
     line = next(line for line in text.splitlines() if "--scale paper" in line)
     assert (
         "variants --scale paper --recipe printed`: 128 meta-training runs of 16 variants, 10,000 meta-steps each; about" in line

@@ -84,10 +84,10 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
         findings.append(_rivals(setting, best, along, start, table, judged))
     settings_text = (
         f"{', '.join(topologies)}, two states, {judged} learning steps, {seeds} runs of each method, the best of which on"
-        f" validation data is tested and compared: CMA-ES with a population of {population} for {generations} generations; Adam for"
-        f" {meta_steps:,} meta-steps of one genome and one episode. {len(starts) * seeds} of the runs are the starts, searched"
-        " for no generation: the labels' is section 4.5's near-backprop genome, the softmax's that of gradient descent through batch"
-        " normalization. Seconds hold validation and compilation."
+        f" validation data is tested and compared: CMA-ES with a population of {population} for {generations} generations;"
+        f" Adam for {meta_steps:,} meta-steps of one genome and one episode. {len(starts) * seeds} of the runs are the starts,"
+        " searched for no generation: the labels' is section 4.5's near-backprop genome, the softmax's that of gradient descent"
+        " through batch normalization. Seconds hold validation and compilation."
     )
     return findings, settings_text
 
