@@ -41,9 +41,9 @@ REPRODUCTIONS: dict[str, Entry] = {
     "generalization": Entry(
         "neurograph.reproduce.claims.generalization", "figure 5", "One small data set, then others", True, version=2
     ),
-    "sgd": Entry("neurograph.reproduce.claims.sgd", "figure 6", "Beside SGD, momentum and Adam", True),
+    "sgd": Entry("neurograph.reproduce.claims.sgd", "figure 6", "Beside SGD, momentum and Adam", True, version=2),
     "cma": Entry("neurograph.reproduce.claims.cma", "figure 7", "Evolution beside gradients", version=2),
-    "normalization": Entry("neurograph.reproduce.claims.normalization", "figure 8", "With and without normalization"),
+    "normalization": Entry("neurograph.reproduce.claims.normalization", "figure 8", "With and without normalization", version=2),
     "variants": Entry("neurograph.reproduce.claims.variants", "figure 9", "Kinds of synapses and starts", True, version=2),
     "depth": Entry("neurograph.reproduce.claims.depth", "figure 10", "Other depths and widths", True, version=2),
     "nonlinearities": Entry("neurograph.reproduce.claims.nonlinearities", "figure 12", "Other non-linearities", True, version=2),

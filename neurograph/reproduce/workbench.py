@@ -172,6 +172,21 @@ class Workbench:
         """Returns overrides of the plain genome for images, which several reproductions test and which is trained once."""
         return (f"training.meta_steps={self.recipe_steps}", f"training.genomes={self.pick(1, 2, 8)}")
 
+    def curriculum(self) -> tuple[tuple[str, ...], str]:
+        """Returns overrides for section 4.2's growing unroll, shortened at laptop scale, and what they say in words."""
+        stage, first, last, by = self.pick((1, 2, 3, 1), (100, 10, 20, 5), (10_000, 10, 50, 5))
+        genomes = self.pick(1, 2, 8)
+        meta_steps = stage * (1 + (last - first) // by)
+        words = (
+            f"{meta_steps:,} meta-steps, the unroll growing from {first} by {by} every {stage:,} to {last}, when all {genomes}"
+        )
+        overrides = (f"unroll.steps={first}", f"unroll.grow_by={by}", f"unroll.grow_every={stage}", f"unroll.max_steps={last}")
+        overrides += (f"training.meta_steps={meta_steps}", f"training.genomes={genomes}", f"training.replace={genomes - 1}")
+        return (
+            *overrides,
+            f"training.validate_every={stage}",
+        ), f"{words} searches side by side go on from the best on validation data"
+
     def zoo(self, name: str) -> Trained:
         """Returns a genome of the zoo, which is tested beside those trained here; it is no run of this bench."""
         file: Any = load_genome_file(name)

@@ -115,6 +115,20 @@ def test_figure_7_has_the_searches_of_section_4_4_best_of_8(paper):
     assert (specs["gradient, labels"].training.learning_rate, specs["gradient, labels"].training.clip) == (0.0005, 10)
 
 
+def test_figure_6_has_a_genome_of_four_states_by_a_curriculum(paper):
+    specs, seeds = paper("sgd")
+    (spec,) = specs.values()
+    as_printed(spec, meta_steps=90_000, genomes=8)
+    assert (seeds, spec.rule["states"], spec.training.replace) == (8, 4, 7)
+    assert [spec.unroll.length(step) for step in (9_999, 10_000, 89_999)] == [10, 15, 50]
+
+
+def test_section_3_4_compares_three_ways_back_where_feedback_is_multiplied_in():
+    specs = plan("normalization", "paper").specs.values()
+    found = [rule_of(spec) for spec in specs if spec.rule.get("backward_update") == "multiplicative_second_state"]
+    assert Counter(rule.normalizes_backward for rule in found) == {"batch": 5, "derivative": 5, "none": 5}
+
+
 @pytest.mark.parametrize("recipe", ["shipped", "printed"])
 def test_figure_5_is_one_genome_of_mnist_and_its_halves_by_a_curriculum(recipe):
     ((_, spec),) = plan("generalization", "paper", recipe).specs.items()

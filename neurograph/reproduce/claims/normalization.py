@@ -8,7 +8,7 @@ from statistics import median
 from neurograph.experiments.transfer.results import Row, interval
 from neurograph.report.figures.bands import curves, panels
 from neurograph.reproduce.progress import at_or_lost, trained
-from neurograph.reproduce.summaries import summarize, tested
+from neurograph.reproduce.summaries import ranged, summarize, tested
 from neurograph.reproduce.verdict import Finding
 from neurograph.reproduce.workbench import Trained, Workbench
 
@@ -25,6 +25,10 @@ SETTINGS = {
 }
 """By name: overrides of the shipped recipe, and its start with a place for the update rate."""
 
+WAYS = {"batch": "normalised", "derivative": "with the derivative", "none": "neither"}
+"""What the backward pass does about normalization where feedback is multiplied in: options of the rule, and words."""
+LEVEL = 0.02  # medians that differ by no more are level
+
 LEARNED = 0.7  # accuracy from which on a genome counts as one that learned to learn
 
 
@@ -39,6 +43,10 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
         variants[f"normalized, {setting}"] = bench.images(*common, *options, start.format(0.3))
         for rate in rates:
             variants[f"not normalized, {setting}, rate {rate:g}"] = bench.images(*common, *options, *WITHOUT, start.format(rate))
+    for way in list(WAYS)[: bench.pick(1, 3, 3)]:  # section 3.4: activations are normalised in both passes
+        options = ("rule.feedback=labels", "start.arrays={synapse_update: 0.3}")
+        options += ("rule.backward_update=multiplicative_second_state", f"rule.backward_normalization={way}")
+        variants[_way(way)] = bench.images(*common, *options)
     seeds = bench.seeds(1, 5, 5)
     every = bench.train(variants, seeds)
     runs: dict[str, list[Trained]] = {}
@@ -46,6 +54,7 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
         runs[f"normalized, {setting}"] = every[f"normalized, {setting}"]
         rivals = [every[f"not normalized, {setting}, rate {rate:g}"] for rate in rates]
         runs[f"not normalized, {setting}"] = max(rivals, key=lambda members: median(one.accuracy for one in members))
+    runs |= {label: members for label, members in every.items() if label in map(_way, WAYS)}
     chosen = {one.label for members in runs.values() for one in members}
     names = {one.label: label for label, members in runs.items() for one in members}
 
@@ -53,6 +62,8 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
     steps = bench.pick((0, 2), (0, 1, 2, 5, 10, 20, 50, 100), (0, 1, 2, 5, 10, 20, 50, 100, 200))
     matrix = bench.test(runs, topologies, tasks, at=steps, seeds=bench.pick(1, 3, 5), query_size=bench.pick(64, 1024, 2048))
     rows = tested(matrix)
+    if far := _elsewhere(bench, {label: members for label, members in runs.items() if "normalized" in label}):
+        bench.csv("elsewhere.csv", far)
     along = [row for members in every.values() for one in members for row in trained(one)]
     bench.csv("test.csv", rows)
     bench.csv("training.csv", along)
@@ -73,6 +84,10 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
     bench.figure("figure.png", figure)
 
     findings = [one for setting in settings for one in _judge(setting, runs, training, table, judged, last)]
+    for place in dict.fromkeys(row["place"] for row in far):
+        here = summarize(_named((row for row in far if row["place"] == place), names))
+        findings += [_carried(setting, place, here) for setting in settings]
+    findings.append(_both_passes(table, judged))
     text = (
         f"{seeds} seeds of {meta_steps:,} meta-steps per line, {genomes} genome(s) each, the shipped recipe but for what the line"
         " says; random starts are the best of 32 untrained ones by training loss. Without normalization the start's update rate"
@@ -80,6 +95,46 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
         f" {'; '.join(sorted(label for label in chosen if label.startswith('not')))}."
     )
     return findings, text
+
+
+def _way(way: str) -> str:
+    return f"second state, {WAYS[way]} on the way back"
+
+
+def _both_passes(table: Sequence[Row], judged: int) -> Finding:
+    found = {way: at_or_lost(table, label=_way(way), step=judged) for way in WAYS}
+    return Finding(
+        "Where feedback is multiplied in, normalising it as well as activations is as good as what else can be done about it, or"
+        f" better (labels, near backprop; median test accuracy after {judged} steps at most {LEVEL} behind the derivative of"
+        " batch normalization, and behind neither)",
+        ", ".join(f"{words} {ranged(found[way])}" for way, words in WAYS.items()),
+        found["batch"]["median"] >= max(found[way]["median"] for way in WAYS) - LEVEL,
+        "normalised feedback has the same size at every neuron, whatever its error",
+    )
+
+
+def _elsewhere(bench: Workbench, runs: Mapping[str, Sequence[Trained]]) -> list[Row]:
+    """Returns tests at another resolution and on a deeper network, after ten learning steps; smoke has none."""
+    places = {
+        "28x28 pixels": ({"784-64-64-10": "mnist_28x28"}, {"mnist": "mnist"}),
+        "four hidden layers": ({"100-64-64-64-64-10": "mnist_10x10_depth4"}, {"mnist/10x10": "mnist/10x10"}),
+    }
+    found: list[Row] = []
+    for place, (topologies, tasks) in places.items() if bench.scale != "smoke" else ():
+        matrix = bench.test(runs, topologies, tasks, at=(10,), seeds=bench.pick(1, 3, 5), query_size=bench.pick(64, 1024, 2048))
+        found += [row | {"place": place} for row in tested(matrix)]
+    return found
+
+
+def _carried(setting: str, place: str, here: Sequence[Row]) -> Finding:
+    with_it, without = (at_or_lost(here, label=f"{word}, {setting}") for word in ("normalized", "not normalized"))
+    return Finding(
+        f"With it genomes carry over to {place}, without it not as well ({setting}; median test accuracy after 10 steps of 0.5 or"
+        " more, and its lower quartile is above the other's upper one)",
+        f"normalized {ranged(with_it)}, not normalized {ranged(without)}, {without['failures']} of {without['runs']} diverged",
+        with_it["median"] >= 0.5 and with_it["low"] > without["high"],
+        "meta-training saw one network and one resolution",
+    )
 
 
 def _named(rows, names: Mapping[str, str]) -> list[Row]:

@@ -154,5 +154,5 @@ def _draw(
         curves(next(places), lines, xlabel="meta-steps", ylabel="query accuracy", even=False, title=f"trained on {trained_on}")
         for on in final:
             entries = {", ".join(key[1:]): final[on][key] for key in keys} | {SGD: sgd[on]}
-            ranges(next(places), entries, title=f"trained on {trained_on}, {judged} steps on {on}")
+            ranges(next(places), entries, title=f"{judged} steps on {on}")
     bench.figure("figure.png", figure)
