@@ -1,6 +1,6 @@
-"""The README's picture and tables from the folders of `neurograph quickstart`.
+"""The README's picture and tables from a folder of `neurograph transfer` and one of `neurograph meta-train functions`.
 
-Usage: python docs/make_figures.py runs/quickstart
+Usage: python docs/make_figures.py TRANSFER FUNCTIONS; the former with what `neurograph quickstart --help` says, and Adam.
 """
 
 import json
@@ -87,9 +87,9 @@ def picture(results: dict, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def main(runs: Path) -> None:
-    digits = json.loads((runs / "universal" / "matrix.json").read_text())
-    functions = json.loads((runs / "functions" / "transfer.json").read_text())
+def main(transfer: Path, trained: Path) -> None:
+    digits = json.loads((transfer / "matrix.json").read_text())
+    functions = json.loads((trained / "transfer.json").read_text())
     picture(digits, HERE / "images" / "universal.png")
     order = list(dict.fromkeys((r["topology"], r["task"]) for r in digits["rows"]))
     print(table(digits, (10, 50, 200), order, "graph"), "\n")
@@ -101,4 +101,4 @@ def main(runs: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

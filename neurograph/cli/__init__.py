@@ -20,7 +20,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "quickstart": (
         "neurograph.cli.train",
         "quickstart",
-        "One genome on five kinds of graphs, and a small one learned, in minutes.",
+        "One genome on five kinds of graphs, beside tuned descent, in minutes.",
     ),
     "new": ("neurograph.cli.new", "new", "Write a commented experiment, topology or task file that runs as it is."),
     "topology": ("neurograph.cli.topology", "topology", "Check, show, draw and convert graphs."),
@@ -92,7 +92,7 @@ def main() -> None:
     """Networks that are arbitrary directed graphs and learn by a small, shared, learned rule.
 
     \b
-    neurograph quickstart                       everything in minutes, nothing is downloaded
+    neurograph quickstart                       one genome on five graphs, nothing is downloaded
     neurograph topology show topologies/mlp.yaml
     neurograph train digits --topology residual
     neurograph --debug train my.csv             NEUROGRAPH_DEBUG=1 does the same

@@ -94,33 +94,28 @@ GRAPHS = ("mlp", "residual", "irregular_dag", "small_world", "celegans_readout")
 
 
 @click.command()
-@out_folder_option("Folder of both.", default=Path("runs/quickstart"), show_default=True)
-@resume_option
-@allow_changes_option
-def quickstart(out: Path, resume: bool, allow_changes: bool) -> None:
-    """Test one genome on a layered, a residual, an irregular and a cyclic graph and on C. elegans, beside tuned gradient descent;
-    then meta-learn a small genome on functions of two variables, and test it on functions that it never saw. Both write a report.
-    It takes minutes on two cores, fewer with the extra `cluster`, by which it computes on all of them; nothing is downloaded.
+@out_folder_option("Folder of the matrix and its page.", default=Path("runs/quickstart"), show_default=True)
+def quickstart(out: Path) -> None:
+    """Test one genome on a layered, a residual, an irregular and a cyclic graph and on C. elegans, beside tuned gradient descent,
+    and write a page. It takes minutes, fewest with the extra `cluster`, by which it computes on all cores; nothing is downloaded.
 
     \b
     The same as
     neurograph transfer universal -t mlp,residual,irregular_dag,small_world,celegans_readout -k digits \\
-        --steps 0,10,50,200 --baselines sgd,adam --validation-runs 1 --search halving --workers 2
-    neurograph meta-train functions
+        --steps 0,10,50,200 --baselines sgd --validation-runs 1 --search halving --workers 2 --out runs/quickstart
+
+    \b
+    To meta-learn a genome of your own, in a minute more: neurograph meta-train functions
     """
     from neurograph.cli.transfer import transfer
 
-    words = ["universal", "-t", ",".join(GRAPHS), "-k", "digits", "--steps", "0,10,50,200", "--baselines", "sgd,adam"]
+    words = ["universal", "-t", ",".join(GRAPHS), "-k", "digits", "--steps", "0,10,50,200", "--baselines", "sgd"]
     words += ["--validation-runs", "1", "--search", "halving"]
     workers = min(os.cpu_count() or 1, len(GRAPHS)) if importlib.util.find_spec("distributed") else 1
     if workers > 1:
         words += ["--workers", str(workers)]
-    transfer.main([*words, "--out", str(out / "universal")], standalone_mode=False)
-    click.echo(f"report: {out / 'universal' / 'report.html'}\n")
-    if resume and (out / "functions" / "report.html").exists():
-        click.echo(f"report: {out / 'functions' / 'report.html'} (already there)")
-        return
-    _run("functions", out / "functions", resume=resume, allow_changes=allow_changes)
+    transfer.main([*words, "--out", str(out)], standalone_mode=False)
+    click.echo(f"report: {out / 'report.html'}\n\nNext, meta-learn a genome of your own: neurograph meta-train functions")
 
 
 def _run(
