@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import os
@@ -33,6 +34,7 @@ __all__ = [
     "kernel_option",
     "out_file_option",
     "out_folder_option",
+    "own_workers",
     "print_json",
     "query_option",
     "renamed",
@@ -116,6 +118,11 @@ workers_option = click.option(
     help="Compute in N processes of this machine, or in those of a Dask cluster: tcp://HOST:8786, or its scheduler file."
     " The numbers are the same.",
 )
+
+
+def own_workers(most: int) -> int | None:
+    """Returns the number of processes where none is given: one per core, at most so many; None where no engine is installed."""
+    return min(os.cpu_count() or 1, most) if importlib.util.find_spec("distributed") else None
 
 
 def out_file_option(help: str, **options: Any) -> Any:

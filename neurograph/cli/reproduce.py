@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
 from pathlib import Path
 
 import click
@@ -14,6 +12,7 @@ from neurograph.cli.options import (
     data_sets_option,
     json_option,
     out_folder_option,
+    own_workers,
     print_json,
     renamed,
     runs_option,
@@ -115,7 +114,7 @@ def reproduce(
     from neurograph.reproduce.run import reproduce as run
 
     results, place = [], folder_of(out, recipe)
-    with make_executor(workers or _default(), lambda text: click.echo(text, err=True)) as executor:
+    with make_executor(workers or own_workers(MOST), lambda text: click.echo(text, err=True)) as executor:
         for name in chosen:
             say = lambda text, name=name: click.echo(f"{name}: {text}", err=True)  # noqa: E731
             where = f"in {name}; what is finished is kept in {place / scale}, and the same command goes on from there"
@@ -144,8 +143,3 @@ def _say_plans(names: tuple[str, ...], scale: str, recipe: str, runs: int | None
         click.echo(f"{name}: {one.words}")
         for label in one.labels:
             click.echo(f"  {label}")
-
-
-def _default() -> int | None:
-    """Returns the number of processes where none is given: one per core, as far as there is an engine for them."""
-    return min(os.cpu_count() or 1, MOST) if importlib.util.find_spec("distributed") else None

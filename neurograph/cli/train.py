@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from neurograph.cli.options import (
     data_sets_option,
     json_option,
     out_folder_option,
+    own_workers,
     print_json,
     renamed,
     resume_option,
@@ -111,8 +111,7 @@ def quickstart(out: Path) -> None:
 
     words = ["universal", "-t", ",".join(GRAPHS), "-k", "digits", "--steps", "0,10,50,200", "--baselines", "sgd"]
     words += ["--validation-runs", "1", "--search", "halving"]
-    workers = min(os.cpu_count() or 1, len(GRAPHS)) if importlib.util.find_spec("distributed") else 1
-    if workers > 1:
+    if (workers := own_workers(len(GRAPHS)) or 1) > 1:
         words += ["--workers", str(workers)]
     transfer.main([*words, "--out", str(out)], standalone_mode=False)
     click.echo(f"report: {out / 'report.html'}\n\nNext, meta-learn a genome of your own: neurograph meta-train functions")

@@ -372,9 +372,8 @@ def _as_floats(value: Any) -> jax.Array:
         if value.dtype.kind not in "fiuV":  # V: the short floats of JAX, which NumPy does not know by kind
             raise TypeError(f"got {value.dtype}")
         value = jax.device_put(value.astype(jnp.result_type(float)) if value.dtype.kind in "iu" else value)
-    array = value
-    if jnp.issubdtype(array.dtype, jnp.floating):
-        return array
-    if not jnp.issubdtype(array.dtype, jnp.integer):
-        raise TypeError(f"got {array.dtype}")
-    return array.astype(jnp.result_type(float))
+    if jnp.issubdtype(value.dtype, jnp.floating):
+        return value
+    if not jnp.issubdtype(value.dtype, jnp.integer):
+        raise TypeError(f"got {value.dtype}")
+    return value.astype(jnp.result_type(float))

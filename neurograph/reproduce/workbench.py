@@ -177,15 +177,11 @@ class Workbench:
         stage, first, last, by = self.pick((1, 2, 3, 1), (100, 10, 20, 5), (10_000, 10, 50, 5))
         genomes = self.pick(1, 2, 8)
         meta_steps = stage * (1 + (last - first) // by)
-        words = (
-            f"{meta_steps:,} meta-steps, the unroll growing from {first} by {by} every {stage:,} to {last}, when all {genomes}"
-        )
+        words = f"{meta_steps:,} meta-steps, the unroll growing from {first} by {by} every {stage:,} to {last},"
+        words += f" when all {genomes} searches side by side go on from the best on validation data"
         overrides = (f"unroll.steps={first}", f"unroll.grow_by={by}", f"unroll.grow_every={stage}", f"unroll.max_steps={last}")
         overrides += (f"training.meta_steps={meta_steps}", f"training.genomes={genomes}", f"training.replace={genomes - 1}")
-        return (
-            *overrides,
-            f"training.validate_every={stage}",
-        ), f"{words} searches side by side go on from the best on validation data"
+        return (*overrides, f"training.validate_every={stage}"), words
 
     def zoo(self, name: str) -> Trained:
         """Returns a genome of the zoo, which is tested beside those trained here; it is no run of this bench."""

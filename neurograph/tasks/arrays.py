@@ -8,11 +8,10 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float32, Int32, PRNGKeyArray
 
 from neurograph.errors import TaskError
-from neurograph.tasks.base import SPLITS, Batch, Episode, Task, task_dataclass
+from neurograph.tasks.base import SPLITS, Batch, Episode, Task, as_array, task_dataclass
 from neurograph.tasks.shuffle import permute
 
 __all__ = ["ArrayTask", "WaysTask"]
@@ -132,7 +131,7 @@ class ArrayTask(Task):
 
     def normalize(self, rows: Any) -> Float32[Array, "*batch inputs"]:
         """Rows in the units of `data`, [..., num_inputs], to float32 inputs."""
-        return _normalized(rows if isinstance(rows, jax.Array) else np.asarray(rows), self.scale, self.shift)
+        return _normalized(as_array(rows), self.scale, self.shift)
 
     def _rows(self, rows: Int32[Array, " rows"]) -> Batch:
         return Batch(self.normalize(self.data[rows]), self.encode(self.labels[rows]))

@@ -192,9 +192,14 @@ class Task(ABC):
         return f"<{type(self).__name__} {self.name}: {self.num_inputs} inputs, {self.num_outputs} outputs, {classes}>"
 
 
+def as_array(value: Any) -> jax.Array | np.ndarray:
+    """An array of JAX as it is, all else as NumPy's: compiled functions take both; `jnp.asarray` would compile one more."""
+    return value if isinstance(value, jax.Array) else np.asarray(value)
+
+
 def encode_labels(labels: Any, num_classes: int, num_outputs: int | None = None) -> Float32[Array, "*batch outputs"]:
     """Labels [...] to one-hot [..., num_classes] of +-1, float32; with `num_outputs=1` (two classes) [..., 1], class 1 is +1."""
-    return _encoded(labels if isinstance(labels, jax.Array) else np.asarray(labels), num_classes, num_outputs)
+    return _encoded(as_array(labels), num_classes, num_outputs)
 
 
 @partial(jax.jit, static_argnums=(1, 2))
@@ -206,7 +211,7 @@ def _encoded(labels: jax.Array, num_classes: int, num_outputs: int | None) -> ja
 
 def decode_labels(y: Any) -> Int32[Array, "*batch"]:
     """The class of outputs or labels y [..., num_outputs]: the argmax, of a single output its sign. Returns [...] int32."""
-    return _decoded(y if isinstance(y, jax.Array) else np.asarray(y))
+    return _decoded(as_array(y))
 
 
 @jax.jit
