@@ -191,7 +191,8 @@ def metric_of_jacobians(
         if alive.any():
             alive[alive] = np.linalg.norm(_residuals(basis[alive], q), axis=1) < threshold
         if len(joint):
-            _, s, vh = scipy.linalg.svd(_residuals(joint, q).T, full_matrices=True)
+            system = _residuals(joint, q).T
+            _, s, vh = scipy.linalg.svd(system, full_matrices=system.shape[0] < system.shape[1])  # what is wanted is all of vh
             rank = int((s >= threshold).sum())
             joint = np.tensordot(vh[rank:], joint, axes=1)
     survivors = np.linalg.eigvalsh(basis[alive]) if alive.any() else np.zeros((0, n))

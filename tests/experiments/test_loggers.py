@@ -136,11 +136,12 @@ def stored(content: bytes) -> list[bytes]:
 
 
 def test_weights_and_biases(tmp_path: Path, monkeypatch):
-    pytest.importorskip("wandb")
+    wandb = pytest.importorskip("wandb")
     from wandb.proto import wandb_internal_pb2
 
     monkeypatch.delenv("WANDB_MODE", raising=False)
     written("wandb", tmp_path)
+    wandb.teardown()  # waits for the process of its own that writes the files; else this process's end does
     found, ids, config = [], set(), {}
     for file in sorted((tmp_path / "wandb").glob("offline-run-*/run-*.wandb")):
         for data in stored(file.read_bytes()):
