@@ -8,8 +8,10 @@ import os
 import stat
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from neurograph.errors import PlanError
 from neurograph.network.kernels import native
 
 
@@ -18,12 +20,12 @@ def cache(tmp_path: Path, monkeypatch):
     """A cache in which nothing is compiled or loaded: what would be is told."""
     told: list[str] = []
     monkeypatch.setenv("NEUROGRAPH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(native, "_compile", lambda compiler, target: target.write_bytes(b"library") and told.append("compiled"))
+    monkeypatch.setattr(native, "_compile", lambda _, target, bits: target.write_bytes(b"library") and told.append("compiled"))
     monkeypatch.setattr(ctypes, "CDLL", lambda path: told.append(f"{path}"))
 
-    def library() -> list[str]:
+    def library(bits: int = 32) -> list[str]:
         told.clear()
-        native._library(["g++"], "1")
+        native._library(["g++"], "1", bits)
         return list(told)
 
     return library
@@ -45,6 +47,10 @@ def test_a_library_is_compiled_once_into_a_place_where_nobody_else_writes(cache,
     assert [stat.S_IMODE(one.stat().st_mode) for one in (place, place.parent)] == [0o600, 0o700]
     assert not (tmp_path / "cache").stat().st_mode & native.OTHERS
     assert cache() == [str(place)]
+    compiled, other = cache(64)  # a library of its own
+    assert (compiled, Path(other).parent) == ("compiled", place.parent)
+    assert other != str(place)
+    assert (cache(), cache(64)) == ([str(place)], [other])
 
 
 @pytest.mark.parametrize("mode", [0o020, 0o002])
@@ -101,6 +107,16 @@ def test_what_belongs_to_another_user_is_not_loaded(cache, level: int, monkeypat
     assert compiled == "compiled"
     assert f"{foreign} belongs to another user" in caplog.text
     assert path != str(place)
+
+
+def test_a_call_without_a_library_says_why_and_what_goes_without(monkeypatch):
+    native._load.cache_clear()
+    try:
+        monkeypatch.setenv("CXX", "no-such-compiler")
+        with pytest.raises(PlanError, match=r"32 bits is not there \(CXX=no-such-compiler is not found\); NEUROGRAPH_NATIVE"):
+            native.empty((1,), np.dtype("float32"), 0, np.zeros(1, "float32"))
+    finally:
+        native._load.cache_clear()
 
 
 def test_a_link_is_not_followed(cache, tmp_path: Path, caplog):

@@ -32,6 +32,7 @@ import jaxlib.version
 import numpy as np
 from jax.custom_batching import custom_vmap
 
+from neurograph.errors import PlanError
 from neurograph.files import cache_dir, remove_leftovers, switched_off, write_atomically
 
 __all__ = ["ACTIVATIONS", "Run", "available", "description", "empty", "flow", "learn", "product", "sweep", "tile"]
@@ -44,7 +45,8 @@ FLAGS = ("-std=c++17", "-O3", "-fPIC", "-DNDEBUG")
 TUNINGS = (("-march=native", "-mtune-ctrl=^inter_unit_moves_to_vec"), ("-march=native",), ())
 # Those that `sweep` knows, by name, in the order of sweep.h.
 ACTIVATIONS = ("identity", "relu", "tanh", "relu_tanh")
-TARGETS = ("flow", "tile", "sweep", "sweep64", "learn", "product", "empty")
+TARGETS = ("flow", "tile", "sweep", "learn", "product", "empty")
+NUMBERS = {32: "float", 64: "double"}  # of a library each; that of 64 bits is compiled when it is first asked for
 OTHERS = stat.S_IWGRP | stat.S_IWOTH  # the right of others to write
 
 log = logging.getLogger(__name__)
@@ -71,21 +73,21 @@ def _status() -> _Status:
         return _Status(False, "none: NEUROGRAPH_NATIVE switches it off")
     if jax.default_backend() != "cpu":
         return _Status(False, f"none: the device is a {jax.default_backend()}, not a CPU")
-    return _load()
+    return _load(32)
 
 
-@lru_cache(maxsize=1)
-def _load() -> _Status:
+@lru_cache
+def _load(bits: int) -> _Status:
     if sys.platform == "win32":
         return _Status(False, "none: not written for Windows")
     try:
         compiler = _compiler()
         version = subprocess.run([*compiler, "--version"], capture_output=True, text=True, timeout=60, check=True).stdout
         version = version.splitlines()[0].strip() if version.strip() else compiler[0]
-        library = _library(compiler, version)
+        library = _library(compiler, version, bits)
         for name in TARGETS:
             symbol = getattr(library, f"neurograph_{name}")
-            jax.ffi.register_ffi_target(f"neurograph_{name}", jax.ffi.pycapsule(symbol), platform="cpu")
+            jax.ffi.register_ffi_target(f"neurograph_{name}_{bits}", jax.ffi.pycapsule(symbol), platform="cpu")
     except _Unavailable as error:
         return _Status(False, f"none: {error}")
     except subprocess.CalledProcessError as error:
@@ -123,10 +125,10 @@ def _processor() -> str:
     return platform.processor()
 
 
-def _library(compiler: list[str], version: str) -> ctypes.CDLL:
+def _library(compiler: list[str], version: str, bits: int) -> ctypes.CDLL:
     """From the cache, else compiled into it; into a private folder that is forgotten where the cache cannot be written."""
     source = b"\0".join(path.name.encode() + b"\0" + path.read_bytes() for path in sorted(SOURCES.iterdir()) if path.is_file())
-    facts = (*compiler, version, *FLAGS, str(TUNINGS), jaxlib.version.__version__, platform.machine(), _processor())
+    facts = *compiler, version, *FLAGS, str(TUNINGS), NUMBERS[bits], jaxlib.version.__version__, platform.machine(), _processor()
     key = hashlib.sha256(source + "\0".join(facts).encode()).hexdigest()[:32]
     place = cache_dir() / "native" / f"neurograph-{key}.so"
     if place.is_file():
@@ -135,10 +137,10 @@ def _library(compiler: list[str], version: str) -> ctypes.CDLL:
         else:
             with suppress(OSError):  # damaged: compiled again
                 return ctypes.CDLL(str(place))
-    log.info("compiling native code with %s, once on this machine: 10 to 40 s", compiler[0])
+    log.info("compiling native code of %d bits with %s, once on this machine: 10 to 30 s", bits, compiler[0])
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "neurograph.so"
-        _compile(compiler, made)
+        _compile(compiler, made, bits)
         with suppress(OSError):
             _make_private(place.parent)
             remove_leftovers(place.parent, older_than=3600)
@@ -173,7 +175,7 @@ def _writable_by_others(library: Path) -> str:
     return ""
 
 
-def _compile(compiler: list[str], target: Path) -> None:
+def _compile(compiler: list[str], target: Path, bits: int) -> None:
     """Every file by a process of its own, side by side."""
 
     def run(*more: str) -> None:
@@ -184,7 +186,7 @@ def _compile(compiler: list[str], target: Path) -> None:
         made = str(target.with_name(f"{source.stem}.o"))
         for tuning in TUNINGS:
             try:
-                run(*tuning, f"-I{jax.ffi.include_dir()}", "-c", str(source), "-o", made)
+                run(*tuning, f"-DNEUROGRAPH_NUMBER={NUMBERS[bits]}", f"-I{jax.ffi.include_dir()}", "-c", str(source), "-o", made)
                 break
             except subprocess.CalledProcessError:
                 if not tuning:
@@ -201,9 +203,12 @@ def _compile(compiler: list[str], target: Path) -> None:
 
 def _call(name: str, shape: Any, dtype: np.dtype, *operands: jax.Array, **options: Any) -> Any:
     """`shape`: of the result, or a list of shapes."""
-    _load()  # a plan may have been made for native code by somebody who never asked whether it is there
+    bits = 64 if dtype == np.float64 else 32
+    found = _load(bits)  # a plan may have been made for native code by somebody who never asked whether it is there
+    if not found.ready:
+        raise PlanError(f"native code of {bits} bits is not there ({found.text[6:]}); NEUROGRAPH_NATIVE=0 goes without it")
     results = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s, dtype), shape, is_leaf=lambda s: isinstance(s, tuple))
-    call = jax.ffi.ffi_call(f"neurograph_{name}", results, vmap_method="expand_dims")
+    call = jax.ffi.ffi_call(f"neurograph_{name}_{bits}", results, vmap_method="expand_dims")
     return _one_graph(partial(call, **{option: np.int64(value) for option, value in options.items()}))(*operands)
 
 
@@ -327,8 +332,7 @@ def sweep(
       states, signals and inflows z, each [k, rows, batch], or without elements if not wanted.
     """
     shapes = [run.shape, run.shape if signals else (0, 0, 0), run.shape if inflows else (0, 0, 0)]
-    name = "sweep64" if run.values.dtype == np.float64 else "sweep"
-    return run.call(name, shapes, (start, 3), (inner, 2), (outer, 2), (offset, 3), (gain, 3), (shift, 3))
+    return run.call("sweep", shapes, (start, 3), (inner, 2), (outer, 2), (offset, 3), (gain, 3), (shift, 3))
 
 
 def learn(

@@ -26,7 +26,14 @@
 
 namespace ffi = xla::ffi;
 
+// One library is compiled for each type of numbers, of which most users need one.
+#ifndef NEUROGRAPH_NUMBER
+#define NEUROGRAPH_NUMBER float
+#endif
+
 namespace {
+
+typedef NEUROGRAPH_NUMBER Number;
 
 struct Table {
   const int32_t* begin;
@@ -249,18 +256,11 @@ std::vector<Piece> pieces_of(const Table& table, int64_t first, int64_t last, in
   return pieces;
 }
 
-// run(), if the numbers are T.
-template <typename T, typename F>
-ffi::Error only_type(ffi::DataType type, F run) {
-  if (type == (sizeof(T) == 4 ? ffi::F32 : ffi::F64)) return run(), ffi::Error::Success();
-  return ffi::Error(ffi::ErrorCode::kInvalidArgument, "neurograph: numbers of another type than this call is for");
-}
-
+// run(), if the numbers are those that this library is for.
 template <typename F>
-ffi::Error by_type(ffi::DataType type, F run) {
-  if (type == ffi::F32) return run(float{}), ffi::Error::Success();
-  if (type == ffi::F64) return run(double{}), ffi::Error::Success();
-  return ffi::Error(ffi::ErrorCode::kInvalidArgument, "neurograph: only float32 and float64 run natively");
+ffi::Error checked(ffi::DataType type, F run) {
+  if (type == (sizeof(Number) == 4 ? ffi::F32 : ffi::F64)) return run(), ffi::Error::Success();
+  return ffi::Error(ffi::ErrorCode::kInvalidArgument, "neurograph: numbers of another type than this library is for");
 }
 
 // Of a call with so many buffers; bindings are neither copied nor moved.

@@ -162,12 +162,11 @@ ffi::Error LearnRows(ffi::ThreadPool pool, ffi::AnyBuffer bounds, ffi::AnyBuffer
                      ffi::AnyBuffer before, ffi::AnyBuffer here, ffi::AnyBuffer there, ffi::RemainingArgs others,
                      ffi::Result<ffi::AnyBuffer> states, ffi::Result<ffi::AnyBuffer> change, int64_t activation, int64_t against) {
   if (dim(*states, 3) != 2) return ffi::Error(ffi::ErrorCode::kInvalidArgument, "neurograph: only two states learn in a sweep");
-  return by_type(states->element_type(), [&](auto zero) {
-    typedef decltype(zero) T;
-    Learning<T> job{};
+  return checked(states->element_type(), [&] {
+    Learning<Number> job{};
     job.channels = 2, job.neurons = dim(*states, 2), job.batch = dim(*states, 1), job.start_batch = dim(start, 1);
     job.activation = activation, job.descending = against, job.bounds = ints(bounds), job.levels = dim(bounds, 1) - 1;
-    learn<T>({pool, others, table_of(begin, sources, slots), values,
+    learn<Number>({pool, others, table_of(begin, sources, slots), values,
               {{&job.start, start}, {&job.outer, outer}, {&job.offset, offset}, {&job.gain, gain}, {&job.before, before}, {&job.here, here}, {&job.there, there}},
               {{&job.states, *states}}, gates}, job, *change);
   });

@@ -121,8 +121,8 @@ void product(ffi::ThreadPool pool, const Table& table, int64_t rows, const ffi::
 
 ffi::Error Product(ffi::ThreadPool pool, ffi::AnyBuffer begin, ffi::AnyBuffer sources, ffi::AnyBuffer slots, ffi::AnyBuffer pre,
                    ffi::AnyBuffer post, ffi::AnyBuffer mixture, ffi::Result<ffi::AnyBuffer> out) {
-  return by_type(pre.element_type(), [&](auto zero) {
-    product<decltype(zero)>(pool, table_of(begin, sources, slots), dim(begin, 1) - 1, pre, post, mixture, *out);
+  return checked(pre.element_type(), [&] {
+    product<Number>(pool, table_of(begin, sources, slots), dim(begin, 1) - 1, pre, post, mixture, *out);
   });
 }
 

@@ -151,8 +151,8 @@ void flow(ffi::ThreadPool pool, const int32_t* span, const Table& table, const f
 ffi::Error Flow(ffi::ThreadPool pool, ffi::AnyBuffer begin, ffi::AnyBuffer sources, ffi::AnyBuffer slots, ffi::AnyBuffer values,
                 ffi::AnyBuffer signal, ffi::AnyBuffer start, ffi::Result<ffi::AnyBuffer> out) {
   const ffi::AnyBuffer* first = start.element_count() ? &start : nullptr;
-  return by_type(signal.element_type(), [&](auto zero) {
-    flow<decltype(zero)>(pool, nullptr, table_of(begin, sources, slots), values, signal, first, *out);
+  return checked(signal.element_type(), [&] {
+    flow<Number>(pool, nullptr, table_of(begin, sources, slots), values, signal, first, *out);
   });
 }
 
@@ -161,8 +161,8 @@ ffi::Error Empty(ffi::AnyBuffer, ffi::Result<ffi::AnyBuffer>, int64_t) { return 
 
 ffi::Error Tile(ffi::ThreadPool pool, ffi::AnyBuffer span, ffi::AnyBuffer begin, ffi::AnyBuffer sources, ffi::AnyBuffer slots,
                 ffi::AnyBuffer values, ffi::AnyBuffer signal, ffi::AnyBuffer start, ffi::Result<ffi::AnyBuffer> out) {
-  return by_type(signal.element_type(), [&](auto zero) {
-    flow<decltype(zero)>(pool, ints(span), table_of(begin, sources, slots), values, signal, &start, *out);
+  return checked(signal.element_type(), [&] {
+    flow<Number>(pool, ints(span), table_of(begin, sources, slots), values, signal, &start, *out);
   });
 }
 

@@ -1,5 +1,4 @@
 // A run of irregular levels in one call: rows one after another, each updated as soon as its sum is there.
-// Of 32-bit numbers; sweep64.cpp is the same of 64 bits, so that two compilers share the work.
 
 #include <algorithm>
 #include <type_traits>
@@ -7,11 +6,6 @@
 #include <vector>
 
 #include "sweep.h"
-
-#ifndef SWEEP
-#define SWEEP neurograph_sweep
-#define SWEEP_NUMBER float
-#endif
 
 namespace {
 
@@ -154,12 +148,11 @@ ffi::Error SweepRows(ffi::ThreadPool pool, ffi::AnyBuffer bounds, ffi::AnyBuffer
                      ffi::AnyBuffer gates, ffi::AnyBuffer start, ffi::AnyBuffer inner, ffi::AnyBuffer outer, ffi::AnyBuffer offset,
                      ffi::AnyBuffer gain, ffi::AnyBuffer shift, ffi::RemainingArgs others, ffi::Result<ffi::AnyBuffer> states,
                      ffi::Result<ffi::AnyBuffer> signals, ffi::Result<ffi::AnyBuffer> inflows, int64_t activation, int64_t against) {
-  typedef SWEEP_NUMBER T;
-  return only_type<T>(states->element_type(), [&] {
-    Sweep<T> job{};
+  return checked(states->element_type(), [&] {
+    Sweep<Number> job{};
     job.channels = dim(*states, 3), job.neurons = dim(*states, 2), job.batch = dim(*states, 1), job.start_batch = dim(start, 1);
     job.activation = activation, job.descending = against, job.bounds = ints(bounds), job.levels = dim(bounds, 1) - 1;
-    sweep<T>({pool, others, table_of(begin, sources, slots), values,
+    sweep<Number>({pool, others, table_of(begin, sources, slots), values,
               {{&job.start, start}, {&job.inner, inner}, {&job.outer, outer}, {&job.offset, offset}, {&job.gain, gain}, {&job.shift, shift}},
               {{&job.states, *states}, {&job.signals, *signals}, {&job.inflows, *inflows}}, gates}, job);
   });
@@ -167,7 +160,7 @@ ffi::Error SweepRows(ffi::ThreadPool pool, ffi::AnyBuffer bounds, ffi::AnyBuffer
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(SWEEP, SweepRows, binding<12>()
+XLA_FFI_DEFINE_HANDLER_SYMBOL(neurograph_sweep, SweepRows, binding<12>()
                                   .RemainingArgs()
                                   .Ret<ffi::AnyBuffer>()
                                   .Ret<ffi::AnyBuffer>()
