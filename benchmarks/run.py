@@ -8,6 +8,8 @@ to one core, and let the heap keep its pages:
     taskset -c 0 python -m benchmarks.run --out docs/performance
 
 Peers are the `benchmark` extra (torch, torch_geometric, numba); missing ones are left out, with a line that says so.
+
+`--device gpu` measures what a GPU does instead, without peers: see benchmarks/device.py.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import sections
+from benchmarks import device, sections
 from benchmarks.measure import gemm_rate, machine, warn_if_unpinned
 from benchmarks.peers import PEERS
 from benchmarks.workloads import WORKLOADS
@@ -43,6 +45,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small workloads, short curves, half a second each")
     parser.add_argument("--slow", action="store_true", help="meta-gradients of segment sums also where they take minutes")
     parser.add_argument("--out", type=Path, metavar="OUT", help="such as docs/performance")
+    parser.add_argument("--device", choices=["cpu", "gpu"], help="sections of benchmarks/device.py alone, on this device")
     parser.add_argument("--render", action="store_true", help="measure nothing; make tables and pictures from OUT.json again")
     given = parser.parse_args()
     chosen = _chosen(parser, "only", given.only, SECTIONS)
@@ -50,6 +53,8 @@ def main() -> None:
     peers = _chosen(parser, "peers", given.peers, tuple(PEERS))
     if given.render and given.out is None:
         parser.error("--render: say where the figures are: --out OUT")
+    if given.device and not given.render and (why := device.ready(given.device)):
+        raise SystemExit(f"--device {given.device}: {why}")
     seconds = 0.5 if given.quick else given.seconds
     if given.quick and given.workloads is None:
         names = ["mlp-100-64-64-10", "dag-2k"]
@@ -57,7 +62,11 @@ def main() -> None:
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path and path.exists() else {}
-    if not given.render:
+    if given.device and not given.render:
+        results.setdefault("devices", {})[given.device] = device.measure(given.device, seconds, given.quick)
+        if path:
+            _write(path, json.dumps(results, indent=1) + "\n")
+    elif not given.render:
         warn_if_unpinned()
         start = time.perf_counter()
         results |= {"machine": machine(), "multiply-adds per second": gemm_rate()}

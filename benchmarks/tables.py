@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from benchmarks import device
+
 __all__ = ["insert", "render"]
 
 BEGIN, END = "<!-- figures: made by benchmarks.run -->", "<!-- end of figures -->"
@@ -53,6 +55,8 @@ def render(results: dict[str, Any]) -> str:
         parts += ["### 16-bit states", _precision(results["precision"])]
     if results.get("scaling"):
         parts += ["### Scaling", _scaling(results["scaling"])]
+    for name, found in results.get("devices", {}).items():
+        parts += [f"### On a {name.upper()}", device.render(found)]
     return "\n\n".join(parts)
 
 

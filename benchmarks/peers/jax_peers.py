@@ -45,14 +45,14 @@ def _run(function: Callable[..., Any], arguments: tuple[Any, ...], weights: Call
 # -- ours ----------------------------------------------------------------------------------------------------------------------
 
 
-def our_network(case: Case, precision: str | None = None) -> tuple[Any, Any, Any]:
+def our_network(case: Case, precision: str | None = None, kernel: str = "auto") -> tuple[Any, Any, Any]:
     """`(network, genome, synapses)` of a case."""
     import jax.numpy as jnp
 
     import neurograph as ng
 
     rule = ng.Rule(states=case.states, forward_activation="tanh", backward_activation="tanh")
-    network = ng.Network(case.topology, rule, precision=precision)
+    network = ng.Network(case.topology, rule, kernel, precision=precision)
     forward, backward, pre, post = case.matrices
     genome = ng.Genome.from_arrays(
         forward_transform=forward, backward_transform=backward, pre_transform=pre.T, post_transform=post, synapse_update=ETA
@@ -69,11 +69,11 @@ def ours(case: Case, precision: str | None = None) -> Run:
     return _run(run, (network, genome, synapses, jnp.asarray(case.x[0]), jnp.asarray(case.y[0])), read)
 
 
-def our_gradient(case: Case) -> Run:
+def our_gradient(case: Case, kernel: str = "auto") -> Run:
     import jax
     import jax.numpy as jnp
 
-    network, genome, synapses = our_network(case)
+    network, genome, synapses = our_network(case, kernel=kernel)
 
     def loss(matrices, genome, network, synapses, xs, ys, x, y):
         forward, backward, pre, post = matrices

@@ -46,7 +46,8 @@ class Network(Wiring):
       topology: the graph.
       rule: the options of the learning step.
       kernel: "auto" (dense blocks where they pay, elsewhere native code if a C++ compiler is at hand and the device is a CPU,
-        else gathers), "native" (every synapse by native code), "blocks" (dense blocks and gathers), "gather" (gathers only),
+        else gathers; on a GPU as "gpu"), "gpu" (what a rule chooses for one, `neurograph plan --device gpu`; it runs on a CPU,
+        too), "native" (every synapse by native code), "blocks" (dense blocks and gathers), "gather" (gathers only),
         "levels" (every run of hidden levels scanned), or "reference" (jraph's segment sums: slow, and what every other kernel
         must equal). All have derivatives of every order in reverse mode: `jax.jacrev(jax.grad(loss))` is a Hessian. Only
         "reference" has forward mode (`jax.jvp`, `jax.jacfwd`, `jax.hessian`); the others raise PlanError.

@@ -213,6 +213,19 @@ def test_plan_fits_a_terminal_and_explains_every_block(call, monkeypatch, topolo
     assert [" ".join(reasons[row].split()) for row in rows] == [block["why"] for block in blocks]
 
 
+def test_plan_explains_what_a_gpu_would_take(call):
+    told = json.loads(call("plan", "small_world", "--device", "gpu", "--json")[1])
+    assert told["device"] == "gpu"
+    times = {name: cost["seconds"] for name, cost in told["compared"].items() if name != "padded"}
+    assert told["kernel"] == min(times, key=times.__getitem__)
+    code, out, _ = call("plan", "small_world", "--device", "gpu")
+    assert code == 0
+    assert f"on a GPU auto takes {told['kernel']}, by a rule that is not measured on one" in " ".join(out.split())
+    for name, cost in told["compared"].items():
+        assert re.search(rf"^  {name}: {cost['launches']:,} launches, ", out, flags=re.MULTILINE)
+    assert "kernel" not in json.loads(call("plan", "small_world", "--device", "cpu", "--json")[1])
+
+
 def test_train_prints_a_curve_and_writes_it(call, tmp_path):
     path = tmp_path / "curve.json"
     small = ("--genome", "functions", "--topology", "mlp_2d_classes", "--steps", "12", "--runs", "2", "--batch", "64")

@@ -24,6 +24,7 @@ from neurograph.network.kernels.choice import KERNELS
 from neurograph.network.kernels.gather import Gather
 from neurograph.network.kernels.levels import Levels
 from neurograph.network.kernels.rows import Ends, Operands, Rows, learn_rows, sweep_rows
+from neurograph.network.kernels.segments import Segments
 from neurograph.network.kernels.sparse import Sparse
 from neurograph.network.plan import Block
 
@@ -78,7 +79,7 @@ def _results(topology: ng.Topology, rule: ng.Rule, kernel: str) -> list[np.ndarr
 def test_kernels_equal_the_reference(graph: str, rule: str, x64):
     topology = GRAPHS[graph]()
     expected = _results(topology, RULES[rule], "reference")
-    kernels = ("auto", "blocks") if graph == "irregular" else ("gather",)
+    kernels = ("auto", "blocks", "gpu") if graph == "irregular" else ("gather",)
     for kernel in (*kernels, *NATIVE):
         for ours, theirs in zip(_results(topology, RULES[rule], kernel), expected, strict=True):
             assert np.max(np.abs(ours - theirs)) < 1e-12 * max(1.0, np.max(np.abs(theirs))), kernel
@@ -96,7 +97,7 @@ def test_the_graphs_reach_every_kind_of_block():
 
 
 needs_native = pytest.mark.skipif(not NATIVE, reason=native.description())
-BLOCKS = [Gather, pytest.param(Sparse, marks=needs_native)]
+BLOCKS = [Gather, Segments, pytest.param(Sparse, marks=needs_native)]
 
 
 def _irregular(seed: int, senders: int = 7, receivers: int = 9) -> tuple[np.ndarray, np.ndarray]:
@@ -124,6 +125,24 @@ def test_flow_and_product_against_loops(kind, seed: int, x64):
     np.testing.assert_allclose(along, start + np.einsum("krs,ksb->krb", matrix, signal), atol=1e-12)
     np.testing.assert_allclose(against, np.einsum("krs,krb->ksb", matrix, back), atol=1e-12)
     np.testing.assert_allclose(hebbian, np.einsum("krb,ksb->krs", back, signal)[:, target, source], atol=1e-11)
+
+
+def test_rows_of_many_synapses_are_segment_sums(x64):
+    """Wide rows one way, narrow ones the other; both equal a matrix product, and so do their derivatives."""
+    random, senders, receivers = np.random.default_rng(0), 70, 3
+    source, target = np.tile(np.arange(senders), 2)[::-1], np.repeat([2, 0], senders)
+    block, tables = Segments.build(source, target, senders, receivers)
+    assert ("rows" in tables["along"], "rows" in tables["against"]) == (True, False)
+    values, signal = (jnp.asarray(random.normal(size=shape)) for shape in ((1, 2 * senders), (2, senders, 5)))
+
+    def by_blocks(values, signal):
+        return jnp.sum(jnp.sin(flow(block, tables, False, values, signal)))
+
+    def by_matrix(values, signal):
+        return jnp.sum(jnp.sin(jnp.zeros((1, receivers, senders)).at[:, target, source].set(values) @ signal))
+
+    for ours, theirs in zip(*(jax.grad(f, argnums=(0, 1))(values, signal) for f in (by_blocks, by_matrix)), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-12)
 
 
 @needs_native
@@ -239,7 +258,7 @@ def test_native_sweeps_against_loops(k, channels, batch, activation, against, ab
     here, there = np.nonzero(random.random((neurons, senders)) < 0.4)
     block = np.arange(neurons + 1)
     way = {"source": source.astype(np.int32), "target": target.astype(np.int32), "tiles": block}
-    made, tables = Levels.build(Block("levels", "own", 0, 0, edges=np.arange(len(source)), **way), neurons, True)
+    made, tables = Levels.build(Block("levels", "own", 0, 0, edges=np.arange(len(source)), **way), neurons, Sparse)
     other = Sparse.build(*((here, there) if against else (there, here)), *((neurons, senders) if against else (senders, neurons)))
     static = Rows(made.synapses, (other[0],), against, activation, (k, neurons, batch), True, True)
     draw = lambda *shape: jnp.asarray(0.7 * random.normal(size=shape))  # noqa: E731
@@ -278,7 +297,7 @@ def test_native_learning_on_the_way(channels, batch, activation, absent, x64):
     target, source = np.nonzero(np.tril(random.random((neurons, neurons)) < 0.3, -1))
     here, there = np.nonzero(random.random((senders, neurons)) < 0.4)
     way = {"source": source.astype(np.int32), "target": target.astype(np.int32), "tiles": np.arange(neurons + 1)}
-    made, tables = Levels.build(Block("levels", "own", 0, 0, edges=np.arange(len(source)), **way), neurons, True)
+    made, tables = Levels.build(Block("levels", "own", 0, 0, edges=np.arange(len(source)), **way), neurons, Sparse)
     other = Sparse.build(there, here, neurons, senders)
     static = Rows(made.synapses, (other[0],), True, activation, (2, neurons, batch))
     draw = lambda *shape: jnp.asarray(0.7 * random.normal(size=shape))  # noqa: E731
@@ -346,7 +365,7 @@ def test_native_sweeps_in_blocks_of_samples(k, against, x64):
         "target": target.astype(np.int32),
         "tiles": np.arange(0, neurons + 10, 10).clip(max=neurons),
     }
-    made, tables = Levels.build(Block("levels", "own", 0, 0, edges=np.arange(len(source)), **way), neurons, True)
+    made, tables = Levels.build(Block("levels", "own", 0, 0, edges=np.arange(len(source)), **way), neurons, Sparse)
     draw = lambda *shape: jnp.asarray(random.normal(size=shape))  # noqa: E731
     given = Operands(draw(k, len(source)), (), draw(), draw(), outer=draw(k, k) / k, offset=draw(k, neurons, batch))
 
@@ -372,7 +391,7 @@ def test_native_rows_meet_their_senders_band_by_band(k, against, x64):
     (row, source), (here, there) = ends(), ends()
     bounds = np.arange(0, 2 * size + 1, 500)
     way = {"source": source.astype(np.int32), "target": (row + size).astype(np.int32), "tiles": bounds}
-    made, tables = Levels.build(Block("levels", "own", 0, 0, edges=np.arange(len(row)), **way), 2 * size, True)
+    made, tables = Levels.build(Block("levels", "own", 0, 0, edges=np.arange(len(row)), **way), 2 * size, Sparse)
     assert tables["whole"]["bounds"].tolist() == [0, size, 2 * size]
     other = Sparse.build(*((here, there) if against else (there, here)), *((2 * size, size) if against else (size, 2 * size)))
     draw = lambda *shape: jnp.asarray(random.normal(size=shape))  # noqa: E731
@@ -407,7 +426,7 @@ def test_native_tanh_is_that_of_the_compiler():
     """In float32 to a few units in the last place, with its limits, zeros and NaNs."""
     x = np.concatenate([np.linspace(-12, 12, 4001), 10.0 ** np.arange(-30, 3), [np.inf, -np.inf, np.nan, 0.0, -0.0]]).astype("f4")
     made, tables = Levels.build(
-        Block("levels", "own", 0, 0, *(np.array([i], np.int32) for i in (0, 1)), np.arange(1), tiles=np.arange(3)), 2, True
+        Block("levels", "own", 0, 0, *(np.array([i], np.int32) for i in (0, 1)), np.arange(1), tiles=np.arange(3)), 2, Sparse
     )
     static = Rows(made.synapses, (), False, "tanh", (1, 2, len(x)))
     start = jnp.broadcast_to(jnp.asarray(x), static.shape)

@@ -19,7 +19,7 @@ from neurograph.network.step import learning_step
 from neurograph.testing.graphs import random_topology
 
 CASES = Path(__file__).parents[1] / "cases"
-OPTIONS = [{}, {"blocks": False}, {"levels": "always"}, {"blocks": False, "levels": "never"}, {"native": True}]
+OPTIONS = [{}, {"blocks": False}, {"levels": "always"}, {"blocks": False, "levels": "never"}, {"native": True}, {"gpu": True}]
 
 
 @settings(deadline=None, max_examples=25)
@@ -88,6 +88,8 @@ def test_plans_are_cached_and_options_checked():
     assert ng.compile_plan(topology) is ng.compile_plan(workloads.layered((4, 8, 3)))
     with pytest.raises(PlanError, match="levels: got 'often'; allowed: auto, always, never"):
         ng.compile_plan(topology, levels="often")
+    with pytest.raises(PlanError, match="native and gpu: native code runs on a CPU"):
+        ng.compile_plan(topology, native=True, gpu=True)
 
 
 @pytest.mark.parametrize("native", [False, True])
@@ -113,6 +115,19 @@ def test_native_rows_beat_products_at_a_higher_density():
 
     assert kinds(False) == {"masked"}
     assert kinds(True) == {"gather"}
+
+
+def test_a_gpu_gets_few_steps_and_products_of_thinner_blocks():
+    """Every step of a scan starts kernels there: a level is a step, where a CPU would cut it into tiles of its caches' size."""
+    topology = workloads.random_dag(3_000, 9_000, seed=1)
+    (tiles, few) = (
+        next(len(block.tiles) - 1 for block in ng.compile_plan(topology, gpu=gpu).blocks if block.tiles is not None)
+        for gpu in (False, True)
+    )
+    assert few < tiles / 2
+    thin = workloads.layered_sparse(2, 64, 64 * 64 // 10)
+    assert [block.kind for block in ng.compile_plan(thin, gpu=True).blocks] == ["masked"]
+    assert [block.kind for block in ng.compile_plan(thin).blocks] == ["gather"]
 
 
 def hidden_stages(plan: ng.Plan) -> list[int]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
+import jax
 import numpy as np
 import pytest
 
-from benchmarks import workloads
+from benchmarks import device, run, workloads
 from benchmarks.peers import ETA, GRADIENTS, PEERS, make_case
 from benchmarks.workloads import Workload
 
@@ -123,3 +126,44 @@ ENTRY %main.2 (p: f32[2]) -> f32[2] {
 }
 """
     assert collectives(text) == {"loop": [64, 7], "end": [40]}
+
+
+def test_without_a_gpu_one_line_says_so(monkeypatch):
+    if jax.default_backend() == "gpu":
+        pytest.skip("there is one")
+    monkeypatch.setattr(sys, "argv", ["run", "--device", "gpu"])
+    with pytest.raises(SystemExit, match=r"^--device gpu: JAX has no gpu here \(it has: cpu\); [^\n]*$"):
+        run.main()
+
+
+def test_a_section_that_fails_or_comes_too_late_is_named(monkeypatch):
+    ticks = iter([0.0, *[1.0] * 5, *[9_999.0] * 20])
+    monkeypatch.setattr(device.time, "perf_counter", lambda: next(ticks))
+    monkeypatch.setattr(device, "_rates", lambda quick: dict.fromkeys(("copy bytes/s", "product flop/s", "loop step s"), 1e12))
+    figures = {"wall ms": 2.0, "compile s": 1.0, "bytes": 10**6, "launches": 7, "rule bytes": 10**9, "rule launches": 9}
+
+    def step(name, kernel, seconds, precision=None):
+        if kernel == "levels":
+            raise RuntimeError("RESOURCE_EXHAUSTED: out of memory\nand more")
+        return figures
+
+    monkeypatch.setattr(device, "_step", step)
+    monkeypatch.setattr(device, "_gradient", lambda name, seconds: {"wall ms": 80.0, "bytes": 1, "compile s": 1.0})
+    found = device.measure("cpu", 0.1, quick=True)
+    left = found["left out"]
+    assert left["steps: mlp-100-64-64-10, levels"] == "RuntimeError: RESOURCE_EXHAUSTED: out of memory"
+    assert left["padded: 10 graphs"] == "time was up"
+    text = device.render(found)
+    assert "| mlp-100-64-64-10 | gpu | 2 | 7 | 9 | 1,000 | 0.5 | 1 | 1 |" in text
+    assert "| mlp-100-64-64-10 | 80 | 4 |" in text  # ten steps
+    assert "padded: 10 graphs (time was up)" in text
+
+
+@pytest.mark.thorough
+def test_a_device_is_measured():
+    found = device.measure("cpu", 0.01, quick=True)
+    assert not found["left out"]
+    for section in ("steps", "gradients", "populations", "padded", "precision"):
+        assert found[section]
+    assert found["rates"]["copy bytes/s"] > 1e8
+    assert "time was up" not in device.render(found)

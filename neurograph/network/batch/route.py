@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from neurograph.network.batch.choice import work
-from neurograph.network.batch.sizes import SizeClass, exact_sizes, join, padded, pairs
+from neurograph.network.batch.layout import TILE
+from neurograph.network.batch.sizes import SizeClass, class_plan, exact_sizes, join, padded, pairs
 from neurograph.network.kernels import native
-from neurograph.network.plan import compile_plan
+from neurograph.network.plan import compile_plan, gpu
 from neurograph.topology.graph import Topology
 
-__all__ = ["TRAINING", "Load", "Route", "explain", "routes"]
+__all__ = ["TRAINING", "Load", "Route", "explain", "padded_on_gpu", "routes"]
 
 # Multiply-adds per second in a learning step, loops and all else included: of padded matrices, of a `Network`'s synapses in
 # products, and of its other ones. These and what follows was measured on one core of a CPU.
@@ -119,6 +120,32 @@ def routes(topologies: Sequence[Topology], load: Load) -> list[Route]:
             for number in group:
                 found[number] = as_data if shared.seconds < others else Route(None, apart[number].quick, text)
     return [found[number] for number in range(len(exact))]
+
+
+def padded_on_gpu(topology: Topology, states: int = gpu.STATES, batch: int = gpu.BATCH) -> gpu.Cost:
+    """Launches and bytes of a learning step of one graph on padded matrices on a GPU, as the rule of plan/gpu.py counts them.
+
+    Graphs that run side by side share the launches, and move the bytes each.
+    """
+    size = padded(exact_sizes(topology))
+    plan, row = class_plan(size), 4 * states * batch
+    depth = len(set(topology.levels.tolist()))
+    launches, moved, operations = gpu.FIXED, 0, 0
+    for number, phase in enumerate(plan.phases):
+        for stage in phase.stages if number else ():
+            info = plan.stages[stage]
+            steps = max(-(-info.size // TILE), depth - 2, 1) if phase.scanned else 0
+            passes = phase.ticks * (2 if info.kind == "hidden" else 1)
+            launches += passes * (gpu.UPDATE + (gpu.STEP + 1) * steps)
+            moved += passes * gpu.COPIES * info.size * row
+    for receiver, sender in pairs(size):
+        ends, places = (plan.stages[receiver], plan.stages[sender]), plan.stages[receiver].size * plan.stages[sender].size
+        inside = plan.phase_of_stage[receiver] == plan.phase_of_stage[sender]
+        flows = (2 if ends[1].kind == "hidden" else 1) * (plan.phases[plan.phase_of_stage[receiver]].ticks if inside else 1)
+        launches += flows + 2
+        moved += (flows + 1) * row * (ends[0].size + ends[1].size) + (flows + 3) * 4 * states * places
+        operations += (flows + 1) * states * batch * places
+    return gpu.Cost(int(launches), int(moved), int(operations), 1.0)
 
 
 MOST = 1000  # graphs that `explain` thinks of

@@ -1,19 +1,26 @@
-"""The kernels by name, and which one `auto` takes."""
+"""The kernels by name, and which one `auto` takes: on a GPU by the rule of plan/gpu.py."""
 
 from __future__ import annotations
+
+import jax
 
 from neurograph.errors import PlanError
 from neurograph.network.kernels import BlockKernel, Kernel, native
 from neurograph.network.plan import compile_plan
+from neurograph.network.plan.gpu import choose, plan_of
 from neurograph.topology.graph import Topology
 
 __all__ = ["KERNELS", "make_kernel"]
 
 
-KERNELS = ("auto", "blocks", "gather", "levels", "native", "reference")
+KERNELS = ("auto", "blocks", "gather", "gpu", "levels", "native", "reference")
 
 
 def make_kernel(topology: Topology, name: str) -> Kernel:
+    if name == "auto" and jax.default_backend() == "gpu":
+        name = "gpu"
+    if name == "gpu":
+        return BlockKernel.build(plan_of(topology, choose(topology)[0]))
     if name == "auto":
         return BlockKernel.build(compile_plan(topology, native=native.available()))
     if name == "native":

@@ -31,7 +31,7 @@ def index_table(table: GatherTable, tile: int | None = None) -> dict[str, Any]:
     return out
 
 
-def _piece_sum(values: jax.Array, signal: jax.Array, sources: jax.Array, dtype: Any) -> jax.Array:
+def _piece_sum(values: jax.Array, signal: jax.Array, sources: jax.Array, dtype: Any, unroll: int) -> jax.Array:
     """sum_d values[:, r, d] * signal[:, sources[r, d]]: values [channels, rows, width] -> [states, rows, batch]."""
     rows, width = sources.shape
 
@@ -41,7 +41,7 @@ def _piece_sum(values: jax.Array, signal: jax.Array, sources: jax.Array, dtype: 
             total = part if total is None else total + part
         return total
 
-    if width <= UNROLL:
+    if width <= unroll:
         return columns(None, values, sources, width)
     cut = (
         values.reshape(values.shape[0], rows, width // CHUNK, CHUNK).transpose(2, 0, 1, 3),
@@ -61,15 +61,20 @@ def materialise(array: jax.Array, never: jax.Array) -> jax.Array:
 
 
 def pieces_sum(
-    table: dict[str, Any], values: jax.Array, signal: jax.Array, rows: int, never: jax.Array | None = None
+    table: dict[str, Any],
+    values: jax.Array,
+    signal: jax.Array,
+    rows: int,
+    never: jax.Array | None = None,
+    unroll: int = UNROLL,
 ) -> jax.Array:
     """Inflow [states, rows, batch] of one tile; `values` [channels, m + 1] ends with a zero for empty slots.
 
-    `never`: see `materialise`; None where the compiler needs no help.
+    `never`: see `materialise`; None where the compiler needs no help. `unroll`: wider pieces are looped.
     """
     dtype = accumulator(signal.dtype)
     parts = [
-        _piece_sum(take(values, slots), signal, sources, dtype)
+        _piece_sum(take(values, slots), signal, sources, dtype, unroll)
         for sources, slots in zip(table["sources"], table["slots"], strict=True)
     ]
     if not parts:

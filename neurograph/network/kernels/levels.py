@@ -25,9 +25,10 @@ from neurograph.network.kernels import native
 from neurograph.network.kernels.base import Update, own_matrix
 from neurograph.network.kernels.bilinear import accumulator, flow, mix_states, product, sum_states, with_derivative
 from neurograph.network.kernels.gather import Gather, index_table, materialise, padded, pieces_sum
+from neurograph.network.kernels.segments import Segments
 from neurograph.network.kernels.sparse import Sparse
 from neurograph.network.plan import Block
-from neurograph.network.plan.tables import make_table, tile_groups
+from neurograph.network.plan.tables import UNROLL_GPU, make_table, tile_groups
 
 __all__ = ["Levels", "Sweep"]
 
@@ -41,15 +42,16 @@ class Levels:
 
     neurons: int
     tile: int
-    synapses: Gather | Sparse
+    synapses: Gather | Sparse | Segments
 
     @staticmethod
-    def build(block: Block, neurons: int, native: bool) -> tuple[Levels, dict[str, Any]]:
-        """The stage and its tables: tiles in both directions, and those of the whole block for its product."""
+    def build(block: Block, neurons: int, maker: type[Gather] | type[Sparse] | type[Segments]) -> tuple[Levels, dict[str, Any]]:
+        """The stage and its tables: tiles in both directions, and those of the whole block (by `maker`) for its product."""
+        native = maker is Sparse
         source, target, bounds = np.asarray(block.source), np.asarray(block.target), np.asarray(block.tiles)
         size = np.diff(bounds)
         tile = int(size.max())
-        synapses, whole = (Sparse if native else Gather).build(source, target, neurons, neurons)
+        synapses, whole = maker.build(source, target, neurons, neurons)
         tables: dict[str, Any] = {"whole": whole}
         for name, descending in (("along", False), ("against", True)):
             if native:
@@ -185,8 +187,11 @@ class Sweep:
             held = padded(values)
 
             def gathered(group: Any, signals: jax.Array) -> jax.Array:
-                z = pieces_sum(group, held, signals, tile, group["size"]) + _window(outer, group["start"], tile)
-                return materialise(z, group["size"])
+                ours = _window(outer, group["start"], tile)
+                # A GPU's compiler needs no help, and would wait for the host at every loop that is never entered.
+                if isinstance(self.stage.synapses, Segments):
+                    return pieces_sum(group, held, signals, tile, unroll=UNROLL_GPU) + ours
+                return materialise(pieces_sum(group, held, signals, tile, group["size"]) + ours, group["size"])
 
             return gathered
         exact, table = accumulator(dtype), self._way(tables["whole"])

@@ -19,7 +19,9 @@ __all__ = ["compile_plan"]
 LEVELS = ("auto", "always", "never")
 
 
-def compile_plan(topology: Topology, *, blocks: bool = True, levels: str = "auto", native: bool = False) -> Plan:
+def compile_plan(
+    topology: Topology, *, blocks: bool = True, levels: str = "auto", native: bool = False, gpu: bool = False
+) -> Plan:
     """Make the plan of a topology; the same topology (by content) gives the same cached plan.
 
     Args:
@@ -28,6 +30,8 @@ def compile_plan(topology: Topology, *, blocks: bool = True, levels: str = "auto
       levels: runs of irregular levels become one scanned stage: "auto" (where unrolling them would cost too much to compile),
         "always" (from two levels on), "never".
       native: irregular synapses are to run by native code (kernels/native.py), which moves the thresholds.
+      gpu: it is to run on a GPU, where every step of a scan starts kernels: scans take few steps of many rows, and irregular
+        synapses run by the means of kernels/segments.py. Not together with `native`.
 
     Raises:
       PlanError: an unknown option, or the schedule cannot run on this graph.
@@ -40,14 +44,16 @@ def compile_plan(topology: Topology, *, blocks: bool = True, levels: str = "auto
     """
     if levels not in LEVELS:
         raise PlanError(f"levels: got {levels!r}; allowed: {', '.join(LEVELS)}")
-    return _compile(topology, blocks, levels, native)
+    if native and gpu:
+        raise PlanError("native and gpu: native code runs on a CPU; expected at most one of them")
+    return _compile(topology, blocks, levels, native, gpu)
 
 
 @lru_cache(maxsize=64)
-def _compile(topology: Topology, blocks: bool, levels: str, native: bool) -> Plan:
+def _compile(topology: Topology, blocks: bool, levels: str, native: bool, gpu: bool) -> Plan:
     level_of, ticks, cyclic = _phases(topology)
     sort = np.where(topology.fixed, 2, np.where(topology.group >= 0, 1, 0))
-    segments = find_segments(topology, level_of, np.asarray(cyclic), blocks=blocks, levels=levels, native=native)
+    segments = find_segments(topology, level_of, np.asarray(cyclic), blocks=blocks, levels=levels, native=native, gpu=gpu)
     phase_of = segments.phase[level_of]  # a segment is one phase: that of its first level
     in_segment = segments.is_segment[phase_of]
     scanned = (phase_of[topology.senders] == phase_of[topology.receivers]) & in_segment[topology.receivers]
@@ -59,10 +65,10 @@ def _compile(topology: Topology, blocks: bool, levels: str, native: bool) -> Pla
     tiles: dict[int, tuple[IntArray, int]] = {}
     for number, phase in enumerate(stage_phase):
         if segments.is_segment[phase]:
-            neurons[number], bounds, depth = order_segment(topology, neurons[number], level_of, native)
+            neurons[number], bounds, depth = order_segment(topology, neurons[number], level_of, native, gpu)
             tiles[number] = (bounds, depth)
     positions = Positions(neurons, kinds, stage_phase, tiles)
-    cutter = Cutter(topology, positions, sort, scanned, cyclic, native)
+    cutter = Cutter(topology, positions, sort, scanned, cyclic, native=native, gpu=gpu)
     if blocks:
         cutter.cut_groups(groups)
         cutter.cut_remainder()
@@ -88,7 +94,7 @@ def _compile(topology: Topology, blocks: bool, levels: str, native: bool) -> Pla
         positions.offsets,
         positions.stage_of,
         _int32(_dense_ids(topology.group, ~topology.fixed)),
-        (blocks, levels, native),
+        (blocks, levels, native, gpu),
     )
 
 

@@ -11,13 +11,16 @@ from neurograph.network.plan.groups import MIN_DENSE
 from neurograph.network.plan.model import FIXED, OWN, SHARED, Block, Index, IntArray
 from neurograph.topology.graph import Topology
 
-__all__ = ["MIN_DENSITY", "MIN_DENSITY_NATIVE", "Cutter", "Positions"]
+__all__ = ["Cutter", "Positions", "least_filled"]
 
 _SORTS = (OWN, SHARED, FIXED)
 
 # Remaining synapses between two stages become a product with zeros from this share on: measured on CPU, a gathered
 # multiply-add costs three to four times one inside a matrix product, a native one twice.
 MIN_DENSITY, MIN_DENSITY_NATIVE = 0.25, 0.5
+# On a GPU, by the rates that gpu.py assumes, a gathered synapse costs as much as 20 places of a product, in which it also saves
+# launches; up to so many places, as their numbers take memory.
+MIN_DENSITY_GPU, MAX_PLACES_GPU = 0.05, 1 << 22
 # More such blocks than this cost more compile time than they save; the smallest are gathered instead.
 MAX_BLOCKS = 64
 
@@ -67,18 +70,26 @@ class Cutter:
       sort: [E] 0 own, 1 shared, 2 fixed.
       scanned: [E] bool: synapses inside a scanned stage.
       cyclic: [phases].
-      native: irregular synapses run by native code.
+      native: irregular synapses run by native code; gpu: it is to run on a GPU.
     """
 
     def __init__(
-        self, topology: Topology, positions: Positions, sort: IntArray, scanned: IntArray, cyclic: list[bool], native: bool
+        self,
+        topology: Topology,
+        positions: Positions,
+        sort: IntArray,
+        scanned: IntArray,
+        cyclic: list[bool],
+        *,
+        native: bool,
+        gpu: bool,
     ):
         self.plan_s, self.plan_r = positions.rank[topology.senders], positions.rank[topology.receivers]
         self.stage_s, self.stage_r = positions.stage_of[self.plan_s], positions.stage_of[self.plan_r]
         self.offsets, self.stage_phase, self.tiles = positions.offsets, positions.phases, positions.tiles
         self.stages = len(positions.neurons)
         self.sort, self.scanned, self.phase_cyclic = sort, scanned, cyclic
-        self.min_density = MIN_DENSITY_NATIVE if native else MIN_DENSITY
+        self.native, self.gpu = native, gpu
         self.blocks: list[Block] = []
         self.left = np.ones(len(self.plan_s), bool)
 
@@ -110,7 +121,7 @@ class Cutter:
             senders, receivers = _distinct(self.plan_s[edges]), _distinct(self.plan_r[edges])
             if len(edges) == senders == receivers:
                 self._diagonal(edges)
-            elif len(edges) >= self.min_density * senders * receivers:
+            elif len(edges) >= least_filled(senders * receivers, self.native, self.gpu) * senders * receivers:
                 self._matrix(edges)
 
     def cut_gathers(self) -> None:
@@ -162,6 +173,13 @@ class Cutter:
         where = _compact(self.plan_s[edges] - self.offsets[source]), _compact(self.plan_r[edges] - self.offsets[target])
         self.blocks.append(Block("diagonal", _SORTS[self.sort[edges[0]]], source, target, *where, edges, internal))
         self.left[edges] = False
+
+
+def least_filled(places: int | IntArray, native: bool, gpu: bool) -> float | IntArray:
+    """The share of a product's places that synapses must fill for it to beat gathering."""
+    if gpu:
+        return np.where(np.asarray(places) <= MAX_PLACES_GPU, MIN_DENSITY_GPU, MIN_DENSITY)
+    return MIN_DENSITY_NATIVE if native else MIN_DENSITY
 
 
 def _distinct(values: IntArray) -> int:

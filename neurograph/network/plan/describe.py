@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurograph.network.plan.cut import MIN_DENSITY, MIN_DENSITY_NATIVE
+from neurograph.network.plan.cut import least_filled
 from neurograph.network.plan.groups import MIN_DENSE
 from neurograph.network.plan.model import Block, Plan
+from neurograph.network.plan.tables import UNROLL
 
 __all__ = ["BlockCost", "block_costs"]
 
@@ -77,7 +78,7 @@ def _why(plan: Plan, block: Block) -> str:
         return "{}x{}: every sender meets every receiver: one matrix product".format(*block.edges.shape)
     if block.kind == "diagonal":
         return "one to one: elementwise"
-    least = MIN_DENSITY_NATIVE if plan.native else MIN_DENSITY
+    least = float(least_filled(block.edges.size, plan.native, plan.gpu))
     if block.kind == "masked":
         return f"{block.synapses / block.edges.size:.0%} filled, at least {least:.0%}: a product with zeros beats gathering"
     if block.kind == "levels" and block.tiles is not None:
@@ -86,11 +87,16 @@ def _why(plan: Plan, block: Block) -> str:
         how = f"one native call a pass, or {scan} (as the rule allows)" if plan.native else f"{scan}, gathered"
         return f"{block.levels} irregular levels: {how}"
     how = "rows summed by native code" if plan.native else "gathered row by row"
+    if plan.gpu:
+        wide = [way for way, end in (("in", block.target), ("out", block.source)) if np.bincount(np.asarray(end)).max() > UNROLL]
+        how = "gathered over rows sorted by degree"
+        how += f"; segment sums for rows of more than {UNROLL} synapses ({' and '.join(wide)})" if wide else ""
     if not plan.options[0]:
         return f"products are switched off: {how}"
     if block.synapses < MIN_DENSE:
         return f"fewer than {MIN_DENSE} synapses: {how}"
-    share = block.synapses / (len(np.unique(np.asarray(block.source))) * len(np.unique(np.asarray(block.target))))
+    places = len(np.unique(np.asarray(block.source))) * len(np.unique(np.asarray(block.target)))
+    share, least = block.synapses / places, float(least_filled(places, plan.native, plan.gpu))
     if share < least:
         return f"{share:.0%} filled, less than {least:.0%}: {how}"
     return f"{share:.0%} filled, but of several sorts or one of too many blocks: {how}"

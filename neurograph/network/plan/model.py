@@ -99,7 +99,7 @@ class Plan:
     offsets: Int[np.ndarray, " stages_and_end"]  # plan position at which each stage starts
     stage_of: Int[np.ndarray, " neurons"] = field(repr=False)  # stage of the neuron at plan position p
     group: Int[np.ndarray, " synapses"] = field(repr=False)  # in topology order: dense id of the shared number, -1: own, fixed
-    options: tuple[bool, str, bool] = (True, "auto", False)
+    options: tuple[bool, str, bool, bool] = (True, "auto", False, False)
 
     def __repr__(self) -> str:
         sizes = f"{len(self.stages):,} stages, {len(self.phases):,} phases, {len(self.blocks):,} blocks"
@@ -113,6 +113,11 @@ class Plan:
     def native(self) -> bool:
         """Whether irregular synapses are to run by native code."""
         return self.options[2]
+
+    @property
+    def gpu(self) -> bool:
+        """Whether it is to run on a GPU."""
+        return self.options[3]
 
     @property
     def dense_share(self) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurograph.network.plan.cut import MIN_DENSITY, MIN_DENSITY_NATIVE
+from neurograph.network.plan.cut import least_filled
 from neurograph.topology.graph import Topology
 
 __all__ = ["Segments", "find_segments", "order_segment"]
@@ -23,6 +23,9 @@ STEP_COST = 160
 # The update of one row, in the same measure.
 ROW_COST = 10
 MAX_TILE = 512
+# On a GPU a step of a scan is some five launches, each of which costs as much as moving 10 MB (gpu.py): the slots of so many
+# bytes. Tables then have at most so many rows per neuron.
+STEP_COST_GPU, MAX_PADDING = 50_000, 8
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Segments:
 
 
 def find_segments(
-    topology: Topology, phase_of: IntArray, cyclic: IntArray, *, blocks: bool, levels: str, native: bool
+    topology: Topology, phase_of: IntArray, cyclic: IntArray, *, blocks: bool, levels: str, native: bool, gpu: bool
 ) -> Segments:
     """Maximal runs of consecutive irregular levels of hidden neurons; see `compile_plan` for `levels`."""
     count = len(cyclic)
@@ -50,8 +53,8 @@ def find_segments(
     source, target = pairs // count, pairs % count
     dense = np.zeros(count)
     if blocks and levels != "always":
-        least = MIN_DENSITY_NATIVE if native else MIN_DENSITY
-        filled = (edges >= least * size[source] * size[target]) & (edges >= MIN_LEVEL)
+        places = size[source] * size[target]
+        filled = (edges >= least_filled(places, native, gpu) * places) & (edges >= MIN_LEVEL)
         dense = np.bincount(target, edges * filled, count) / np.maximum(np.bincount(target, edges, count), 1)
         grouped = _grouped_share(topology, phase_of, count)
         dense = np.maximum(dense, grouped)
@@ -86,7 +89,9 @@ def _grouped_share(topology: Topology, phase_of: IntArray, count: int) -> IntArr
     return np.bincount(target, good, count) / total
 
 
-def order_segment(topology: Topology, neurons: IntArray, level_of: IntArray, native: bool) -> tuple[IntArray, IntArray, int]:
+def order_segment(
+    topology: Topology, neurons: IntArray, level_of: IntArray, native: bool, gpu: bool
+) -> tuple[IntArray, IntArray, int]:
     """Order of a segment's neurons, where its tiles start [tiles + 1], and its number of levels.
 
     Levels follow one another; a level is dealt into tiles of at most one size, such that long rows are spread over them.
@@ -98,7 +103,7 @@ def order_segment(topology: Topology, neurons: IntArray, level_of: IntArray, nat
     degree = np.bincount(topology.receivers[both], minlength=topology.num_neurons)[neurons]
     by = np.lexsort((-degree, level))
     _, size = np.unique(level, return_counts=True)
-    tile = _tile_size(size, 0.0 if native else max(float(degree.mean()), 1.0))
+    tile = _tile_size(size, 0.0 if native else max(float(degree.mean()), 1.0), gpu)
     number = -(-size // tile)
     starts = np.concatenate([[0], np.cumsum(size)])[:-1]
     # Deal the sorted rows of a level round its tiles; then rows of one tile are neighbours.
@@ -109,9 +114,13 @@ def order_segment(topology: Topology, neurons: IntArray, level_of: IntArray, nat
     return neurons[by[dealt]], bounds, len(size)
 
 
-def _tile_size(size: IntArray, degree: float) -> int:
+def _tile_size(size: IntArray, degree: float, gpu: bool) -> int:
     """Rows per step: padding of small levels, which costs `degree` slots a row, against the number of steps."""
-    options = [2**i for i in range(10) if 2**i <= max(MAX_TILE, 1)]
-    options = sorted({min(o, int(size.max())) for o in options})
-    cost = [np.sum(-(-size // t)) * (STEP_COST + t * (ROW_COST + degree * 1.25)) for t in options]
+    widest = int(size.max())
+    most = widest if gpu else MAX_TILE
+    options = sorted({min(2**i, widest) for i in range(most.bit_length() + 1) if gpu or 2**i <= most})
+    if gpu:
+        options = [t for t in options if t == 1 or np.sum(-(-size // t)) * t <= MAX_PADDING * size.sum()]
+    step = STEP_COST_GPU if gpu else STEP_COST
+    cost = [np.sum(-(-size // t)) * (step + t * (ROW_COST + degree * 1.25)) for t in options]
     return options[int(np.argmin(cost))]

@@ -21,6 +21,8 @@ MAX_PIECES = 4
 PIECE_COST = 48
 # Columns are unrolled up to this width; wider pieces are multiples of CHUNK and looped.
 UNROLL, CHUNK = 32, 8
+# On a GPU a step of such a loop is a launch, and so wider pieces are unrolled, too.
+UNROLL_GPU = 128
 
 
 @dataclass(frozen=True)
