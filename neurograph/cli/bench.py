@@ -36,6 +36,7 @@ def bench(
     import jax
     import jax.numpy as jnp
 
+    from neurograph.cli.loading import stages
     from neurograph.errors import ExperimentError
     from neurograph.genome import load_genome_file
     from neurograph.learning.inner_loop import meta_loss
@@ -45,7 +46,8 @@ def bench(
     from neurograph.tasks import Batch, Episode
     from neurograph.topology import load_topology
 
-    file, graph = load_genome_file(genome), load_topology(topology)
+    with stages(topology) as begin:
+        file, graph = load_genome_file(genome), load_topology(topology, progress=begin)
     if file.rule is None:
         raise ExperimentError(f"genome {genome!r}: its file holds no rule, so nothing says how it is used")
     started = time.perf_counter()

@@ -100,6 +100,7 @@ def train(
 
     import numpy as np
 
+    from neurograph.cli.loading import stages
     from neurograph.cli.words import task_words
     from neurograph.experiments.transfer.curves import genome_curves
     from neurograph.files import write_atomically
@@ -118,7 +119,8 @@ def train(
     if topology is None:
         graph = mlp(made.num_inputs, 64, made.num_outputs)
     else:
-        graph = load_topology(topology)
+        with stages(topology) as begin:
+            graph = load_topology(topology, progress=begin)
     if wanted and isinstance(made, ArrayTask) and not made.extents[SPLITS.index("validation")][1]:
         raise ExperimentError(
             f"task {made.name!r} has no validation split, on which baselines are chosen; --baselines none goes without"

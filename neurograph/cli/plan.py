@@ -36,6 +36,7 @@ def plan(file: str, states: int, batch: int, device: str | None, rows: int, as_j
     from rich.console import Console
     from rich.table import Table
 
+    from neurograph.cli.loading import stages
     from neurograph.learning.load import genome_load
     from neurograph.learning.trial import Trial
     from neurograph.network.batch.route import TRAINING, explain, padded_on_gpu
@@ -45,16 +46,19 @@ def plan(file: str, states: int, batch: int, device: str | None, rows: int, as_j
     from neurograph.network.plan.gpu import FLOPS, LAUNCH, RATE, choose, plan_of
     from neurograph.topology import load_topology
 
-    topology = load_topology(file)
     gpu = (device or jax.default_backend()) == "gpu"
     taken, compared = "", {}
-    if gpu:
-        taken, compared = choose(topology, states, batch)
-        made = plan_of(topology, taken)
-        compared = {**compared, "padded": padded_on_gpu(topology, states, batch)}
-    else:
-        made = compile_plan(topology, native=native.available())
-    beside = explain(topology, genome_load(states, Trial(batch_size=batch)))
+    with stages(file) as begin:
+        topology = load_topology(file, progress=begin)
+        begin(f"planning {topology.num_neurons:,} neurons")
+        if gpu:
+            taken, compared = choose(topology, states, batch)
+            made = plan_of(topology, taken)
+            compared = {**compared, "padded": padded_on_gpu(topology, states, batch)}
+        else:
+            made = compile_plan(topology, native=native.available())
+        begin("finding how it runs in a transfer")
+        beside = explain(topology, genome_load(states, Trial(batch_size=batch)))
     costs = block_costs(made, states)
     if as_json:
         blocks = [dataclasses.asdict(cost) for cost in costs]

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from neurograph.cli.loading import stages
 from neurograph.cli.options import (
     batch_option,
     force_option,
@@ -83,17 +84,19 @@ def reading(command: Callable[..., Any]) -> Callable[..., Any]:
         **others: Any,
     ) -> Any:
         def load(path: str) -> Topology:
-            return load_topology(
-                path,
-                inputs=_rule(inputs),
-                outputs=_rule(outputs),
-                weight=weight or None,
-                signs=signs,
-                schedule=schedule,
-                ticks=ticks,
-                outputs_may_project=outputs_may_project or None,
-                limits=Limits(max_neurons, max_synapses),
-            )
+            with stages(path) as begin:
+                return load_topology(
+                    path,
+                    inputs=_rule(inputs),
+                    outputs=_rule(outputs),
+                    weight=weight or None,
+                    signs=signs,
+                    schedule=schedule,
+                    ticks=ticks,
+                    outputs_may_project=outputs_may_project or None,
+                    limits=Limits(max_neurons, max_synapses),
+                    progress=begin,
+                )
 
         return command(load=load, **others)
 

@@ -6,13 +6,14 @@ import contextlib
 import gc
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 from neurograph.documents import Source, parse_yaml
 from neurograph.errors import Fault, SpecError, TopologyError
 from neurograph.files import write_atomically
+from neurograph.topology.columns import Table
 from neurograph.topology.formats import write
 from neurograph.topology.formats.adjacency import read_matrix_csv, read_matrix_market, read_numpy
 from neurograph.topology.formats.dot import read_dot
@@ -60,6 +61,7 @@ def load_topology(
     outputs_may_project: bool | None = None,
     limits: Limits = DEFAULT_LIMITS,
     signs: Literal["kept", "dropped"] = "kept",
+    progress: Callable[[str], None] | None = None,
 ) -> Topology:
     """Returns the topology in a file, whose ending names the format, one that comes with neurograph, or one of complete layers.
 
@@ -75,6 +77,7 @@ def load_topology(
       schedule, ticks (a number, or "settle"), outputs_may_project: instead of what the file says.
       limits: how large the graph may become; raise it for larger ones.
       signs: of the given values in graph files: "kept", or "dropped", which gives every synapse the magnitude.
+      progress: told in words what begins: the file is read, its graph is put together and checked.
 
     Raises:
       SpecError: with every fault of the file, each with its line where the format has lines.
@@ -95,15 +98,22 @@ def load_topology(
         return _built(layered_document(*widths), Source(str(path)[:200]), options)
     ending = _ending(path, READ)
     _check_file(path, MAX_YAML_BYTES if ending in (".yaml", ".yml") else MAX_BYTES)
+    say = progress or (lambda text: None)
+    say(f"reading {path.name}, {path.stat().st_size / 1e6:,.0f} MB")
+
+    def checked(table: Table) -> Topology:
+        say(f"checking {len(table.sources):,} synapses")
+        return topology_of(table, options)
+
     try:
         with _no_collection():
             if ending in _BY_PATH:
-                return topology_of(_BY_PATH[ending](path, options), options)
+                return checked(_BY_PATH[ending](path, options))
             content = _read_text(path)
             if ending == ".csv" and content.lstrip(" ").startswith((",", ";", "\t", '"",', '"";', '""\t')):
-                return topology_of(read_matrix_csv(content, str(path), options), options)
+                return checked(read_matrix_csv(content, str(path), options))
             if ending in _TEXT:
-                return topology_of(_TEXT[ending](content, str(path), options), options)
+                return checked(_TEXT[ending](content, str(path), options))
             tree = parse_yaml(content, str(path))
             return _built(tree.plain(), Source(str(path), tree), options)
     except OSError as error:

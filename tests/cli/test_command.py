@@ -213,6 +213,19 @@ def test_plan_fits_a_terminal_and_explains_every_block(call, monkeypatch, topolo
     assert [" ".join(reasons[row].split()) for row in rows] == [block["why"] for block in blocks]
 
 
+def test_a_large_file_shows_its_stages_in_a_terminal(call, tmp_path, monkeypatch):
+    path = tmp_path / "big.csv"
+    ng.save_topology(ng.mlp(4, 30, 3), path)
+    assert call("plan", str(path))[2] == ""
+    monkeypatch.setattr("rich.console.Console.is_terminal", True)
+    assert call("plan", str(path))[2] == ""  # small
+    monkeypatch.setattr("neurograph.cli.loading.LARGE", 1)
+    code, _, err = call("plan", str(path))
+    assert code == 0
+    for stage in ("reading big.csv, 0 MB", "checking 210 synapses", "planning 37 neurons", "in a transfer"):
+        assert stage in err
+
+
 def test_plan_explains_what_a_gpu_would_take(call):
     told = json.loads(call("plan", "small_world", "--device", "gpu", "--json")[1])
     assert told["device"] == "gpu"
