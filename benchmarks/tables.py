@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from benchmarks import device
+from benchmarks.peers.case import STEPS
 
 __all__ = ["insert", "render"]
 
@@ -48,6 +49,7 @@ def render(results: dict[str, Any]) -> str:
         parts += ["### Memory and compile time of a step", _memory(results["steps"])]
     if results.get("gradients"):
         parts += ["### Meta-gradient: ten steps, a checkpoint each", _times(results["gradients"]), _ratios(results["gradients"])]
+        parts.append(_over_steps(results["gradients"], results.get("steps", {})))
         parts.append(_memory(results["gradients"]))
     if results.get("populations"):
         parts += ["### Populations of 16", _populations(results["populations"])]
@@ -112,6 +114,17 @@ def _ratios(rows: dict[str, Any], rate: float | None = None) -> str:
     if rate is not None:
         head.append("ours / floor")
     return "Ratios of these medians:\n\n" + _table(head, body)
+
+
+def _over_steps(gradients: dict[str, Any], steps: dict[str, Any]) -> str:
+    """Our meta-gradient per unrolled step, over a step that only learns."""
+    mine = {name: row["peers"]["ours"]["cpu ms"] for name, row in steps.items() if "ours" in row["peers"]}
+    body = [
+        [LABELS[name], _number(row["peers"]["ours"]["cpu ms"] / STEPS / mine[name])]
+        for name, row in gradients.items()
+        if name in mine and "ours" in row["peers"]
+    ]
+    return "Per unrolled step, over a learning step alone:\n\n" + _table(["workload", "times"], body)
 
 
 def _memory(rows: dict[str, Any]) -> str:

@@ -5,10 +5,11 @@ The budget of a device is its free memory less a reserve.
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -16,17 +17,35 @@ from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 from neurograph.errors import PlanError
 from neurograph.network.network import Network
+from neurograph.network.plan import OWN
 
 __all__ = ["compiled_bytes", "device_budget", "measured_bytes", "predicted_bytes", "readable_bytes"]
 
 # Share of what is free that a run may take: the rest is for the program itself, fragmentation and other processes.
 DEVICE_SHARE, HOST_SHARE = 0.9, 0.5
-# Copies of all neurons' states that are alive at once (measured): states, signals and mixed states of a pass and of the synapse
-# update; a gradient also holds those of the pass that it goes back through. A scan over levels keeps more of its neurons.
-STATE_COPIES, GRADIENT_STATE_COPIES = 2.5, 11.0
-SCANNED_COPIES, GRADIENT_SCANNED_COPIES = 2.5, 14.0
-# Copies of the stored synapses: the change and the learned ones; a gradient also has their derivatives.
-SYNAPSE_COPIES, GRADIENT_SYNAPSE_COPIES = 2.0, 5.0
+
+
+class Copies(NamedTuple):
+    """How many copies of what are alive at once, measured (docs/performance.md): of the states of neurons that are updated once
+    a pass, of those that a scan or native call updates, of those on cycles, of these again for every tick, of the inputs' one
+    state, and of the synapses that a pass reads."""
+
+    plain: float
+    scanned: float
+    cyclic: float
+    ticks: float
+    inputs: float
+    synapses: float
+
+
+RUN = Copies(plain=2.4, scanned=3.0, cyclic=3.6, ticks=0.1, inputs=0.0, synapses=1.9)
+# A gradient through checkpoints: of one step, computed again, and its derivative; with more than two states, one more for each.
+# Under batch normalization, levels that are scanned keep more, and so does every tick; without checkpoints, every plain stage.
+GRADIENT = Copies(plain=10.5, scanned=16.0, cyclic=4.0, ticks=11.0, inputs=3.0, synapses=4.0)
+MORE_STATES, MORE_SCANNED, MORE_TICKS, MORE_PLAIN = 1.0, 5.0, 3.5, 3.5
+# Without checkpoints: of the last step, and of every step.
+LAST = Copies(plain=9.0, scanned=13.0, cyclic=2.0, ticks=15.5, inputs=0.0, synapses=6.0)
+EVERY = Copies(plain=9.4, scanned=8.4, cyclic=0.0, ticks=10.5, inputs=1.0, synapses=3.0)
 
 
 def readable_bytes(count: float) -> str:
@@ -64,8 +83,13 @@ def _free_host_bytes() -> int:
     return free
 
 
-def predicted_bytes(network: Network, batch_size: int, steps: int = 1, *, gradient: bool = False, itemsize: int = 4) -> int:
+def predicted_bytes(
+    network: Network, batch_size: int, steps: int = 1, *, gradient: bool = False, checkpoint: bool = True, itemsize: int = 4
+) -> int:
     """Temporary memory and results of one genome's run, from the plan alone: nothing is compiled.
+
+    What native code needs beside is not in it: at most the states of its neurons at 64 samples for every thread, and two copies
+    of the synapses.
 
     Args:
       network: topology, rule and kernel.
@@ -73,6 +97,7 @@ def predicted_bytes(network: Network, batch_size: int, steps: int = 1, *, gradie
       steps: U; a run without a gradient holds one step at a time, a gradient keeps every step's synapses and one step's states
         (checkpoints).
       gradient: a meta-gradient with respect to the genome, rather than the steps alone.
+      checkpoint: as in `Network.unroll`; without, a gradient keeps every step's states.
       itemsize: bytes per number: 2 for 16-bit states, 8 for float64.
 
     Raises:
@@ -82,31 +107,55 @@ def predicted_bytes(network: Network, batch_size: int, steps: int = 1, *, gradie
       >>> import neurograph as ng
       >>> network = ng.Network(ng.load_topology("mlp"), ng.load_genome_file("digits").rule)
       >>> step = ng.predicted_bytes(network, batch_size=128)
-      >>> step < ng.predicted_bytes(network, batch_size=128, steps=10, gradient=True)
+      >>> gradient = ng.predicted_bytes(network, batch_size=128, steps=10, gradient=True)
+      >>> step < gradient < ng.predicted_bytes(network, batch_size=128, steps=10, gradient=True, checkpoint=False)
       True
     """
     if batch_size < 1 or steps < 1:
         raise PlanError(f"batch_size: {batch_size}, steps: {steps}; expected integers > 0")
-    states, synapses, messages = _parts(network, batch_size, itemsize)
-    plan = network.plan
-    scanned = sum(plan.stages[stage].size for phase in plan.phases if phase.scanned for stage in phase.stages)
-    share = scanned / network.topology.num_neurons
-    if not gradient:
-        return int((STATE_COPIES + SCANNED_COPIES * share) * states + SYNAPSE_COPIES * synapses + messages)
-    copies = GRADIENT_STATE_COPIES + GRADIENT_SCANNED_COPIES * share
-    return int(copies * states + (GRADIENT_SYNAPSE_COPIES + steps) * synapses + 2 * messages)
-
-
-def _parts(network: Network, batch_size: int, itemsize: int) -> tuple[int, int, int]:
-    """Bytes of one copy of the states, of the stored synapses, and of the messages that a kernel writes out."""
-    topology, rule = network.topology, network.rule
-    states = topology.num_neurons * rule.states * batch_size * itemsize
-    numbers = sum(block.edges.size for block in network.plan.blocks) + topology.num_neurons
-    synapses = numbers * rule.synapse_channels * (1 if rule.symmetric else 2) * itemsize
+    sizes = _sizes(network, batch_size, itemsize)
+    total = lambda copies: sum(map(operator.mul, copies, sizes))  # noqa: E731
     messages = 0
     if network.kernel_name == "reference":
-        messages = 3 * topology.num_synapses * rule.states * batch_size * itemsize
-    return states, synapses, messages
+        messages = 3 * network.topology.num_synapses * network.rule.states * batch_size * itemsize
+    if not gradient:
+        return int(total(RUN) + messages)
+    normalized = network.rule.normalization == "batch"
+    if not checkpoint:
+        every = EVERY._replace(plain=EVERY.plain + MORE_PLAIN * normalized)
+        return int(total(LAST) + steps * total(every) + (1 + steps) * messages)
+    more = MORE_STATES * (network.rule.states - 2)
+    copies = GRADIENT._replace(plain=GRADIENT.plain + more, scanned=GRADIENT.scanned + more)
+    if normalized:
+        copies = copies._replace(scanned=copies.scanned + MORE_SCANNED, ticks=copies.ticks + MORE_TICKS)
+    return int(total(copies) + steps * _stored(network) * itemsize + 2 * messages)
+
+
+def _sizes(network: Network, batch_size: int, itemsize: int) -> Copies:
+    """The bytes of one copy of everything that `Copies` counts."""
+    plan, rule = network.plan, network.rule
+    row = batch_size * itemsize
+    plain = scanned = cyclic = ticks = 0
+    for phase in plan.phases:
+        size = rule.states * row * sum(plan.stages[s].size for s in phase.stages if plan.stages[s].kind != "input")
+        if phase.cyclic:
+            cyclic, ticks = cyclic + size, ticks + phase.ticks * size
+        elif phase.scanned:
+            scanned += size
+        else:
+            plain += size
+    numbers = sum(block.edges.size for block in plan.blocks)
+    synapses = numbers * rule.synapse_channels * (1 if rule.symmetric else 2) * itemsize
+    return Copies(plain, scanned, cyclic, ticks, len(network.topology.inputs) * row, synapses)
+
+
+def _stored(network: Network) -> int:
+    """Numbers that learning carries from step to step: of own synapses and of groups, both ways where they differ, and biases."""
+    plan, rule = network.plan, network.rule
+    own = sum(b.counts[0] if b.kind in ("gather", "levels") else b.edges.size * (b.sort == OWN) for b in plan.blocks)
+    groups = int(plan.group.max(initial=-1)) + 1
+    numbers = (own + groups) * (1 if rule.symmetric else 2) + int(network.topology.bias.sum())
+    return numbers * rule.synapse_channels * (2 if rule.synapse_trace else 1)
 
 
 def compiled_bytes(compiled: Any) -> int:

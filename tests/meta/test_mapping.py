@@ -10,6 +10,7 @@ import pytest
 import neurograph as ng
 from benchmarks import workloads
 from neurograph.meta.mapping import population_map
+from neurograph.network.kernels import native
 from neurograph.network.memory import compiled_bytes, measured_bytes, predicted_bytes
 
 MEMBERS = 5
@@ -96,30 +97,39 @@ GRAPHS = {
     "residual": lambda: workloads.residual((30, *[20] * 4, 5)),
     "sparse levels": lambda: workloads.layered_sparse(4, 60, 1500),
     "irregular": lambda: workloads.random_dag(120, 600, inputs=20),
+    "cyclic": lambda: workloads.connectome(90, 1500, inputs=20, outputs=5, ticks=4, spread=0.3),
     "local": lambda: workloads.local(side=7, channels=(1, 4), outputs=5),
+    "conv": lambda: workloads.local(side=7, channels=(1, 4), outputs=5, shared=True),
 }
+# (steps, gradient, checkpoints) of every graph; the default run has a few.
+RUNS = [(4, False, True), (5, True, True), (50, True, True), (5, True, False), (20, True, False)]
+QUICK = [("layered", RUNS[1]), ("irregular", RUNS[2]), ("cyclic", RUNS[1]), ("irregular", RUNS[3])]
+CASES = [pytest.param(g, r, marks=() if (g, r) in QUICK else pytest.mark.thorough) for g in GRAPHS for r in RUNS]
 
 
-@pytest.mark.parametrize("gradient", [False, True])
-@pytest.mark.parametrize("graph", GRAPHS)
-def test_memory_is_predicted_within_a_factor_of_two_and_a_half(graph, gradient):
-    rule, steps, batch = ng.Rule(), 4, 128
+@pytest.mark.parametrize(("graph", "run"), CASES)
+def test_memory_is_predicted_within_a_quarter(graph, run):
+    if not native.available():
+        pytest.skip("measured with native code")
+    steps, gradient, checkpoint = run
+    rule, batch = ng.Rule(forward_activation="tanh", backward_activation="tanh"), 128
     network = ng.Network(GRAPHS[graph](), rule)
-    genome = ng.Genome.from_arrays()
+    genome = ng.Genome.random(jax.random.key(0), rule)
     synapses = network.init(genome, key=jax.random.key(0))
     xs = jnp.ones((steps, batch, len(network.topology.inputs)))
     ys = jnp.ones((steps, batch, len(network.topology.outputs)))
 
     def learned(genome, network, synapses, xs, ys):
-        return network.unroll(genome, synapses, xs, ys)[0]
+        return network.unroll(genome, synapses, xs, ys, checkpoint=checkpoint)[0]
 
     def loss(genome, network, *rest):
         return jnp.sum(network.predict(genome, learned(genome, network, *rest), xs[0]) ** 2)
 
     function = jax.grad(loss) if gradient else learned
     used = compiled_bytes(jax.jit(function).lower(genome, network, synapses, xs, ys).compile())
-    predicted = predicted_bytes(network, batch, steps, gradient=gradient)
-    assert used / 2.5 <= predicted <= 2.5 * used, predicted / used
+    predicted = predicted_bytes(network, batch, steps, gradient=gradient, checkpoint=checkpoint)
+    most = 0.25 if gradient else 0.4  # steps alone take a few copies, of which one counts more
+    assert (1 - most) * used <= predicted <= (1 + most) * used, predicted / used
 
 
 def test_the_compiler_is_asked_once_and_the_budget_every_time(genomes, monkeypatch):
