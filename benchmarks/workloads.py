@@ -148,7 +148,7 @@ def connectome(
     outputs: int = 1_300,
     ticks: int = 5,
     spread: float = 1.0,
-    reciprocal: float = 0.14,
+    reciprocal: float = 0.138,
     seed: int = 0,
 ) -> Topology:
     """A cyclic graph of the size of a fly's brain, all neurons updated at once for some ticks; made, not measured.
@@ -167,14 +167,18 @@ def connectome(
     def draw(propensity: np.ndarray, number: int) -> np.ndarray:
         return np.searchsorted(np.cumsum(propensity) / propensity.sum(), random.random(number), side="right")
 
-    # What is drawn twice, and what closes on itself, is dropped: more are drawn than are wanted, and the rest is cut by lot.
+    # What is drawn twice, and what closes on itself, is dropped: more are drawn than are wanted, and the rest is cut by lot, by
+    # pairs of neurons, so that both ways of a pair stay or go together.
     single = round(1.2 * synapses)
     senders, receivers = draw(send, single), draw(receive, single)
-    turned = (random.random(single) < reciprocal / 2) & (receive[senders] > 0) & (send[receivers] > 0)
+    able = (receive[senders] > 0) & (send[receivers] > 0)
+    turned = able & (random.random(single) < reciprocal / (2 - reciprocal) / able.mean())
     key = np.concatenate([receivers * neurons + senders, senders[turned] * neurons + receivers[turned]])
     key = np.unique(key[key % (neurons + 1) != 0])
-    key = np.sort(random.permutation(key)[:synapses])
     receivers, senders = np.divmod(key, neurons)
+    _, pair = np.unique(np.minimum(receivers, senders) * neurons + np.maximum(receivers, senders), return_inverse=True)
+    kept = np.sort(np.argsort(random.permutation(pair.max() + 1)[pair], kind="stable")[:synapses])
+    receivers, senders = receivers[kept], senders[kept]
     return _topology(neurons, senders, receivers, inputs, outputs, schedule="synchronous", ticks=ticks)
 
 

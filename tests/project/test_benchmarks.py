@@ -112,6 +112,13 @@ def test_every_peer_has_the_same_meta_gradient(graph):
         np.testing.assert_allclose(gradient, gradients["ours"], atol=1e-4 * size, err_msg=name)
 
 
+def test_a_made_brain_has_the_published_share_of_both_ways():
+    graph = workloads.connectome(3_000, 60_000, inputs=200, outputs=30)
+    there, back = (a.astype(int) * 3_000 + b for a, b in ((graph.senders, graph.receivers), (graph.receivers, graph.senders)))
+    assert graph.num_synapses == 60_000
+    assert 0.12 < np.isin(there, back).mean() < 0.16
+
+
 def test_collectives_are_counted_inside_and_outside_of_loops():
     from benchmarks.communication import collectives
 
