@@ -24,7 +24,7 @@ from neurograph.network.kernels.choice import KERNELS
 from neurograph.network.kernels.gather import Gather
 from neurograph.network.kernels.levels import Levels
 from neurograph.network.kernels.rows import Ends, Operands, Rows, learn_rows, sweep_rows
-from neurograph.network.kernels.segments import Segments
+from neurograph.network.kernels.segment_sums import SegmentSums
 from neurograph.network.kernels.sparse import Sparse
 from neurograph.network.plan import Block
 
@@ -97,7 +97,7 @@ def test_the_graphs_reach_every_kind_of_block():
 
 
 needs_native = pytest.mark.skipif(not NATIVE, reason=native.description())
-BLOCKS = [Gather, Segments, pytest.param(Sparse, marks=needs_native)]
+BLOCKS = [Gather, SegmentSums, pytest.param(Sparse, marks=needs_native)]
 
 
 def _irregular(seed: int, senders: int = 7, receivers: int = 9) -> tuple[np.ndarray, np.ndarray]:
@@ -131,7 +131,7 @@ def test_rows_of_many_synapses_are_segment_sums(x64):
     """Wide rows one way, narrow ones the other; both equal a matrix product, and so do their derivatives."""
     random, senders, receivers = np.random.default_rng(0), 70, 3
     source, target = np.tile(np.arange(senders), 2)[::-1], np.repeat([2, 0], senders)
-    block, tables = Segments.build(source, target, senders, receivers)
+    block, tables = SegmentSums.build(source, target, senders, receivers)
     assert ("rows" in tables["along"], "rows" in tables["against"]) == (True, False)
     values, signal = (jnp.asarray(random.normal(size=shape)) for shape in ((1, 2 * senders), (2, senders, 5)))
 

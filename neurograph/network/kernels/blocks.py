@@ -31,7 +31,7 @@ from neurograph.network.kernels.bilinear import Mixture, Multiples, accumulator,
 from neurograph.network.kernels.gather import Gather
 from neurograph.network.kernels.levels import Levels, Sweep
 from neurograph.network.kernels.rows import Ends, Operands, Rows, learn_rows, learns_on_the_way, sweep_rows
-from neurograph.network.kernels.segments import Segments
+from neurograph.network.kernels.segment_sums import SegmentSums
 from neurograph.network.kernels.sparse import Sparse
 from neurograph.network.plan import FIXED, OWN, SHARED, Block, Plan
 from neurograph.network.state import Weights
@@ -92,7 +92,7 @@ class BlockKernel(Kernel):
         known = plan.__dict__.get("_parts")
         if known is None:
             parts: list[Any] = []
-            maker = Sparse if plan.native else Segments if plan.gpu else Gather
+            maker = Sparse if plan.native else SegmentSums if plan.gpu else Gather
             for block in plan.blocks:
                 ends = plan.stages[block.source_stage].size, plan.stages[block.target_stage].size
                 if block.kind == "gather":

@@ -25,7 +25,7 @@ from neurograph.network.kernels import native
 from neurograph.network.kernels.base import Update, own_matrix
 from neurograph.network.kernels.bilinear import accumulator, flow, mix_states, product, sum_states, with_derivative
 from neurograph.network.kernels.gather import Gather, index_table, materialise, padded, pieces_sum
-from neurograph.network.kernels.segments import Segments
+from neurograph.network.kernels.segment_sums import SegmentSums
 from neurograph.network.kernels.sparse import Sparse
 from neurograph.network.plan import Block
 from neurograph.network.plan.tables import UNROLL_GPU, make_table, tile_groups
@@ -42,10 +42,12 @@ class Levels:
 
     neurons: int
     tile: int
-    synapses: Gather | Sparse | Segments
+    synapses: Gather | Sparse | SegmentSums
 
     @staticmethod
-    def build(block: Block, neurons: int, maker: type[Gather] | type[Sparse] | type[Segments]) -> tuple[Levels, dict[str, Any]]:
+    def build(
+        block: Block, neurons: int, maker: type[Gather] | type[Sparse] | type[SegmentSums]
+    ) -> tuple[Levels, dict[str, Any]]:
         """The stage and its tables: tiles in both directions, and those of the whole block (by `maker`) for its product."""
         native = maker is Sparse
         source, target, bounds = np.asarray(block.source), np.asarray(block.target), np.asarray(block.tiles)
@@ -189,7 +191,7 @@ class Sweep:
             def gathered(group: Any, signals: jax.Array) -> jax.Array:
                 ours = _window(outer, group["start"], tile)
                 # A GPU's compiler needs no help, and would wait for the host at every loop that is never entered.
-                if isinstance(self.stage.synapses, Segments):
+                if isinstance(self.stage.synapses, SegmentSums):
                     return pieces_sum(group, held, signals, tile, unroll=UNROLL_GPU) + ours
                 return materialise(pieces_sum(group, held, signals, tile, group["size"]) + ours, group["size"])
 

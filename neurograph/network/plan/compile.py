@@ -31,7 +31,7 @@ def compile_plan(
         "always" (from two levels on), "never".
       native: irregular synapses are to run by native code (kernels/native.py), which moves the thresholds.
       gpu: it is to run on a GPU, where every step of a scan starts kernels: scans take few steps of many rows, and irregular
-        synapses run by the means of kernels/segments.py. Not together with `native`.
+        synapses run by the means of kernels/segment_sums.py. Not together with `native`.
 
     Raises:
       PlanError: an unknown option, or the schedule cannot run on this graph.

@@ -14,7 +14,7 @@ from neurograph.network.kernels.bilinear import accumulator, take
 from neurograph.network.kernels.gather import index_table, padded, pieces_sum
 from neurograph.network.plan.tables import UNROLL, make_table
 
-__all__ = ["Segments"]
+__all__ = ["SegmentSums"]
 
 
 def _table(rows: np.ndarray, sources: np.ndarray, count: int) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def _table(rows: np.ndarray, sources: np.ndarray, count: int) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Segments:
+class SegmentSums:
     """`m` synapses from a stage of `senders` neurons to one of `receivers`; see `Bilinear`.
 
     Rows of up to 32 synapses are gathered, sorted by degree, and summed within one launch per piece; longer ones, whose gathers
@@ -39,11 +39,11 @@ class Segments:
     receivers: int
 
     @staticmethod
-    def build(source: np.ndarray, target: np.ndarray, senders: int, receivers: int) -> tuple[Segments, dict[str, Any]]:
+    def build(source: np.ndarray, target: np.ndarray, senders: int, receivers: int) -> tuple[SegmentSums, dict[str, Any]]:
         """The block and its tables: one by receiver, one by sender, and the ends of every synapse."""
         tables = {"along": _table(target, source, receivers), "against": _table(source, target, senders)}
         ends = {"source": np.asarray(source, np.int32), "target": np.asarray(target, np.int32)}
-        return Segments(len(source), senders, receivers), tables | ends
+        return SegmentSums(len(source), senders, receivers), tables | ends
 
     def raw_flow(
         self, tables: Any, against: bool, values: jax.Array, signal: jax.Array, start: jax.Array | None = None
