@@ -66,6 +66,9 @@ MOST = 8  # processes, unless asked for
     metavar="FOLDER",
     help="Where the page's figures go [default: `reproduction` beside it].",
 )
+@click.option(
+    "--update", is_flag=True, help="Of a page that is there replace only what OUT has results of; the rest stays as it is."
+)
 @json_option
 def reproduce(
     names: tuple[str, ...],
@@ -78,6 +81,7 @@ def reproduce(
     workers: int | str | None,
     page: Path | None,
     figures: Path | None,
+    update: bool,
     as_json: bool,
 ) -> None:
     """Run the paper's experiments NAME... (or all of them); without a name, list them.
@@ -126,7 +130,7 @@ def reproduce(
                 click.echo(click.wrap_text(result.paragraph, 110))
                 click.echo(f"\nwritten: {', '.join(result.files)} in {place / scale / name}\n")
     if page is not None:
-        path = write_page(place, scale, page, figures or page.parent / "reproduction")
+        path = write_page(place, scale, page, figures or page.parent / "reproduction", update=update)
         click.echo(f"page: {path}", err=as_json)
     if as_json:
         click.echo(json.dumps(results, indent=2))

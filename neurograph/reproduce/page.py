@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -33,6 +34,8 @@ NOTICE = (
     " from gradient descent through batch normalization now."
 )
 
+VERSIONS = "Versions: "
+
 EARLIER = (
     "**Made by an earlier version of this reproduction, with fewer variants or other claims, and not run again yet.** The sizes"
     " above are today's."
@@ -58,43 +61,77 @@ def load_results(out: Path, scale: str) -> list[Result]:
     return found
 
 
-def write_page(out: Path, scale: str, path: Path, figures: Path) -> Path:
-    """Writes the page and copy its figures to the folder `figures`, which the page links to relatively.
+def write_page(out: Path, scale: str, path: Path, figures: Path, *, update: bool = False) -> Path:
+    """Writes the page and copies its figures to the folder `figures`, which the page links to relatively.
+
+    Args:
+      update: of a page that is there, what `out` has no results of stays, word for word.
 
     Raises:
       ExperimentError: as `load_results`; an unknown scale.
     """
     if scale not in SCALES:
         raise ExperimentError(f"scale: got {scale!r}; allowed: {', '.join(SCALES)}")
-    results = load_results(out, scale)
+    results = {result.name: result for result in load_results(out, scale)}
     figures.mkdir(parents=True, exist_ok=True)
+    parts = _kept(path.read_text(encoding="utf-8")) if update and path.exists() else {}
+    parts |= {name: (_rows(one), _section(one, out / scale / name, path, figures)) for name, one in results.items()}
+    shown = [parts[name] for name in REPRODUCTIONS if name in parts]
     lines = [HEADER.format(scale=scale), "| | claim | seen here | verdict |", "|---|---|---|---|"]
-    for result in results:
-        for number, finding in enumerate(result.findings):
-            first = f"[{result.figure}](#{_anchor(result)})" if number == 0 else ""
-            mark = "-" if finding.holds is None else finding.mark
-            lines.append(f"| {first} | {_cell(finding.claim)} | {_cell(finding.seen)} | {mark} |")
-    missing = [name for name in REPRODUCTIONS if name not in {result.name for result in results}]
-    if missing:
+    lines += [row for rows, _ in shown for row in rows]
+    if missing := [name for name in REPRODUCTIONS if name not in parts]:
         lines += ["", f"Not run at this scale: {', '.join(missing)}."]
-    for result in results:
-        lines += ["", f"## {result.title}", "", f"{result.figure[:1].upper()}{result.figure[1:]}: **{result.verdict}**.", ""]
-        lines += [*_sizes(result), ""]
-        if result.version < REPRODUCTIONS[result.name].version:
-            lines += [EARLIER, ""]
-        if any(words in result.settings for words in OLD_STARTS):
-            lines += [NOTICE, ""]
-        lines += [finding.text("- *{claim}.* **{mark}**: ") for finding in result.findings]
-        lines += ["", f"{result.counting} {result.settings}", ""]
-        for name in (name for name in result.files if name.endswith(".png")):
-            target = figures / f"{result.name}-{name}"
-            shutil.copyfile(out / scale / result.name / name, target)
-            lines.append(f"![{result.title}]({Path(os.path.relpath(target, path.parent)).as_posix()})")
-    versions = results[0].environment.get("packages", {})
-    lines += ["", "Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items() if version) + "."]
+    lines += [line for _, section in shown for line in ("", *section)]
+    versions = next(iter(results.values())).environment.get("packages", {})
+    lines += ["", VERSIONS + ", ".join(f"{name} {version}" for name, version in versions.items() if version) + "."]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, "\n".join(lines) + "\n")
     return path
+
+
+def _rows(result: Result) -> list[str]:
+    """Returns the rows of the table, one per finding."""
+    rows = []
+    for number, finding in enumerate(result.findings):
+        first = f"[{result.figure}](#{_anchor(result.title)})" if number == 0 else ""
+        mark = "-" if finding.holds is None else finding.mark
+        rows.append(f"| {first} | {_cell(finding.claim)} | {_cell(finding.seen)} | {mark} |")
+    return rows
+
+
+def _section(result: Result, folder: Path, path: Path, figures: Path) -> list[str]:
+    """Returns the lines of a section; its figures are copied from `folder`."""
+    lines = [f"## {result.title}", "", f"{result.figure[:1].upper()}{result.figure[1:]}: **{result.verdict}**.", ""]
+    lines += [*_sizes(result), ""]
+    if result.version < REPRODUCTIONS[result.name].version:
+        lines += [EARLIER, ""]
+    if any(words in result.settings for words in OLD_STARTS):
+        lines += [NOTICE, ""]
+    lines += [finding.text("- *{claim}.* **{mark}**: ") for finding in result.findings]
+    lines += ["", f"{result.counting} {result.settings}", ""]
+    for name in (name for name in result.files if name.endswith(".png")):
+        target = figures / f"{result.name}-{name}"
+        shutil.copyfile(folder / name, target)
+        lines.append(f"![{result.title}]({Path(os.path.relpath(target, path.parent)).as_posix()})")
+    return lines
+
+
+def _kept(text: str) -> dict[str, tuple[list[str], list[str]]]:
+    """Returns the rows and the section of every reproduction that a page has."""
+    head, *sections = text.split("\n## ")
+    rows: dict[str, list[str]] = {}
+    anchor = ""
+    for line in head.splitlines():
+        if found := re.match(r"\| (?:\[.*?\]\(#([^)]*)\))? \| ", line):
+            anchor = found[1] or anchor
+            rows.setdefault(anchor, []).append(line)
+    parts = {}
+    for section in sections:
+        title, body = section.split("\n", 1)
+        body = body.split(f"\n{VERSIONS}")[0].rstrip("\n")
+        if name := re.search(r"`neurograph reproduce (\w+) ", body):
+            parts[name[1]] = rows.get(_anchor(title), []), [f"## {title}", *body.splitlines()]
+    return parts
 
 
 def _sizes(result: Result) -> list[str]:
@@ -112,8 +149,8 @@ def _sizes(result: Result) -> list[str]:
     return [*lines, *(f"{command.format(scale, '')}: {plan(result.name, scale, result.recipe).words}." for scale in SCALES[1:])]
 
 
-def _anchor(result: Result) -> str:
-    text = "".join(letter for letter in result.title.lower() if letter.isalnum() or letter in " -_")
+def _anchor(title: str) -> str:
+    text = "".join(letter for letter in title.lower() if letter.isalnum() or letter in " -_")
     return text.replace(" ", "-")
 
 

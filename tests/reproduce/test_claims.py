@@ -28,7 +28,9 @@ def out(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "name",
-    rest_is_thorough(REPRODUCTIONS, "cma", slow=("toy", "generalization", "variants", "updates", "nonlinearities", "extensions")),
+    rest_is_thorough(
+        REPRODUCTIONS, "cma", "datasets", slow=("toy", "generalization", "variants", "updates", "nonlinearities", "extensions")
+    ),
 )
 def test_every_reproduction_runs_at_smoke_scale(name, out):
     result = reproduce(name, "smoke", out)
@@ -178,6 +180,36 @@ def test_the_page_marks_results_of_an_earlier_version_and_says_what_scales_take(
     assert (
         "variants --scale paper --recipe printed`: 128 meta-training runs of 16 variants, 10,000 meta-steps each; about" in line
     )
+
+
+def test_an_updated_page_keeps_what_there_are_no_results_of(tmp_path):
+    counts = dict.fromkeys(("runs", "lost", "tests", "diverged", "training_seconds", "configurations"), 0)
+
+    def written(name, seen, update):
+        shutil.rmtree(tmp_path / "laptop", ignore_errors=True)
+        folder = tmp_path / "laptop" / name
+        folder.mkdir(parents=True)
+        title = REPRODUCTIONS[name].title
+        findings = (Finding("a", seen, True), Finding("b", f"{seen} too", None))
+        result = Result(name, "laptop", "figure 0", title, findings, "reproduced", counts, "", 0.0, ("a.png",))
+        (folder / "result.json").write_text(json.dumps(result.to_dict()))
+        (folder / "a.png").write_bytes(b"png")
+        return write_page(tmp_path, "laptop", tmp_path / "PAGE.md", tmp_path / "pictures", update=update).read_text()
+
+    first = written("oja", "apple", True)  # there is no page yet
+    both = written("states", "pear", True)
+    assert both == written("states", "pear", True)
+    for text in (first, both):
+        rows = [line for line in text.splitlines() if line.startswith("| ") and "apple" in line]
+        assert len(rows) == 2
+        section = text.split("## Oja's rule")[1].split("\n## ")[0].split("\nVersions")[0]
+        assert "apple too" in section
+        assert "pictures/oja-a.png" in section
+    assert both.index("pear") < both.index("apple")  # in the order of the registry
+    assert both.count("\nVersions: ") == 1
+    assert "oja" not in both.split("Not run at this scale")[1].split("\n")[0]
+    assert "apple" not in written("oja", "plum", True)
+    assert "pear" not in written("oja", "plum", False)
 
 
 def test_the_command_lists_without_computing():
