@@ -25,6 +25,7 @@ class Entry:
 
     `any_recipe`: it replaces of the recipe only what its figure varies, so that it may be run with each of `RECIPES`.
     `question`: it asks what the paper does not claim, so that its verdict is an answer.
+    `trains`: it meta-trains genomes, so that there is something to plan.
     `version`: of what it trains and claims; the page says which results are of an earlier one.
     """
 
@@ -33,11 +34,12 @@ class Entry:
     title: str
     any_recipe: bool = False
     question: bool = False
+    trains: bool = True
     version: int = 1
 
 
 REPRODUCTIONS: dict[str, Entry] = {
-    "toy": Entry("neurograph.reproduce.claims.toy", "figures 3 and 4", "Functions of two variables"),
+    "toy": Entry("neurograph.reproduce.claims.toy", "figures 3 and 4", "Functions of two variables", version=2),
     "generalization": Entry(
         "neurograph.reproduce.claims.generalization", "figure 5", "One small data set, then others", True, version=2
     ),
@@ -46,6 +48,7 @@ REPRODUCTIONS: dict[str, Entry] = {
     "normalization": Entry("neurograph.reproduce.claims.normalization", "figure 8", "With and without normalization", version=2),
     "variants": Entry("neurograph.reproduce.claims.variants", "figure 9", "Kinds of synapses and starts", True, version=2),
     "depth": Entry("neurograph.reproduce.claims.depth", "figure 10", "Other depths and widths", True, version=2),
+    "datasets": Entry("neurograph.reproduce.claims.datasets", "figure 11", "The data sets as pictures", trains=False),
     "nonlinearities": Entry("neurograph.reproduce.claims.nonlinearities", "figure 12", "Other non-linearities", True, version=2),
     "states": Entry("neurograph.reproduce.claims.states", "figure 13", "The number of states", True),
     "curriculum": Entry("neurograph.reproduce.claims.curriculum", "figure 14", "Growing unrolls"),

@@ -28,6 +28,9 @@ From the laptop-scale runs of figures 6, 7 and 9 on dense layers, compilation an
 there, and too little elsewhere.
 """
 
+EACH = 5e-4
+"""Seconds of a learning step of a problem beside that, which decide on small graphs; from figure 3's laptop-scale runs."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -48,6 +51,8 @@ class Plan:
     @property
     def words(self) -> str:
         """Returns the plan in words."""
+        if not self.specs:
+            return "nothing is meta-trained"
         steps = sorted({spec.training.meta_steps for spec in self.specs.values()})
         time = f"about {_time(self.hours)} of one core" if math.isfinite(self.hours) else "no estimate for irregular graphs"
         return (
@@ -98,6 +103,8 @@ def plan(name: str, scale: str, recipe: str = "shipped", seeds: int | None = Non
     entry = checked(name, recipe)
     if scale not in ("laptop", "paper"):
         raise ExperimentError(f"scale: got {scale!r}; allowed: laptop, paper")
+    if not entry.trains:
+        return Plan()
     with tempfile.TemporaryDirectory() as folder:
         bench = _Lister(name, scale, Path(folder), seeds=seeds, recipe=recipe)
         bench.plan = Plan()
@@ -121,7 +128,8 @@ def _cost(spec: ExperimentSpec) -> float:
             return math.nan
         work += topology.num_synapses
     states = spec.rule.get("states", 2)
-    return RATES[training.evolved] * learning_steps * members * unroll.replicas * unroll.batch_size * states * work
+    rate = RATES[training.evolved] * members * unroll.replicas * unroll.batch_size * states
+    return learning_steps * (rate * work + EACH * len(spec.problems))
 
 
 def _time(hours: float) -> str:

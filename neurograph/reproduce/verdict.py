@@ -71,6 +71,8 @@ class Result:
     def counting(self) -> str:
         """Returns the numbers of runs, failures and configurations as a sentence."""
         counts = self.counts
+        if not counts["runs"] and not counts["tests"]:
+            return "Nothing is meta-trained or tested."
         text = f"{counts['runs']} meta-training runs ({counts['training_seconds']:,} s), {counts['lost']} lost;"
         text += f" {counts['tests']} tested networks, {counts['diverged']} diverged"
         if counts["configurations"]:

@@ -1,7 +1,9 @@
-"""Variation of genomes for functions of two variables, and decisions of their networks: parts of the reproduction `toy`."""
+"""Variation of genomes over first synapses, and decisions of their networks: parts of the reproduction `toy`."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -14,12 +16,25 @@ from neurograph.report.figures.bands import panels
 from neurograph.report.figures.style import COLOURS, Picture
 from neurograph.reproduce.workbench import Trained
 from neurograph.tasks import decode_labels, get_task
-from neurograph.topology import load_topology
+from neurograph.topology import Topology
 
-__all__ = ["GRAPH", "maps", "spreads_of"]
+__all__ = ["GRAPH", "Hits", "Place", "maps", "over_synapses", "spreads"]
 
 GRAPH = "mlp_2d_classes"
-SHOWN = (("xor", "moons", "circle", "square"), ("nxor", "rotated_moons", "cross", "triangle"))
+BATCH = 64
+SIDE = 6  # of the square of images in `maps`
+
+Hits = dict[tuple[str, str], dict[int, np.ndarray]]
+"""{(label, task): {genome seed: [draws], the accuracy by every draw of first synapses}}."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """What is learned by which graph; `graph` is its name."""
+
+    graph: str
+    topology: Topology
+    task: str
 
 
 @jax.jit
@@ -33,48 +48,96 @@ def _accuracies(network: Network, genome: Any, episode: Any, keys: jax.Array) ->
     return jax.lax.map(one, keys)
 
 
-def spreads_of(members: list[Trained], tasks: tuple[str, ...], steps: int, draws: int) -> list[Row]:
-    """Returns per start and function the deviation of the accuracy over first synapses and over genomes, on one draw of batches.
+def over_synapses(members: Sequence[Trained], places: Mapping[str, Place], steps: int, draws: int) -> Hits:
+    """Returns accuracies after `steps` on one draw of batches per place, by `draws` draws of first synapses, the same for all."""
+    keys = jax.random.split(jax.random.key(1), draws)
+    hits: Hits = {}
+    for name, place in places.items():
+        episode = get_task(place.task).episode(jax.random.key(2), steps, BATCH, 512, query_split="test")
+        for member in members:
+            network = Network(place.topology, member.rule)  # type: ignore[arg-type]
+            found = np.asarray(_accuracies(network, member.genome, episode, keys), float)
+            hits.setdefault((member.label, name), {})[member.seed] = found
+    return hits
+
+
+def spreads(hits: Hits) -> list[Row]:
+    """Returns per start and place the deviation of the accuracy over first synapses and over genomes.
 
     Over genomes: of their means over the synapses, less what the synapses alone would make of it.
     """
-    keys = jax.random.split(jax.random.key(1), draws)
-    episodes = {task: get_task(task).episode(jax.random.key(2), steps, 64, 512, "test") for task in tasks}
     rows: list[Row] = []
-    for label in dict.fromkeys(member.label for member in members):
-        mine = [member for member in members if member.label == label]
-        networks = [Network(load_topology(GRAPH), member.rule) for member in mine]  # type: ignore[arg-type]
-        for task, episode in episodes.items():
-            hits = np.array([_accuracies(n, m.genome, episode, keys) for n, m in zip(networks, mine)], float)
-            inner = hits.var(axis=1, ddof=1).mean()
-            outer = hits.mean(axis=1).var(ddof=1) - inner / draws if len(mine) > 1 else 0.0
-            rows.append({"label": label, "task": task, "synapses": float(inner**0.5), "genomes": float(max(outer, 0) ** 0.5)})
-            rows[-1] |= {"mean": float(hits.mean()), "number": len(mine), "draws": draws}
+    for (label, name), by_seed in hits.items():
+        found = np.array(list(by_seed.values()))
+        inner = found.var(axis=1, ddof=1).mean()
+        outer = found.mean(axis=1).var(ddof=1) - inner / found.shape[1] if len(found) > 1 else 0.0
+        rows.append({"label": label, "task": name, "synapses": float(inner**0.5), "genomes": float(max(outer, 0) ** 0.5)})
+        rows[-1] |= {"mean": float(found.mean()), "number": len(found), "draws": found.shape[1]}
     return rows
 
 
-def maps(best: Trained, steps: int, side: int, columns: int = 4) -> Picture:
-    """Draws the answers of networks on [-2, 2]^2 after `steps` steps, as shares of the softmax."""
+def maps(best: Trained, places: Mapping[str, Place], sets: Mapping[str, str], steps: int, side: int) -> Picture:
+    """Draws what figure 3 shows, points of all functions and images, over the answers of networks after `steps` steps."""
+    figure, axes = panels(len(places), columns=5, width=2.3, height=2.3)
     genome: Any = best.genome
-    network = Network(load_topology(GRAPH), best.rule)  # type: ignore[arg-type]
-    ticks = np.linspace(-2, 2, side)
-    grid = np.stack(np.meshgrid(ticks, ticks), axis=-1).reshape(-1, 2).astype(np.float32)
-    figure, axes = panels(2 * columns, columns=columns, width=2.2, height=2.2, sharex=True, sharey=True)
-    for axis, (row, task) in zip(axes, ((row, task) for row, tasks in enumerate(SHOWN) for task in tasks[:columns])):
-        (xs, ys), query = get_task(task).episode(jax.random.key(3), steps, 64, 200, "test")
+    for axis, (name, place) in zip(axes, places.items()):
+        network = Network(place.topology, best.rule)  # type: ignore[arg-type]
+        task = get_task(place.task)
+        (xs, ys), query = task.episode(jax.random.key(3), steps, BATCH, 200, query_split="test")
         synapses, _ = network.unroll(genome, network.init(genome, key=jax.random.key(4)), xs, ys)
         # Moments of the training points: those of the grid would be another normalization.
-        moments = network.statistics(genome, synapses, xs.reshape(-1, 2))
-        answer = jax.nn.softmax(network.predict(genome, synapses, grid, statistics=moments))[:, 1]
-        extent = (-2, 2, -2, 2)
-        axis.imshow(np.asarray(answer).reshape(side, side), origin="lower", extent=extent, cmap="PuOr", vmin=0, vmax=1)
+        moments = network.statistics(genome, synapses, xs.reshape(-1, xs.shape[-1]))
+
+        def answers(x: Any, network: Network = network, synapses: Any = synapses, moments: Any = moments) -> np.ndarray:
+            return np.asarray(jax.nn.softmax(network.predict(genome, synapses, x, statistics=moments)))
+
         labels = np.asarray(decode_labels(query.y))
-        for value, colour in ((0, COLOURS[1]), (1, COLOURS[0])):
-            points = np.asarray(query.x)[labels == value]
-            axis.scatter(points[:, 0], points[:, 1], s=5, color=colour, edgecolor="white", linewidth=0.3)
-        axis.plot([-1, 1, 1, -1, -1], [-1, -1, 1, 1, -1], "-", color="black", lw=0.8)
-        axis.set(xlim=extent[:2], ylim=extent[2:])
-        axis.set_title(f"{task} ({'never seen' if row else 'trained on'})", fontsize=9, loc="left")
+        right = answers(query.x).argmax(axis=1) == labels
+        if task.image_shape is None:
+            _points(axis, np.asarray(query.x), labels, answers, side)
+        else:
+            _tiles(axis, np.asarray(query.x).reshape(-1, *task.image_shape[:2]), right)
+        axis.set_title(f"{name}, {right.mean():.2f}\n{'trained on' if sets[name] == 'trained on' else 'never seen'}", fontsize=9)
         axis.tick_params(labelsize=8)
         axis.grid(False)
     return figure
+
+
+def _points(axis: Any, points: np.ndarray, labels: np.ndarray, answers: Any, side: int) -> None:
+    """Draws points over the answers on [-2, 2]^2: the shares of the second class of two, the first class of several."""
+    ticks, extent = np.linspace(-2, 2, side), (-2, 2, -2, 2)
+    grid = np.stack(np.meshgrid(ticks, ticks), axis=-1).reshape(-1, 2).astype(np.float32)
+    found = answers(grid)
+    colours = [COLOURS[1], COLOURS[0], *COLOURS[2:]]
+    if found.shape[1] == 2:
+        shown = found[:, 1].reshape(side, side)
+        axis.imshow(shown, origin="lower", extent=extent, cmap="PuOr", vmin=0, vmax=1)
+    else:
+        from matplotlib.colors import ListedColormap
+
+        shown = found.argmax(axis=1).reshape(side, side)
+        map_ = ListedColormap(colours[: found.shape[1]])
+        axis.imshow(shown, origin="lower", extent=extent, cmap=map_, vmin=-0.5, vmax=found.shape[1] - 0.5, alpha=0.45)
+    for value in range(found.shape[1]):
+        mine = points[labels == value]
+        axis.scatter(
+            mine[:, 0], mine[:, 1], s=5 if found.shape[1] == 2 else 14, color=colours[value], edgecolor="white", linewidth=0.3
+        )
+    axis.plot([-1, 1, 1, -1, -1], [-1, -1, 1, 1, -1], "-", color="black", lw=0.8)
+    axis.set(xlim=extent[:2], ylim=extent[2:], xticks=(-2, 0, 2), yticks=(-2, 0, 2))
+
+
+def _tiles(axis: Any, images: np.ndarray, right: np.ndarray) -> None:
+    """Draws a square of images; those answered wrong have a frame."""
+    count = min(len(images), SIDE**2)
+    height, width = images.shape[1:]
+    sheet = np.full((SIDE * height, SIDE * width), images.min())
+    for number in range(count):
+        top, left = number // SIDE * height, number % SIDE * width
+        sheet[top : top + height, left : left + width] = images[number]
+    axis.imshow(sheet, cmap="gray", extent=(0, SIDE * width, SIDE * height, 0))
+    for number in np.flatnonzero(~right[:count]):
+        top, left = number // SIDE * height, number % SIDE * width
+        xs, ys = (left, left + width), (top, top + height)
+        axis.plot([xs[0], xs[1], xs[1], xs[0], xs[0]], [ys[0], ys[0], ys[1], ys[1], ys[0]], "-", color=COLOURS[1], lw=1.6)
+    axis.set(xticks=(), yticks=(), xlabel="framed: answered wrong")
