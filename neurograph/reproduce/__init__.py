@@ -40,6 +40,7 @@ class Entry:
 
 REPRODUCTIONS: dict[str, Entry] = {
     "toy": Entry("neurograph.reproduce.claims.toy", "figures 3 and 4", "Functions of two variables", version=2),
+    "recipe": Entry("neurograph.reproduce.claims.recipe", "sections 3.3 and 4.2", "The recipe as printed"),
     "generalization": Entry(
         "neurograph.reproduce.claims.generalization", "figure 5", "One small data set, then others", True, version=2
     ),

@@ -12,7 +12,9 @@ from click.testing import CliRunner
 
 from neurograph.cli.reproduce import reproduce as command
 from neurograph.errors import ExperimentError
+from neurograph.experiments.spec import load_experiment
 from neurograph.reproduce.plan import plan
+from neurograph.tasks import FIGURE_3_TRAIN
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +139,32 @@ def test_figure_5_is_one_genome_of_mnist_and_its_halves_by_a_curriculum(recipe):
     assert spec.training.meta_steps == 90_000
     assert [spec.unroll.length(step) for step in (0, 9_999, 10_000, 89_999)] == [10, 10, 15, 50]
     assert (spec.start.kind == "random") == (recipe == "printed")
+
+
+def test_figures_3_and_4_are_trained_on_the_functions_of_figure_3():
+    found = plan("toy", "paper")
+    for spec in found.specs.values():
+        assert tuple(place.task for place in spec.problems) == FIGURE_3_TRAIN
+        assert (spec.training.genomes, spec.training.replace) == (1, 0)  # correlations are over runs
+    assert found.labels == ["random start", "near backprop"]
+    laptop = plan("toy", "laptop")
+    assert len(laptop.specs) == 2 * 16
+    assert 0.05 < laptop.hours < 0.3  # of small graphs the learning steps themselves take time: 476 s when it was run
+
+
+def test_the_recipe_as_printed_is_run_whole_and_with_one_change_each():
+    found = plan("recipe", "paper")
+    printed = found.specs["as printed", 0]
+    as_printed(printed, meta_steps=90_000, genomes=8)
+    assert (printed.start.kind, printed.training.replace, printed.training.validate_every) == ("random", 7, 10_000)
+    assert printed.rule == load_experiment("paper_gradient").rule
+    for (label, _), spec in found.specs.items():
+        assert label == "as printed" or spec.training.meta_steps == 10_000
+        parts = ("rule", "start", "unroll", "problems")
+        differ = [part for part in parts if getattr(spec, part) != getattr(printed, part)]
+        differ += ["rate"] if spec.training.learning_rate != printed.training.learning_rate else []
+        # an average needs a gate of another size
+        assert len(differ) == {"as printed": 0, "updates averaged, gate 0.1": 2}.get(label, 1)
 
 
 def test_laptop_scale_has_the_same_variants_where_two_cores_go():
