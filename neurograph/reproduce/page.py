@@ -141,8 +141,10 @@ def _sizes(result: Result) -> list[str]:
     recipe = "" if result.recipe == "shipped" else f" --recipe {result.recipe}"
     runs = "" if result.seeds is None else f" --runs {result.seeds}"
     command = f"`neurograph reproduce {result.name} --scale {{}}{recipe}{{}}`"
+    entry = REPRODUCTIONS[result.name]
+    by = f"the {result.recipe} recipe, " if entry.any_recipe else "a recipe of its own, " if entry.trains else ""
     lines = [
-        f"Shown: the {result.recipe} recipe, {command.format(result.scale, runs)}. What each scale meta-trains before its first"
+        f"Shown: {by}{command.format(result.scale, runs)}. What each scale meta-trains before its first"
         " test, with the expected time, good to a factor of three; tests come on top.",
         f"{command.format('smoke', '')}: seconds to minutes, on embedded data.",
     ]

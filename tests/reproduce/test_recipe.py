@@ -32,7 +32,9 @@ def test_flat_meta_gradients_are_counted(run):
 def test_a_change_is_told_by_the_last_validation_within_its_meta_steps(run):
     told = recipe._decides({recipe.PRINTED: [run]}, recipe._gradients(run), [], 120, 10)
     assert told.holds is None
-    assert told.seen.startswith("most nothing. as printed: validation accuracy 0.400 (0.400 to 0.400) after 100, flat 75%")
+    assert told.seen.startswith(
+        "the largest gain: none; as printed: validation accuracy 0.400 (0.400 to 0.400) after 100, flat 75%"
+    )
 
 
 def test_the_cost_of_the_whole_is_extrapolated_from_what_was_run(run, monkeypatch):

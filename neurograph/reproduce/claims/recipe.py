@@ -143,7 +143,7 @@ def _decides(
     return Finding(
         f"Which part of the recipe decides within about {changed:,} meta-steps (flat: records of a genome whose meta-gradient is"
         f" below {FLAT:g})",
-        f"most {max(medians, key=lambda label: medians[label], default='nothing')}. {'; '.join(words)}",
+        f"the largest gain: {max(medians, key=lambda label: medians[label], default='none')}; {'; '.join(words)}",
         None,
     )
 
