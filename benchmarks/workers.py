@@ -1,10 +1,11 @@
 """Workers: start-up, overhead per task, efficiency of two processes, and a simulation of many.
 
-Usage: python -m benchmarks.workers [overhead] [evolve] [transfer] [simulate]     (default: all; on a machine that is idle)
+Usage: python -m benchmarks.workers [overhead] [bound] [evolve] [transfer] [simulate]     (default: all; on an idle machine)
 
-`evolve` and `transfer` compare `--workers N` (default 2, --workers) with one process by wall time, start-up excluded and
-compilation included, and check that the numbers are equal to the bit. `simulate` takes the overhead that was measured before it,
-or --overhead MILLISECONDS, and draws task times from lognormal distributions.
+`bound` runs an evolution in so many processes at once that know nothing of each other, beside one alone: no engine exceeds that
+on this machine, whose cores share memory, caches and clock. `evolve` and `transfer` compare `--workers N` (default 2) with one
+process by wall time, start-up excluded and compilation included, and check that numbers are equal to the bit. `simulate` takes
+the overhead that was measured before it, or --overhead MILLISECONDS, and draws task times from lognormal distributions.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import argparse
 import heapq
 import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -61,6 +64,36 @@ def overhead(workers: int, count: int = 1000) -> float:
     return cost
 
 
+def bound(workers: int) -> None:
+    """Prints how much more `workers` processes at once do than one, each of one thread and without any engine between them."""
+    command = [sys.executable, "-m", "benchmarks.workers", "--child"]
+
+    def seconds(count: int) -> float:
+        begun = [
+            subprocess.Popen(command, env=os.environ | {"NPROC": "1"}, stdout=subprocess.PIPE, text=True) for _ in range(count)
+        ]
+        return max(float(one.communicate()[0].split()[-1]) for one in begun)
+
+    rounds = [(seconds(1), seconds(workers)) for _ in range(3)]
+    speed = statistics.median(workers * alone / together for alone, together in rounds)
+    told = ", ".join(f"{alone:.1f} s and {together:.1f} s" for alone, together in rounds)
+    print(f"{workers} processes at once do {speed:.2f} times what one does (one alone, and all at once: {told})", flush=True)
+
+
+def _evolution(population: int, generations: int) -> Any:
+    from neurograph.experiments import load_experiment
+
+    training = f"{{method: cma, population: {population}, meta_steps: {generations}, validate_every: 10, validation_episodes: 1}}"
+    return load_experiment("digits", (f"training={training}", "unroll.steps=15", "unroll.query_batches=20"))
+
+
+def _child() -> None:
+    from neurograph.experiments import meta_train
+
+    with tempfile.TemporaryDirectory() as folder:
+        print(_timed(lambda: meta_train(_evolution(20, 20), Path(folder) / "run")))
+
+
 def _timed(call: Callable[[], Any]) -> float:
     started = time.perf_counter()
     call()
@@ -75,11 +108,10 @@ def _compared(name: str, alone: float, shared: float, workers: int, equal: bool)
 
 def evolve(workers: int, population: int = 40, generations: int = 10) -> None:
     """Compares an evolution on digits in `workers` processes with one process, which uses all cores as well."""
-    from neurograph.experiments import load_experiment, meta_train
+    from neurograph.experiments import meta_train
     from neurograph.experiments.workers import make_executor
 
-    training = f"{{method: cma, population: {population}, meta_steps: {generations}, validate_every: 10, validation_episodes: 1}}"
-    spec = load_experiment("digits", (f"training={training}", "unroll.steps=15", "unroll.query_batches=20"))
+    spec = _evolution(population, generations)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         alone = _timed(lambda: meta_train(spec, folder / "alone"))
@@ -160,15 +192,21 @@ def wave(times: np.ndarray, workers: int, half: float) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", choices=["overhead", "evolve", "transfer", "simulate", []])
+    parser.add_argument("parts", nargs="*", choices=["overhead", "bound", "evolve", "transfer", "simulate", []])
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--overhead", type=float, help="milliseconds per task, for the simulation")
     options = parser.parse_args()
-    parts = options.parts or ["overhead", "evolve", "transfer", "simulate"]
+    if options.child:
+        _child()
+        return
+    parts = options.parts or ["overhead", "bound", "evolve", "transfer", "simulate"]
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before this started")
     cost = options.overhead
     if "overhead" in parts or ("simulate" in parts and cost is None):
         cost = overhead(options.workers)
+    if "bound" in parts:
+        bound(options.workers)
     if {"evolve", "transfer"} & {*parts}:
         print(f"\n| work | one process | {options.workers} workers | speed | efficiency | bits |\n|---|---|---|---|---|---|")
     if "evolve" in parts:
