@@ -562,15 +562,23 @@ def test_places_of_a_masked_block_without_a_synapse_take_no_part(sort: str, x64)
         stored = jnp.where(holes, 1e3, clean.blocks[number])
         spoilt = dataclasses.replace(clean, blocks=(*clean.blocks[:number], stored, *clean.blocks[number + 1 :]))
     signals = [jnp.asarray(random.normal(size=(2, stage.size, 4))) for stage in network.plan.stages]
-    for direction, stage in (("forward", block.target_stage), ("backward", block.source_stage)):
-        for square in (False, True):
-            result = [kernel.aggregate(direction, stage, weights, signals, square=square) for weights in (clean, spoilt)]
-            np.testing.assert_array_equal(*result)
-            slope = jax.grad(lambda weights, at=(direction, stage): jnp.sum(kernel.aggregate(*at, weights, signals) ** 2))(spoilt)
-            if sort == "own":
-                assert not np.asarray(slope.blocks[number])[:, holes].any()
-                assert np.asarray(slope.blocks[number])[:, ~holes].all()
-    change = kernel.correlate(signals, signals)
+    ways = ("forward", block.target_stage), ("backward", block.source_stage)
+
+    @jax.jit  # one program for all
+    def flows(weights):
+        def slope(at):
+            return jax.grad(lambda weights: jnp.sum(kernel.aggregate(*at, weights, signals) ** 2))(weights)
+
+        passes = [kernel.aggregate(*at, weights, signals, square=square) for at in ways for square in (False, True)]
+        return passes, [slope(at) for at in ways]
+
+    (passes, slopes), (expected, _) = flows(spoilt), flows(clean)
+    jax.tree.map(np.testing.assert_array_equal, passes, expected)
+    for slope in slopes:
+        if sort == "own":
+            assert not np.asarray(slope.blocks[number])[:, holes].any()
+            assert np.asarray(slope.blocks[number])[:, ~holes].all()
+    change = jax.jit(kernel.correlate)(signals, signals)
     if sort == "own":
         assert change.blocks[number].shape == (channels, *holes.shape)
         assert not np.asarray(change.blocks[number])[:, holes].any()
