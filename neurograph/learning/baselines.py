@@ -8,9 +8,9 @@ its gradient, optax its optimiser, and hidden neurons may be batch-normalised as
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache
 from typing import Any
 
 import jax
@@ -27,6 +27,7 @@ from neurograph.network.batch.sizes import SizeClass, class_plan
 from neurograph.network.kernels import FORWARD
 from neurograph.network.network import Network
 from neurograph.network.passes import normalised, output_values, through_normalization
+from neurograph.network.quick import brisk_options
 from neurograph.network.state import Weights
 from neurograph.network.walk import Walk
 from neurograph.tasks import Task
@@ -349,7 +350,7 @@ def baseline_curves(
             rest = CAPACITY - len(some)
             buffer, ends = jnp.asarray(some + [1.0] * rest), jnp.asarray(last[start : start + CAPACITY] + [0] * rest)
             how = (setting.batch_norm, at, regression)
-            found = _runs(problem.network, episode, init_key, buffer, ends, len(some), kind, activation, *how)
+            found = _program()(problem.network, episode, init_key, buffer, ends, len(some), kind, activation, *how)
             results.append(np.asarray(found)[:, : len(some)])
     table = np.concatenate(results, axis=1).reshape(2, len(keys), len(rates), len(at)).swapaxes(1, 2)
     curves = Curves(setting, tuple(rates), at, table[0], table[1], regression, tuple(last))
@@ -361,7 +362,11 @@ def baseline_curves(
 CAPACITY = 16
 
 
-@partial(jax.jit, static_argnums=(8, 9, 10))
+@cache
+def _program() -> Callable[..., jax.Array]:
+    return jax.jit(_runs, static_argnums=(8, 9, 10), compiler_options=brisk_options())
+
+
 def _runs(network, episode, init_key, rates, ends, count, kind, activation, batch_norm, at, regression):
     """Returns loss and accuracy, [2, CAPACITY, len(at)]. One program serves all settings: compiling costs more than running."""
     fresh = _drawn(network, jnp.asarray([GAINS[name] for name in ACTIVATIONS])[activation], batch_norm, init_key)

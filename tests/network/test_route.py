@@ -67,10 +67,13 @@ def test_a_quick_program_computes_the_same(monkeypatch):
     def outputs(synapses):
         return network.step(genome, synapses, x, y)[1]
 
-    np.testing.assert_allclose(jax.jit(outputs, compiler_options=options)(synapses), outputs(synapses), rtol=1e-5)
+    for some in (options, quick.brisk_options()):
+        np.testing.assert_allclose(jax.jit(outputs, compiler_options=some)(synapses), outputs(synapses), rtol=1e-5)
     # A release that does not know an option goes without it.
     monkeypatch.setattr(quick, "OPTIONS", {"xla_of_another_time": 1, "xla_backend_optimization_level": 0})
     assert quick.quick_options.__wrapped__() == {"xla_backend_optimization_level": 0}
+    monkeypatch.setattr(quick, "BRISK", ("xla_of_another_time",))
+    assert quick.brisk_options.__wrapped__() is None
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert quick.quick_options.__wrapped__() is None
 

@@ -24,7 +24,7 @@ from neurograph.network.batch.graph import Graph
 from neurograph.network.batch.route import Load, Route, routes
 from neurograph.network.batch.sizes import SizeClass
 from neurograph.network.network import Network, check_genome
-from neurograph.network.quick import quick_options
+from neurograph.network.quick import brisk_options, quick_options
 from neurograph.tasks import Task
 from neurograph.topology.graph import Topology
 
@@ -258,4 +258,4 @@ def genome_curves(
 
 @cache
 def _program(quick: bool) -> Callable[..., dict[str, jax.Array]]:
-    return jax.jit(curve_of, static_argnums=(5, 6), compiler_options=quick_options() if quick else None)
+    return jax.jit(curve_of, static_argnums=(5, 6), compiler_options=quick_options() if quick else brisk_options())
