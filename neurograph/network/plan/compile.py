@@ -9,6 +9,7 @@ import numpy as np
 from neurograph.errors import PlanError
 from neurograph.network.plan.cut import Cutter, Positions
 from neurograph.network.plan.groups import complete_groups
+from neurograph.network.plan.locality import near_order
 from neurograph.network.plan.model import IntArray, Phase, Plan, Stage
 from neurograph.network.plan.segments import find_segments, order_segment
 from neurograph.network.plan.stages import cut_stages, groups_worth_a_stage
@@ -67,6 +68,8 @@ def _compile(topology: Topology, blocks: bool, levels: str, native: bool, gpu: b
         if segments.is_segment[phase]:
             neurons[number], bounds, depth = order_segment(topology, neurons[number], level_of, native, gpu)
             tiles[number] = (bounds, depth)
+    if native:
+        neurons = near_order(topology, level_of, groups, neurons, kinds)
     positions = Positions(neurons, kinds, stage_phase, tiles)
     cutter = Cutter(topology, positions, sort, scanned, cyclic, native=native, gpu=gpu)
     if blocks:
