@@ -48,8 +48,9 @@ def without(monkeypatch: pytest.MonkeyPatch, topology: Topology) -> ng.Plan:
         return compiling._compile.__wrapped__(topology, True, "auto", True, False)
 
 
-@pytest.mark.parametrize("topology", [local_levels(8, 1500, 8, 20), local_ring(8000, 16, 20)], ids=["levels", "ring"])
-def test_a_local_graph_that_is_numbered_at_random_visits_fewer_pages(topology: Topology, monkeypatch):
+@pytest.mark.parametrize(("make", "sizes"), [(local_levels, (8, 1500, 8, 20)), (local_ring, (8000, 16, 20))])
+def test_a_local_graph_that_is_numbered_at_random_visits_fewer_pages(make, sizes, monkeypatch):
+    topology = make(*sizes)
     plan, before = ng.compile_plan(topology, native=True), without(monkeypatch, topology)
     assert locality._pages(topology, np.asarray(plan.order)) < 0.7 * locality._pages(topology, np.asarray(before.order))
     again = compiling._compile.__wrapped__(topology, True, "auto", True, False)
@@ -69,8 +70,9 @@ def test_a_graph_without_structure_keeps_its_order(monkeypatch):
 
 
 @pytest.mark.skipif(not native.available(), reason=native.description())
-@pytest.mark.parametrize("topology", [local_levels(8, 40, 5, 3), local_ring(300, 6, 40)], ids=["levels", "ring"])
-def test_results_do_not_depend_on_the_order(topology: Topology, monkeypatch, x64):
+@pytest.mark.parametrize(("make", "sizes"), [(local_levels, (8, 40, 5, 3)), (local_ring, (300, 6, 40))])
+def test_results_do_not_depend_on_the_order(make, sizes, monkeypatch, x64):
+    topology = make(*sizes)
     for name, value in (("MIN_SYNAPSES", 1), ("WORTH", 1.0), ("WINDOW", 64), ("PAGE", 2)):
         monkeypatch.setattr(locality, name, value)
     compiling._compile.cache_clear()
