@@ -29,7 +29,7 @@ def out(tmp_path_factory):
 @pytest.mark.parametrize(
     "name",
     rest_is_thorough(
-        REPRODUCTIONS, "cma", "datasets", slow=("toy", "generalization", "variants", "updates", "nonlinearities", "extensions")
+        REPRODUCTIONS, "depth", "datasets", slow=("toy", "generalization", "variants", "updates", "nonlinearities", "extensions")
     ),
 )
 def test_every_reproduction_runs_at_smoke_scale(name, out):
