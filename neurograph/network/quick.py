@@ -39,6 +39,7 @@ def _those(names: Sequence[str]) -> dict[str, int | bool] | None:
     return {name: OPTIONS[name] for name in names if _known(name, OPTIONS[name])} or None
 
 
+@functools.cache
 def _known(name: str, value: int | bool) -> bool:
     try:
         jax.jit(lambda: 0, compiler_options={name: value}).lower().compile()

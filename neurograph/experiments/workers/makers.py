@@ -114,13 +114,10 @@ def _local(count: int) -> Iterator[tuple[Any, str]]:
     from dask import config
     from distributed import Client, LocalCluster, Security
 
-    from neurograph.network.kernels import native
-
     if getattr(process.current_process(), "_inheriting", False):  # one of these processes, which imports the script
         raise ExperimentError(GUARD)
     if count < 1:
         raise ExperimentError(f"workers: got {count}; expected a number > 0, or the address of a scheduler")
-    native.available()  # compiled once, and not by each of them
     with config.set(LOCAL):  # some of it is read when a worker dies
         cluster = _started(
             LocalCluster,
