@@ -11,10 +11,11 @@
 | f of a product | backward_keep | () | gate of multiplicative backward updates; takes the value of neuron_keep where not given |
 
 The rest is used by the option that names it: `update_power`, `error_power`, `depth_power` (update_normalization: neuron),
-`trace_keep` (synapse_trace), `damping` (learned_damping), `cycle_keep` (cycle_fading), `keep_gating` and `update_gating` [k, k]
-(self_gating; zero at the start), `oja_multiplier`, `rescale`, `saturation`, `initial_deviation`, the moments `forward_scale`,
-`forward_shift`, `backward_scale`, `backward_shift` of normalization ([k] each), and the second Hebbian genome of
-`forward_synapse_update` (`forward_pre_transform`, `forward_post_transform`, `forward_synapse_keep`, `forward_synapse_update`).
+`trace_keep` (synapse_trace), `average_power` and `average_keep` (synapse_average), `damping` (learned_damping), `cycle_keep`
+(cycle_fading), `keep_gating` and `update_gating` [k, k] (self_gating; zero at the start), `oja_multiplier`, `rescale`,
+`saturation`, `initial_deviation`, the moments `forward_scale`, `forward_shift`, `backward_scale`, `backward_shift` of
+normalization ([k] each), and the second Hebbian genome of `forward_synapse_update` (`forward_pre_transform`,
+`forward_post_transform`, `forward_synapse_keep`, `forward_synapse_update`).
 
 Where the sources disagree: the paper's matrices are kept as printed (the authors' code stores nu and mu transposed).
 """
@@ -61,6 +62,8 @@ SCALARS = {
     "error_power": 1.0,
     "depth_power": 0.0,
     "trace_keep": 0.0,
+    "average_power": 3.0,
+    "average_keep": 0.95,
     "damping": 0.0,
     "cycle_keep": 1.0,
 }
@@ -141,6 +144,8 @@ class Genome(Shown):
     error_power: Float[jax.Array, "*genomes"]
     depth_power: Float[jax.Array, "*genomes"]
     trace_keep: Float[jax.Array, "*genomes"]
+    average_power: Float[jax.Array, "*genomes"]
+    average_keep: Float[jax.Array, "*genomes"]
     damping: Float[jax.Array, "*genomes"]
     cycle_keep: Float[jax.Array, "*genomes"]
     keep_gating: Float[jax.Array, "*genomes states states"]
@@ -342,6 +347,8 @@ def effective_fields(rule: Rule) -> tuple[str, ...]:
         fields += ["update_power", "error_power", "depth_power"]
     if rule.synapse_trace:
         fields.append("trace_keep")
+    if rule.synapse_average:
+        fields += ["average_power", "average_keep"]
     if rule.learned_damping:
         fields.append("damping")
     if rule.cycle_fading:

@@ -65,6 +65,8 @@ class Rule:
       update_normalization: "neuron" divides the Hebbian products that arrive at a neuron by their length, to the power of the
         genome's `update_power`, and multiplies them by the size of the outputs' error, to the power of `error_power`.
       synapse_trace: every synapse keeps a decaying sum of its Hebbian products (`trace_keep`), which updates it in their place.
+      synapse_average: every synapse keeps an average over its last learning steps (`average_power`, `average_keep`), which
+        predictions take in its place; learning does not.
       learned_damping: the genome's `damping` joins that of the topology's schedule.
       cycle_fading: the genome's `cycle_keep` multiplies the feedback that hidden neurons of a cyclic phase give to each other, at
         every tick.
@@ -111,6 +113,7 @@ class Rule:
     saturation_eps: float = 0.0
     update_normalization: str = "none"
     synapse_trace: bool = False
+    synapse_average: bool = False
     learned_damping: bool = False
     cycle_fading: bool = False
     self_gating: bool = False

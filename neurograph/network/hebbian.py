@@ -323,4 +323,23 @@ def update_synapses(
             own, trace = change(BACKWARD, back, {})
         back = own.applied(rule, back)
         kept[BACKWARD] = trace
-    return Synapses(forward, back, synapses.neurons, synapses.traces if traces is None else traces | kept)
+    return replace(synapses, forward=forward, backward=back, traces=synapses.traces if traces is None else traces | kept)
+
+
+def average_synapses(wiring: Wiring, genome: AnyGenome, synapses: Synapses, error: jax.Array) -> Synapses:
+    """Synapses whose average follows what they have learned: a <- a + alpha (w - a), alpha = max(1 - keep, (p + 1) / (t + p)).
+
+    Step t = 1, 2, ... of an average weighs as t^p (polynomial-decay averaging, Shamir and Zhang 2013), until that would reach
+    back further than `average_keep`. Where the outputs' error is larger than it was at the very first step, what has been
+    learned is wrong now, and the average begins anew.
+    """
+    if synapses.averages is None:
+        return synapses
+    kept = synapses.averages
+    first = jnp.where(kept["steps"] == 0, error.astype(kept["error"].dtype), kept["error"])
+    steps = jnp.where(error > first, 0, kept["steps"]) + 1
+    local = genomes_at_stages(wiring, genome)
+    rates = [jnp.maximum(1 - own.average_keep, (own.average_power + 1) / (steps + own.average_power)) for own in local]
+    alpha = _at_stored(wiring, genome, rates, FORWARD, synapses.forward)
+    average = jax.tree.map(lambda a, w, r: a + r.astype(w.dtype) * (w - a), kept["forward"], synapses.forward, alpha)
+    return replace(synapses, averages={"forward": average, "steps": steps, "error": first})

@@ -154,8 +154,9 @@ def _stored(network: Network) -> int:
     plan, rule = network.plan, network.rule
     own = sum(b.counts[0] if b.kind in ("gather", "levels") else b.edges.size * (b.sort == OWN) for b in plan.blocks)
     groups = int(plan.group.max(initial=-1)) + 1
-    numbers = (own + groups) * (1 if rule.symmetric else 2) + int(network.topology.bias.sum())
-    return numbers * rule.synapse_channels * (2 if rule.synapse_trace else 1)
+    forward = own + groups + int(network.topology.bias.sum())
+    both = forward if rule.symmetric else forward + own + groups
+    return rule.synapse_channels * (both * (2 if rule.synapse_trace else 1) + forward * rule.synapse_average)
 
 
 def compiled_bytes(compiled: Any) -> int:

@@ -25,7 +25,7 @@ from neurograph.network.kernels.allocator import keep_freed_memory
 from neurograph.network.kernels.base import namespace
 from neurograph.network.kernels.choice import make_kernel
 from neurograph.network.passes import output_values
-from neurograph.network.state import Synapses, Trace, Weights, check_synapses
+from neurograph.network.state import SCALARS, Synapses, Trace, Weights, check_synapses
 from neurograph.network.step import forward_pass, learning_step, learning_steps
 from neurograph.network.walk import Moments
 from neurograph.network.wiring import Wiring
@@ -126,7 +126,7 @@ class Network(Wiring):
         leaving = np.bincount(topology.senders, minlength=n)
         forward = _pack(self.kernel, given(draw(keys[0], topology.receivers, arriving)), draw(keys[2], np.arange(n), arriving))
         backward = None if rule.symmetric else _pack(self.kernel, given(draw(keys[1], topology.senders, leaving)), None)
-        return self._with_traces(Synapses(forward, backward))
+        return self._averaged(self._with_traces(Synapses(forward, backward)))
 
     def _with_traces(self, synapses: Synapses, given: dict[str, Any] | None = None) -> Synapses:
         """With traces, where the rule keeps them: those given in topology order, else zeros."""
@@ -144,8 +144,36 @@ class Network(Wiring):
             traces["backward"] = _pack(self.kernel, arrays["backward"], None)
         return replace(synapses, traces=traces)
 
+    def _averaged(self, synapses: Synapses, given: dict[str, Any] | None = None) -> Synapses:
+        """With averages, where the rule keeps them: those given in topology order, else the synapses, not averaged yet."""
+        if not self.rule.synapse_average:
+            return synapses
+        dtype = jax.tree.leaves(synapses.forward)[0].dtype
+        given = {name: value for name, value in (given or {}).items() if value is not None}
+        if missing := {"forward", "bias", *SCALARS} - {*given} if given else ():
+            raise ShapeError(f"averages: {sorted(missing)[0]!r} is missing; expected forward, bias, steps and error, or None")
+        scalars = {}
+        for name in SCALARS:
+            value = numbers(f"averages[{name!r}]", given.get(name, np.zeros(())), "[]")
+            if value.shape:
+                raise ShapeError(f"averages[{name!r}]: got shape {list(value.shape)}; expected one number")
+            scalars[name] = value.astype(dtype)
+        forward = synapses.forward
+        if given:
+            n, edges, k = self.topology.num_neurons, self.topology.num_synapses, self.rule.states
+            shapes = {"forward": (edges, k), "bias": (n, k)}
+            arrays = [self._as_edges(f"averages[{name!r}]", given[name], shape).astype(dtype) for name, shape in shapes.items()]
+            forward = _pack(self.kernel, *arrays)
+        return replace(synapses, averages={"forward": forward, **scalars})
+
     def pack(
-        self, forward: Any, backward: Any = None, bias: Any = None, neurons: Any = None, traces: dict[str, Any] | None = None
+        self,
+        forward: Any,
+        backward: Any = None,
+        bias: Any = None,
+        neurons: Any = None,
+        traces: dict[str, Any] | None = None,
+        averages: dict[str, Any] | None = None,
     ) -> Synapses:
         """Arrays in topology order to packed synapses.
 
@@ -156,6 +184,8 @@ class Network(Wiring):
           neurons: [B, n, k] states to carry over, where the rule says `reset_states: false`.
           traces: arrays as "forward", "backward" and "bias", where the rule says `synapse_trace: true`; None for zeros.
             Fixed synapses keep the topology's value, whatever is given; a group takes its first member's.
+          averages: "forward" and "bias", and "steps", how many learning steps they have seen, and "error", the
+            outputs' at the very first, where the rule says `synapse_average: true`; None for the synapses themselves, and 0.
 
         Raises:
           ShapeError: a wrong shape, or a backward array that the rule does not have (or lacks).
@@ -178,7 +208,9 @@ class Network(Wiring):
             neurons = self.inside(neurons)
         if traces is not None and not self.rule.synapse_trace:
             raise ShapeError("traces: the rule has synapse_trace: false, so synapses keep no traces; expected None")
-        return self._with_traces(Synapses(_pack(self.kernel, forward, bias), twin, neurons), traces)
+        if averages is not None and not self.rule.synapse_average:
+            raise ShapeError("averages: the rule has synapse_average: false, so synapses keep no averages; expected None")
+        return self._averaged(self._with_traces(Synapses(_pack(self.kernel, forward, bias), twin, neurons), traces), averages)
 
     def _as_edges(self, name: str, value: Any, shape: tuple[int, int]) -> Any:
         """The numbers given, checked: a NumPy array, or one of JAX that is being traced."""
@@ -195,7 +227,8 @@ class Network(Wiring):
         """Packed synapses to arrays in topology order: forward [E, k], backward [E, k] and bias [n, k] (0 where none).
 
         Symmetric rules give the forward array as `backward`; single-state synapses are repeated over the states. Rules with
-        traces give these as "forward_trace", "backward_trace" and "bias_trace"; fixed synapses have none (0).
+        traces give these as "forward_trace", "backward_trace" and "bias_trace"; fixed synapses have none (0). Rules with averages
+        give "forward_average", "bias_average", and the numbers "average_steps" and "average_error".
         """
         self._check_synapses(synapses)
         k = self.rule.states
@@ -204,8 +237,13 @@ class Network(Wiring):
             traces = self._unpacked(synapses.traces["forward"], synapses.traces.get("backward"))
             free = ~self.topology.fixed[:, None]
             arrays |= {f"{name}_trace": value * free if name != "bias" else value for name, value in traces.items()}
+        if synapses.averages is not None:
+            averages = self._unpacked(synapses.averages["forward"], None)
+            arrays |= {f"{name}_average": averages[name] for name in ("forward", "bias")}
         if self.rule.single_state_synapses:
             arrays = {name: namespace(value).repeat(value, k, axis=1) for name, value in arrays.items()}
+        if synapses.averages is not None:
+            arrays |= {f"average_{name}": synapses.averages[name] for name in SCALARS}
         return {name: jax.device_put(value) for name, value in arrays.items()}
 
     def _unpacked(self, forward: Weights, backward: Weights | None) -> dict[str, Any]:
@@ -258,7 +296,7 @@ class Network(Wiring):
         x, y = self._check_batch(x, y)
         self._check_call(genome, synapses, x)
         self._check_key(key)
-        synapses = self._with_traces_at_rest(synapses)
+        synapses = self._at_rest(synapses)
         learned, outputs, settling = _jit_step(self, genome, synapses, x, y, index, key, self._watches(genome, synapses, x))
         self._warn(settling)
         return learned, outputs
@@ -270,7 +308,7 @@ class Network(Wiring):
         x, y = self._check_batch(x, y)
         self._check_call(genome, synapses, x)
         self._check_key(key)
-        synapses = self._with_traces_at_rest(synapses)
+        synapses = self._at_rest(synapses)
         return _jit_trace(self, genome, synapses, x, y, index, key)
 
     def unroll(
@@ -297,7 +335,7 @@ class Network(Wiring):
         xs, ys = self._check_batch(xs, ys, lead=1)
         self._check_call(genome, synapses, xs)
         self._check_key(key)
-        synapses = self._with_traces_at_rest(synapses)
+        synapses = self._at_rest(synapses)
         watch = self._watches(genome, synapses, xs)
         learned, outputs, settling = _jit_unroll(self, genome, synapses, xs, ys, index, key, checkpoint, watch)
         self._warn(settling)
@@ -347,13 +385,22 @@ class Network(Wiring):
             twins = {"forward": jax.eval_shape(_jit_pack, self.kernel, forward, bias)}
             if not self.rule.symmetric:
                 twins["backward"] = jax.eval_shape(_jit_pack, self.kernel, forward, None)
-            self._expected = Synapses(*twins.values(), traces=twins if self.rule.synapse_trace else None)
+            averages = {"forward": twins["forward"]} | {name: jax.ShapeDtypeStruct((), dtype) for name in SCALARS}
+            self._expected = Synapses(
+                *twins.values(),
+                traces=twins if self.rule.synapse_trace else None,
+                averages=averages if self.rule.synapse_average else None,
+            )
         stages = None if self.rule.reset_states else [stage.size for stage in self.plan.stages]
-        left_out = not whole and isinstance(synapses, Synapses) and synapses.traces is None
-        check_synapses(synapses, replace(self._expected, traces=None) if left_out else self._expected, stages)
+        expected = self._expected
+        if not whole and isinstance(synapses, Synapses):
+            expected = replace(expected, **{name: None for name in ("traces", "averages") if getattr(synapses, name) is None})
+        check_synapses(synapses, expected, stages)
 
-    def _with_traces_at_rest(self, synapses: Synapses) -> Synapses:
-        """Traces that were left out are zero, as in `pack`."""
+    def _at_rest(self, synapses: Synapses) -> Synapses:
+        """Traces that were left out are zero, and averages the synapses, as in `pack`."""
+        if synapses.averages is None:
+            synapses = self._averaged(synapses)
         if not self.rule.synapse_trace or synapses.traces is not None:
             return synapses
         twins = {"forward": synapses.forward} | ({} if synapses.backward is None else {"backward": synapses.backward})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import jax
@@ -14,7 +14,9 @@ from jaxtyping import Float, Int
 from neurograph._lazy import from_above
 from neurograph.errors import ShapeError
 
-__all__ = ["Synapses", "Trace", "Weights", "check_synapses"]
+__all__ = ["SCALARS", "Synapses", "Trace", "Weights", "check_synapses"]
+
+SCALARS = ("steps", "error")  # of `Synapses.averages`, beside the weights
 
 
 @jax.tree_util.register_dataclass
@@ -58,6 +60,8 @@ class Synapses:
     `backward` is None where the rule is symmetric. `neurons` holds the states carried from step to step, one array
     [states, neurons, batch] per stage, where the rule says `reset_states: false`; else it is None. `traces` holds the decaying
     sums of Hebbian products, "forward" and, of asymmetric rules, "backward", where the rule says `synapse_trace: true`.
+    `averages` holds what predictions take in place of the forward synapses, "forward", how many learning steps that has seen,
+    "steps", and the outputs' error at the very first, "error", where the rule says `synapse_average: true`.
 
     Examples:
       >>> import jax
@@ -75,9 +79,10 @@ class Synapses:
     backward: Weights | None = None
     neurons: tuple[Float[jax.Array, "states _ batch"], ...] | None = None
     traces: dict[str, Weights] | None = None
+    averages: dict[str, Any] | None = None
 
     def __repr__(self) -> str:
-        parts = {"forward": self.forward, "backward": self.backward, "neurons": self.neurons, "traces": self.traces}
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
         return f"Synapses({'; '.join(f'{name} {_amount(part)}' for name, part in parts.items() if part is not None)})"
 
     def _repr_html_(self) -> str:
@@ -141,7 +146,7 @@ def check_synapses(given: Any, expected: Synapses, stages: Sequence[int] | None,
     """
     if not isinstance(given, Synapses):
         raise ShapeError(f"synapses: got {type(given).__name__}; expected packed synapses, as `init` and `pack` return them")
-    stored = Synapses(given.forward, given.backward, None, given.traces)
+    stored = replace(given, neurons=None)
     (leaves, structure), (wanted, right) = jax.tree.flatten(stored), jax.tree.flatten(expected)
     fault = None
     if structure != right or [getattr(leaf, "shape", ()) for leaf in leaves] != [leaf.shape for leaf in wanted]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from neurograph.genome import AnyGenome
 from neurograph.genome.activations import derivative, resolve_activation, value_activation
-from neurograph.network.hebbian import learning_ends, update_synapses
+from neurograph.network.hebbian import average_synapses, learning_ends, update_synapses
 from neurograph.network.kernels import BACKWARD, FORWARD
 from neurograph.network.norms import frozen_norms
 from neurograph.network.passes import carried_states, clamped, output_values, places, sweep, through_normalization, with_states
@@ -106,6 +106,7 @@ def learning_step(
         tilts = tilts | returned.tilts if rule.bias_after_normalization else {}
         found: dict[str, Any] = {"changes": returned.changes, "error": error, "tilts": tilts}
         learned = update_synapses(wiring, genome, synapses, before, back, second=False, **found)
+        learned = average_synapses(wiring, genome, learned, error)
         fed, back = carried_states(wiring, fed), carried_states(wiring, back)
         return (learned, fed, back, returned.settling) if record else (learned, back)
 
@@ -156,7 +157,13 @@ def learning_steps(
 
 
 def forward_pass(wiring: Wiring, genome: AnyGenome, synapses: Synapses, x, *, statistics: Any = None) -> Pass:
-    """The forward pass alone, without noise; `statistics`: frozen moments to normalise by, or None for this batch's."""
+    """The forward pass of a prediction, through averages where synapses have them, without noise.
+
+    Args:
+      statistics: frozen moments to normalise by, or None for this batch's.
+    """
+    if synapses.averages is not None:
+        synapses = replace(synapses, forward=synapses.averages["forward"])
     if wiring.rule.synapse_normalization == "stored":
         synapses = frozen_norms(wiring, genome, synapses)
     return sweep(wiring, genome, synapses.forward, clamped(wiring, synapses, x), FORWARD, frozen=statistics)

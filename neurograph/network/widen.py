@@ -10,7 +10,7 @@ from jaxtyping import PRNGKeyArray
 from neurograph.errors import GenomeError
 from neurograph.genome.layers import AnyGenome
 from neurograph.network.network import Network
-from neurograph.network.state import Synapses
+from neurograph.network.state import SCALARS, Synapses
 
 __all__ = ["extend_synapses"]
 
@@ -21,7 +21,7 @@ def extend_synapses(narrow: Network, wide: Network, synapses: Synapses, genome: 
     Args:
       narrow, wide: networks of one topology, under the old rule and the one that `extend_genome` gave.
       synapses: packed, of `narrow`; carried states (`reset_states: false`) come along, new ones at rest, and so do traces
-        (`synapse_trace: true`), those of new channels empty.
+        (`synapse_trace: true`), those of new channels empty, and averages (`synapse_average: true`).
       genome: the extended one: its deviation is what new channels are drawn with.
       key: for the new channels (single-state synapses have none).
 
@@ -52,12 +52,16 @@ def extend_synapses(narrow: Network, wide: Network, synapses: Synapses, genome: 
     arrays: dict[str, Any] = {
         name: jnp.concatenate([jnp.asarray(old[name]), jnp.asarray(value)[:, k:].astype(jnp.asarray(old[name]).dtype)], axis=1)
         for name, value in fresh.items()
+        if not name.startswith("average_")
     }
     traces = {name: arrays.pop(f"{name}_trace") for name in list(arrays) if f"{name}_trace" in arrays}
     if wide.rule.symmetric:
         arrays["backward"] = None
     if traces:
         arrays["traces"] = traces
+    if "average_steps" in old:
+        averages = {name: arrays.pop(f"{name}_average") for name in ("forward", "bias")}
+        arrays["averages"] = averages | {name: old[f"average_{name}"] for name in SCALARS}
     if synapses.neurons is not None:
         carried = narrow.outside(synapses.neurons)
         arrays["neurons"] = jnp.pad(carried, ((0, 0), (0, 0), (0, states - k)))

@@ -90,7 +90,7 @@ class Case:
 
 def where_it_differs(topology: Topology, name: str, ours: np.ndarray, theirs: np.ndarray) -> str:
     """Says at which neuron, synapse or output the largest difference of one array of a step is, and what it is."""
-    place = np.unravel_index(int(np.argmax(np.abs(ours - theirs))), ours.shape)
+    place, kept = np.unravel_index(int(np.argmax(np.abs(ours - theirs))), ours.shape), name.partition("_")[2]
     if name.startswith("states."):
         row, neuron, state = place
         what = f"state {state} of neuron {topology.names[neuron]!r} after the {name[7:]} pass, row {row}"
@@ -98,11 +98,11 @@ def where_it_differs(topology: Topology, name: str, ours: np.ndarray, theirs: np
     elif name in ("outputs", "query"):
         what = f"output {topology.names[topology.outputs[place[1]]]!r}, row {place[0]}"
     elif name.startswith("bias"):
-        what = f"{'trace of the bias' if '_' in name else 'bias'} of neuron {topology.names[place[0]]!r}, channel {place[1]}"
+        what = f"{f'{kept} of the bias' if kept else 'bias'} of neuron {topology.names[place[0]]!r}, channel {place[1]}"
     else:
         way = [topology.names[ends[place[0]]] for ends in (topology.senders, topology.receivers)]
         way = way[::-1] if name.startswith("backward") else way
-        what = f"{name.split('_')[0]} synapse {way[0]!r} -> {way[1]!r}, channel {place[1]}{', its trace' if '_' in name else ''}"
+        what = f"{name.split('_')[0]} synapse {way[0]!r} -> {way[1]!r}, channel {place[1]}{kept and f', its {kept}'}"
     return f"{what}: {ours[place]:.10g} and {theirs[place]:.10g}"
 
 
@@ -178,8 +178,9 @@ def assert_equals_oracle(
 ) -> None:
     """Asserts that a network computes what the formulas say: the steps of `Oracle`, neuron by neuron and synapse by synapse.
 
-    States after each phase, outputs, synapses, their traces and, where the seed is odd, a prediction are compared in float64. A
-    difference beyond the tolerance counts where it is more than thirty times what rounding the inputs does to the oracle.
+    States after each phase, outputs, synapses, their traces and averages and, where the seed is odd, a prediction are compared in
+    float64. A difference beyond the tolerance counts where it is more than thirty times what rounding the inputs does to the
+    oracle.
 
     Args:
       topology, rule, genome: without a rule that of `backprop_genome`; without a genome one with every array drawn. A
@@ -223,15 +224,16 @@ def assert_equals_oracle(
 
 def _expected(oracle: Oracle, case: Case, xs: np.ndarray) -> dict[tuple[str, int | None], np.ndarray]:
     """Every number of the oracle's steps, by its name and step, and its prediction ("query", None)."""
-    expected, traces, w, carried = {}, None, case.synapses, case.carried
+    expected, traces, averages, w, carried = {}, None, None, case.synapses, case.carried
     for index, (x, y) in enumerate(zip(xs, case.ys, strict=True)):
-        record = oracle.step(w, x, y, index, carried, traces)
-        w, carried, traces = record.synapses, record.carried, record.traces
+        record = oracle.step(w, x, y, index, carried, traces, averages)
+        w, carried, traces, averages = record.synapses, record.carried, record.traces, record.averages
         found = {name: getattr(record, name.removeprefix("states.")) for name in (*STATES, "outputs")} | w
         found |= {f"{name}_trace": value for name, value in traces.items() if name != "backward" or not oracle.rule.symmetric}
+        found |= {f"{name}_average": averages[name] for name in ("forward", "bias") if averages}
         expected |= {(name, index): value for name, value in found.items()}
     if case.query is not None:
-        expected["query", None] = oracle.predict(w, case.query, carried)
+        expected["query", None] = oracle.predict(w, case.query, carried, averages)
     return expected
 
 

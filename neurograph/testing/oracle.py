@@ -89,6 +89,7 @@ class Record:
     synapses: dict[str, np.ndarray]
     traces: dict[str, np.ndarray]
     carried: np.ndarray | None = None
+    averages: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -483,11 +484,31 @@ class Oracle:
             a[q] = np.concatenate([a[q][:1], fed, np.zeros_like(a[q][2:])])
         return a, float(np.sqrt(np.mean(error**2)))
 
+    def averaged(self, averages: dict, w: dict, error: float) -> dict:
+        """Averages of forward synapses and biases after a learning step: a + alpha (w - a)."""
+        t, found = self.topology, {"steps": averages["steps"] + 1, "error": averages["error"]}
+        if averages["steps"] == 0:
+            found["error"] = error
+        elif error > averages["error"]:
+            found["steps"] = 1
+        for name in ("forward", "bias"):
+            owners = [q for _, q in self.edges] if name == "forward" else range(t.num_neurons)
+            found[name] = np.array(averages[name])
+            for number, q in enumerate(owners):
+                power = self.of[q]["average_power"]
+                alpha = max(1 - self.of[q]["average_keep"], (power + 1) / (found["steps"] + power))
+                found[name][number] += alpha * (w[name][number] - found[name][number])
+        return found
+
     def outside(self, a: list[np.ndarray]) -> np.ndarray:
         return np.stack(a).transpose(2, 0, 1)
 
-    def step(self, w, x, y, index: int = 0, carried: np.ndarray | None = None, traces: dict | None = None) -> Record:
-        """One step from synapses `w` (forward, backward [E, k]; bias [n, k]) and their traces, of the same names."""
+    def step(
+        self, w, x, y, index: int = 0, carried: np.ndarray | None = None, traces: dict | None = None, averages: dict | None = None
+    ) -> Record:
+        """One step from synapses `w` (forward, backward [E, k]; bias [n, k]), their traces, of the same names, and averages."""
+        if averages is None and self.rule.synapse_average:
+            averages = {"forward": w["forward"], "bias": w["bias"], "steps": 0, "error": 0}
         if self.rule.synapse_normalization == "stored":
             w = self.normalised(w)
         forward = self.passed = self.run(w, "forward", self.clamp(x, carried))
@@ -502,11 +523,13 @@ class Oracle:
             backward = self.run(self.read(w), "backward", fed)
             before = forward if self.rule.hebbian_pre == "forward" else backward
             w, traces = self.learned(w, traces, before, backward, second=False, error=error)
+            averages = averages and self.averaged(averages, w, error)
         left = self.outside(backward)
         carried = None if self.rule.reset_states else left
-        return Record(self.outside(forward), self.outside(fed), left, outputs, w, traces or {}, carried)
+        return Record(self.outside(forward), self.outside(fed), left, outputs, w, traces or {}, carried, averages or {})
 
-    def predict(self, w, x, carried: np.ndarray | None = None) -> np.ndarray:
+    def predict(self, w, x, carried: np.ndarray | None = None, averages: dict | None = None) -> np.ndarray:
+        w = w | (averages or {})
         if self.rule.synapse_normalization == "stored":
             w = self.normalised(w)
         forward = self.run(w, "forward", self.clamp(x, carried))

@@ -71,6 +71,7 @@ def rules(draw: st.DrawFn, outputs: int = 2, stored: bool = True) -> Rule:
         symmetric=symmetric,
         update_normalization=choose("none", "neuron"),
         synapse_trace=draw(st.booleans()),
+        synapse_average=draw(st.booleans()),
         learned_damping=choose(False, False, True),
         cycle_fading=draw(st.booleans()),
         self_gating=draw(st.booleans()),

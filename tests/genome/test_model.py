@@ -285,7 +285,8 @@ def test_genomes_of_before_keep_their_product(name):
         assert (float(file.genome.neuron_keep), float(file.genome.backward_keep)) == (0, 1)
         assert same(file.genome, ng.backprop_genome(0.01)[0])
         return
-    later = ("update_power", "error_power", "depth_power", "trace_keep", "damping", "cycle_keep", "keep_gating", "update_gating")
+    later = ("update_power", "error_power", "depth_power", "trace_keep", "average_power", "average_keep", "damping", "cycle_keep")
+    later = (*later, "keep_gating", "update_gating")
     assert not {"backward_keep", *later} & set(arrays)
     assert file.genome.backward_keep == file.genome.neuron_keep
     start = ng.Genome.from_arrays(forward_transform=np.eye(file.genome.states))
@@ -293,6 +294,7 @@ def test_genomes_of_before_keep_their_product(name):
         assert np.array_equal(getattr(file.genome, new), getattr(start, new))
     assert file.rule is not None
     assert not file.rule.synapse_trace
+    assert not file.rule.synapse_average
     assert not file.rule.learned_damping
     assert not file.rule.cycle_fading
     assert not file.rule.self_gating
@@ -309,13 +311,16 @@ def test_evolved_genomes_have_the_rule_of_their_experiment(name):
     assert file.card["retrain"] == f"neurograph meta-train {name} --set seed={file.card['seed']}"
 
 
-def test_the_universal_genome_is_descent_with_thresholds_and_six_other_numbers():
-    genome, rule = ng.backprop_genome(1.5, loss="softmax_cross_entropy", activation="swish", normalization="batch")
+def test_the_universal_genome_is_descent_with_thresholds_averages_and_eight_other_numbers():
+    genome, rule = ng.backprop_genome(2.0, loss="softmax_cross_entropy", activation="swish", normalization="batch")
     options = {"normalize_outputs": True, "batch_reduction": "mean", "initial_deviation": "fan_in", "synapse_trace": True}
-    rule = rule.replace(**options, bias_after_normalization=True, update_normalization="neuron", cycle_fading=True)
+    rule = rule.replace(
+        **options, synapse_average=True, bias_after_normalization=True, update_normalization="neuron", cycle_fading=True
+    )
     fading = [[0.0, 0.0], [0.0, 0.6]]
     file = ng.load_genome_file("universal")
-    assert same(file.genome, genome.replace(trace_keep=0.3, depth_power=0.75, backward_transform=fading, cycle_keep=0.35))
+    numbers = {"trace_keep": 0.3, "depth_power": 0.75, "cycle_keep": 0.35, "average_power": 3.0, "average_keep": 0.95}
+    assert same(file.genome, genome.replace(backward_transform=fading, **numbers))
     assert file.rule == rule
 
 

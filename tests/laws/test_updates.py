@@ -16,6 +16,7 @@ from jax.flatten_util import ravel_pytree
 
 import neurograph as ng
 from neurograph.experiments.folder.checkpoint import load_checkpoint, save_checkpoint
+from neurograph.network.state import SCALARS
 from neurograph.testing import random_genome, rules
 from neurograph.testing.comparing import relative, steps
 from neurograph.testing.graphs import random_synapses, random_topology, small
@@ -293,9 +294,90 @@ def test_a_trace_is_the_decaying_sum_of_what_single_steps_give(kernel, seed, sym
     assert not np.any(found["forward_trace"][t.fixed])
 
 
+@few(3)
+@given(seed=st.integers(0, 2**31 - 1), symmetric=st.booleans())
+def test_an_average_is_the_weighted_mean_of_what_was_learned_and_serves_predictions(kernel, seed, symmetric):
+    t = graph(seed, False, shared=True, fixed=True)
+    rule = ng.Rule(symmetric=symmetric, synapse_average=True)
+    genome, (xs, ys) = random_genome(2, seed).replace(average_power=2.0, average_keep=0.7), data(t, seed, 9)
+    network, plain = ng.Network(t, rule, kernel=kernel), ng.Network(t, rule.replace(synapse_average=False), kernel=kernel)
+    given = {name: value for name, value in start(t, rule, seed).items() if name != "traces"}
+    synapses, other = network.pack(**given), plain.pack(**given)
+    assert network.unpack(synapses)["average_steps"] == 0
+    weights, past = np.zeros(0), []
+    for index in range(9):
+        synapses, outputs = network.step(genome, synapses, xs[index], ys[index])
+        other, theirs = plain.step(genome, other, xs[index], ys[index])
+        np.testing.assert_array_equal(outputs, theirs)  # learning does not know of averages
+        past.append(plain.unpack(other))
+        count = float(synapses.averages["steps"])  # 1 again where the error is larger than at first: see the next test
+        alpha = max(0.3, 3 / (count + 2))  # from the eighth step on 0.3
+        weights = np.append(weights * (1 - alpha), alpha)
+    found = network.unpack(synapses)
+    assert found["average_steps"] == count
+    for name in ("forward", "bias"):
+        np.testing.assert_array_equal(found[name], past[-1][name])
+        mean = sum(w * arrays[name] for w, arrays in zip(weights, past))
+        assert relative(found[f"{name}_average"], mean) < 1e-12, name
+    np.testing.assert_array_equal(found["forward_average"][t.fixed], found["forward"][t.fixed])
+    averaged = {name: found[f"{name}_average"] for name in ("forward", "bias")}
+    backward = None if symmetric else found["backward"]
+    expected = plain.predict(genome, plain.pack(averaged["forward"], backward, averaged["bias"]), xs[0])
+    assert relative(network.predict(genome, synapses, xs[0]), expected) < 1e-12
+    again = network.pack(
+        found["forward"], backward, found["bias"], averages=averaged | {name: found[f"average_{name}"] for name in SCALARS}
+    )
+    jax.tree.map(np.testing.assert_array_equal, again, synapses)
+    left = replace(synapses, averages=None)  # left out: the synapses themselves
+    np.testing.assert_array_equal(network.predict(genome, left, xs[0]), plain.predict(genome, other, xs[0]))
+    resumed = network.unpack(network.step(genome, left, xs[0], ys[0])[0])
+    assert resumed["average_steps"] == 1
+    assert relative(resumed["forward_average"], resumed["forward"]) < 1e-12  # the first step counts alone
+
+
+def test_an_average_weighs_early_steps_by_a_power_and_begins_anew_when_what_it_has_learned_is_wrong():
+    file, task = ng.load_genome_file("universal"), ng.get_task("digits")
+    network = ng.Network(ng.mlp(64, 16, 10), file.rule)
+    genome = file.genome.replace(average_power=2.0, average_keep=1.0)
+    synapses = network.init(genome, key=jax.random.key(0))
+    (xs, ys), _ = task.episode(jax.random.key(1), steps=20, batch_size=64, query_size=64, split="train", query_split="validation")
+    past = []
+    for x, y in zip(xs, ys):
+        synapses = network.step(genome, synapses, x, y)[0]
+        past.append(synapses.forward.blocks[0])
+    assert synapses.averages["steps"] == 20
+    weights = np.arange(1, 21) * np.arange(2, 22)  # t (t + 1): t to the second power, but for the start
+    mean = sum(w * block for w, block in zip(weights / weights.sum(), past))
+    assert relative(synapses.averages["forward"].blocks[0], mean) < 1e-5
+    first = float(synapses.averages["error"])
+    moved = network.step(genome, synapses, xs[0], jnp.roll(ys[0], 1, axis=1))[0]  # every label is another
+    assert (moved.averages["steps"], moved.averages["error"]) == (1, first)
+    jax.tree.map(lambda a, w: np.testing.assert_allclose(a, w, rtol=1e-5), moved.averages["forward"], moved.forward)
+    assert network.step(genome, synapses, xs[0], ys[0])[0].averages["steps"] == 21
+
+
+def test_averages_are_refused_where_the_rule_keeps_none_or_they_are_incomplete():
+    t, network = small(), ng.Network(small(), ng.Rule(synapse_average=True))
+    whole = {"forward": np.zeros((8, 2)), "bias": np.zeros((7, 2)), "steps": 3, "error": 0.5}
+    with pytest.raises(ng.ShapeError, match="averages: the rule has synapse_average: false, so synapses keep no averages"):
+        ng.Network(t, ng.Rule()).pack(np.zeros((8, 2)), averages=whole)
+    for change, text in (
+        ({"bias": np.zeros((3, 2))}, r"averages\['bias'\]: got shape \[3, 2\]; expected \[7, 2\]"),
+        ({"steps": np.zeros(2)}, r"averages\['steps'\]: got shape \[2\]; expected one number"),
+        ({"steps": None}, "averages: 'steps' is missing; expected forward, bias, steps and error, or None"),
+    ):
+        with pytest.raises(ng.ShapeError, match=text):
+            network.pack(np.zeros((8, 2)), averages=whole | change)
+        with pytest.raises(
+            ng.ShapeError, match=text.replace(r"averages\['bias'\]", "graph 0: averages: bias").replace(r"\['steps'\]", ": steps")
+        ):
+            ng.NetworkBatch([t], network.rule).pack([{"forward": np.zeros((8, 2)), "averages": whole | change}])
+
+
 def traced(symmetric: bool, single: bool) -> tuple[ng.Network, ng.Genome, ng.Synapses]:
     """A network after a step that left traces."""
-    rule = ng.Rule(symmetric=symmetric, single_state_synapses=single, synapse_trace=True, update_normalization="neuron")
+    kept = {"synapse_trace": True, "synapse_average": True}
+    rule = ng.Rule(symmetric=symmetric, single_state_synapses=single, update_normalization="neuron", **kept)
     t, genome = small(), random_genome(2, 0)
     network = ng.Network(t, rule)
     xs, ys = data(t, 0)
@@ -310,7 +392,8 @@ def test_traces_travel_with_the_synapses(tmp_path, symmetric, single):
     names = [name for name in NAMES if name != "backward" or not symmetric]
     assert all(np.any(arrays[f"{name}_trace"]) for name in names)
     given = {name: arrays[name] for name in names} | {"traces": {name: arrays[f"{name}_trace"] for name in names}}
-    again = network.pack(**given)
+    averages = {name: arrays[f"{name}_average"] for name in ("forward", "bias")}
+    again = network.pack(**given, averages=averages | {name: arrays[f"average_{name}"] for name in SCALARS})
     save_checkpoint(tmp_path / "c", synapses, config={})
     stored, _ = load_checkpoint(tmp_path / "c", network.init(genome, key=jax.random.key(0)), config={})
     for other in (again, stored):
@@ -335,7 +418,7 @@ def test_wider_synapses_keep_their_traces(symmetric, single):
     wider = ng.extend_synapses(network, wide, synapses, wide_genome, key=jax.random.key(0))
     old, new = network.unpack(synapses), wide.unpack(wider)
     for name in old:
-        np.testing.assert_array_equal(new[name][:, :2], old[name], name)
+        np.testing.assert_array_equal(new[name][:, :2] if old[name].ndim else new[name], old[name], name)
     if not single:
         assert not np.any(new["forward_trace"][:, 2:])  # new channels have nothing to remember
     xs, ys = data(network.topology, 5, 2)
@@ -343,4 +426,4 @@ def test_wider_synapses_keep_their_traces(symmetric, single):
         net.unpack(net.unroll(g, s, xs, ys)[0]) for net, g, s in ((wide, wide_genome, wider), (network, genome, synapses))
     )
     for name, value in theirs.items():
-        assert relative(ours[name][:, :2], value) < 1e-9, name
+        assert relative(ours[name][:, :2] if value.ndim else ours[name], value) < 1e-9, name

@@ -30,7 +30,7 @@ GRAPHS = {
 }
 RULES = {
     "plain": {},
-    "known size, trace": {"update_normalization": "neuron", "synapse_trace": True},
+    "known size, trace": {"update_normalization": "neuron", "synapse_trace": True, "synapse_average": True},
 }
 
 

@@ -190,12 +190,17 @@ def test_synapses_are_those_of_network_init(x64):
 
 def test_packed_arrays_come_back(x64):
     graphs = [small(), random_topology(8, shared=True, fixed=True)]
-    rule = ng.Rule(symmetric=False, synapse_trace=True)
+    rule = ng.Rule(symmetric=False, synapse_trace=True, synapse_average=True)
     arrays = [random_synapses(graph, 2, seed) for seed, graph in enumerate(graphs)]
     traces = [random_synapses(graph, 2, seed + 5) for seed, graph in enumerate(graphs)]
     batch = ng.NetworkBatch(graphs, rule)
-    back = batch.unpack(batch.pack([own | {"traces": trace} for own, trace in zip(arrays, traces)]))
-    for graph, own, trace, found in zip(graphs, arrays, traces, back):
+    averages = [random_synapses(graph, 2, seed + 9) | {"steps": seed + 2.0, "error": 0.25} for seed, graph in enumerate(graphs)]
+    given = [own | {"traces": t, "averages": a} for own, t, a in zip(arrays, traces, averages)]
+    back = batch.unpack(batch.pack(given))
+    for graph, own, trace, average, found in zip(graphs, arrays, traces, averages, back):
+        assert (found["average_steps"], found["average_error"]) == (average["steps"], average["error"])
+        for name in ("forward", "bias"):
+            np.testing.assert_array_equal(found[f"{name}_average"], average[name])
         for name in own:
             np.testing.assert_array_equal(found[name], own[name])
             free = 1 if name == "bias" else ~graph.fixed[:, None]
@@ -412,6 +417,7 @@ def test_what_cannot_run_is_refused_by_name():
         ({"forward": np.zeros((8, 2)), "backward": np.zeros((8, 2))}, "the rule has symmetric: true"),
         ({"forward": np.zeros((7, 2))}, r"forward: got shape \[7, 2\]; expected \[8, 2\]"),
         ({"forward": np.zeros((8, 2)), "traces": {}}, "synapse_trace: false"),
+        ({"forward": np.zeros((8, 2)), "averages": {}}, "synapse_average: false"),
         ({"weights": np.zeros((8, 2))}, "'weights' is no array of synapses"),
     ):
         with pytest.raises(ng.ShapeError, match=text):
@@ -430,7 +436,8 @@ def test_what_cannot_run_is_refused_by_name():
 
 
 @pytest.mark.parametrize(
-    "options", rest_is_thorough([{}, {"symmetric": False, "synapse_trace": True}, {"reset_states": False}], {})
+    "options",
+    rest_is_thorough([{}, {"symmetric": False, "synapse_trace": True, "synapse_average": True}, {"reset_states": False}], {}),
 )
 def test_shapes_of_packed_synapses_are_those_of_init(options):
     graphs, rule = [random_topology(seed, shared=True, fixed=True) for seed in (3, 4)], ng.Rule(**options)

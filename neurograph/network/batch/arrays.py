@@ -13,6 +13,7 @@ from neurograph.errors import ShapeError
 from neurograph.genome.rule import Rule
 from neurograph.network.batch.sizes import SizeClass
 from neurograph.network.network import numbers
+from neurograph.network.state import SCALARS
 from neurograph.topology.graph import Topology
 
 __all__ = ["checked", "padded_rows"]
@@ -23,13 +24,14 @@ def checked(where: str, arrays: Mapping[str, Any], topology: Topology, rule: Rul
     n, edges, k = topology.num_neurons, topology.num_synapses, rule.states
     shapes = {"forward": (edges, k), "backward": (edges, k), "bias": (n, k)}
     given = {name: value for name, value in arrays.items() if value is not None}
-    allowed = (*shapes, "neurons", "traces")
+    allowed = (*shapes, "neurons", "traces", "averages")
     if unknown := [name for name in given if name not in allowed]:
         raise ShapeError(f"{where}: {unknown[0]!r} is no array of synapses; allowed: {', '.join(allowed)}")
     for name, option, refused in (
         ("backward", "symmetric: true, so backward synapses are the forward ones", rule.symmetric),
         ("neurons", "reset_states: true, so no states are carried over", rule.reset_states),
         ("traces", "synapse_trace: false, so synapses keep no traces", not rule.synapse_trace),
+        ("averages", "synapse_average: false, so synapses keep no averages", not rule.synapse_average),
     ):
         if refused and name in given:
             raise ShapeError(f"{where}: {name}: the rule has {option}; expected None")
@@ -52,6 +54,17 @@ def checked(where: str, arrays: Mapping[str, Any], topology: Topology, rule: Rul
     dtype = found["forward"].dtype
     if rule.synapse_trace:
         found["traces"] = edge_arrays("traces: ", given.get("traces", {}), dtype)
+    if rule.synapse_average:
+        own = given.get("averages", {"forward": found["forward"], "bias": found["bias"], "steps": 0, "error": 0})
+        if missing := sorted(name for name in ("forward", "bias", *SCALARS) if own.get(name) is None):
+            raise ShapeError(f"{where}: averages: {missing[0]!r} is missing; expected forward, bias, steps and error, or None")
+        both = edge_arrays("averages: ", {name: own[name] for name in ("forward", "bias")}, dtype)
+        found["averages"] = {"forward": both["forward"], "bias": both["bias"]}
+        for name in SCALARS:
+            value = numbers(f"averages: {name}", own[name], "[]").astype(dtype)
+            if value.shape:
+                raise ShapeError(f"{where}: averages: {name}: got shape {list(value.shape)}; expected one number")
+            found["averages"][name] = value
     if "neurons" in given:
         value = numbers("neurons", given["neurons"], f"[batch, {n}, {k}]").astype(dtype)
         if value.ndim != 3 or value.shape[1:] != (n, k):
@@ -64,8 +77,10 @@ def padded_rows(arrays: dict[str, Any], size: SizeClass) -> dict[str, Any]:
     """`checked` arrays with as many synapses and neurons as the class has."""
     found: dict[str, Any] = {}
     for name, value in arrays.items():
-        if name == "traces":
+        if name in ("traces", "averages"):
             found[name] = padded_rows(value, size)
+        elif name in SCALARS:
+            found[name] = value
         elif name == "neurons":
             found[name] = jnp.pad(value, ((0, 0), (0, size.neurons - value.shape[1]), (0, 0)))
         else:

@@ -184,7 +184,7 @@ class NetworkBatch:
 
         Args:
           arrays: per graph what `Network.pack` takes by name: `forward`, and where the rule says so `backward`, `bias`,
-            `neurons` (all graphs or none, of one batch size), `traces`.
+            `neurons` (all graphs or none, of one batch size), `traces`, `averages`.
 
         Raises:
           ShapeError: a wrong number of graphs, wrong names or shapes, a backward array that the rule does not have (or lacks).
@@ -215,7 +215,7 @@ class NetworkBatch:
         out = []
         for topology, place in zip(topologies, order, strict=True):
             length = lambda name, t=topology: t.num_neurons if name.startswith("bias") else t.num_synapses  # noqa: E731
-            out.append({name: value[: length(name)] for name, value in found[place].items()})
+            out.append({name: value[: length(name)] if value.ndim else value for name, value in found[place].items()})
         return out
 
     # -- the door --------------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from neurograph.network.kernels.base import ALL, BACKWARD, EXTERNAL, FINAL, INTE
 from neurograph.network.kernels.bilinear import Multiples, flow, mix_states, product, sum_states, whole, with_derivative
 from neurograph.network.kernels.rows import Ends
 from neurograph.network.plan.model import Plan
-from neurograph.network.state import Synapses, Weights
+from neurograph.network.state import SCALARS, Synapses, Weights
 
 __all__ = ["DenseKernel", "packed_shapes"]
 
@@ -230,7 +230,9 @@ def packed_shapes(size: SizeClass, rule: Rule, graphs: int) -> Synapses:
 
     forward, backward = weights(True), None if rule.symmetric else weights(False)
     twins = {"forward": forward} | ({} if backward is None else {"backward": backward})
-    return Synapses(forward, backward, traces=twins if rule.synapse_trace else None)
+    averages = {"forward": forward} | {name: jax.ShapeDtypeStruct((graphs,), jnp.float32) for name in SCALARS}
+    kept = {"traces": twins if rule.synapse_trace else None, "averages": averages if rule.synapse_average else None}
+    return Synapses(forward, backward, **kept)
 
 
 def _cut(size: SizeClass, flat: jax.Array) -> tuple[jax.Array, ...]:

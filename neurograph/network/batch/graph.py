@@ -20,7 +20,7 @@ from neurograph.network.batch.sizes import SizeClass, class_plan
 from neurograph.network.kernels.allocator import keep_freed_memory
 from neurograph.network.network import find_faults
 from neurograph.network.passes import output_values
-from neurograph.network.state import Synapses, Weights
+from neurograph.network.state import SCALARS, Synapses, Weights
 from neurograph.network.step import forward_pass, learning_steps
 from neurograph.network.wiring import StagedGenome, Wiring
 from neurograph.topology.graph import Topology
@@ -174,7 +174,8 @@ def first(wiring: Wiring, genome: Any, drawn: list[jax.Array]) -> Synapses:
     backward = None if rule.symmetric else kernel.pack(given(scaled(drawn[1], tables["senders"], tables["leaving"])), None)
     both = kernel.pack(forward, bias), backward
     memory = jax.tree.map(jnp.zeros_like, both_ways(*both)) if rule.synapse_trace else None
-    return Synapses(*both, None, memory)
+    averages = {"forward": both[0]} | {name: jnp.zeros((), dtype) for name in SCALARS} if rule.synapse_average else None
+    return Synapses(*both, None, memory, averages)
 
 
 def both_ways(forward: Weights, backward: Weights | None) -> dict[str, Weights]:

@@ -14,7 +14,7 @@ from neurograph.genome import AnyGenome, LayeredGenome
 from neurograph.network.batch.graph import both_ways, drawn, first, laid_out, wiring_of
 from neurograph.network.batch.layout import FIXED
 from neurograph.network.batch.sizes import SizeClass, chunk_of
-from neurograph.network.state import Synapses, Trace, Weights
+from neurograph.network.state import SCALARS, Synapses, Trace, Weights
 from neurograph.network.step import forward_pass, learning_step, learning_steps
 
 __all__ = [
@@ -169,7 +169,9 @@ def packed(rule, size, tables, arrays):
         wiring = wiring_of(rule, size, tables)
         neurons = wiring.inside(arrays["neurons"]) if "neurons" in arrays else None
         traces = both_ways(*_packed(wiring.kernel, arrays["traces"])) if "traces" in arrays else None
-        return Synapses(*_packed(wiring.kernel, arrays), neurons, traces)
+        own = arrays.get("averages")
+        averages = own and {"forward": wiring.kernel.pack(own["forward"], own["bias"])} | {name: own[name] for name in SCALARS}
+        return Synapses(*_packed(wiring.kernel, arrays), neurons, traces, averages)
 
     return jax.lax.map(pack, (tables, arrays))
 
@@ -189,9 +191,14 @@ def unpacked(rule, size, tables, synapses):
             free = (tables["sort"] != FIXED)[:, None]
             traces = arrays(synapses.traces["forward"], synapses.traces.get("backward"))
             found |= {f"{name}_trace": value if name == "bias" else value * free for name, value in traces.items()}
-        return {
-            name: jnp.repeat(value, rule.states, axis=1) if rule.single_state_synapses else value for name, value in found.items()
-        }
+        if synapses.averages is not None:
+            averages = arrays(synapses.averages["forward"], None)
+            found |= {f"{name}_average": averages[name] for name in ("forward", "bias")}
+        if rule.single_state_synapses:
+            found = {name: jnp.repeat(value, rule.states, axis=1) for name, value in found.items()}
+        if synapses.averages is not None:
+            found |= {f"average_{name}": synapses.averages[name] for name in SCALARS}
+        return found
 
     return jax.lax.map(unpack, (tables, synapses))
 
