@@ -43,7 +43,7 @@ def from_run(zoo_name: str, folder: Path) -> None:
 
 def universal() -> None:
     """The genome for graphs of every kind: descent, thresholds, averages and eight other numbers (docs/results.md says why)."""
-    genome, rule = ng.backprop_genome(2.0, loss="softmax_cross_entropy", activation="swish", normalization="batch")
+    genome, rule = ng.backprop_genome(2.6, loss="softmax_cross_entropy", activation="swish", normalization="batch")
     rule = rule.replace(
         normalize_outputs=True,
         bias_after_normalization=True,
@@ -55,12 +55,12 @@ def universal() -> None:
         cycle_fading=True,
     )
     fading = genome.backward_transform * 0.6
-    genome = genome.replace(backward_transform=fading, trace_keep=0.3, depth_power=0.75, cycle_keep=CYCLE_KEEP, average_keep=0.95)
+    genome = genome.replace(backward_transform=fading, trace_keep=0.3, depth_power=1.0, cycle_keep=CYCLE_KEEP, average_keep=0.95)
     card = {
         "description": "One genome for graphs of every kind: descent through batch normalization whose feedback fades, in steps"
         " of known size; neurons have thresholds, predictions take the average of every synapse over its last steps.",
         "made": "gradient descent's own genome (ng.backprop_genome, swish, cross-entropy, batch normalization), with biases"
-        " behind the normalization, updates of known size, a trace of 0.3, three quarters of a power of the depth, rate 2,"
+        " behind the normalization, updates of known size, a trace of 0.3, divided by the depth, rate 2.6,"
         f" and feedback that fades by 0.6 at every synapse and by another {CYCLE_KEEP} inside cycles; every synapse"
         " keeps an average over its last steps (a fifth of all, twenty at most, back in the mean): numbers chosen by validation"
         " on made graphs, none of them shipped; biases behind the normalization because functions of two variables were lost"

@@ -312,14 +312,14 @@ def test_evolved_genomes_have_the_rule_of_their_experiment(name):
 
 
 def test_the_universal_genome_is_descent_with_thresholds_averages_and_eight_other_numbers():
-    genome, rule = ng.backprop_genome(2.0, loss="softmax_cross_entropy", activation="swish", normalization="batch")
+    genome, rule = ng.backprop_genome(2.6, loss="softmax_cross_entropy", activation="swish", normalization="batch")
     options = {"normalize_outputs": True, "batch_reduction": "mean", "initial_deviation": "fan_in", "synapse_trace": True}
     rule = rule.replace(
         **options, synapse_average=True, bias_after_normalization=True, update_normalization="neuron", cycle_fading=True
     )
     fading = [[0.0, 0.0], [0.0, 0.6]]
     file = ng.load_genome_file("universal")
-    numbers = {"trace_keep": 0.3, "depth_power": 0.75, "cycle_keep": 0.35, "average_power": 3.0, "average_keep": 0.95}
+    numbers = {"trace_keep": 0.3, "depth_power": 1.0, "cycle_keep": 0.35, "average_power": 3.0, "average_keep": 0.95}
     assert same(file.genome, genome.replace(backward_transform=fading, **numbers))
     assert file.rule == rule
 
