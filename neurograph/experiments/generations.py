@@ -75,8 +75,10 @@ class Generations:
         count = len(arrays[0])
         places = [np.minimum(np.arange(first, first + PART), count - 1) for first in range(0, count, PART)]
         parts = [jax.tree.unflatten(tree, [array[place] for array in arrays]) for place in places]
-        many = -(-len(parts) // (TASKS * self._executor.workers))
-        bundles = [parts[first : first + many] for first in range(0, len(parts), many)]
+        many = min(TASKS * self._executor.workers, len(parts))
+        bundles = [
+            parts[len(parts) * n // many : len(parts) * (n + 1) // many] for n in range(many)
+        ]  # their sizes differ by one at most
         tasks = [self._executor.submit(_each, function, bundle, *arguments, shared=self._source) for bundle in bundles]
         number_of = {id(task): number for number, task in enumerate(tasks)}
         found: list[Any] = [None] * len(tasks)
