@@ -24,6 +24,7 @@ RULES: dict[str, tuple[str, dict[str, Any]]] = {
     "derivative": ("batch", {}),
     "derivative, known size": ("batch", {"update_normalization": "neuron"}),
     "derivative, known size, trace": ("batch", {"update_normalization": "neuron", "synapse_trace": True}),
+    "all, average": ("batch", {"update_normalization": "neuron", "synapse_trace": True, "synapse_average": True}),
 }
 """By name: the normalization of neurons, and further options."""
 RATIOS = {
@@ -31,6 +32,7 @@ RATIOS = {
     "derivative": ("derivative", "batch"),
     "known size, under the derivative": ("derivative, known size", "derivative"),
     "trace": ("derivative, known size, trace", "derivative, known size"),
+    "average": ("all, average", "derivative, known size, trace"),
 }
 """By what they tell: the dearer rule, and the one without."""
 
@@ -58,7 +60,10 @@ def _runs(workload: Workload, gradients: bool) -> dict[str, Callable[[], Any]]:
             return network.step(genome, synapses, x, y)
 
         def loss(genome: Any, network: Any, synapses: Any) -> Any:
-            return jnp.mean(network.unroll(genome, synapses, x, y)[1][-1] ** 2)
+            learned, outputs = network.unroll(genome, synapses, x, y)
+            if network.rule.synapse_average:  # what outputs do not show
+                return jnp.mean(network.predict(genome, learned, x[-1]) ** 2)
+            return jnp.mean(outputs[-1] ** 2)
 
         run = jax.jit(jax.grad(loss)) if gradients else jax.jit(step)
         given = (genome, network, synapses) if gradients else (network, genome, synapses)

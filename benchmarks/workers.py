@@ -22,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from benchmarks.transfer import graphs as fitting
@@ -106,20 +107,32 @@ def _compared(name: str, alone: float, shared: float, workers: int, equal: bool)
     print(f"| {name} | {alone:.1f} s | {shared:.1f} s | {speed:.2f} | {speed / workers:.2f} | {bits} |", flush=True)
 
 
-def evolve(workers: int, population: int = 40, generations: int = 10) -> None:
-    """Compares an evolution on digits in `workers` processes with one process, which uses all cores as well."""
+def evolve(workers: int, population: int = 40, few: int = 10, many: int = 60) -> None:
+    """Compares an evolution on digits in `workers` processes with one process, which uses all cores as well; the generations
+    between the shorter and the longer one compile nothing."""
     from neurograph.experiments import meta_train
     from neurograph.experiments.workers import make_executor
 
-    spec = _evolution(population, generations)
+    times: dict[str, list[float]] = {"alone": [], "shared": []}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        alone = _timed(lambda: meta_train(spec, folder / "alone"))
-        with make_executor(workers) as executor:
-            executor.submit(nothing, 0).result()
-            shared = _timed(lambda: meta_train(spec, folder / "shared", executor=executor))
-        equal = _genome(folder / "alone") == _genome(folder / "shared")
-    _compared(f"evolve, {population} individuals, {generations} generations", alone, shared, workers, equal)
+        for count in (few, many):
+            spec = _evolution(population, count)
+            jax.clear_caches()
+            times["alone"].append(_timed(lambda spec=spec, to=folder / f"alone{count}": meta_train(spec, to)))
+            jax.clear_caches()
+            with make_executor(workers) as executor:
+                executor.submit(nothing, 0).result()
+                to = folder / f"shared{count}"
+                times["shared"].append(
+                    _timed(lambda spec=spec, to=to, executor=executor: meta_train(spec, to, executor=executor))
+                )
+            equal = _genome(folder / f"alone{count}") == _genome(folder / f"shared{count}")
+            rows = times["alone"][-1], times["shared"][-1]
+            _compared(f"evolve, {population} individuals, {count} generations, compilation included", *rows, workers, equal)
+    (alone_few, alone), (shared_few, shared) = times["alone"], times["shared"]
+    name = f"evolve, {population} individuals, {many - few} further generations"
+    _compared(name, alone - alone_few, shared - shared_few, workers, equal)
 
 
 def transfer(workers: int) -> None:

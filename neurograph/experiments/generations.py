@@ -35,7 +35,9 @@ from neurograph.tasks import Task
 __all__ = ["Generations", "Recipe"]
 
 PART = 2  # members; a loop over one alone would be compiled into something else
-TASKS = 4  # per worker and generation: few, because each costs its asking; several, so that who is slow holds up less
+SHARE = (
+    2  # of what is left of a generation, a task takes one of so many parts per worker: few tasks, because each costs its asking
+)
 
 
 class Source(Protocol):
@@ -75,10 +77,11 @@ class Generations:
         count = len(arrays[0])
         places = [np.minimum(np.arange(first, first + PART), count - 1) for first in range(0, count, PART)]
         parts = [jax.tree.unflatten(tree, [array[place] for array in arrays]) for place in places]
-        many = min(TASKS * self._executor.workers, len(parts))
-        bundles = [
-            parts[len(parts) * n // many : len(parts) * (n + 1) // many] for n in range(many)
-        ]  # their sizes differ by one at most
+        bundles, first, share = [], 0, SHARE * self._executor.workers
+        while first < len(parts):  # ever smaller ones, so that workers end at about the same time
+            many = -(-(len(parts) - first) // share)
+            bundles.append(parts[first : first + many])
+            first += many
         tasks = [self._executor.submit(_each, function, bundle, *arguments, shared=self._source) for bundle in bundles]
         number_of = {id(task): number for number, task in enumerate(tasks)}
         found: list[Any] = [None] * len(tasks)

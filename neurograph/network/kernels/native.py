@@ -45,7 +45,7 @@ FLAGS = ("-std=c++17", "-O3", "-fPIC", "-DNDEBUG")
 TUNINGS = (("-march=native", "-mtune-ctrl=^inter_unit_moves_to_vec"), ("-march=native",), ())
 # Those that `sweep` knows, by name, in the order of sweep.h.
 ACTIVATIONS = ("identity", "relu", "tanh", "relu_tanh")
-TARGETS = ("flow", "tile", "sweep", "learn", "product", "empty")
+TARGETS = ("flow", "tile", "sweep", "sweep_wide", "learn", "product", "empty")
 NUMBERS = {32: "float", 64: "double"}  # of a library each; that of 64 bits is compiled when it is first asked for
 OTHERS = stat.S_IWGRP | stat.S_IWOTH  # the right of others to write
 
@@ -332,7 +332,8 @@ def sweep(
       states, signals and inflows z, each [k, rows, batch], or without elements if not wanted.
     """
     shapes = [run.shape, run.shape if signals else (0, 0, 0), run.shape if inflows else (0, 0, 0)]
-    return run.call("sweep", shapes, (start, 3), (inner, 2), (outer, 2), (offset, 3), (gain, 3), (shift, 3))
+    name = "sweep" if run.shape[0] <= 2 else "sweep_wide"
+    return run.call(name, shapes, (start, 3), (inner, 2), (outer, 2), (offset, 3), (gain, 3), (shift, 3))
 
 
 def learn(

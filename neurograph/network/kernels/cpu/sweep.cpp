@@ -1,4 +1,5 @@
-// A run of irregular levels in one call: rows one after another, each updated as soon as its sum is there.
+// A run of irregular levels in one call: rows one after another, each updated as soon as its sum is there. One or two channels;
+// more are a file of their own (sweep_wide.cpp), which is compiled beside this one: half of all the compiler's time is this loop's.
 
 #include <algorithm>
 #include <type_traits>
@@ -121,11 +122,14 @@ void by_block(const Call<T>& call, const Sweep<T>& job, Run run) {
     else if (2 * far > job.neurons) run(std::integral_constant<int, half>{}, k, bands);
     else run(std::integral_constant<int, vectors>{}, k, bands);
   };
-  if (job.channels == 1) take(std::integral_constant<int, 1>{});
-  else if (job.channels == 2) take(std::integral_constant<int, 2>{});
-  else if (job.channels == 3) take(std::integral_constant<int, 3>{});
+#ifdef NEUROGRAPH_WIDE
+  if (job.channels == 3) take(std::integral_constant<int, 3>{});
   else if (job.channels == 4) take(std::integral_constant<int, 4>{});
   else take(std::integral_constant<int, 0>{});
+#else
+  if (job.channels == 1) take(std::integral_constant<int, 1>{});
+  else take(std::integral_constant<int, 2>{});
+#endif
 }
 
 template <typename T>
@@ -160,7 +164,10 @@ ffi::Error SweepRows(ffi::ThreadPool pool, ffi::AnyBuffer bounds, ffi::AnyBuffer
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(neurograph_sweep, SweepRows, binding<12>()
+#ifndef NEUROGRAPH_WIDE
+#define NEUROGRAPH_SWEEP neurograph_sweep
+#endif
+XLA_FFI_DEFINE_HANDLER_SYMBOL(NEUROGRAPH_SWEEP, SweepRows, binding<12>()
                                   .RemainingArgs()
                                   .Ret<ffi::AnyBuffer>()
                                   .Ret<ffi::AnyBuffer>()
