@@ -64,6 +64,7 @@ class Rule:
         exp(-|w| (saturation_eps + |alpha|)).
       update_normalization: "neuron" divides the Hebbian products that arrive at a neuron by their length, to the power of the
         genome's `update_power`, and multiplies them by the size of the outputs' error, to the power of `error_power`.
+      error_scale: multiplies the size of that error: the errors of a softmax and of numbers are of different size.
       synapse_trace: every synapse keeps a decaying sum of its Hebbian products (`trace_keep`), which updates it in their place.
       synapse_average: every synapse keeps an average over its last learning steps (`average_power`, `average_keep`), which
         predictions take in its place; learning does not.
@@ -112,6 +113,7 @@ class Rule:
     saturation: str = "none"
     saturation_eps: float = 0.0
     update_normalization: str = "none"
+    error_scale: float = 1.0
     synapse_trace: bool = False
     synapse_average: bool = False
     learned_damping: bool = False
@@ -204,6 +206,10 @@ class Rule:
             faults.append(
                 f"saturation_eps: {self.saturation_eps} needs saturation: exponential (got saturation: {self.saturation})"
             )
+        if self.error_scale != 1.0 and self.update_normalization == "none":
+            faults.append(f"error_scale: {self.error_scale} needs update_normalization: neuron (got update_normalization: none)")
+        if self.error_scale == 0:
+            faults.append("error_scale: 0 leaves no updates; expected a number > 0")
         if self.oja_scale != 1.0 and self.oja == "none":
             faults.append(f"oja_scale: {self.oja_scale} needs oja: weights, activity, printed or printed_first (got oja: none)")
         if isinstance(self.backward_activation, WithDerivative):

@@ -173,7 +173,7 @@ def _along_synapses(wiring, weights, at_senders, at_receivers, constant, lengths
 
 
 def _sizes(wiring: Wiring, local: list[Genome], delta: Weights, twin: str, error: jax.Array | None) -> Weights:
-    """Updates of known size: e^b / (|h_q| + eps)^p / D^d for every stored number, q the neuron that its synapse arrives at.
+    """Updates of known size: (s e)^b / (|h_q| + eps)^p / D^d for every stored number, q the neuron that its synapse arrives at.
 
     |h_q| is the length of all products that arrive at q and can learn, its bias included, per channel. The length of a group is
     the root mean square of its members' neurons' lengths, each of which counts the group's sum.
@@ -185,7 +185,7 @@ def _sizes(wiring: Wiring, local: list[Genome], delta: Weights, twin: str, error
     def rows(name: str) -> list[jax.Array]:
         return [one * gate(getattr(own, name)).astype(dtype) for one, own in zip(ones, local, strict=True)]
 
-    size = None if error is None else jnp.log(error.astype(dtype))
+    size = None if error is None else jnp.log(wiring.rule.error_scale * error.astype(dtype))
     depth = wiring.log_walk_length
     common = [
         jnp.exp((0.0 if size is None else b * size) - d * depth)

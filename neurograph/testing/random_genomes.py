@@ -30,6 +30,7 @@ def random_genome(states: int, seed: int) -> Genome:
     draw |= {"backward_keep": rng.uniform(0.6, 1.1), "trace_keep": rng.uniform(0.2, 0.9), "damping": rng.uniform(0.1, 0.6)}
     draw |= {"update_power": rng.uniform(0.5, 1.2), "error_power": rng.uniform(0.5, 1.5), "depth_power": rng.uniform(-0.5, 1)}
     draw |= {"oja_multiplier": rng.normal(), "rescale": rng.uniform(0.5, 1.5), "saturation": rng.uniform(0.5, 1.5)}
-    draw |= {"cycle_keep": rng.uniform(0.2, 0.9), "average_power": rng.uniform(0.5, 4), "average_keep": rng.uniform(0.2, 0.9)}
+    draw |= {"cycle_keep": rng.uniform(0.2, 0.9)}
     draw |= {field: rng.normal(0, 1, (states, states)) for field in ("keep_gating", "update_gating")}
+    draw |= {"average_power": rng.uniform(0.5, 4), "average_keep": rng.uniform(0.2, 0.9)}
     return Genome.from_arrays(**{name: jnp.asarray(value) for name, value in draw.items()})

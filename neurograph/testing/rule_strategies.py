@@ -84,6 +84,8 @@ def rules(draw: st.DrawFn, outputs: int = 2, stored: bool = True) -> Rule:
         batch_reduction=choose("sum", "mean"),
         **rule,
     )
+    if found.update_normalization == "neuron":
+        found = found.replace(error_scale=choose(1.0, 0.5))
     if found.normalization == "none" or found.synapse_normalization != "none":
         return found
     return found.replace(bias_after_normalization=draw(st.booleans()))

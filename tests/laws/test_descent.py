@@ -233,6 +233,7 @@ def test_synchronous_ticks_equal_levels_once_settled(kernel, x64, seed, extra, d
     ticked = levels.with_schedule("synchronous", settling_ticks(levels) + extra)
     rule = data.draw(rules(len(levels.outputs), stored=False))
     options = {"normalization": "none", "normalize_outputs": False, "backward_update": "additive", "reset_states": True}
+    options |= {"bias_after_normalization": False}
     options |= {"backward_normalization": "auto", "learned_damping": False}  # damped ticks only come near
     options |= {"cycle_fading": False}  # ticks of a whole graph are one phase, in which all feedback fades
     options |= {"self_gating": False}  # gates would see the states of the tick before

@@ -265,7 +265,30 @@ def test_meta_gradients_are_derivatives(name):
     idle = {"initial_deviation", "backward_scale", "backward_shift"}
     idle |= {"damping", "cycle_keep", "neuron_keep", "update_gating"} if name == "levels" else set()
     idle |= {"rescale"} if name == "thresholds" else set()
+    idle |= {"average_power", "average_keep"}  # see the next test
     assert {field for field, leaf in vars(felt).items() if not jnp.any(leaf)} == idle
+
+
+def test_meta_gradients_flow_through_averages():
+    topology, rule = small(), ng.Rule(feedback="mse", synapse_average=True, single_state_synapses=True)
+    genome, rng = random_genome(2, 6), np.random.default_rng(6)
+    network, arrays = ng.Network(topology, rule), start(topology, rule, 6)
+    xs, y = rng.normal(size=(3, 5, len(topology.inputs))), rng.choice([-1.0, 1.0], (1, 5, len(topology.outputs)))
+    xs[1:] = xs[:1]  # one batch twice
+
+    def loss(power: jax.Array, keep: jax.Array) -> jax.Array:
+        own = genome.replace(average_power=power, average_keep=keep, synapse_update=jnp.asarray(-0.01))
+        synapses, _ = network.unroll(own, network.pack(**arrays), xs[:2], jnp.repeat(y, 2, axis=0))
+        return jnp.mean(network.predict(own, synapses, xs[2]) ** 2)
+
+    for at, felt in (((2.0, 0.9), 0), ((2.0, 0.1), 1)):  # (p + 1) / (t + p) = 3 / 4 at the second step: above 0.1, below 0.9
+        at = tuple(jnp.asarray(value) for value in at)
+        ours = jax.grad(loss, argnums=(0, 1))(*at)
+        moved = [tuple(v + 1e-4 * sign * (n == felt) for n, v in enumerate(at)) for sign in (1, -1)]
+        difference = (loss(*moved[0]) - loss(*moved[1])) / 2e-4
+        assert abs(difference) > 1e-9
+        assert relative(ours[felt], difference) < 1e-5
+        assert ours[1 - felt] == 0
 
 
 # ---- synapses with memory
