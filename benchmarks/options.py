@@ -60,10 +60,8 @@ def _runs(workload: Workload, gradients: bool) -> dict[str, Callable[[], Any]]:
             return network.step(genome, synapses, x, y)
 
         def loss(genome: Any, network: Any, synapses: Any) -> Any:
-            learned, outputs = network.unroll(genome, synapses, x, y)
-            if network.rule.synapse_average:  # what outputs do not show
-                return jnp.mean(network.predict(genome, learned, x[-1]) ** 2)
-            return jnp.mean(outputs[-1] ** 2)
+            learned, _ = network.unroll(genome, synapses, x, y)
+            return jnp.mean(network.predict(genome, learned, x[-1]) ** 2)  # which takes averages, where there are any
 
         run = jax.jit(jax.grad(loss)) if gradients else jax.jit(step)
         given = (genome, network, synapses) if gradients else (network, genome, synapses)

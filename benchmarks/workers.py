@@ -22,7 +22,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from benchmarks.transfer import graphs as fitting
@@ -110,12 +109,15 @@ def _compared(name: str, alone: float, shared: float, workers: int, equal: bool)
 def evolve(workers: int, population: int = 40, few: int = 10, many: int = 60) -> None:
     """Compares an evolution on digits in `workers` processes with one process, which uses all cores as well; the generations
     between the shorter and the longer one compile nothing."""
+    import jax
+
     from neurograph.experiments import meta_train
     from neurograph.experiments.workers import make_executor
 
     times: dict[str, list[float]] = {"alone": [], "shared": []}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
+        meta_train(_evolution(2, 1), folder / "first")  # native code is compiled, data are read
         for count in (few, many):
             spec = _evolution(population, count)
             jax.clear_caches()

@@ -35,9 +35,7 @@ from neurograph.tasks import Task
 __all__ = ["Generations", "Recipe"]
 
 PART = 2  # members; a loop over one alone would be compiled into something else
-SHARE = (
-    2  # of what is left of a generation, a task takes one of so many parts per worker: few tasks, because each costs its asking
-)
+SHARE = 2  # a task takes one of so many shares per worker of what is left of a generation: few, because each costs its asking
 
 
 class Source(Protocol):

@@ -31,7 +31,7 @@ from neurograph.network.walk import Moments
 from neurograph.network.wiring import Wiring
 from neurograph.topology.graph import Topology
 
-__all__ = ["UNSETTLED", "Network", "check_genome", "find_faults", "numbers", "unsettled"]
+__all__ = ["UNSETTLED", "Network", "check_genome", "find_faults", "numbers", "one_number", "unsettled"]
 
 UNSETTLED = 0.1  # a last tick that moves a state by more has not settled
 SHARED_DRAWS = 1 << 16  # up to so many random numbers are drawn in sizes that graphs share
@@ -152,12 +152,7 @@ class Network(Wiring):
         given = {name: value for name, value in (given or {}).items() if value is not None}
         if missing := {"forward", "bias", *SCALARS} - {*given} if given else ():
             raise ShapeError(f"averages: {sorted(missing)[0]!r} is missing; expected forward, bias, steps and error, or None")
-        scalars = {}
-        for name in SCALARS:
-            value = numbers(f"averages[{name!r}]", given.get(name, np.zeros(())), "[]")
-            if value.shape:
-                raise ShapeError(f"averages[{name!r}]: got shape {list(value.shape)}; expected one number")
-            scalars[name] = value.astype(dtype)
+        scalars = {name: one_number(f"averages[{name!r}]", given.get(name, 0.0)).astype(dtype) for name in SCALARS}
         forward = synapses.forward
         if given:
             n, edges, k = self.topology.num_neurons, self.topology.num_synapses, self.rule.states
@@ -456,6 +451,14 @@ def find_faults(topology: Topology, rule: Rule, precision: str | None) -> list[s
                     f"{what} ({count} group{'s' if count > 1 else ''}) cannot have; use in_pass"
                 )
     return faults
+
+
+def one_number(name: str, value: Any) -> jax.Array:
+    """`numbers` of which there is one, or a ShapeError that names the argument."""
+    array = numbers(name, value, "[]")
+    if array.shape:
+        raise ShapeError(f"{name}: got shape {list(array.shape)}; expected one number")
+    return array
 
 
 def numbers(name: str, value: Any, shape: str) -> jax.Array:

@@ -418,9 +418,8 @@ class Oracle:
                     members = np.flatnonzero((group == group[number]) & exists) if group[number] >= 0 else [number]
                     length = np.sqrt(np.mean([square[owners[name][m]] for m in members], axis=0)) + 1e-10
                     g = self.of[q]
-                    factor = (1.0 if error is None else (self.rule.error_scale * error) ** g["error_power"]) / t.walk_length ** g[
-                        "depth_power"
-                    ]
+                    size = 1.0 if error is None else (self.rule.error_scale * error) ** g["error_power"]
+                    factor = size / t.walk_length ** g["depth_power"]
                     new[name][number] = h[name][number] * factor / length ** g["update_power"]
         return new
 

@@ -265,7 +265,7 @@ def test_meta_gradients_are_derivatives(name):
     idle = {"initial_deviation", "backward_scale", "backward_shift"}
     idle |= {"damping", "cycle_keep", "neuron_keep", "update_gating"} if name == "levels" else set()
     idle |= {"rescale"} if name == "thresholds" else set()
-    idle |= {"average_power", "average_keep"}  # see the next test
+    idle |= {"average_power", "average_keep"}  # the rule has no averages: see the next test
     assert {field for field, leaf in vars(felt).items() if not jnp.any(leaf)} == idle
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from neurograph.errors import ShapeError
 from neurograph.genome.rule import Rule
 from neurograph.network.batch.sizes import SizeClass
-from neurograph.network.network import numbers
+from neurograph.network.network import numbers, one_number
 from neurograph.network.state import SCALARS
 from neurograph.topology.graph import Topology
 
@@ -59,12 +59,8 @@ def checked(where: str, arrays: Mapping[str, Any], topology: Topology, rule: Rul
         if missing := sorted(name for name in ("forward", "bias", *SCALARS) if own.get(name) is None):
             raise ShapeError(f"{where}: averages: {missing[0]!r} is missing; expected forward, bias, steps and error, or None")
         both = edge_arrays("averages: ", {name: own[name] for name in ("forward", "bias")}, dtype)
-        found["averages"] = {"forward": both["forward"], "bias": both["bias"]}
-        for name in SCALARS:
-            value = numbers(f"averages: {name}", own[name], "[]").astype(dtype)
-            if value.shape:
-                raise ShapeError(f"{where}: averages: {name}: got shape {list(value.shape)}; expected one number")
-            found["averages"][name] = value
+        scalars = {name: one_number(f"{where}: averages: {name}", own[name]).astype(dtype) for name in SCALARS}
+        found["averages"] = {"forward": both["forward"], "bias": both["bias"], **scalars}
     if "neurons" in given:
         value = numbers("neurons", given["neurons"], f"[batch, {n}, {k}]").astype(dtype)
         if value.ndim != 3 or value.shape[1:] != (n, k):
