@@ -179,6 +179,11 @@ def connectome(
     _, pair = np.unique(np.minimum(receivers, senders) * neurons + np.maximum(receivers, senders), return_inverse=True)
     kept = np.sort(np.argsort(random.permutation(pair.max() + 1)[pair], kind="stable")[:synapses])
     receivers, senders = receivers[kept], senders[kept]
+    lonely = np.setdiff1d(np.arange(inputs, neurons), receivers)  # with few synapses some receive nothing: they get one
+    if len(lonely):
+        drawn = draw(send, len(lonely))
+        receivers = np.concatenate([receivers, lonely])
+        senders = np.concatenate([senders, np.where(drawn == lonely, 0, drawn)])
     return _topology(neurons, senders, receivers, inputs, outputs, schedule="synchronous", ticks=ticks)
 
 

@@ -40,12 +40,17 @@ class Copies(NamedTuple):
 
 RUN = Copies(plain=2.4, scanned=3.0, cyclic=3.6, ticks=0.1, inputs=0.0, synapses=1.9)
 # A gradient through checkpoints: of one step, computed again, and its derivative; with more than two states, one more for each.
-# Under batch normalization, levels that are scanned keep more, and so does every tick; without checkpoints, every plain stage.
+# Under batch normalization, levels that are scanned keep more, and so does every tick.
 GRADIENT = Copies(plain=10.5, scanned=16.0, cyclic=4.0, ticks=11.0, inputs=3.0, synapses=4.0)
-MORE_STATES, MORE_SCANNED, MORE_TICKS, MORE_PLAIN = 1.0, 5.0, 3.5, 3.5
+MORE_STATES, MORE_SCANNED, MORE_TICKS = 1.0, 5.0, 3.5
 # Without checkpoints: of the last step, and of every step.
 LAST = Copies(plain=9.0, scanned=13.0, cyclic=2.0, ticks=15.5, inputs=0.0, synapses=6.0)
 EVERY = Copies(plain=9.4, scanned=8.4, cyclic=0.0, ticks=10.5, inputs=1.0, synapses=3.0)
+# The same under batch normalization, and with thresholds behind it.
+LAST_NORMALIZED = LAST._replace(ticks=20.0)
+EVERY_NORMALIZED = EVERY._replace(plain=12.9, ticks=14.0)
+LAST_THRESHOLDS = LAST._replace(scanned=20.0, ticks=23.0)
+EVERY_THRESHOLDS = EVERY._replace(plain=15.5, scanned=10.0, ticks=15.5)
 
 
 def readable_bytes(count: float) -> str:
@@ -121,10 +126,13 @@ def predicted_bytes(
     if not gradient:
         return int(total(RUN) + messages)
     normalized = network.rule.normalization == "batch"
-    if not checkpoint:
-        every = EVERY._replace(plain=EVERY.plain + MORE_PLAIN * normalized)
-        return int(total(LAST) + steps * total(every) + (1 + steps) * messages)
     more = MORE_STATES * (network.rule.states - 2)
+    if not checkpoint:
+        last, every = (LAST_NORMALIZED, EVERY_NORMALIZED) if normalized else (LAST, EVERY)
+        if normalized and network.rule.bias_after_normalization:
+            last, every = LAST_THRESHOLDS, EVERY_THRESHOLDS
+        every = every._replace(plain=every.plain + more)
+        return int(total(last) + steps * total(every) + (1 + steps) * messages)
     copies = GRADIENT._replace(plain=GRADIENT.plain + more, scanned=GRADIENT.scanned + more)
     if normalized:
         copies = copies._replace(scanned=copies.scanned + MORE_SCANNED, ticks=copies.ticks + MORE_TICKS)

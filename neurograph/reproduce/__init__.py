@@ -39,20 +39,22 @@ class Entry:
 
 
 REPRODUCTIONS: dict[str, Entry] = {
-    "toy": Entry("neurograph.reproduce.claims.toy", "figures 3 and 4", "Functions of two variables", version=2),
+    "toy": Entry("neurograph.reproduce.claims.toy", "figures 3 and 4", "Functions of two variables", True, version=2),
     "recipe": Entry("neurograph.reproduce.claims.recipe", "sections 3.3 and 4.2", "The recipe as printed"),
     "generalization": Entry(
         "neurograph.reproduce.claims.generalization", "figure 5", "One small data set, then others", True, version=2
     ),
     "sgd": Entry("neurograph.reproduce.claims.sgd", "figure 6", "Beside SGD, momentum and Adam", True, version=2),
-    "cma": Entry("neurograph.reproduce.claims.cma", "figure 7", "Evolution beside gradients", version=2),
-    "normalization": Entry("neurograph.reproduce.claims.normalization", "figure 8", "With and without normalization", version=2),
+    "cma": Entry("neurograph.reproduce.claims.cma", "figure 7", "Evolution beside gradients", True, version=2),
+    "normalization": Entry(
+        "neurograph.reproduce.claims.normalization", "figure 8", "With and without normalization", True, version=2
+    ),
     "variants": Entry("neurograph.reproduce.claims.variants", "figure 9", "Kinds of synapses and starts", True, version=2),
     "depth": Entry("neurograph.reproduce.claims.depth", "figure 10", "Other depths and widths", True, version=2),
     "datasets": Entry("neurograph.reproduce.claims.datasets", "figure 11", "The data sets as pictures", trains=False),
     "nonlinearities": Entry("neurograph.reproduce.claims.nonlinearities", "figure 12", "Other non-linearities", True, version=2),
     "states": Entry("neurograph.reproduce.claims.states", "figure 13", "The number of states", True),
-    "curriculum": Entry("neurograph.reproduce.claims.curriculum", "figure 14", "Growing unrolls"),
+    "curriculum": Entry("neurograph.reproduce.claims.curriculum", "figure 14", "Growing unrolls", True),
     "oja": Entry("neurograph.reproduce.claims.oja", "figure 15", "Oja's rule", True),
     "synapse_normalization": Entry(
         "neurograph.reproduce.claims.synapse_normalization", "figure 16", "Normalised synapses", True, version=2

@@ -35,7 +35,8 @@ def checked(name: str, recipe: str) -> Entry:
         raise ExperimentError(f"recipe: got {recipe!r}; allowed: {', '.join(RECIPES)}")
     if recipe != "shipped" and not REPRODUCTIONS[name].any_recipe:
         able = ", ".join(key for key, entry in REPRODUCTIONS.items() if entry.any_recipe)
-        raise ExperimentError(f"recipe: {name} sets rule, start or rates itself; recipe {recipe} goes with: {able}")
+        why = "sets rule, start or rates itself" if REPRODUCTIONS[name].trains else "meta-trains nothing"
+        raise ExperimentError(f"recipe: {name} {why}; recipe {recipe} goes with: {able}")
     return REPRODUCTIONS[name]
 
 

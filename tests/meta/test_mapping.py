@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -109,12 +111,35 @@ CASES = [pytest.param(g, r, marks=() if (g, r) in QUICK else pytest.mark.thoroug
 
 @pytest.mark.parametrize(("graph", "run"), CASES)
 def test_memory_is_predicted_within_a_quarter(graph, run):
+    rule = ng.Rule(forward_activation="tanh", backward_activation="tanh")
+    hold(graph, run, ng.Genome.random(jax.random.key(0), rule), rule)
+
+
+NORMALIZED = [(5, True, True), (5, True, False), (20, True, False)]
+NORMALIZED_QUICK = [("universal", "irregular", NORMALIZED[0]), ("universal", "cyclic", NORMALIZED[1])]
+NORMALIZED_QUICK += [("digits", "layered", NORMALIZED[1])]
+NORMALIZED_CASES = [
+    pytest.param(*case, marks=() if case in NORMALIZED_QUICK else pytest.mark.thorough)
+    for case in itertools.product(("universal", "descent", "digits"), GRAPHS, NORMALIZED)
+]
+
+
+@pytest.mark.parametrize(("name", "graph", "run"), NORMALIZED_CASES)
+def test_memory_is_predicted_under_batch_normalization(name, graph, run):
+    if name == "descent":
+        genome, rule = ng.backprop_genome(0.1, normalization="batch", loss="softmax_cross_entropy")
+    else:  # universal has traces and averages, digits four states
+        file = ng.load_genome_file(name)
+        genome, rule = file.genome, file.rule
+    hold(graph, run, genome, rule)
+
+
+def hold(graph, run, genome, rule):
+    """Holds the prediction of a graph's run to what its compiled program asks for."""
     if not native.available():
         pytest.skip("measured with native code")
     steps, gradient, checkpoint = run
-    rule, batch = ng.Rule(forward_activation="tanh", backward_activation="tanh"), 128
-    network = ng.Network(GRAPHS[graph](), rule)
-    genome = ng.Genome.random(jax.random.key(0), rule)
+    batch, network = 128, ng.Network(GRAPHS[graph](), rule)
     synapses = network.init(genome, key=jax.random.key(0))
     xs = jnp.ones((steps, batch, len(network.topology.inputs)))
     ys = jnp.ones((steps, batch, len(network.topology.outputs)))

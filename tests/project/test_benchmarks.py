@@ -115,7 +115,7 @@ def test_every_peer_has_the_same_meta_gradient(graph):
 def test_a_made_brain_has_the_published_share_of_both_ways():
     graph = workloads.connectome(3_000, 60_000, inputs=200, outputs=30)
     there, back = (a.astype(int) * 3_000 + b for a, b in ((graph.senders, graph.receivers), (graph.receivers, graph.senders)))
-    assert graph.num_synapses == 60_000
+    assert 60_000 <= graph.num_synapses < 60_100  # those that would receive nothing get one each
     assert 0.12 < np.isin(there, back).mean() < 0.16
 
 

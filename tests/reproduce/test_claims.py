@@ -129,6 +129,14 @@ def test_the_page_marks_results_of_the_start_without_the_derivative(word, old, t
     assert ("Made before a correction" in text) == old
 
 
+@pytest.mark.parametrize("name", rest_is_thorough(["curriculum", "toy", "cma", "normalization"], slow=("toy", "normalization")))
+def test_figures_run_with_the_recipe_as_printed(name, tmp_path):
+    result = reproduce(name, "smoke", tmp_path, recipe="printed")
+    assert "as printed" in result.settings
+    experiments = {run.name.rpartition("-")[0] for run in (tmp_path / "printed" / "smoke" / "runs").iterdir()}
+    assert experiments == {"paper_evolution" if name == "cma" else "paper_gradient"}
+
+
 @pytest.mark.thorough
 def test_the_recipe_as_printed_is_another_experiment(tmp_path):
     result = reproduce("oja", "smoke", tmp_path, recipe="printed")
@@ -158,9 +166,11 @@ def test_faults_are_told():
         reproduce("states", recipe="new")
     with pytest.raises(
         ExperimentError,
-        match="recipe: toy sets rule, start or rates itself; recipe printed goes with: generalization, sgd, variants",
+        match="recipe: transfer sets rule, start or rates itself; recipe printed goes with: toy, generalization, sgd, cma, norm",
     ):
-        reproduce("toy", recipe="printed")
+        reproduce("transfer", recipe="printed")
+    with pytest.raises(ExperimentError, match="recipe: datasets meta-trains nothing"):
+        reproduce("datasets", recipe="printed")
     with pytest.raises(ExperimentError, match="no reproduction there"):
         write_page(Path("/nowhere"), "smoke", None, None)
 

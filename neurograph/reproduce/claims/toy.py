@@ -10,11 +10,12 @@ import numpy as np
 from neurograph.experiments.transfer.results import Row
 from neurograph.report.figures.bands import curves, panels
 from neurograph.report.figures.style import COLOURS, GREY, MARKERS, Picture, styled
+from neurograph.reproduce import RECIPES
 from neurograph.reproduce.claims.toy_parts import GRAPH, Place, maps, over_synapses, spreads
 from neurograph.reproduce.correlation import correlated, correlation_text
 from neurograph.reproduce.summaries import at, summarize, tested
 from neurograph.reproduce.verdict import Finding
-from neurograph.reproduce.workbench import Trained, Workbench
+from neurograph.reproduce.workbench import Trained, Variant, Workbench
 from neurograph.tasks import FIGURE_3_HELD_OUT, FIGURE_3_TRAIN
 from neurograph.topology import load_topology
 from neurograph.topology.layered import mlp
@@ -28,24 +29,25 @@ RANDOM = (
     "training.clip=10",
 )
 FUNCTIONS = "validation functions"
+SHIPPED = (
+    "`random start` draws matrices N(0, 1) and has two numbers per synapse, as the paper, but larger steps; `near backprop` is"
+    " the shipped experiment `functions`, with one number per synapse."
+)
+PRINTED = "`random start` is the recipe as printed; `near backprop` differs from it in the start alone."
 
 
 def run(bench: Workbench) -> tuple[list[Finding], str]:
     """Judges two-state genomes from two starts: what they learn unseen, and whether it goes with what they were trained on."""
     seeds, meta_steps = bench.seeds(1, 16, 24), bench.pick(2, 300, 10_000)
     trained, held_out = bench.pick((FIGURE_3_TRAIN[:1], FIGURE_3_HELD_OUT[1:2]), *[(FIGURE_3_TRAIN, FIGURE_3_HELD_OUT)] * 2)
-    # A run is one genome: correlations are over runs.
-    common = (
-        f"problems=[{', '.join(f'{{task: {task}, topology: {GRAPH}}}' for task in trained)}]",
-        *(f"training.meta_steps={meta_steps}", "training.genomes=1", "training.replace=0"),
-    )
-    variants = {"random start": (*RANDOM, *common), "near backprop": common}
-    runs = bench.train({label: bench.variant("functions", *one) for label, one in variants.items()}, seeds)
+    printed = bench.recipe_name == "printed"
+    runs = bench.train(_variants(bench, trained, meta_steps, printed), seeds)
     places = _places(bench, (*trained, *held_out))
     images = next(reversed(places))
     judged, draws = bench.pick(2, 10, 10), bench.pick(1, 5, 10)
     sizes: Any = {"at": bench.pick((0, 2), (0, 1, 2, 5, 10, 20, 50), (0, 1, 2, 5, 10, 20, 50, 100)), "seeds": draws}
-    sizes |= {"batch_size": 64, "query_size": bench.pick(64, 512, 1024)}
+    batch = 128 if printed else 64  # as in meta-training: printed updates are sums over the batch
+    sizes |= {"batch_size": batch, "query_size": bench.pick(64, 512, 1024)}
     found: list[Row] = []
     chance: dict[str, float] = {}
     for graph in dict.fromkeys(place.graph for place in places.values()):
@@ -58,7 +60,7 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
     bench.csv("data.csv", rows)
     per_run = _means(rows, ("label", "genome_seed", "set", "step"))
     members = [one for some in runs.values() for one in some if one.genome is not None]
-    hits = over_synapses(members, places, judged, bench.pick(3, 20, 50))
+    hits = over_synapses(members, places, judged, bench.pick(3, 20, 50), batch)
     deviations = spreads(hits)
     bench.csv("spread.csv", deviations)
     points = _points(per_run, hits, sets, judged)
@@ -67,7 +69,7 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
     bench.csv("correlation.csv", [{"label": label, "of": of} | row for (label, of), row in relations.items()])
     bench.figure("figure.png", _figure(per_run, points, deviations, relations, list(runs), judged))
     best = max(members, key=lambda one: one.accuracy)  # on validation draws of the functions trained on
-    bench.figure("maps.png", maps(best, places, sets, judged, bench.pick(12, 80, 120)), colours=256)
+    bench.figure("maps.png", maps(best, places, sets, judged, bench.pick(12, 80, 120), batch), colours=256)
     table = summarize(rows)
     findings = []
     for label, trials in runs.items():
@@ -76,13 +78,29 @@ def run(bench: Workbench) -> tuple[list[Finding], str]:
         findings.append(_variation(label, [row for row in deviations if row["label"] == label], judged))
     settings = (
         f"{seeds} run(s) per start, each of one genome and {meta_steps:,} meta-steps, on {', '.join(trained)}; never seen:"
-        f" {', '.join((*held_out, images))}. `random start` draws matrices N(0, 1) and has two numbers per synapse, as the paper,"
-        " but larger steps; `near backprop` is the shipped experiment `functions`, with one number per synapse; both have batch"
-        f" normalization and labels as feedback. {draws} draws of data and synapses per genome; the spread over first synapses is"
-        f" that of {bench.pick(3, 20, 50)} draws on the same batches of 64. The maps show the genome that is best on validation"
+        f" {', '.join((*held_out, images))}. {PRINTED if printed else SHIPPED} Both have batch normalization and labels as"
+        f" feedback. {draws} draws of data and synapses per genome; the spread over first synapses is that of"
+        f" {bench.pick(3, 20, 50)} draws on the same batches of {batch}. The maps show the genome that is best on validation"
         " draws of the functions trained on."
     )
     return findings, settings
+
+
+def _variants(bench: Workbench, trained: Sequence[str], meta_steps: int, printed: bool) -> dict[str, Variant]:
+    """Returns the two starts; a run is one genome, since correlations are over runs."""
+    common = (
+        f"problems=[{', '.join(f'{{task: {task}, topology: {GRAPH}}}' for task in trained)}]",
+        *(f"training.meta_steps={meta_steps}", "training.genomes=1", "training.replace=0"),
+    )
+    if not printed:
+        starts = {"random start": RANDOM, "near backprop": ()}
+        return {label: bench.variant("functions", *start, *common) for label, start in starts.items()}
+    common += (f"training.validate_every={bench.pick(2, 50, 500)}", "training.interval=10", "training.validation_episodes=16")
+    near = "start={kind: near_backprop}"
+    return {
+        "random start": bench.variant(RECIPES["printed"], *common),
+        "near backprop": bench.variant(RECIPES["printed"], near, *common),
+    }
 
 
 def _places(bench: Workbench, functions: Sequence[str]) -> dict[str, Place]:

@@ -21,7 +21,6 @@ from neurograph.topology import Topology
 __all__ = ["GRAPH", "Hits", "Place", "maps", "over_synapses", "spreads"]
 
 GRAPH = "mlp_2d_classes"
-BATCH = 64
 SIDE = 6  # of the square of images in `maps`
 
 Hits = dict[tuple[str, str], dict[int, np.ndarray]]
@@ -48,12 +47,13 @@ def _accuracies(network: Network, genome: Any, episode: Any, keys: jax.Array) ->
     return jax.lax.map(one, keys)
 
 
-def over_synapses(members: Sequence[Trained], places: Mapping[str, Place], steps: int, draws: int) -> Hits:
-    """Returns accuracies after `steps` on one draw of batches per place, by `draws` draws of first synapses, the same for all."""
+def over_synapses(members: Sequence[Trained], places: Mapping[str, Place], steps: int, draws: int, batch: int) -> Hits:
+    """Returns accuracies after `steps` of `batch` points, drawn once per place, by `draws` draws of first synapses, the same
+    for all."""
     keys = jax.random.split(jax.random.key(1), draws)
     hits: Hits = {}
     for name, place in places.items():
-        episode = get_task(place.task).episode(jax.random.key(2), steps, BATCH, 512, query_split="test")
+        episode = get_task(place.task).episode(jax.random.key(2), steps, batch, 512, query_split="test")
         for member in members:
             network = Network(place.topology, member.rule)  # type: ignore[arg-type]
             found = np.asarray(_accuracies(network, member.genome, episode, keys), float)
@@ -76,14 +76,14 @@ def spreads(hits: Hits) -> list[Row]:
     return rows
 
 
-def maps(best: Trained, places: Mapping[str, Place], sets: Mapping[str, str], steps: int, side: int) -> Picture:
+def maps(best: Trained, places: Mapping[str, Place], sets: Mapping[str, str], steps: int, side: int, batch: int) -> Picture:
     """Draws what figure 3 shows, points of all functions and images, over the answers of networks after `steps` steps."""
     figure, axes = panels(len(places), columns=5, width=2.3, height=2.3)
     genome: Any = best.genome
     for axis, (name, place) in zip(axes, places.items()):
         network = Network(place.topology, best.rule)  # type: ignore[arg-type]
         task = get_task(place.task)
-        (xs, ys), query = task.episode(jax.random.key(3), steps, BATCH, 200, query_split="test")
+        (xs, ys), query = task.episode(jax.random.key(3), steps, batch, 200, query_split="test")
         synapses, _ = network.unroll(genome, network.init(genome, key=jax.random.key(4)), xs, ys)
         # Moments of the training points: those of the grid would be another normalization.
         moments = network.statistics(genome, synapses, xs.reshape(-1, xs.shape[-1]))
