@@ -15,12 +15,12 @@ from neurograph.reproduce.verdict import Result
 
 __all__ = ["load_results", "write_page"]
 
-HEADER = """# Reproduction of the paper
+HEADER = """# {title}
 
-Made by `neurograph reproduce --page` from runs of `neurograph reproduce all --scale {scale}`; do not edit. The paper: Sandler,
-Vladymyrov, Zhmoginov, Miller, Jackson, Madams and Agüera y Arcas, "Meta-Learning Bidirectional Update Rules", ICML 2021. Its
-claims are in our words. Genomes, settings and the baselines' learning rates were chosen on data cut from the training set; test
-data were touched once per finished genome. "Lost" are meta-training runs in which every genome diverged.
+Made by `neurograph reproduce --page` from runs of `neurograph reproduce {names} --scale {scale}{recipe}`; do not edit.
+The paper: Sandler, Vladymyrov, Zhmoginov, Miller, Jackson, Madams and Agüera y Arcas, "Meta-Learning Bidirectional Update
+Rules", ICML 2021. Its claims are in our words. Genomes, settings and the baselines' learning rates were chosen on data cut from
+the training set; test data were touched once per finished genome. "Lost" are meta-training runs in which every genome diverged.
 """
 
 OLD_STARTS = ("gradient descent under batch normalization", "gradient descent with batch normalization")
@@ -76,10 +76,12 @@ def write_page(out: Path, scale: str, path: Path, figures: Path, *, update: bool
     figures.mkdir(parents=True, exist_ok=True)
     parts = _kept(path.read_text(encoding="utf-8")) if update and path.exists() else {}
     parts |= {name: (_rows(one), _section(one, out / scale / name, path, figures)) for name, one in results.items()}
+    printed = all(one.recipe != "shipped" for one in results.values())
     shown = [parts[name] for name in REPRODUCTIONS if name in parts]
-    lines = [HEADER.format(scale=scale), "| | claim | seen here | verdict |", "|---|---|---|---|"]
+    lines = [_header(scale, printed), "| | claim | seen here | verdict |", "|---|---|---|---|"]
     lines += [row for rows, _ in shown for row in rows]
-    if missing := [name for name in REPRODUCTIONS if name not in parts]:
+    able = [name for name, entry in REPRODUCTIONS.items() if entry.any_recipe or not printed]
+    if missing := [name for name in able if name not in parts]:
         lines += ["", f"Not run at this scale: {', '.join(missing)}."]
     lines += [line for _, section in shown for line in ("", *section)]
     versions = next(iter(results.values())).environment.get("packages", {})
@@ -87,6 +89,13 @@ def write_page(out: Path, scale: str, path: Path, figures: Path, *, update: bool
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, "\n".join(lines) + "\n")
     return path
+
+
+def _header(scale: str, printed: bool) -> str:
+    title, names, recipe = "Reproduction of the paper", "all", ""
+    if printed:
+        title, names, recipe = f"{title}, by the printed recipe", "NAME...", " --recipe printed"
+    return HEADER.format(title=title, names=names, scale=scale, recipe=recipe)
 
 
 def _rows(result: Result) -> list[str]:

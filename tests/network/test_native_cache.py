@@ -20,12 +20,12 @@ def cache(tmp_path: Path, monkeypatch):
     """A cache in which nothing is compiled or loaded: what would be is told."""
     told: list[str] = []
     monkeypatch.setenv("NEUROGRAPH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(native, "_compile", lambda _, target, bits: target.write_bytes(b"library") and told.append("compiled"))
+    monkeypatch.setattr(native, "_compile", lambda _, target, *more: target.write_bytes(b"library") and told.append("compiled"))
     monkeypatch.setattr(ctypes, "CDLL", lambda path: told.append(f"{path}"))
 
-    def library(bits: int = 32) -> list[str]:
+    def library(bits: int = 32, part: str = "") -> list[str]:
         told.clear()
-        native._library(["g++"], "1", bits)
+        native._library(["g++"], "1", bits, native.LIBRARIES[part][0])
         return list(told)
 
     return library
@@ -50,7 +50,16 @@ def test_a_library_is_compiled_once_into_a_place_where_nobody_else_writes(cache,
     compiled, other = cache(64)  # a library of its own
     assert (compiled, Path(other).parent) == ("compiled", place.parent)
     assert other != str(place)
-    assert (cache(), cache(64)) == ([str(place)], [other])
+    compiled, wide = cache(32, "wide")
+    assert compiled == "compiled"
+    assert len({str(place), other, wide}) == 3
+    assert (cache(), cache(64), cache(32, "wide")) == ([str(place)], [other], [wide])
+
+
+def test_every_call_is_in_one_library_and_every_file_too():
+    files, calls = (sum(parts, ()) for parts in zip(*native.LIBRARIES.values(), strict=True))
+    assert sorted(files) == sorted(path.stem for path in native.SOURCES.glob("*.cpp"))
+    assert len({*calls}) == len(calls)
 
 
 @pytest.mark.parametrize("mode", [0o020, 0o002])

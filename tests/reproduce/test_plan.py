@@ -152,6 +152,22 @@ def test_figures_3_and_4_are_trained_on_the_functions_of_figure_3():
     assert 0.05 < laptop.hours < 0.3  # of small graphs the learning steps themselves take time: 476 s when it was run
 
 
+@pytest.mark.parametrize(("name", "variants"), [("toy", 2), ("normalization", 11), ("curriculum", 6), ("cma", 3)])
+def test_figures_with_starts_of_their_own_take_the_printed_rates(name, variants):
+    specs = plan(name, "paper", "printed").specs
+    assert len({label for label, _ in specs}) == variants
+    gradients = [spec for spec in specs.values() if spec.training.method == "gradient"]
+    assert {(spec.training.learning_rate, spec.training.final_learning_rate, spec.training.clip) for spec in gradients} == {
+        (0.0005, None, 10.0)
+    }
+    assert {rule_of(spec).feedback for spec in specs.values()} == {"labels"}
+    if name == "cma":  # section 4.4 has a start of its own
+        assert {spec.start.kind for spec in specs.values()} == {"near_backprop"}
+    else:
+        assert not any(rule_of(spec).single_state_synapses for spec in specs.values())
+        assert "random" in {spec.start.kind for spec in specs.values()}
+
+
 def test_the_recipe_as_printed_is_run_whole_and_with_one_change_each():
     found = plan("recipe", "paper")
     printed = found.specs["as printed", 0]
@@ -185,5 +201,5 @@ def test_plans_are_told(tmp_path):
     assert math.isnan(plan("transfer", "laptop").hours)
     with pytest.raises(ExperimentError, match="scale: got 'smoke'; allowed: laptop, paper"):
         plan("updates", "smoke")
-    with pytest.raises(ExperimentError, match="toy sets rule, start or rates itself"):
-        plan("toy", "paper", "printed")
+    with pytest.raises(ExperimentError, match="transfer sets rule, start or rates itself"):
+        plan("transfer", "paper", "printed")

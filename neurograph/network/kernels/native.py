@@ -45,8 +45,12 @@ FLAGS = ("-std=c++17", "-O3", "-fPIC", "-DNDEBUG")
 TUNINGS = (("-march=native", "-mtune-ctrl=^inter_unit_moves_to_vec"), ("-march=native",), ())
 # Those that `sweep` knows, by name, in the order of sweep.h.
 ACTIVATIONS = ("identity", "relu", "tanh", "relu_tanh")
-TARGETS = ("flow", "tile", "sweep", "sweep_wide", "learn", "product", "empty")
-NUMBERS = {32: "float", 64: "double"}  # of a library each; that of 64 bits is compiled when it is first asked for
+# Libraries: their files, and the calls in them. All but the first, and those of 64 bits, are compiled when first asked for.
+LIBRARIES = {
+    "": (("sweep", "learn", "rows", "product"), ("flow", "tile", "sweep", "learn", "product", "empty")),
+    "wide": (("sweep_wide",), ("sweep_wide",)),
+}
+NUMBERS = {32: "float", 64: "double"}
 OTHERS = stat.S_IWGRP | stat.S_IWOTH  # the right of others to write
 
 log = logging.getLogger(__name__)
@@ -73,19 +77,21 @@ def _status() -> _Status:
         return _Status(False, "none: NEUROGRAPH_NATIVE switches it off")
     if jax.default_backend() != "cpu":
         return _Status(False, f"none: the device is a {jax.default_backend()}, not a CPU")
-    return _load(32)
+    return _load(32, "")
 
 
 @lru_cache
-def _load(bits: int) -> _Status:
+def _load(bits: int, part: str) -> _Status:
+    """Compiles and registers one of `LIBRARIES`, if need be."""
     if sys.platform == "win32":
         return _Status(False, "none: not written for Windows")
     try:
         compiler = _compiler()
         version = subprocess.run([*compiler, "--version"], capture_output=True, text=True, timeout=60, check=True).stdout
         version = version.splitlines()[0].strip() if version.strip() else compiler[0]
-        library = _library(compiler, version, bits)
-        for name in TARGETS:
+        files, calls = LIBRARIES[part]
+        library = _library(compiler, version, bits, files)
+        for name in calls:
             symbol = getattr(library, f"neurograph_{name}")
             jax.ffi.register_ffi_target(f"neurograph_{name}_{bits}", jax.ffi.pycapsule(symbol), platform="cpu")
     except _Unavailable as error:
@@ -125,10 +131,20 @@ def _processor() -> str:
     return platform.processor()
 
 
-def _library(compiler: list[str], version: str, bits: int) -> ctypes.CDLL:
+def _library(compiler: list[str], version: str, bits: int, files: tuple[str, ...]) -> ctypes.CDLL:
     """From the cache, else compiled into it; into a private folder that is forgotten where the cache cannot be written."""
     source = b"\0".join(path.name.encode() + b"\0" + path.read_bytes() for path in sorted(SOURCES.iterdir()) if path.is_file())
-    facts = *compiler, version, *FLAGS, str(TUNINGS), NUMBERS[bits], jaxlib.version.__version__, platform.machine(), _processor()
+    facts = (
+        *compiler,
+        version,
+        *FLAGS,
+        str(TUNINGS),
+        NUMBERS[bits],
+        *files,
+        jaxlib.version.__version__,
+        platform.machine(),
+        _processor(),
+    )
     key = hashlib.sha256(source + "\0".join(facts).encode()).hexdigest()[:32]
     place = cache_dir() / "native" / f"neurograph-{key}.so"
     if place.is_file():
@@ -137,10 +153,10 @@ def _library(compiler: list[str], version: str, bits: int) -> ctypes.CDLL:
         else:
             with suppress(OSError):  # damaged: compiled again
                 return ctypes.CDLL(str(place))
-    log.info("compiling native code of %d bits with %s, once on this machine: 10 to 30 s", bits, compiler[0])
+    log.info("compiling native code of %d bits with %s, once on this machine: 10 to 20 s", bits, compiler[0])
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "neurograph.so"
-        _compile(compiler, made, bits)
+        _compile(compiler, made, bits, files)
         with suppress(OSError):
             _make_private(place.parent)
             remove_leftovers(place.parent, older_than=3600)
@@ -175,8 +191,8 @@ def _writable_by_others(library: Path) -> str:
     return ""
 
 
-def _compile(compiler: list[str], target: Path, bits: int) -> None:
-    """Every file by a process of its own, side by side."""
+def _compile(compiler: list[str], target: Path, bits: int, files: tuple[str, ...]) -> None:
+    """Every file by a process of its own, as many at once as there are cores; the first takes longest."""
 
     def run(*more: str) -> None:
         command = [*compiler, *FLAGS, *more]
@@ -193,8 +209,8 @@ def _compile(compiler: list[str], target: Path, bits: int) -> None:
                     raise
         return made
 
-    with ThreadPoolExecutor() as threads:
-        made = list(threads.map(compiled, sorted(SOURCES.glob("*.cpp"))))
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        made = list(threads.map(compiled, (SOURCES / f"{name}.cpp" for name in files)))
     run("-shared", *made, "-o", str(target))
 
 
@@ -204,7 +220,8 @@ def _compile(compiler: list[str], target: Path, bits: int) -> None:
 def _call(name: str, shape: Any, dtype: np.dtype, *operands: jax.Array, **options: Any) -> Any:
     """`shape`: of the result, or a list of shapes."""
     bits = 64 if dtype == np.float64 else 32
-    found = _load(bits)  # a plan may have been made for native code by somebody who never asked whether it is there
+    part = next(part for part, (_, calls) in LIBRARIES.items() if name in calls)
+    found = _load(bits, part)  # a plan may have been made for native code by somebody who never asked whether it is there
     if not found.ready:
         raise PlanError(f"native code of {bits} bits is not there ({found.text[6:]}); NEUROGRAPH_NATIVE=0 goes without it")
     results = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s, dtype), shape, is_leaf=lambda s: isinstance(s, tuple))

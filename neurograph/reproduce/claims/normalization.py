@@ -39,6 +39,9 @@ WAYS = {"batch": "normalised", "derivative": "with the derivative", "none": "nei
 """What the backward pass does about normalization where feedback is multiplied in: options of the rule, and words."""
 LEVEL = 0.02  # medians that differ by no more are level
 
+CARRIED = 0.5  # test accuracy from which on a genome counts as one that learns
+CHANCE = 0.2  # below it nothing was learned
+NOTHING = "nothing that is compared came to learn within these meta-steps"
 LEARNED = 0.7  # accuracy from which on a genome counts as one that learned to learn
 
 
@@ -119,10 +122,12 @@ def _both_passes(table: Sequence[Row], judged: int) -> Finding:
     return Finding(
         "Where feedback is multiplied in, normalising it as well as activations is as good as what else can be done about it, or"
         f" better (labels, near backprop; median test accuracy after {judged} steps at most {LEVEL} behind the derivative of"
-        " batch normalization, and behind neither)",
+        f" batch normalization, and behind neither, and {CARRIED:g} or more)",
         ", ".join(f"{words} {ranged(found[way])}" for way, words in WAYS.items()),
-        found["batch"]["median"] >= max(found[way]["median"] for way in WAYS) - LEVEL,
-        "normalised feedback has the same size at every neuron, whatever its error",
+        found["batch"]["median"] >= max(CARRIED, *(found[way]["median"] - LEVEL for way in WAYS)),
+        "normalised feedback has the same size at every neuron, whatever its error"
+        if max(found[way]["median"] for way in WAYS) >= CARRIED
+        else NOTHING,
     )
 
 
@@ -142,11 +147,11 @@ def _elsewhere(bench: Workbench, runs: Mapping[str, Sequence[Trained]]) -> list[
 def _carried(setting: str, place: str, here: Sequence[Row]) -> Finding:
     with_it, without = (at_or_lost(here, label=f"{word}, {setting}") for word in ("normalized", "not normalized"))
     return Finding(
-        f"With it genomes carry over to {place}, without it not as well ({setting}; median test accuracy after 10 steps of 0.5 or"
-        " more, and its lower quartile is above the other's upper one)",
+        f"With it genomes carry over to {place}, without it not as well ({setting}; median test accuracy after 10 steps of"
+        f" {CARRIED:g} or more, and its lower quartile is above the other's upper one)",
         f"normalized {ranged(with_it)}, not normalized {ranged(without)}, {without['failures']} of {without['runs']} diverged",
-        with_it["median"] >= 0.5 and with_it["low"] > without["high"],
-        "meta-training saw one network and one resolution",
+        with_it["median"] >= CARRIED and with_it["low"] > without["high"],
+        "meta-training saw one network and one resolution" if with_it["median"] >= CHANCE else NOTHING,
     )
 
 
@@ -176,7 +181,7 @@ def _judge(
         f"normalized {passed[0]} of {count}, the median run {when[0]}; not normalized {passed[1]} of {count}, {when[1]};"
         f" validation accuracy in the end {_accuracies(runs[labels[0]])} and {_accuracies(runs[labels[1]])}",
         5 * passed[0] >= 4 * count and (passed[1] < passed[0] or slow),
-        "near backprop and with synapses scaled by their number, few layers learn without it",
+        "near backprop and with synapses scaled by their number, few layers learn without it" if sum(passed) else NOTHING,
     )
     now, then = ([at_or_lost(table, label=label, step=step) for label in labels] for step in (judged, last))
     whole = [interval(row, ("minimum", "maximum"), to=" to ") for row in then]
@@ -186,7 +191,9 @@ def _judge(
         f"test accuracy after {judged} and {last} steps: normalized {now[0]['median']:.3f} and {whole[0]},"
         f" not normalized {now[1]['median']:.3f} and {whole[1]}, {then[1]['failures']} of {then[1]['runs']} diverged",
         then[0]["median"] >= now[0]["median"] - 0.02 and then[0]["low"] > then[1]["high"],
-        "the meta-loss looks at the last trained step only, and nothing makes a rule stop there",
+        "the meta-loss looks at the last trained step only, and nothing makes a rule stop there"
+        if max(row["median"] for row in now) >= CHANCE
+        else NOTHING,
     )
     return [dependable, stable]
 
